@@ -1,0 +1,35 @@
+"""What every command shares: sizes written as HEIGHTxWIDTH, and errors told in one line."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads "512x1024" as (height, width) = (512, 1024), in pixels.
+
+    Raises:
+        ValueError: the text is not two positive integers with an x between them.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
+    if not match:
+        raise ValueError(f"expected a size as HEIGHTxWIDTH, such as 512x1024, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback."""
+    program = Path(sys.argv[0]).stem
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"{program}: error: {error}")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        sys.exit(
+            f"{program}: error: TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"
+        )
+    except KeyboardInterrupt:
+        sys.exit(130)  # the shell's code for Ctrl-C

@@ -1,58 +1,112 @@
-"""One run as dataclasses: YAML and command line in, precise errors out."""
+"""One run as dataclasses: YAML and command line in, precise errors out.
 
+    python -m tfseg.train --config configs/demo.yaml --train.epochs 3
+
+A value on the command line goes before one in the file, and that before the default written here. The string below a
+field is its line in --help.
+"""
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import functools
+import itertools
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from types import NoneType
+from typing import Literal, get_args, get_origin
+
+import jsonargparse
+import yaml
+
+from tfseg.cli import parse_size
+
+ENCODERS = ("tiny", *(f"efficientnetb{size}" for size in range(8)))
 
 
 @dataclass(frozen=True)
 class Data:
     """Which pictures, and how they become batches."""
 
-    # Folder of shards and manifest.json, as written by tools/make_tfrecords.py.
     records: str
+    """Folder of shards and manifest.json, as written by tools/make_tfrecords.py."""
     train_split: str = "train"
+    """Split of the manifest to learn from."""
     val_split: str = "val"
-    # HEIGHTxWIDTH of the pictures that the network is trained on.
+    """Split of the manifest that every epoch is scored on."""
     size: str = "320x320"
-    # resize: the whole picture, squashed to `size`. crop: a random window of the shape of `size`.
+    """HEIGHTxWIDTH of the pictures that the network is trained on."""
     fit: Literal["resize", "crop"] = "resize"
-    # crop only: each window is enlarged by a factor drawn from this range; it never leaves the picture.
+    """resize: the whole picture, squashed to size. crop: a random window of the shape of size."""
     scale: tuple[float, float] = (1.0, 1.0)
-    # HEIGHTxWIDTH of the pictures in validation; null: `size` for resize, as stored for crop.
+    """crop only: each window is enlarged by a factor drawn from this range; it never leaves the picture."""
     val_size: str | None = None
-    # Encoded records held for shuffling.
+    """HEIGHTxWIDTH of the pictures in validation; null: size for resize, as stored for crop."""
     shuffle: int = 2000
+    """Encoded records held for shuffling."""
+
+    def __post_init__(self) -> None:
+        _check(bool(self.records), "data.records", self.records, "a folder")
+        _check(bool(self.train_split), "data.train_split", self.train_split, "a split's name")
+        _check(bool(self.val_split), "data.val_split", self.val_split, "a split's name")
+        _check_size("data.size", self.size)
+        if self.val_size is not None:
+            _check_size("data.val_size", self.val_size)
+        _check_factors("data.scale", self.scale)
+        identity = tuple(self.scale) == (1, 1)
+        _check(self.fit == "crop" or identity, "data.scale", self.scale, "[1.0, 1.0] unless data.fit is crop")
+        _check(self.shuffle >= 1, "data.shuffle", self.shuffle, "at least 1")
 
 
 @dataclass(frozen=True)
 class Augment:
     """Random changes of picture and mask together, on the device; the defaults change nothing."""
 
-    # Probability of mirroring left and right.
     flip: float = 0.0
-    # Rotation is drawn from -rotation..rotation degrees.
+    """Probability of mirroring left and right."""
     rotation: float = 0.0
-    # Zoom factor range; above 1 enlarges.
+    """Rotation is drawn from -rotation..rotation degrees."""
     zoom: tuple[float, float] = (1.0, 1.0)
-    # Shift of brightness as a share of the full range: drawn from -brightness..brightness.
+    """Zoom factor range; above 1 enlarges."""
     brightness: float = 0.0
-    # Contrast factor is drawn from 1-contrast..1+contrast.
+    """Shift of brightness as a share of the full range: drawn from -brightness..brightness."""
     contrast: float = 0.0
-    # Saturation factor is drawn from 1-saturation..1+saturation.
+    """Contrast factor is drawn from 1-contrast..1+contrast."""
     saturation: float = 0.0
-    # Hue is turned by an angle from -hue..hue degrees.
+    """Saturation factor is drawn from 1-saturation..1+saturation."""
     hue: float = 0.0
+    """Hue is turned by an angle from -hue..hue degrees."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "brightness", "contrast", "saturation"):
+            _check(0 <= getattr(self, name) <= 1, f"augment.{name}", getattr(self, name), "0 to 1")
+        for name in ("rotation", "hue"):
+            _check(0 <= getattr(self, name) <= 180, f"augment.{name}", getattr(self, name), "0 to 180 degrees")
+        _check_factors("augment.zoom", self.zoom)
 
 
 @dataclass(frozen=True)
 class Model:
     """The network: a U-Net decoder over an encoder's features."""
 
-    # efficientnetb0 to efficientnetb7, or tiny (for tests).
     encoder: str = "efficientnetb3"
-    # imagenet, null (random), or the path of a Keras weights file of that encoder without its top.
+    """efficientnetb0 to efficientnetb7, or tiny (for tests)."""
     weights: str | None = "imagenet"
+    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top."""
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
+    """Channels of the decoder's stages, the deepest first."""
+
+    def __post_init__(self) -> None:
+        _check(self.encoder in ENCODERS, "model.encoder", self.encoder, f"one of {', '.join(ENCODERS)}")
+        _check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
+        positive = len(self.decoder_channels) == 5 and min(self.decoder_channels) >= 1
+        _check(positive, "model.decoder_channels", self.decoder_channels, "5 whole numbers above 0")
 
 
 @dataclass(frozen=True)
@@ -60,9 +114,16 @@ class Loss:
     """A weighted sum of losses over the pixels; weight 0 leaves a loss out."""
 
     dice: float = 1.0
+    """Weight of the Dice loss."""
     cross_entropy: float = 0.0
-    # True: void is a class to learn like the others. False: void pixels count nowhere.
+    """Weight of the cross entropy."""
     learn_void: bool = False
+    """true: void is a class to learn like the others. false: void pixels count nowhere."""
+
+    def __post_init__(self) -> None:
+        for name in ("dice", "cross_entropy"):
+            _check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "a weight of 0 or more")
+        _check(self.dice + self.cross_entropy > 0, "loss.dice", self.dice, "above 0 when loss.cross_entropy is 0")
 
 
 @dataclass(frozen=True)
@@ -70,15 +131,26 @@ class Optimizer:
     """Adam or AdamW with its schedule of rates."""
 
     name: Literal["adam", "adamw"] = "adam"
+    """adamw adds weight_decay."""
     learning_rate: float = 1e-4
-    # constant, or cosine decay to 0 over the whole run.
+    """The highest rate of the schedule."""
     schedule: Literal["constant", "cosine"] = "constant"
-    # The rate rises linearly from 0 over this many epochs.
+    """constant, or cosine decay to 0 over the whole run."""
     warmup_epochs: float = 0.0
-    # adamw only.
+    """The rate rises linearly from 0 over this many epochs."""
     weight_decay: float = 0.0
-    # Momentum of the running average of the weights that is validated and exported; null: no average.
+    """adamw only."""
     ema: float | None = None
+    """Momentum of the running average of the weights that is validated and exported; null: no average."""
+
+    def __post_init__(self) -> None:
+        _check(0 < self.learning_rate < math.inf, "optimizer.learning_rate", self.learning_rate, "above 0")
+        _check(0 <= self.warmup_epochs < math.inf, "optimizer.warmup_epochs", self.warmup_epochs, "0 or more")
+        _check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        decays = self.name == "adamw" or self.weight_decay == 0
+        _check(decays, "optimizer.weight_decay", self.weight_decay, "0 unless optimizer.name is adamw")
+        if self.ema is not None:
+            _check(0 < self.ema < 1, "optimizer.ema", self.ema, "between 0 and 1, or null")
 
 
 @dataclass(frozen=True)
@@ -86,17 +158,25 @@ class Train:
     """How long, how many at once, and from which random numbers."""
 
     epochs: int = 10
+    """Passes over the training split."""
     batch_size: int = 8
-    # null: another run every time.
+    """Pictures a step."""
     seed: int | None = 0
+    """null: another run every time."""
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
+        _check(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
+        # NumPy takes no more.
+        _check(self.seed is None or 0 <= self.seed < 2**32, "train.seed", self.seed, "0 to 4294967295, or null")
 
 
 @dataclass(frozen=True)
 class Device:
     """Where and how exactly it computes."""
 
-    # auto: float32 on the CPU and on Metal, half precision on CUDA.
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
+    """auto: float32 on the CPU and on Metal, half precision on CUDA."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +184,250 @@ class Config:
     """One training run."""
 
     data: Data
-    # Folder that the run writes: config, scores, checkpoints, SavedModel. It must not exist yet, or be empty.
     run_dir: str
-    # True: whatever an earlier run left in run_dir is deleted first.
+    """Folder that the run writes: config, scores, checkpoints, SavedModel. It must not exist yet, or be empty."""
     overwrite: bool = False
+    """true: whatever an earlier run left in run_dir is deleted first."""
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     train: Train = field(default_factory=Train)
     device: Device = field(default_factory=Device)
+
+    def __post_init__(self) -> None:
+        _check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
+        warmup, epochs = self.optimizer.warmup_epochs, self.train.epochs
+        _check(warmup < epochs, "optimizer.warmup_epochs", warmup, f"less than train.epochs, which is {epochs}")
+
+
+def parse_config(arguments: list[str] | None = None, program: str = "python -m tfseg.train") -> Config:
+    """Reads a run from a command line, and from the YAML file that it names with --config.
+
+    What the user got wrong is told in one line on stderr, with the key and the file; the exit code is then 2.
+
+    Args:
+        arguments: the words after the program's name; None: those of this process.
+        program: the command as its user types it, for --help and errors.
+    """
+    try:
+        parser = _parser(program)
+        given = _typed(parser.parse_args, arguments)
+        path = given.pop("config", None)
+        stored = {} if path is None else _read(parser, path)
+        try:
+            return _build({**stored, **given})
+        except ValueError as error:
+            key = str(error).partition(":")[0]
+            raise ValueError(f"{path}: {error}" if key in stored and key not in given else str(error)) from None
+    except (ValueError, OSError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads a run from a YAML file alone, as `save_config` wrote it.
+
+    Raises:
+        ValueError: the file is no run; in one line, with the file and the key.
+        OSError: the file cannot be read.
+    """
+    settings = _read(_parser("tfseg"), path)
+    try:
+        return _build(settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Writes every setting of a run as YAML that `load_config` and --config read back."""
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _check(correct: bool, key: str, got: object, wanted: str) -> None:
+    if not correct:
+        raise ValueError(f"{key}: expected {wanted}, got {_as_yaml(got)}")
+
+
+def _check_size(key: str, text: str) -> None:
+    try:
+        parse_size(text)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _check_factors(key: str, factors: tuple[float, float]) -> None:
+    ordered = len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf
+    _check(ordered, key, factors, "two numbers above 0, the lower one first")
+
+
+def _as_yaml(value: object) -> str:
+    """A value as its user writes it, in one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+# The dataclasses by dotted key, as a command line and a file name them.
+_SECTIONS = {part.name: part.type for part in dataclasses.fields(Config) if dataclasses.is_dataclass(part.type)}
+_SETTINGS = {part.name: part for part in dataclasses.fields(Config) if part.name not in _SECTIONS} | {
+    f"{section}.{part.name}": part for section, kind in _SECTIONS.items() for part in dataclasses.fields(kind)
+}
+
+
+def _build(settings: dict[str, object]) -> Config:
+    """Dotted keys and values of the right types -> Config, which checks the values."""
+    missing = [key for key, part in _SETTINGS.items() if _is_required(part) and key not in settings]
+    if missing:
+        flags = " ".join(f"--{key} {key.rpartition('.')[2].upper()}" for key in missing)
+        raise ValueError(f"{' and '.join(missing)} must be set, in the file of --config or as {flags}")
+    tree = {section: {} for section in _SECTIONS}
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        (tree[section] if section else tree)[name] = value
+    return Config(**{name: _SECTIONS[name](**value) if name in _SECTIONS else value for name, value in tree.items()})
+
+
+def _is_required(part: dataclasses.Field) -> bool:
+    return part.default is dataclasses.MISSING
+
+
+def _read(parser: jsonargparse.ArgumentParser, path: str | Path) -> dict[str, object]:
+    """A YAML file's settings by dotted key, in their types."""
+    try:
+        with Path(path).open("rb") as file:
+            tree = yaml.load(file, _UniqueKeys)
+        if not isinstance(tree, dict | None):
+            raise ValueError(f"expected settings as `key: value`, got {_as_yaml(tree)}")
+        return _typed(parser.parse_object, dict(_flatten(tree or {})))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise ValueError(f"{path}, line {line}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML lets the later of two equal keys win without a word: a second `train:` would undo the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """{"train": {"epochs": 3}} -> ("train.epochs", 3)"""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in _SETTINGS:
+            yield key, value
+        elif key not in _SECTIONS:
+            raise ValueError(_unknown(key))
+        elif isinstance(value, dict):
+            yield from _flatten(value, f"{key}.")
+        else:
+            raise ValueError(f"{key}: expected the settings {_names(key)} below it, got {_as_yaml(value)}")
+
+
+def _parser(program: str) -> jsonargparse.ArgumentParser:
+    """One flag a setting; what is not given stays unset, so that a file's value is known from a default."""
+    parser = jsonargparse.ArgumentParser(
+        prog=program,
+        usage="%(prog)s [--config FILE.yaml] [--SETTING VALUE ...]",
+        description="A setting on the command line wins over the same one in the file.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="Settings in a file.")
+    for section, kind in {"": Config, **_SECTIONS}.items():
+        group = parser.add_argument_group(section or "run", kind.__doc__)
+        for name, text in _field_docs()[kind.__name__].items():
+            key = f"{section}.{name}" if section else name
+            part = _SETTINGS[key]
+            required = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
+            optional = {"default": part.default, "help": text}
+            group.add_argument(f"--{key}", type=part.type, **(required if _is_required(part) else optional))
+    return parser
+
+
+@functools.cache
+def _field_docs() -> dict[str, dict[str, str]]:
+    """Class -> field -> the string below it, which Python itself does not keep."""
+    module = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    return {
+        kind.name: {
+            field.target.id: text.value.value
+            for field, text in itertools.pairwise(kind.body)
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+        }
+        for kind in module.body
+        if isinstance(kind, ast.ClassDef)
+    }
+
+
+def _typed(parse: Callable[..., jsonargparse.Namespace], source: object) -> dict[str, object]:
+    """What a jsonargparse method reads from a source, by dotted key; its reports of many lines become one.
+
+    Raises:
+        ValueError: one line, starting with the key.
+    """
+    try:
+        settings = vars(parse(source, defaults=False).as_flat())
+    except argparse.ArgumentError as error:
+        raise ValueError(_in_one_line(str(error))) from None
+    for key, value in settings.items():  # jsonargparse takes null for any type
+        if key in _SETTINGS and value is None:
+            _check(NoneType in get_args(_SETTINGS[key].type), key, None, _wanted(key))
+    return settings
+
+
+def _in_one_line(report: str) -> str:
+    if match := re.match(r'Parser key "(.+?)":.*value: (.*)', report, re.DOTALL):
+        key, got = match[1], " ".join(match[2].split())
+        if key in _SETTINGS:
+            return f"{key}: expected {_wanted(key)}, got {got}"
+    if match := re.match(r"unrecognized arguments: (\S+)", report):
+        flag, _, _ = match[1].partition("=")
+        if flag.startswith("--"):
+            return _unknown(flag.removeprefix("--"))
+        return f"{flag} stands alone: a file goes after --config, a value after its flag, as in --train.epochs 3"
+    return " ".join(report.split())
+
+
+def _unknown(key: str) -> str:
+    """The message on a key that is no setting, with the nearest one that is."""
+    section, _, name = key.rpartition(".")
+    known = {setting.rpartition(".")[2]: setting for setting in _SETTINGS} | {part: part for part in _SECTIONS}
+    if key in _SECTIONS:
+        return f"{key}: expected one of its settings, as --{key}.NAME; they are {_names(key)}"
+    if nearest := difflib.get_close_matches(name, known, n=1):
+        return f"{key}: unknown setting; did you mean {known[nearest[0]]}?"
+    if section in _SECTIONS:
+        return f"{key}: unknown setting; those of {section} are {_names(section)}"
+    return f"{key}: unknown setting; --help lists all"
+
+
+def _names(section: str) -> str:
+    return ", ".join(part.name for part in dataclasses.fields(_SECTIONS[section]))
+
+
+def _wanted(key: str) -> str:
+    """What a setting takes, in the user's words."""
+    kind, default = _SETTINGS[key].type, _SETTINGS[key].default
+    example = f", such as {default}" if isinstance(default, str) and get_origin(kind) is not Literal else ""
+    return _in_words(kind) + example
+
+
+def _in_words(kind: object) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+    if kind in words:
+        return words[kind]
+    if get_origin(kind) is tuple:
+        return f"[{', '.join(map(_in_words, get_args(kind)))}]"
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    return " or ".join(map(_in_words, get_args(kind)))

@@ -1,0 +1,69 @@
+# make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted picture
+# make test   set up, then the tests
+# make lint   set up, then ruff
+# make clean  forget environments, data and runs
+#
+# On a machine with an NVIDIA card: make demo EXTRA=cuda
+
+PYTHON ?= python3
+EXTRA ?= cpu
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-$(EXTRA)
+
+CITY := data/sample-city
+RUN := runs/demo
+
+.PHONY: demo test test-oldest lint clean
+
+demo: $(RUN)/metrics.json
+	@echo "== 4/6 score"
+	$(BIN)/python -m tfseg.evaluate --run $(RUN)
+	@echo "== 5/6 load the SavedModel in a fresh process, draw picture | truth | prediction"
+	$(BIN)/python -m tfseg.report --run $(RUN)
+	@echo "== 6/6 predict pictures"
+	$(BIN)/python -m tfseg.predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/test
+	@echo
+	@echo "raw pictures     $(CITY)/raw"
+	@echo "TFRecords        $(CITY)/records"
+	@echo "run              $(RUN): config.yaml, history.csv, metrics.json, weights; tensorboard --logdir $(RUN)"
+	@echo "SavedModel       $(RUN)/saved_model"
+	@echo "figures          $(RUN)/report/panel.png, $(RUN)/report/curves.png"
+	@echo "predictions      $(RUN)/predictions"
+
+$(CITY)/records/manifest.json: $(INSTALLED)
+	@echo "== 1/6 sample city"
+	$(BIN)/python tools/make_sample_city.py --out $(CITY)/raw --size 192x384 --train 400 --val 60 --test 6
+	@echo "== 2/6 TFRecords"
+	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192
+
+$(RUN)/metrics.json: $(CITY)/records/manifest.json configs/demo.yaml
+	@echo "== 3/6 train and export"
+	$(BIN)/python -m tfseg.train --config configs/demo.yaml --overwrite true
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+# The fast part of the tests on the oldest TensorFlow that we promise, which is also the one for Metal.
+test-oldest: .venv-oldest/.installed
+	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_export.py tests/test_fused.py tests/test_learner.py \
+		tests/test_losses.py tests/test_metrics.py tests/test_pipeline.py tests/test_records.py tests/test_unet.py
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable ".[$(EXTRA),dev]"
+	touch $@
+
+.venv-oldest/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet tensorflow-cpu==2.18.1 --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-oldest data/sample-city runs/demo

@@ -1,0 +1,130 @@
+"""Who imports whom in tfseg/: stages meet only on disk, and each module knows only what this table grants it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "tfseg"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+
+# Module -> the modules of tfseg that it may import, in a function or not. Any module may import cli.
+ALLOWED = {
+    "cli": set(),
+    "labels": set(),
+    "config": set(),
+    "device": set(),
+    "sources": {"labels", "pictures"},
+    "records": {"labels"},
+    "pictures": set(),
+    "convert": {"labels", "pictures", "records", "sources"},
+    "pipeline": {"records"},
+    "augment": set(),
+    "losses": set(),
+    "fused": set(),
+    "unet": {"fused"},
+    "metrics": {"labels"},
+    "learner": {"config", "metrics"},
+    "run_folder": {"config", "labels", "unet"},
+    "train": {
+        *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),
+        *("pipeline", "records", "report", "run_folder", "unet"),
+    },
+    "evaluate": {
+        *("config", "device", "labels", "metrics", "pipeline", "records", "report", "run_folder", "train", "unet"),
+    },
+    "export": {"config", "labels", "records", "run_folder", "unet"},
+    "predict": set(),
+    "report": {"config", "labels", "metrics", "predict", "records", "run_folder"},
+}
+
+# The others run on any backend of Keras.
+MAY_IMPORT_TENSORFLOW = {"records", "pipeline", "export", "fused", "device", "predict"}
+# Of what is not in Python itself, these import nothing else.
+PLAIN_KERAS = {"augment", "unet", "losses", "metrics", "learner"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, by its full dotted name; those for type checkers alone are left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(filter(None, ["tfseg" if node.level else "", node.module]))
+            if module == "tfseg":  # from tfseg import labels
+                yield from (f"tfseg.{alias.name}" for alias in node.names)
+            else:
+                yield module
+
+
+def from_tfseg(module: str) -> set[str]:
+    """Modules of tfseg that one of them imports."""
+    names = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith("tfseg.")}
+    return names & {*MODULES, *ALLOWED}  # from tfseg import __version__ is no module
+
+
+def from_elsewhere(module: str) -> set[str]:
+    """Packages that a module of tfseg imports, without Python's own."""
+    return {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")} - {"tfseg"} - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_arrows(module):
+    assert module in ALLOWED, f"tfseg/{module}.py is new: add it to the table ALLOWED, with what it may import"
+    granted = ALLOWED[module] | ({"cli"} if module != "cli" else set())
+    strangers = from_tfseg(module) - granted
+    assert not strangers, f"tfseg/{module}.py imports {sorted(strangers)}, which the table ALLOWED does not grant it"
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - MAY_IMPORT_TENSORFLOW))
+def test_tensorflow_stays_in_its_modules(module):
+    assert "tensorflow" not in from_elsewhere(module), f"tfseg/{module}.py must run on any backend of Keras"
+
+
+@pytest.mark.parametrize("module", sorted(PLAIN_KERAS & set(MODULES)))
+def test_plain_keras_modules_import_nothing_else(module):
+    assert from_elsewhere(module) <= {"keras", "numpy"}
+
+
+@pytest.mark.parametrize("module", [name for name in ("cli", "config") if name in MODULES])
+def test_help_needs_no_arrays(module):
+    assert not from_elsewhere(module) & {"keras", "numpy", "cv2"}
+
+
+def test_the_table_has_no_cycle():
+    order = []
+    while remaining := set(ALLOWED) - set(order):
+        ready = {module for module in remaining if ALLOWED[module] <= set(order)}
+        assert ready, f"these import each other: {sorted(remaining)}"
+        order += sorted(ready)
+
+
+@pytest.mark.parametrize(
+    "source, found",
+    [
+        ("import tfseg.labels", ["tfseg.labels"]),
+        ("from tfseg import cli, labels", ["tfseg.cli", "tfseg.labels"]),
+        ("from tfseg.labels import LABELS", ["tfseg.labels"]),
+        ("from . import labels", ["tfseg.labels"]),
+        ("from .labels import LABELS", ["tfseg.labels"]),
+        ("def f():\n    import tensorflow as tf", ["tensorflow"]),
+        ("import keras.ops, tensorflow.io", ["keras.ops", "tensorflow.io"]),
+        ("if TYPE_CHECKING:\n    import tensorflow\nelse:\n    import keras", ["keras"]),
+    ],
+)
+def test_every_form_of_import_is_seen(source, found, tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text(source)
+    assert list(imports(file)) == found

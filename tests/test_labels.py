@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from tfseg.labels import CATEGORIES, CATEGORY_COLORS, CITYSCAPES_LOOKUP, LABELS, UNKNOWN, VOID, read_label_map, remap
+
+
+def test_table_is_the_official_one():
+    official = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+    assert [tuple(label) for label in LABELS] == [tuple(label) for label in official]
+
+
+def test_categories():
+    assert CATEGORIES == ("void", "flat", "construction", "object", "nature", "sky", "human", "vehicle")
+    assert VOID == 0
+    assert all(CATEGORIES[label.category_id] == label.category for label in LABELS)
+    assert CATEGORY_COLORS.shape == (8, 3)
+    assert CATEGORY_COLORS[7].tolist() == [0, 0, 142]
+
+
+def test_lookup_knows_every_label_and_nothing_else():
+    assert np.flatnonzero(CITYSCAPES_LOOKUP != UNKNOWN).tolist() == [*range(34), 255]
+    assert CITYSCAPES_LOOKUP[255] == 7, "the license plate, -1, is a vehicle"
+
+
+def test_remap_of_a_real_picture():
+    pixels_by_label_id = {
+        1: 121096, 2: 74098, 3: 31634, 4: 49343, 5: 1804, 7: 852620, 8: 63408, 11: 240320, 12: 7754, 17: 50127,
+        19: 3663, 20: 3501, 21: 428094, 22: 4334, 23: 95763, 24: 4529, 25: 13822, 26: 19697, 33: 31545,
+    }  # fmt: skip
+    mask = np.repeat(np.array(list(pixels_by_label_id), np.uint8), list(pixels_by_label_id.values()))
+    categories = remap(mask.reshape(1024, -1))
+    assert categories.dtype == np.uint8
+    assert np.bincount(categories.ravel()).tolist() == [277975, 916028, 248074, 57291, 432428, 95763, 18351, 51242]
+
+
+def test_remap_refuses_what_the_table_lacks():
+    with pytest.raises(ValueError, match=r"mask values \[34, 200\] are not in the label map"):
+        remap(np.array([[7, 34], [200, 7]], np.uint8))
+
+
+def test_label_map(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("0: sky\n3: flat  # Road\n11: void\n")
+    lookup = read_label_map(path)
+    assert lookup[[0, 3, 11, 1]].tolist() == [5, 1, 0, UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0: road", r"map.yaml: value 0 has the category 'road'; it must be one of void, flat"),
+        ("300: sky", r"map.yaml: mask value 300 is not an integer in 0..255"),
+        ("true: sky", r"map.yaml: mask value True is not an integer"),
+        ("- sky", r"map.yaml: expected lines of `mask value: category name`, got list"),
+        ("", r"map.yaml: expected lines"),
+        ("0: [sky", r"map.yaml: not a YAML file"),
+        ("0: [sky]", r"map.yaml: value 0 has the category \['sky'\]"),
+    ],
+)
+def test_bad_label_maps(tmp_path, text, message):
+    path = tmp_path / "map.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_label_map(path)

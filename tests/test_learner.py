@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+import pytest
+
+from tfseg.augment import Augmentation
+from tfseg.config import Optimizer
+from tfseg.learner import Learner, Schedule, make_optimizer
+from tfseg.losses import SegmentationLoss
+
+
+def rates(schedule, steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_warmup_then_constant():
+    schedule = Schedule(0.1, warmup=4, total=100, cosine=False)
+    assert rates(schedule, [0, 1, 3, 4, 50, 99]) == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1, 0.1])
+
+
+def test_warmup_then_cosine_to_zero():
+    schedule = Schedule(0.1, warmup=4, total=104, cosine=True)
+    assert rates(schedule, [0, 4, 54, 104]) == pytest.approx([0.025, 0.1, 0.05, 0.0])
+    assert rates(Schedule.from_config(schedule.get_config()), [54]) == pytest.approx([0.05])
+
+
+def test_optimizer_follows_the_settings():
+    adam = make_optimizer(Optimizer(learning_rate=3e-4), epochs=2, steps_per_epoch=5)
+    assert type(adam) is keras.optimizers.Adam
+    assert float(adam.learning_rate) == pytest.approx(3e-4)
+    settings = Optimizer("adamw", 1e-3, "cosine", warmup_epochs=1, weight_decay=0.05, ema=0.9)
+    adamw = make_optimizer(settings, epochs=3, steps_per_epoch=5)
+    assert type(adamw) is keras.optimizers.AdamW
+    assert (adamw.weight_decay, adamw.use_ema, adamw.ema_momentum) == (0.05, True, 0.9)
+    assert float(adamw.learning_rate) == pytest.approx(1e-3 / 5)
+
+
+def make_learner(augmentation, classes=3):
+    pixels = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(classes, 1, kernel_initializer="zeros")(keras.layers.Rescaling(1 / 255)(pixels))
+    return Learner(keras.Model(pixels, logits), SegmentationLoss(0, 1.0), augmentation)
+
+
+def test_the_loss_sees_the_augmented_mask():
+    """Left is class 1, right class 2, the picture says so; mirrored together, it can still be learnt."""
+    mask = np.uint8([[[1, 2]]]).repeat(8, axis=0)
+    image = (mask[..., None] == np.uint8([1, 2, 0])) * np.uint8(255)
+    learner = make_learner(Augmentation(flip=0.5, seed=0))
+    learner.compile(keras.optimizers.Adam(0.5))
+    first, *_, last = (learner.train_on_batch({"image": image, "mask": mask}) for _ in range(30))
+    assert first == pytest.approx(np.log(3), abs=1e-3)
+    assert last < 0.1
+
+
+def test_nothing_is_augmented_in_evaluation():
+    image, mask = np.zeros((1, 1, 2, 3), np.uint8), np.uint8([[[1, 2]]])
+    outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=False)
+    assert np.asarray(outputs["mask"]).tolist() == mask.tolist()
+    outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=True)
+    assert np.asarray(outputs["mask"]).tolist() == [[[2, 1]]]

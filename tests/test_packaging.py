@@ -1,0 +1,86 @@
+"""What an installer makes of pyproject.toml on each kind of machine, asked of uv's resolver; nothing is installed."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAC = "aarch64-apple-darwin"
+LINUX = "x86_64-unknown-linux-gnu"
+
+
+def resolve(platform: str, python: str, *extras: str) -> subprocess.CompletedProcess:
+    """Resolves the project's dependencies for a machine; skips the test where the package index is out of reach."""
+    if importlib.util.find_spec("uv") is None:
+        pytest.skip("needs uv")
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "pyproject.toml",
+        "--quiet",
+        "--no-header",
+        "--no-annotate",
+    ]
+    command += ["--no-python-downloads", "--python-platform", platform, "--python-version", python]
+    command += [word for extra in extras for word in ("--extra", extra)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    unreachable = r"Failed to fetch|Could not connect|error sending request|dns error|Connection refused|timed out"
+    if done.returncode and re.search(unreachable, done.stderr, re.IGNORECASE):
+        pytest.skip("needs the package index")
+    return done
+
+
+def versions(platform: str, python: str, *extras: str) -> dict[str, str]:
+    """Package -> version."""
+    done = resolve(platform, python, *extras)
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE))
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12"])
+def test_apple_silicon_gets_the_pair_that_loads(python):
+    packages = versions(MAC, python)
+    assert re.fullmatch(r"2\.1[89]\.\d+", packages["tensorflow"])
+    assert packages["tensorflow-metal"] == "1.2.0"
+    assert "tensorflow-macos" not in packages  # an empty shell since 2.16
+    assert int(packages["keras"].split(".")[0]) == 3
+
+
+def test_apple_silicon_with_python_3_13_is_refused_by_name():
+    done = resolve(MAC, "3.13")  # tensorflow-metal has no wheel for it
+    assert done.returncode != 0
+    assert "tensorflow-metal" in done.stderr
+
+
+def test_linux_cpu_gets_the_small_tensorflow():
+    packages = versions(LINUX, "3.12", "cpu")
+    assert "tensorflow-cpu" in packages
+    assert not {"tensorflow", "tensorflow-metal"} & set(packages)
+    assert not [name for name in packages if name.startswith("nvidia-")]
+
+
+def test_linux_cuda_gets_tensorflow_and_its_libraries():
+    packages = versions(LINUX, "3.12", "cuda")
+    assert "tensorflow" in packages
+    assert "nvidia-cudnn-cu12" in packages
+    assert not {"tensorflow-cpu", "tensorflow-metal"} & set(packages)
+
+
+def test_linux_alone_gets_no_tensorflow():
+    packages = versions(LINUX, "3.12")  # which of the two is the user's to say
+    assert not [name for name in packages if re.match(r"tensorflow(-cpu|-metal)?$", name)]
+
+
+def test_python_and_modules_are_declared():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pyproject["project"]["requires-python"] == ">=3.11"
+    assert set(pyproject["project"]["optional-dependencies"]) >= {"cpu", "cuda", "dev"}
+    assert pyproject["tool"]["setuptools"]["packages"] == ["tfseg"]

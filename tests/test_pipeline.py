@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import COLORS, draw
+
+from tfseg.pipeline import cut_window, make_eval_batches, make_train_batches, resize
+
+
+def arrays(batches):
+    return [(batch["image"], batch["mask"]) for batch in batches.as_numpy_iterator()]
+
+
+def positions(batches):
+    """The left edge of the vehicle tells the pictures apart."""
+    return [int(np.flatnonzero((mask == 7).any(axis=0))[0]) for _, masks in arrays(batches) for mask in masks]
+
+
+def test_training_batches(tiny_records):
+    batches = make_train_batches(tiny_records, "train", size=(24, 32), batch_size=8, seed=0)
+    assert len(batches) == 2
+    assert batches.element_spec == {
+        "image": tf.TensorSpec((8, 24, 32, 3), tf.uint8),
+        "mask": tf.TensorSpec((8, 24, 32), tf.uint8),
+    }
+    for images, masks in arrays(batches):
+        np.testing.assert_array_equal(images, COLORS[masks])
+
+
+def test_an_epoch_shows_each_picture_once_in_another_order(tiny_records):
+    batches = make_train_batches(tiny_records, "train", size=(24, 32), batch_size=5, seed=0)
+    first, second = positions(batches), positions(batches)
+    everyone = sorted(2 + index % 16 for index in range(20))
+    assert sorted(first) == sorted(second) == everyone
+    assert first != second
+    assert first != [2 + index % 16 for index in range(20)]
+
+
+@pytest.mark.parametrize("fit", ["resize", "crop"])
+def test_a_seed_makes_epochs_the_same(tiny_records, fit):
+    def two_epochs(seed):
+        scale = (1.0, 2.0) if fit == "crop" else (1.0, 1.0)
+        batches = make_train_batches(
+            tiny_records, "train", size=(12, 12), batch_size=4, fit=fit, scale=scale, seed=seed
+        )
+        return [array for _ in range(2) for pair in arrays(batches) for array in pair]
+
+    one, other, third = two_epochs(3), two_epochs(3), two_epochs(4)
+    assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, third, strict=True))
+
+
+def test_windows_lie_in_the_picture_and_on_their_mask(tiny_records):
+    batches = make_train_batches(tiny_records, "train", size=(10, 14), batch_size=4, fit="crop", seed=0)
+    seen = arrays(batches.repeat(3))
+    for images, masks in seen:
+        np.testing.assert_array_equal(images, COLORS[masks])  # scale 1: no pixel is mixed
+    assert {0, 1, 5, 7} == set(np.unique([masks for _, masks in seen]))
+
+
+def test_a_window_is_never_larger_than_the_picture():
+    image, mask = draw(0, 24, 32)
+    for seed in range(20):
+        window = cut_window({"image": image, "mask": mask}, (48, 48), (0.1, 0.2), tf.constant([seed, 0], tf.int64))
+        assert window["image"].shape == (48, 48, 3)
+        assert set(np.unique(window["mask"])) <= {0, 1, 5, 7}
+
+
+def test_enlargement_makes_the_window_smaller():
+    mask = np.arange(64, dtype=np.uint8)[None].repeat(64, axis=0)  # each column its own value
+    image = mask[..., None].repeat(3, axis=-1)
+    for scale, columns in ((1.0, 32), (2.0, 16), (0.5, 64)):
+        window = cut_window({"image": image, "mask": mask}, (32, 32), (scale, scale), tf.constant([1, 2], tf.int64))
+        values = np.unique(window["mask"])
+        assert values.max() - values.min() == pytest.approx(columns - 1, abs=1)
+
+
+def test_evaluation_sees_every_picture_once_in_order(tiny_records):
+    batches = make_eval_batches(tiny_records, "val", size=None, batch_size=2)
+    assert len(batches) == 3
+    assert [len(masks) for _, masks in arrays(batches)] == [2, 2, 1]
+    assert positions(batches) == [2, 3, 4, 5, 6]
+
+
+def test_resize_averages_the_picture_and_keeps_mask_values():
+    checkers = (np.indices((16, 16)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    example = {"image": checkers[..., None].repeat(3, axis=-1), "mask": (checkers > 0) * np.uint8(7)}
+    small = resize(example, (4, 4))
+    assert np.abs(small["image"].numpy().astype(int) - 128)[1:-1, 1:-1].max() < 8
+    assert set(np.unique(small["mask"])) <= {0, 7}
+
+
+def test_wrong_requests_are_named(tiny_records, tmp_path):
+    with pytest.raises(ValueError, match=r"has no split 'test', it has train, val"):
+        make_eval_batches(tiny_records, "test", size=None, batch_size=2)
+    with pytest.raises(ValueError, match=r"split 'val' has 5 pictures, fewer than train.batch_size 6"):
+        make_train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        make_train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)

@@ -1,0 +1,298 @@
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfseg import cli, predict
+from tfseg.predict import Predictor, blend, list_pictures, read_picture
+
+NAMES = ["void", "dim", "bright", "glaring"]
+COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
+CLASSES = [{"id": id, "name": name, "color": color} for id, (name, color) in enumerate(zip(NAMES, COLORS, strict=True))]
+
+
+def write_model(directory, serving=True, images_name="images", classes_type=tf.uint8, channels=4):
+    """Writes a SavedModel that needs no network: class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name=images_name)
+
+    @tf.function(input_signature=[spec])
+    def classify(images):
+        return {"classes": tf.cast(images[..., 0] // 64, classes_type)}
+
+    @tf.function(input_signature=[spec])
+    def probabilities(images):
+        return {"probabilities": tf.one_hot(images[..., 0] // 64, channels)}
+
+    signatures = {"serving_default": classify} if serving else {}
+    tf.saved_model.save(tf.Module(), str(directory), signatures={**signatures, "probabilities": probabilities})
+    (directory / "labels.json").write_text(json.dumps({"classes": CLASSES}))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("predict") / "model")
+
+
+def picture_of_reds(*reds):
+    """One row of pixels, one for each red."""
+    return np.array([[[red, 7, 9] for red in reds]], np.uint8)
+
+
+def save(path, pixels, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+class TestPredictor:
+    def test_classes_by_hand(self, model):
+        predictor = Predictor(model)
+        classes = predictor(np.stack([picture_of_reds(0, 64, 200), picture_of_reds(63, 191, 255)]))
+        assert classes.dtype == np.uint8
+        assert classes.tolist() == [[[0, 1, 3]], [[0, 2, 3]]]
+        assert predictor.classes == NAMES
+        assert predictor.colors.dtype == np.uint8
+        assert predictor.colors.tolist() == COLORS
+
+    @pytest.mark.parametrize(
+        "images",
+        [
+            np.zeros((1, 4, 4, 3), np.float32),
+            np.zeros((4, 4, 3), np.uint8),
+            np.zeros((1, 4, 4, 4), np.uint8),
+            np.zeros((1, 0, 4, 3), np.uint8),
+        ],
+    )
+    def test_images_of_another_kind(self, model, images):
+        with pytest.raises(ValueError, match="expected images as uint8") as error:
+            Predictor(model)(images)
+        assert str(images.shape) in str(error.value)
+
+
+class TestBadModels:
+    @pytest.mark.parametrize("missing", [".", "labels.json", "saved_model.pb"])
+    def test_missing_file(self, model, tmp_path, missing):
+        copy = tmp_path / "copy"
+        if missing != ".":
+            shutil.copytree(model, copy)
+            (copy / missing).unlink()
+        with pytest.raises(FileNotFoundError, match=str(copy / missing) + ".* is missing"):
+            Predictor(copy)
+
+    @pytest.mark.parametrize("damaged", ["saved_model.pb", "variables/variables.index"])
+    def test_damaged_file(self, model, tmp_path, damaged):
+        copy = shutil.copytree(model, tmp_path / "copy")
+        (copy / damaged).write_bytes(b"no such thing")
+        with pytest.raises(ValueError, match=f"{copy}: the SavedModel is damaged"):
+            Predictor(copy)
+
+    @pytest.mark.parametrize(
+        ("difference", "name"),
+        [
+            ({"serving": False}, "serving_default"),
+            ({"images_name": "inputs"}, "serving_default"),
+            ({"classes_type": tf.int32}, "serving_default"),
+        ],
+    )
+    def test_other_signature(self, tmp_path, difference, name):
+        write_model(tmp_path / "other", **difference)
+        with pytest.raises(ValueError, match=f"expected a signature '{name}' from images"):
+            Predictor(tmp_path / "other")
+
+    def test_labels_of_another_model(self, tmp_path):
+        write_model(tmp_path / "other", channels=8)
+        with pytest.raises(ValueError, match=r"labels\.json names 4 classes, the model has 8"):
+            Predictor(tmp_path / "other")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("{", "no list of classes"),
+            ("[]", "no list of classes"),
+            ('{"classes": [{"id": 0, "name": "void"}]}', "no list of classes .*color"),
+            ('{"classes": []}', "expected the ids 0, 1, 2"),
+            (json.dumps({"classes": CLASSES[::-1]}), r"expected the ids 0, 1, 2 and so on, got \[3, 2, 1, 0\]"),
+            ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 256]}]}', "three integers in 0..255"),
+            ('{"classes": [{"id": 0, "name": "void", "color": [0, 0]}]}', "three integers in 0..255"),
+            ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 0.5]}]}', "three integers in 0..255"),
+        ],
+    )
+    def test_bad_labels(self, tmp_path, text, message):
+        (tmp_path / "labels.json").write_text(text)
+        with pytest.raises(ValueError, match=r"labels\.json.* " + message):
+            Predictor(tmp_path)
+
+
+class TestReadPicture:
+    def test_png_as_it_is(self, tmp_path):
+        pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+        picture = read_picture(save(tmp_path / "a.png", pixels))
+        assert picture.dtype == np.uint8
+        assert picture.tolist() == pixels.tolist()
+
+    def test_jpeg(self, tmp_path):
+        picture = read_picture(save(tmp_path / "a.jpg", np.full((8, 16, 3), (200, 100, 50), np.uint8), quality=95))
+        assert picture.shape == (8, 16, 3)
+        np.testing.assert_allclose(picture.mean(axis=(0, 1)), (200, 100, 50), atol=3)
+
+    def test_grey_becomes_rgb(self, tmp_path):
+        assert read_picture(save(tmp_path / "a.png", np.array([[5, 6]], np.uint8))).tolist() == [[[5] * 3, [6] * 3]]
+
+    def test_transparency_is_dropped(self, tmp_path):
+        pixels = np.array([[[1, 2, 3, 0], [4, 5, 6, 128]]], np.uint8)
+        assert read_picture(save(tmp_path / "a.png", pixels)).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+
+    def test_palette_becomes_rgb(self, tmp_path):
+        palette = Image.new("P", (2, 1))
+        palette.putpalette([9, 8, 7, 1, 2, 3])
+        palette.putdata([1, 0])
+        palette.save(tmp_path / "a.png")
+        assert read_picture(tmp_path / "a.png").tolist() == [[[1, 2, 3], [9, 8, 7]]]
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg"])
+    def test_turned_upright_as_exif_says(self, tmp_path, suffix):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # orientation: the camera was held upright, turn a quarter clockwise
+        stored = np.zeros((16, 32, 3), np.uint8)
+        stored[:, :16] = 255  # left half, which comes to the top
+        picture = read_picture(save(tmp_path / f"a{suffix}", stored, exif=exif))
+        assert picture.shape == (32, 16, 3)
+        assert picture[:15].min() > 240
+        assert picture[17:].max() < 15
+
+    @pytest.mark.parametrize("shape", [(2, 2), (2, 2, 3)])
+    def test_16_bits_are_refused(self, tmp_path, shape):
+        import cv2
+
+        cv2.imwrite(str(tmp_path / "deep.png"), np.full(shape, 1000, np.uint16))
+        with pytest.raises(ValueError, match=r"deep\.png has 16 bits a channel"):
+            read_picture(tmp_path / "deep.png")
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg"])
+    @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+    def test_cut_short(self, tmp_path, suffix, kept):
+        pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        path = save(tmp_path / f"cut{suffix}", pixels)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(kept * len(content))])
+        with pytest.raises(ValueError, match=f"cut{suffix} is not a whole PNG or JPEG"):
+            read_picture(path)
+
+    def test_flipped_bit(self, tmp_path):
+        path = save(tmp_path / "bad.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"bad\.png is not a whole"):
+            read_picture(path)
+
+    @pytest.mark.parametrize("content", [b"", b"not a picture at all", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"])
+    def test_other_files_named_png(self, tmp_path, content):
+        (tmp_path / "fake.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"fake\.png is not a whole PNG or JPEG"):
+            read_picture(tmp_path / "fake.png")
+
+    def test_missing_file(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            read_picture(tmp_path / "nowhere.png")
+
+
+def test_blend_by_hand():
+    picture = np.array([[[100, 0, 255], [40, 40, 40]]], np.uint8)
+    classes = np.array([[3, 0]], np.uint8)
+    colors = np.array(COLORS, np.uint8)
+    assert blend(picture, classes, colors, 0.0).tolist() == picture.tolist()
+    assert blend(picture, classes, colors, 1.0).tolist() == [[[200, 210, 220], [0, 0, 0]]]
+    assert blend(picture, classes, colors, 0.25).tolist() == [[[125, 52, 246], [30, 30, 30]]]  # 52.5 and 246.25
+
+
+class TestListPictures:
+    def test_folders_are_expanded_once_and_sorted(self, tmp_path):
+        for name in ("b.PNG", "a.jpg", "c.jpeg", "notes.txt", "deeper/d.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        listed = list_pictures([tmp_path / "c.jpeg", tmp_path, tmp_path / "missing.png"])
+        assert [path.name for path in listed] == ["c.jpeg", "a.jpg", "b.PNG", "missing.png"]
+
+    def test_folder_without_pictures(self, tmp_path):
+        with pytest.raises(ValueError, match=f"{tmp_path} holds no .png"):
+            list_pictures([tmp_path])
+
+
+class TestCommand:
+    def run(self, model, out, *pictures):
+        predict.main(["--model", str(model), "--out", str(out), *map(str, pictures)])
+
+    def test_writes_classes_and_overlay(self, model, tmp_path, capsys):
+        save(tmp_path / "in" / "one.png", picture_of_reds(0, 70))
+        save(tmp_path / "in" / "two.png", picture_of_reds(130, 200, 255))
+        self.run(model, tmp_path / "out", tmp_path / "in")
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+            "one_classes.png",
+            "one_overlay.png",
+            "two_classes.png",
+            "two_overlay.png",
+        ]
+        assert Image.open(tmp_path / "out" / "two_classes.png").mode == "L"  # one channel, 8 bits
+        assert read(tmp_path / "out" / "one_classes.png").tolist() == [[0, 1]]
+        assert read(tmp_path / "out" / "two_classes.png").tolist() == [[2, 3, 3]]
+        assert read(tmp_path / "out" / "one_overlay.png").tolist() == [[[0, 4, 4], [40, 14, 20]]]  # halves to even
+        assert capsys.readouterr().out == f"2 of 2 pictures are predicted in {tmp_path / 'out'}\n"
+
+    def test_results_of_an_earlier_run_are_overwritten(self, model, tmp_path):
+        for red, expected in ((0, 0), (255, 3)):
+            self.run(model, tmp_path / "out", save(tmp_path / "a.png", picture_of_reds(red)))
+            assert read(tmp_path / "out" / "a_classes.png").tolist() == [[expected]]
+
+    def test_bad_pictures_are_named_and_the_others_done(self, model, tmp_path, capsys, monkeypatch):
+        (tmp_path / "a_text.png").write_text("not a picture")
+        save(tmp_path / "good.png", picture_of_reds(255))
+        names = ["a_text.png", "missing.png", "good.png"]
+        arguments = ["predict.py", "--model", str(model), "--out", str(tmp_path / "out")]
+        monkeypatch.setattr(sys, "argv", [*arguments, *(str(tmp_path / name) for name in names)])
+        with pytest.raises(SystemExit) as ending:
+            cli.run(predict.main)
+        message, *lines = ending.value.code.splitlines()  # sys.exit prints a text and ends with code 1
+        assert message == "predict: error: 2 of 3 pictures could not be read:"
+        assert [name in line for name, line in zip(names, lines, strict=False)] == [True, True]
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good_classes.png", "good_overlay.png"]
+        assert capsys.readouterr().out == f"1 of 3 pictures are predicted in {tmp_path / 'out'}\n"
+
+    @pytest.mark.parametrize(("one", "other"), [("x/a.png", "y/a.png"), ("a.png", "a.jpg"), ("x/A.png", "y/a.png")])
+    def test_two_pictures_for_one_result(self, tmp_path, one, other):
+        for name in (one, other):
+            save(tmp_path / name, picture_of_reds(0))
+        with pytest.raises(ValueError, match=f"{one} and .*{other} would be written to the same files"):
+            self.run("no model is needed for this", tmp_path / "out", tmp_path / one, tmp_path / other)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_picture_is_never_overwritten(self, tmp_path):
+        for name in ("a.png", "a_classes.png"):
+            save(tmp_path / name, picture_of_reds(0))
+        with pytest.raises(ValueError, match=r"a_classes\.png would be read and overwritten; choose another --out"):
+            self.run("no model is needed for this", tmp_path, tmp_path)
+
+    @pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
+    def test_alpha_out_of_range(self, tmp_path, alpha):
+        with pytest.raises(ValueError, match=r"--alpha must be in 0\.\.1"):
+            predict.main(["--model", "m", "--out", str(tmp_path), "--alpha", alpha, "a.png"])
+
+    def test_a_full_disk_leaves_no_half_picture(self, model, tmp_path, monkeypatch):
+        def fill_disk(self, path, **options):
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+
+        picture = save(tmp_path / "a.png", picture_of_reds(0))
+        monkeypatch.setattr(Image.Image, "save", fill_disk)
+        with pytest.raises(OSError, match="No space"):
+            self.run(model, tmp_path / "out", picture)
+        assert list((tmp_path / "out").iterdir()) == []

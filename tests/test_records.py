@@ -1,0 +1,209 @@
+"""The record: encode and parse, shard names, the manifest."""
+
+import dataclasses
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from tfseg import labels, records
+
+IMAGE = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)  # RGB
+MASK = np.array([[0, 1, 2], [7, 6, 5]], np.uint8)
+LABEL_IDS = np.array([[0, 7, 11, 33], [255, 24, 23, 1]], np.uint8)
+
+
+def png(array):
+    return cv2.imencode(".png", array)[1].tobytes()
+
+
+def example(codec, label_ids=None):
+    image = IMAGE.tobytes() if codec == "raw" else png(IMAGE[..., ::-1])
+    return records.encode_example(
+        id="ulm_1", image=image, codec=codec, height=2, width=3, mask=png(MASK), label_ids=label_ids
+    )
+
+
+MANIFEST = records.Manifest(
+    schema_version=records.SCHEMA_VERSION,
+    source="folders",
+    label_map={3: "sky", 200: "void"},
+    classes=list(labels.CATEGORIES),
+    size=[2, 3],
+    codec="png",
+    quality=None,
+    splits={
+        "val": records.Split(
+            ids=["b", "a"],
+            shards=[records.Shard("val-00000-of-00001.tfrecord", count=2, bytes=5, sha256="0" * 64)],
+            class_pixels=[2, 0, 0, 0, 0, 10, 0, 0],
+            channel_mean=[1.5, 2.0, 3.0],
+            channel_std=[0.5, 0.0, 1.0],
+        )
+    },
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder whose manifest agrees with its shard."""
+    (tmp_path / "val-00000-of-00001.tfrecord").write_bytes(b"12345")
+    records.write_manifest(tmp_path, MANIFEST)
+    return tmp_path
+
+
+@pytest.mark.parametrize("codec", ["png", "raw"])
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_round_trip(codec, in_graph):
+    import tensorflow as tf
+
+    if in_graph:
+        data = tf.data.Dataset.from_tensors(example(codec)).map(lambda record: records.parse_example(record, codec))
+        shapes = {key: spec.shape.as_list() for key, spec in data.element_spec.items()}
+        assert shapes == {"id": [], "image": [None, None, 3], "mask": [None, None]}
+        parsed = next(iter(data))
+    else:
+        parsed = records.parse_example(tf.constant(example(codec)), codec)
+    assert parsed["id"].numpy() == b"ulm_1"
+    assert parsed["image"].dtype == parsed["mask"].dtype == tf.uint8
+    assert np.array_equal(parsed["image"], IMAGE)
+    assert np.array_equal(parsed["mask"], MASK)
+
+
+def test_jpeg_decodes_as_opencv_does():
+    import tensorflow as tf
+
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    encoded = cv2.imencode(".jpg", image)[1]
+    record = records.encode_example(id="a", image=encoded.tobytes(), codec="jpeg", height=32, width=32, mask=png(MASK))
+    parsed = records.parse_example(tf.constant(record), "jpeg")["image"]
+    assert np.array_equal(parsed, cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def test_keys_are_those_of_the_schema():
+    import tensorflow as tf
+
+    def keys(record):
+        return set(tf.train.Example.FromString(record).features.feature)
+
+    always = {"id", "image/encoded", "image/format", "image/height", "image/width", "mask/encoded"}
+    assert keys(example("png")) == always
+    assert keys(example("png", png(LABEL_IDS))) == always | {"label_ids/encoded"}
+
+
+def test_label_ids_keep_their_own_size():
+    import tensorflow as tf
+
+    data = tf.data.Dataset.from_tensors(example("png", png(LABEL_IDS))).map(records.parse_label_ids)
+    assert data.element_spec.shape.as_list() == [None, None]
+    assert np.array_equal(next(iter(data)), LABEL_IDS)
+
+
+def test_unknown_codec():
+    import tensorflow as tf
+
+    with pytest.raises(ValueError, match="expected a codec of jpeg, png, raw, got 'webp'"):
+        records.parse_example(tf.constant(example("png")), "webp")
+
+
+def test_shard_names():
+    assert records.shard_name("train", 0, 16) == "train-00000-of-00016.tfrecord"
+    assert records.parse_shard_name("train-00000-of-00016.tfrecord") == ("train", 0, 16)
+    assert records.parse_shard_name(records.shard_name("train-extra.v2", 123456, 200000)) == (
+        "train-extra.v2",
+        123456,
+        200000,
+    )
+    for name in ("train-00000-of-00016.tfrecord.tmp", "train-00000-of-00016_tfrecord", "manifest.json", "train"):
+        with pytest.raises(ValueError, match=f"'{re.escape(name)}' is not a shard name such as"):
+            records.parse_shard_name(name)
+
+
+def test_write_shard_counts_and_hashes(tmp_path):
+    import hashlib
+
+    import tensorflow as tf
+
+    path = tmp_path / "val-00000-of-00001.tfrecord"
+    shard = records.write_shard(path, iter([b"one", b"two"]))
+    data = path.read_bytes()
+    assert shard == records.Shard(path.name, 2, len(data), hashlib.sha256(data).hexdigest())
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"one", b"two"]
+
+
+def test_write_shard_tells_where_it_cannot_write(tmp_path):
+    with pytest.raises(OSError, match=r"lost/a\.tfrecord: cannot be written"):
+        records.write_shard(tmp_path / "lost" / "a.tfrecord", [b"one"])
+
+
+def test_manifest_round_trip(folder):
+    manifest = records.read_manifest(str(folder))
+    assert manifest == MANIFEST
+    assert manifest.splits["val"].count == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "val-00000-of-00001.tfrecord"]
+
+
+def test_has_truth():
+    split = MANIFEST.splits["val"]
+    assert split.has_truth
+    assert not dataclasses.replace(split, class_pixels=[12, 0, 0, 0, 0, 0, 0, 0]).has_truth
+
+
+def change(**changes):
+    """Changes entries of manifest.json by a path such as splits__val__ids; ... takes one away."""
+
+    def edit(folder):
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for keys, value in changes.items():
+            *parents, last = keys.split("__")
+            entry = manifest
+            for key in parents:
+                entry = entry[int(key) if isinstance(entry, list) else key]
+            if value is ...:
+                del entry[last]
+            else:
+                entry[last] = value
+        path.write_text(json.dumps(manifest))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "message"),
+    [
+        (lambda folder: folder.rename(folder.with_name("moved")), FileNotFoundError, "no such folder of records; make"),
+        (lambda folder: (folder / "manifest.json").unlink(), FileNotFoundError, "has no manifest.json; make"),
+        (lambda folder: (folder / "manifest.json").write_text('{"codec":'), ValueError, "manifest.json: Expecting"),
+        (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), ValueError, "manifest.json: 'utf-8' codec"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), ValueError, "must be a JSON object, not a list"),
+        (change(schema_version=7), ValueError, "has schema version 7, this program reads 1; make"),
+        (change(schema_version=...), ValueError, "the manifest lacks schema_version; make"),
+        (change(codec=..., classes=...), ValueError, "the manifest lacks classes, codec; make"),
+        (change(label_map={"sky": "sky"}), ValueError, "manifest.json: invalid literal for int"),
+        (change(splits=3), ValueError, "manifest.json: 'int' object is not iterable; make"),
+        (change(splits__val=[]), ValueError, "split val must be a JSON object, not a list"),
+        (change(splits__val__ids=...), ValueError, "split val lacks ids"),
+        (change(splits__val__ids=["a"]), ValueError, "split val has 1 ids, but its shards count 2 records"),
+        (change(splits__val__shards=[{"name": "a"}]), ValueError, "a shard of split val lacks count, bytes, sha256"),
+        (
+            lambda folder: (folder / "val-00000-of-00001.tfrecord").unlink(),
+            FileNotFoundError,
+            "val-00000-of-00001.tfrecord: this shard is missing; make",
+        ),
+        (
+            lambda folder: (folder / "val-00000-of-00001.tfrecord").write_bytes(b"123"),
+            ValueError,
+            "val-00000-of-00001.tfrecord: has 3 bytes, the manifest says 5; copy it again, or make",
+        ),
+    ],
+)
+def test_tells_what_is_wrong_with_a_folder(folder, damage, kind, message):
+    damage(folder)
+    with pytest.raises(kind, match=re.escape(message)) as raised:
+        records.read_manifest(folder)
+    assert str(folder) in str(raised.value)
+    assert "python tools/make_tfrecords.py" in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,58 @@
+"""python -m tfseg.evaluate --run DIR [--records DIR] [--split val]
+
+Scores a run's network on a split of records, at the size that its validation used, and prints the table.
+"""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from tfseg import cli, run_folder
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tfseg.evaluate", description="Scores a run on a split of records.")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument("--records", metavar="DIR", help="folder of records (default: those that the run was trained on)")
+    parser.add_argument("--split", help="split to score (default: the run's validation split)")
+    options = parser.parse_args(arguments)
+    evaluate(options.run, options.records, options.split)
+
+
+def evaluate(run: Path, records: str | None = None, split: str | None = None) -> dict:
+    """Scores a run's network, writes RUN/scores-SPLIT.json, and prints the table.
+
+    Args:
+        run: run folder.
+        records: folder of records; None: those of the run.
+        split: name of the split; None: the run's validation split.
+
+    Returns:
+        The scores, see `metrics.score`.
+
+    Raises:
+        ValueError: the split is not there, or has no ground truth.
+        OSError: the run or the records cannot be read.
+    """
+    config = run_folder.read_config(run)
+    # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
+    from tfseg.losses import SegmentationLoss
+    from tfseg.metrics import Scorer, score
+    from tfseg.pipeline import make_eval_batches
+    from tfseg.records import read_manifest
+    from tfseg.report import scores_table
+
+    records, split = records or config.data.records, split or config.data.val_split
+    batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)
+    if not read_manifest(records).splits[split].has_truth:
+        raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
+    network = run_folder.load_network(run)
+    scores = score(Scorer(network, SegmentationLoss(**dataclasses.asdict(config.loss))), batches)
+    run_folder.write_json({"split": split, **scores}, run / f"scores-{split}.json")
+    print(scores_table(scores))
+    print(f"scored {split} of {records}; the numbers are in {run / f'scores-{split}.json'}")
+    return scores
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,67 @@
+"""Batch normalisation on TensorFlow's fused kernel; Keras' own on other backends.
+
+Keras 3 computes it from a dozen small operations a layer and direction. TensorFlow has one kernel for each direction, on the
+CPU, CUDA and Metal: half the graph's nodes, and less memory traffic.
+"""
+
+import keras
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last axis of (batch, height, width, channels), fused where possible.
+
+    Same weights, results and moving statistics as Keras' layer; Ioffe and Szegedy 2015. Under a half precision policy the
+    kernel takes half precision pictures with float32 statistics.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        fusible = keras.backend.backend() == "tensorflow" and mask is None and isinstance(training, bool | None)
+        if not fusible or not (self.scale and self.center) or len(inputs.shape) != 4 or self.axis not in (-1, 3):
+            return super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            return self._normalize_by_batch(inputs)
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.convert_to_tensor(self.gamma, "float32"),
+            offset=ops.convert_to_tensor(self.beta, "float32"),
+            mean=ops.convert_to_tensor(self.moving_mean, "float32"),
+            variance=ops.convert_to_tensor(self.moving_variance, "float32"),
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return outputs
+
+    def _normalize_by_batch(self, inputs):
+        nothing = tf.zeros([0], tf.float32)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.convert_to_tensor(self.gamma, "float32"),
+            offset=ops.convert_to_tensor(self.beta, "float32"),
+            mean=nothing,
+            variance=nothing,
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The kernel gives the unbiased variance; Keras' moving variance gathers the biased one.
+        count = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
+        variance = variance * ((count - 1) / count)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+        return outputs
+
+
+def fuse(model: keras.Model) -> keras.Model:
+    """Returns a functional model's copy, weights included, with every batch normalisation layer fused."""
+
+    def clone(layer):
+        kind = BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy

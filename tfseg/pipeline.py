@@ -1,0 +1,151 @@
+"""Shards -> batches of bytes, as straight tf.data chains: one for training, one for evaluation.
+
+A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch, height, width), class ids}: floats appear
+only on the device.
+"""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfseg.records import Manifest, parse_example, read_manifest
+
+AUTOTUNE = tf.data.AUTOTUNE
+
+
+def make_train_batches(
+    records: str | Path,
+    split: str,
+    *,
+    size: tuple[int, int],
+    batch_size: int,
+    fit: str = "resize",
+    scale: tuple[float, float] = (1.0, 1.0),
+    shuffle: int = 2000,
+    seed: int | None = None,
+) -> tf.data.Dataset:
+    """Makes one epoch of shuffled batches; each new pass over it has another order and other windows.
+
+    Args:
+        records: folder of shards and manifest.json.
+        split: name of the split.
+        size: (height, width) of the pictures in a batch.
+        batch_size: pictures in a batch. What is left over at an epoch's end comes in none; it is another rest each time.
+        fit: "resize" squashes the whole picture to `size`; "crop" cuts a random window of the shape of `size`.
+        scale: for "crop", the range of the factor by which windows are enlarged. It is raised where the window would be
+            larger than the picture.
+        shuffle: encoded records held for shuffling.
+        seed: makes order and windows the same each time; None goes as fast as it can.
+
+    Returns:
+        Data set of known cardinality.
+
+    Raises:
+        ValueError: the split is not in the records, or smaller than a batch.
+        OSError: the records cannot be read.
+    """
+    manifest = read_manifest(records)
+    count = check_split(manifest, records, split).count
+    if count < batch_size:
+        raise ValueError(
+            f"{records}: split {split!r} has {count} pictures, fewer than train.batch_size {batch_size}; "
+            "lower it or convert more pictures"
+        )
+
+    def choose_window(example: dict, seed: tf.Tensor) -> dict:
+        return cut_window(example, size, scale, seed) if fit == "crop" else resize(example, size)
+
+    # Shuffle the shards, then the records as they come from several shards at once: as good as a shuffle over all as long
+    # as the buffer holds a good part of a shard. What waits in the buffer is encoded, a tenth of its pixels.
+    data = tf.data.Dataset.from_tensor_slices(shard_paths(manifest, records, split))
+    data = data.shuffle(len(data), seed)
+    data = data.interleave(tf.data.TFRecordDataset, AUTOTUNE, num_parallel_calls=AUTOTUNE, deterministic=seed is not None)
+    data = data.shuffle(shuffle, seed)
+    # Nobody can count records ahead, but the manifest has. Without it fit runs one step too many an epoch.
+    data = data.apply(tf.data.experimental.assert_cardinality(count))
+    # One seed a picture, others in each epoch.
+    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
+    data = tf.data.Dataset.zip(data, seeds)
+    data = data.map(
+        lambda record, seed: choose_window(parse_example(record, manifest.codec), seed),
+        num_parallel_calls=AUTOTUNE,
+        deterministic=seed is not None,
+    )
+    return data.map(keep_pixels).batch(batch_size, drop_remainder=True).prefetch(AUTOTUNE)
+
+
+def make_eval_batches(
+    records: str | Path, split: str, *, size: tuple[int, int] | None, batch_size: int
+) -> tf.data.Dataset:
+    """Makes batches of every picture of a split once, in the manifest's order, the last batch as small as it comes.
+
+    Args:
+        records: folder of shards and manifest.json.
+        split: name of the split.
+        size: (height, width) that pictures are squashed to; None leaves them as stored.
+        batch_size: pictures in a batch.
+
+    Returns:
+        Data set of known cardinality.
+
+    Raises:
+        ValueError: the split is not in the records, or pictures as stored have several sizes, which cannot be batched.
+        OSError: the records cannot be read.
+    """
+    manifest = read_manifest(records)
+    count = check_split(manifest, records, split).count
+    if size is None and manifest.size is None:
+        batch_size = 1  # pictures of the source's own sizes: nothing says that they are all the same
+    data = tf.data.TFRecordDataset(shard_paths(manifest, records, split), num_parallel_reads=1)
+    data = data.apply(tf.data.experimental.assert_cardinality(count))
+    data = data.map(
+        lambda record: keep_pixels(resize(parse_example(record, manifest.codec), size)), num_parallel_calls=AUTOTUNE
+    )
+    return data.batch(batch_size).prefetch(AUTOTUNE)
+
+
+def check_split(manifest: Manifest, records: str | Path, split: str):
+    """Looks a split up, or says which there are."""
+    if split not in manifest.splits:
+        raise ValueError(f"{records}: has no split {split!r}, it has {', '.join(manifest.splits)}; see data.*_split")
+    return manifest.splits[split]
+
+
+def shard_paths(manifest: Manifest, records: str | Path, split: str) -> list[str]:
+    return [str(Path(records, shard.name)) for shard in manifest.splits[split].shards]
+
+
+def keep_pixels(example: dict) -> dict:
+    """Leaves out what the device cannot take: ids are strings."""
+    return {"image": example["image"], "mask": example["mask"]}
+
+
+def resize(example: dict, size: tuple[int, int] | None) -> dict:
+    """Squashes picture (averaging over what it shrinks) and mask (nearest) to (height, width)."""
+    if size is None:
+        return example
+    image = tf.image.resize(tf.cast(example["image"], tf.float32), size, antialias=True)
+    mask = tf.image.resize(example["mask"][..., None], size, method="nearest")[..., 0]
+    image = tf.saturate_cast(tf.round(image), tf.uint8)
+    return {**example, "image": tf.ensure_shape(image, (*size, 3)), "mask": tf.ensure_shape(mask, size)}
+
+
+def cut_window(example: dict, size: tuple[int, int], scale: tuple[float, float], seed: tf.Tensor) -> dict:
+    """Cuts a random window of the shape of `size` out of picture and mask, and resizes it to `size`.
+
+    Enlargement by s means a window of size / s. s is drawn evenly on a log scale, so that half and double come alike.
+    """
+    available = tf.cast(tf.shape(example["mask"]), tf.float32)
+    wanted = tf.constant(size, tf.float32)
+    draws = tf.random.stateless_uniform([3], seed)
+    lowest = tf.reduce_max(wanted / available)  # the window is the whole picture, in one direction
+    low, high = (tf.maximum(tf.math.log(tf.constant(s, tf.float32)), tf.math.log(lowest)) for s in scale)
+    enlargement = tf.exp(low + draws[0] * (high - low))
+    window = tf.minimum(tf.round(wanted / enlargement), available)
+    top, left = tf.unstack(tf.cast(tf.floor(draws[1:] * (available - window + 1)), tf.int32))
+    height, width = tf.unstack(tf.cast(window, tf.int32))
+    image = example["image"][top : top + height, left : left + width]
+    mask = example["mask"][top : top + height, left : left + width]
+    return resize({**example, "image": image, "mask": mask}, size)
+
+

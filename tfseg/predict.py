@@ -1,0 +1,260 @@
+"""Pictures in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
+
+python -m tfseg.predict --model models/city --out masks street.png more_pictures/
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfseg import cli
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+class Predictor:
+    """A SavedModel folder as a function from pictures to class ids.
+
+    Attributes:
+        classes: names of the classes; a class id is the place in this list.
+        colors: (C, 3) uint8 RGB, one colour a class.
+    """
+
+    def __init__(self, directory: str | Path):
+        """Loads the model.
+
+        Raises:
+            FileNotFoundError: `directory`, or one of its files, is missing.
+            ValueError: its files are damaged, or it is not a model for this purpose.
+        """
+        directory = Path(directory)
+        self.classes, self.colors = read_labels(directory / "labels.json")
+        self._model = load_model(directory)  # a signature alone does not keep the weights alive
+        self._classify = self._model.signatures["serving_default"]
+        channels = self._model.signatures["probabilities"].structured_outputs["probabilities"].shape[-1]
+        if channels != len(self.classes):
+            raise ValueError(f"{directory}: labels.json names {len(self.classes)} classes, the model has {channels}")
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Classifies every pixel.
+
+        Args:
+            images: (B, H, W, 3) uint8 RGB, any B, H, W above 0.
+
+        Returns:
+            (B, H, W) uint8, class ids 0..C-1.
+
+        Raises:
+            ValueError: images has another shape or type.
+        """
+        import tensorflow as tf
+
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
+            raise ValueError(f"expected images as uint8 (batch, height, width, 3), got {images.dtype} {images.shape}")
+        return self._classify(images=tf.constant(images))["classes"].numpy()
+
+
+def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
+    """Reads labels.json.
+
+    Returns:
+        The C names, and (C, 3) uint8 RGB colours, in the order of the ids.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or its classes are not ids 0, 1, 2 ... with a name and an RGB colour each.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; expected a folder written by python -m tfseg.export")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        ids = [entry["id"] for entry in entries]
+        names = [str(entry["name"]) for entry in entries]
+        colors = np.array([entry["color"] for entry in entries])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no list of classes with id, name and color: {error!r}") from None
+    if not ids or ids != list(range(len(ids))):
+        raise ValueError(f"{path}: expected the ids 0, 1, 2 and so on, got {ids}")
+    if colors.shape != (len(ids), 3) or colors.dtype.kind != "i" or colors.min() < 0 or colors.max() > 255:
+        raise ValueError(f"{path}: expected each color as three integers in 0..255")
+    return names, colors.astype(np.uint8)
+
+
+def load_model(directory: Path):
+    """Loads the SavedModel and checks that it maps pictures of any size to classes and probabilities.
+
+    Raises:
+        FileNotFoundError: there is no saved_model.pb.
+        ValueError: the files are damaged, or the signatures are others.
+    """
+    import tensorflow as tf  # here: --help answers without it
+
+    if not (directory / "saved_model.pb").is_file():
+        raise FileNotFoundError(f"{directory / 'saved_model.pb'} is missing; expected a SavedModel folder")
+    try:
+        model = tf.saved_model.load(str(directory))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise ValueError(f"{directory}: the SavedModel is damaged: {' '.join(str(error).split())}") from None
+    images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")}
+    for name, output, dtype in (
+        ("serving_default", "classes", tf.uint8),
+        ("probabilities", "probabilities", tf.float32),
+    ):
+        signature = model.signatures.get(name)
+        if (
+            signature is None
+            or signature.structured_input_signature[1] != images
+            or signature.structured_outputs.keys() != {output}
+            or signature.structured_outputs[output].dtype != dtype
+        ):
+            raise ValueError(
+                f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, 3), "
+                f"to {output}, {dtype.name}; was it written by python -m tfseg.export?"
+            )
+    return model
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Reads a PNG or JPEG file, turned upright as its EXIF data say.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Grey becomes RGB, transparency is dropped.
+
+    Raises:
+        ValueError: the file is no PNG or JPEG, is damaged or cut short, or has 16 bits a channel.
+        OSError: the file cannot be read.
+    """
+    return decode_picture(Path(path).read_bytes(), str(path))
+
+
+def decode_picture(content: bytes, name: str) -> np.ndarray:
+    """Does what `read_picture` does for bytes; `name` stands in its errors."""
+    from PIL import Image, ImageOps
+
+    try:
+        picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+        # Byte 24 of a PNG is its bit depth. Pillow would cut 16-bit colour down to its high bytes without a word.
+        deep = picture.format == "PNG" and content[24] == 16
+        upright = None if deep else ImageOps.exif_transpose(picture).convert("RGB")
+    except Exception as error:  # whatever the decoders raise: OSError, SyntaxError, struct.error, Pillow's own ...
+        raise ValueError(f"{name} is not a whole PNG or JPEG picture: {error}") from None
+    if upright is None:
+        raise ValueError(f"{name} has 16 bits a channel; convert it to 8 bits first")
+    return np.asarray(upright)
+
+
+def blend(picture: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
+    """Lays the colours of the classes over a picture.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        class_ids: (H, W) uint8, values 0..C-1.
+        colors: (C, 3) uint8.
+        alpha: 0 shows the picture alone, 1 the colours alone.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    mixed = (1 - alpha) * picture.astype(np.float32) + alpha * colors[class_ids].astype(np.float32)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Writes (H, W) or (H, W, 3) uint8 as a PNG; the file appears, or replaces an older one, only when it is whole."""
+    from PIL import Image
+
+    incomplete = path.with_name(path.name + ".incomplete")
+    try:
+        Image.fromarray(pixels).save(incomplete, format="PNG")
+        incomplete.replace(path)
+    finally:
+        incomplete.unlink(missing_ok=True)
+
+
+def list_pictures(paths: Iterable[Path]) -> list[Path]:
+    """Replaces each folder by the pictures directly in it, sorted; a picture that is named twice stays once.
+
+    Raises:
+        ValueError: a folder holds no picture.
+    """
+    pictures = {}  # by the resolved path
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+            if not found:
+                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file; folders inside it are not searched")
+        for picture in found:
+            pictures.setdefault(picture.resolve(), picture)
+    return list(pictures.values())
+
+
+def output_paths(picture: Path, directory: Path) -> tuple[Path, Path]:
+    """Returns where the class ids and the overlay of a picture go."""
+    return directory / f"{picture.stem}_classes.png", directory / f"{picture.stem}_overlay.png"
+
+
+def check_outputs(pictures: Sequence[Path], directory: Path) -> None:
+    """Raises ValueError if two pictures would be written to one file, or a result over one of the pictures."""
+    by_name = {}
+    for picture in pictures:
+        # Without regard to case: on macOS and Windows A.png and a.png are one file.
+        other = by_name.setdefault(picture.stem.lower(), picture)
+        if other is not picture:
+            raise ValueError(f"{other} and {picture} would be written to the same files; predict them apart")
+    read = {picture.resolve() for picture in pictures}
+    for picture in pictures:
+        for path in output_paths(picture, directory):
+            if path.resolve() in read:
+                raise ValueError(f"{path} would be read and overwritten; choose another --out")
+
+
+def predict_files(predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float) -> list[str]:
+    """Writes class ids and overlay of each picture; returns one line for each picture that could not be read."""
+    from tqdm import tqdm
+
+    directory.mkdir(parents=True, exist_ok=True)
+    failures = []
+    for path in tqdm(pictures, unit="picture", disable=None):  # None: no bar where stderr is not a terminal
+        try:
+            picture = read_picture(path)
+        except (ValueError, OSError) as error:
+            failures.append(str(error))
+            continue
+        class_ids = predictor(picture[np.newaxis])[0]
+        classes_path, overlay_path = output_paths(path, directory)
+        write_png(classes_path, class_ids)
+        write_png(overlay_path, blend(picture, class_ids, predictor.colors, alpha))
+    return failures
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Predicts the pictures named on the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.predict",
+        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each picture NAME.png or "
+        "NAME.jpg. Files of these names that an earlier run left in --out are overwritten.",
+    )
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="SavedModel folder with labels.json")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 picture only .. 1 colours only (0.5)")
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURES", help="PNG or JPEG files, or folders that hold them"
+    )
+    options = parser.parse_args(arguments)
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
+    pictures = list_pictures(options.pictures)
+    check_outputs(pictures, options.out)
+    failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha)
+    print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures are predicted in {options.out}")
+    if failures:
+        raise ValueError("\n".join([f"{len(failures)} of {len(pictures)} pictures could not be read:", *failures]))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,275 @@
+"""Figures of a run: curves of its history, pictures beside truth and prediction, a table of its scores.
+
+    python -m tfseg.report --run runs/city
+
+Works on what the run left on disk: history.csv, metrics.json and the SavedModel. The network's code is not needed.
+"""
+
+import argparse
+import csv
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfseg import cli, run_folder
+from tfseg.config import Data
+from tfseg.predict import Predictor
+from tfseg.records import Manifest, parse_example, read_manifest
+
+# Columns of history.csv that are no score.
+NO_SCORES = ("epoch", "loss", "learning_rate", "seconds")
+
+
+class Sample(NamedTuple):
+    """One row of a panel."""
+
+    id: str
+    picture: np.ndarray  # (H, W, 3) uint8 RGB
+    truth: np.ndarray  # (H, W) uint8 class ids
+    prediction: np.ndarray  # (H, W) uint8 class ids
+
+
+def panel(samples: Sequence[Sample], classes: Sequence[str], colors: np.ndarray, path: str | Path) -> None:
+    """Draws picture, truth and prediction of each sample side by side, with a legend of the colours, as a PNG.
+
+    Args:
+        samples: at least one; they may differ in size.
+        classes: the C names.
+        colors: (C, 3) uint8 RGB.
+        path: of the PNG.
+
+    Raises:
+        ValueError: there are no samples.
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure  # here: --help answers without it
+    from matplotlib.patches import Patch
+
+    if not samples:
+        raise ValueError("a panel needs at least one sample")
+    width, legend_height = 15, 0.5  # inches
+    heights = [width / 3 * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
+    figure = Figure((width, sum(heights) + legend_height), layout="constrained")
+    rows = figure.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
+    for axes, sample in zip(rows, samples, strict=True):
+        draw_row(axes, sample, colors)
+    for axis, title in zip(rows[0], ("picture", "truth", "prediction"), strict=True):
+        axis.set_title(title, fontsize=14)
+    patches = [
+        Patch(facecolor=color / 255, edgecolor="black", label=name) for name, color in zip(classes, colors, strict=True)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=8, frameon=False, fontsize=11)
+    save_figure(figure, path)
+
+
+def draw_row(axes, sample: Sample, colors: np.ndarray) -> None:
+    """Draws one sample on three axes, its id below the first."""
+    # A blend of two class colours is the colour of no class: masks are not smoothed.
+    axes[0].imshow(sample.picture)
+    axes[1].imshow(colors[sample.truth], interpolation="nearest")
+    axes[2].imshow(colors[sample.prediction], interpolation="nearest")
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    axes[0].set_xlabel(sample.id, loc="left", fontsize=9)
+
+
+def curves(history_csv: str | Path, path: str | Path) -> None:
+    """Draws loss and scores over the epochs as a PNG: validation as a line, training, where recorded, as dashes.
+
+    Args:
+        history_csv: a column `epoch` and any of `loss`, `val_loss`, `val_<score>`, `<score>`; others are left out.
+        path: of the PNG.
+
+    Raises:
+        ValueError: the history has no epoch, or a cell is no number.
+        OSError: a file cannot be read or written.
+    """
+    from matplotlib.figure import Figure
+
+    history = read_history(Path(history_csv))
+    figure = Figure((12, 4.5), layout="constrained")
+    loss_axis, score_axis = figure.subplots(1, 2)
+    scores = dict.fromkeys(name.removeprefix("val_") for name in history)  # each once, in the file's order
+    for index, name in enumerate(name for name in scores if name not in NO_SCORES):
+        draw_curve(score_axis, history, name, (name, f"{name}, training"), f"C{index}")
+    draw_curve(loss_axis, history, "loss", ("validation", "training"), "C0")
+    loss_axis.set_title("loss")
+    score_axis.set_title("scores on the validation split")
+    score_axis.set_ylim(0, 1)
+    for axis in (loss_axis, score_axis):
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def draw_curve(axis, history: dict[str, list[float]], name: str, labels: tuple[str, str], color: str) -> None:
+    """Draws what the history has of a value: validation as a line, training as dashes of the same colour."""
+    for column, style, label in ((f"val_{name}", "-", labels[0]), (name, "--", labels[1])):
+        if column in history:
+            axis.plot(history["epoch"], history[column], style, color=color, label=label, marker=".")
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Reads history.csv as columns; an empty cell is nan.
+
+    Raises:
+        ValueError: there is no column `epoch` or no row, or a cell is no number.
+        OSError: the file cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, restval=""))
+    if not rows or "epoch" not in rows[0]:
+        raise ValueError(f"{path}: expected a column epoch and a row for each epoch")
+    try:
+        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0] if name}
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save_figure(figure, path: str | Path) -> None:
+    """Saves a figure as a PNG; the file appears, or replaces an older one, only when it is whole."""
+    path = Path(path)
+    incomplete = path.with_name(path.name + ".incomplete")
+    try:
+        figure.savefig(incomplete, format="png", dpi=100)
+        incomplete.replace(path)
+    finally:
+        incomplete.unlink(missing_ok=True)
+
+
+def scores_table(scores: dict) -> str:
+    """Lays out scores as a Markdown table: a row a class in percent, then the means.
+
+    Args:
+        scores: as in metrics.json; a score of a class that does not occur is null or nan.
+    """
+    total = sum(scores["support"])
+    shares = [pixels / total if total else math.nan for pixels in scores["support"]]
+    rows = [("category", "IoU %", "F1 %", "share of pixels %")]
+    for name, *values in zip(scores["classes"], scores["iou"], scores["f1"], shares, strict=True):
+        rows.append((name, *map(percent, values)))
+    rows += [
+        ("mean over 7, void left out", percent(scores["mean_iou_7"]), percent(scores["mean_f1_7"]), ""),
+        ("mean over 8, void counted", percent(scores["mean_iou_8"]), percent(scores["mean_f1_8"]), ""),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])))
+    return "\n".join(format_row(row, widths) for row in rows)
+
+
+def percent(score: float | None) -> str:
+    """Writes 0.8641 as 86.4, and a score that is not there as a dash."""
+    return "-" if score is None or math.isnan(score) else f"{100 * score:.1f}"
+
+
+def format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Writes one row of a Markdown table, the first column to the left, numbers to the right."""
+    first, *others = (
+        cell.rjust(width) if place else cell.ljust(width)
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return f"| {' | '.join([first, *others])} |"
+
+
+def report(run: Path, records: str | None, split: str | None, samples: int, size: tuple[int, int] | None) -> list[Path]:
+    """Writes the figures of a run into its folder `report`.
+
+    Args:
+        run: the run folder.
+        records: folder of shards and manifest.json; None: the run's own.
+        split: which pictures; None: the run's validation split.
+        samples: how many, at least 1.
+        size: (height, width) that pictures are resized to; None: that of the run's validation.
+
+    Returns:
+        Paths of the figures.
+
+    Raises:
+        ValueError: a file is damaged, or there is no such split.
+        OSError: a file is missing, or cannot be written.
+    """
+    data = run_folder.read_config(run).data
+    predictor = Predictor(run / run_folder.SAVED_MODEL)
+    rows = predict_samples(
+        predictor, records or data.records, split or data.val_split, samples, size or validation_size(data)
+    )
+    directory = run / "report"
+    directory.mkdir(exist_ok=True)
+    panel(rows, predictor.classes, predictor.colors, directory / "panel.png")
+    curves(run / run_folder.HISTORY, directory / "curves.png")
+    return [directory / "panel.png", directory / "curves.png"]
+
+
+def validation_size(data: Data) -> tuple[int, int] | None:
+    """Size (height, width) of the pictures that a run was validated on; None: as stored."""
+    if data.val_size is None and data.fit == "crop":
+        return None
+    return cli.parse_size(data.val_size or data.size)
+
+
+def predict_samples(
+    predictor: Predictor, records: str | Path, split: str, samples: int, size: tuple[int, int] | None
+) -> list[Sample]:
+    """Reads records evenly spread over a split, resized as in validation, and predicts them.
+
+    Raises:
+        ValueError: there is no such split, or it is empty.
+        OSError: the records cannot be read.
+    """
+    from tfseg import pipeline  # imports TensorFlow
+
+    manifest = read_manifest(records)
+    pipeline.check_split(manifest, records, split)
+    rows = []
+    for serialized in read_spread(manifest, records, split, samples):
+        example = pipeline.resize(parse_example(serialized, manifest.codec), size)
+        picture = example["image"].numpy()
+        prediction = predictor(picture[np.newaxis])[0]
+        rows.append(Sample(example["id"].numpy().decode(), picture, example["mask"].numpy(), prediction))
+    return rows
+
+
+def read_spread(manifest: Manifest, records: str | Path, split: str, samples: int):
+    """Yields serialised records, from the first to the last of a split, evenly spread; all if there are fewer."""
+    import tensorflow as tf
+
+    counts = [shard.count for shard in manifest.splits[split].shards]
+    total = sum(counts)
+    starts = np.cumsum([0, *counts])
+    for place in np.unique(np.linspace(0, total - 1, min(samples, total)).round().astype(int)):
+        shard = int(np.searchsorted(starts, place, side="right")) - 1
+        path = Path(records, manifest.splits[split].shards[shard].name)
+        yield from tf.data.TFRecordDataset(str(path)).skip(place - starts[shard]).take(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the figures and prints the scores of a run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.report",
+        description="Writes panel.png and curves.png into the folder report of a run, and prints its scores.",
+    )
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument("--records", metavar="DIR", help="records to show (those that the run was trained on)")
+    parser.add_argument("--split", help="split to show (the run's validation split)")
+    parser.add_argument("--samples", type=int, default=4, metavar="N", help="pictures to show (4)")
+    parser.add_argument("--size", metavar="HxW", help="size of the pictures (that of the run's validation)")
+    options = parser.parse_args(arguments)
+    if options.samples < 1:
+        raise ValueError(f"--samples must be at least 1, got {options.samples}")
+    size = cli.parse_size(options.size) if options.size else None
+    paths = report(options.run, options.records, options.split, options.samples, size)
+    metrics = options.run / run_folder.METRICS
+    if metrics.is_file():  # else the run is not over
+        print(scores_table(json.loads(metrics.read_text(encoding="utf-8"))))
+    print("written: " + ", ".join(map(str, paths)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

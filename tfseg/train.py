@@ -1,0 +1,109 @@
+"""python -m tfseg.train --config configs/X.yaml [--data.records DIR] [--train.epochs 3] ...
+
+Trains a network on records, validates it after each epoch, and leaves a run folder (see `run_folder`) with a SavedModel.
+"""
+
+import dataclasses
+import sys
+import time
+
+from tfseg import cli, run_folder
+from tfseg.config import Config, Data, parse_config, save_config
+
+
+def main() -> None:
+    train(parse_config())
+
+
+def train(config: Config) -> dict:
+    """Trains, scores and exports one run.
+
+    Returns:
+        The scores of the best epoch's network on the validation split, as in metrics.json.
+
+    Raises:
+        ValueError: a setting does not fit the records, or the run folder holds an earlier run.
+        OSError: the records cannot be read, or the run folder cannot be written.
+    """
+    # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
+    import keras
+
+    from tfseg.augment import Augmentation
+    from tfseg.device import choose_device
+    from tfseg.export import export_saved_model
+    from tfseg.labels import CATEGORIES, CATEGORY_COLORS
+    from tfseg.learner import HistoryFile, Learner, Validate, make_optimizer
+    from tfseg.losses import SegmentationLoss
+    from tfseg.unet import build_unet
+
+    start = time.monotonic()
+    if config.train.seed is not None:
+        keras.utils.set_random_seed(config.train.seed)
+    batches, val_batches = make_batches(config)
+    print(choose_device(config.device.precision), flush=True)
+    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model))
+    print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
+
+    directory = run_folder.create(config.run_dir, config.overwrite)
+    save_config(config, directory / run_folder.CONFIG)
+    learner = Learner(
+        network,
+        SegmentationLoss(**dataclasses.asdict(config.loss)),
+        Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed),
+    )
+    learner.compile(make_optimizer(config.optimizer, config.train.epochs, len(batches)))
+    validate = Validate(
+        val_batches, directory / run_folder.BEST_WEIGHTS, directory / run_folder.LAST_WEIGHTS, run_folder.save_weights
+    )
+    print("tracing the first step; this takes a minute for EfficientNetB3", flush=True)
+    learner.fit(
+        batches,
+        epochs=config.train.epochs,
+        shuffle=False,  # the batches are
+        verbose=1 if sys.stdout.isatty() else 0,
+        callbacks=[
+            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []),
+            validate,  # after the swap: it sees, and keeps, the averaged weights
+            HistoryFile(directory / run_folder.HISTORY),
+            keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
+        ],
+    )
+
+    network.load_weights(directory / run_folder.BEST_WEIGHTS)
+    export_saved_model(network, directory / run_folder.SAVED_MODEL, CATEGORIES, CATEGORY_COLORS)
+    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **validate.best_scores}
+    run_folder.write_json(metrics, directory / run_folder.METRICS)
+    print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
+    return metrics
+
+
+def make_batches(config: Config):
+    """Makes the training and the validation batches that a config describes."""
+    from tfseg.pipeline import make_eval_batches, make_train_batches
+
+    data = config.data
+    batches = make_train_batches(
+        data.records,
+        data.train_split,
+        size=cli.parse_size(data.size),
+        batch_size=config.train.batch_size,
+        fit=data.fit,
+        scale=data.scale,
+        shuffle=data.shuffle,
+        seed=config.train.seed,
+    )
+    val_batches = make_eval_batches(
+        data.records, data.val_split, size=val_size(data), batch_size=config.train.batch_size
+    )
+    return batches, val_batches
+
+
+def val_size(data: Data) -> tuple[int, int] | None:
+    """Size of the pictures in validation; None: as stored."""
+    if data.val_size:
+        return cli.parse_size(data.val_size)
+    return cli.parse_size(data.size) if data.fit == "resize" else None
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -33,7 +33,8 @@ ALLOWED = {
         *("pipeline", "records", "report", "run_folder", "unet"),
     },
     "evaluate": {
-        *("config", "device", "labels", "metrics", "pipeline", "records", "report", "run_folder", "train", "unet"),
+        *("config", "device", "labels", "losses", "metrics", "pipeline", "records"),
+        *("report", "run_folder", "train", "unet"),
     },
     "export": {"config", "labels", "records", "run_folder", "unet"},
     "predict": set(),

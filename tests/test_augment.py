@@ -96,7 +96,9 @@ def test_colour_matrices():
     half = ops.convert_to_numpy(saturation_matrix(ops.convert_to_tensor([0.5], "float32")))[0] @ pixel
     np.testing.assert_allclose(half, (pixel + grey) / 2, rtol=1e-5)
     third = ops.convert_to_numpy(hue_matrix(ops.convert_to_tensor([2 * np.pi / 3], "float32")))[0] @ pixel
-    np.testing.assert_allclose(third, [50, 200, 100], rtol=1e-4)  # a third of a turn: each channel takes the next's place
+    np.testing.assert_allclose(
+        third, [50, 200, 100], rtol=1e-4
+    )  # a third of a turn: each channel takes the next's place
 
 
 def test_colour_leaves_the_mask_alone(batch):

@@ -312,11 +312,10 @@ def random_config(rng: random.Random) -> Config:
 
 def test_any_config_comes_back_equal_from_its_file(tmp_path):
     rng = random.Random(0)
-    for _ in range(60):
+    for _ in range(40):
         config = random_config(rng)
         save_config(config, tmp_path / "run.yaml")
         assert load_config(tmp_path / "run.yaml") == config
-        assert parse_config(["--config", str(tmp_path / "run.yaml")]) == config
 
 
 def test_a_saved_config_holds_every_setting_as_plain_yaml(tmp_path):
@@ -342,6 +341,7 @@ def test_shipped_config_parses_and_comes_back_equal(path, tmp_path):
     assert config.run_dir == f"runs/{path.stem}"
     save_config(config, tmp_path / "run.yaml")
     assert load_config(tmp_path / "run.yaml") == config
+    assert parse_config(["--config", str(tmp_path / "run.yaml")]) == config
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -66,7 +66,9 @@ def test_the_score_does_not_depend_on_the_batch_size(batch_size):
     images = random.integers(0, 256, (5, 8, 8, 3), np.uint8)
     masks = random.integers(0, 8, (5, 8, 8), np.uint8)
     pixels = keras.Input((None, None, 3))
-    network = keras.Model(pixels, keras.layers.Conv2D(8, 1, kernel_initializer=keras.initializers.RandomNormal(seed=1))(pixels))
+    network = keras.Model(
+        pixels, keras.layers.Conv2D(8, 1, kernel_initializer=keras.initializers.RandomNormal(seed=1))(pixels)
+    )
     batches = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).batch(batch_size)
     result = score(Scorer(network, SegmentationLoss(0, 1.0, True)), batches)
     predicted = np.argmax(network(images.astype(np.float32)), axis=-1)

@@ -69,7 +69,9 @@ def weights_file(tmp_path_factory):
     network = keras.applications.EfficientNetB0(include_top=False, weights=None)
     normalization = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
     normalization.adapt_mean.assign(np.float32([0.485, 0.456, 0.406]))
-    normalization.adapt_variance.assign(np.float32([0.229, 0.224, 0.225]))  # Keras' file really holds the deviations here
+    normalization.adapt_variance.assign(
+        np.float32([0.229, 0.224, 0.225])
+    )  # Keras' file really holds the deviations here
     network.save_weights(path)
     return path
 

@@ -1,7 +1,7 @@
 """Augmentation of picture and mask together, on the device: one draw, one warp, one colour pass.
 
-All geometry of a sample is one matrix and one resampling: the picture bilinear, the mask nearest, void outside. All colour
-is one matrix, so the cost does not grow with the number of effects and nothing is blurred or rounded twice.
+All geometry of a sample is one matrix and one resampling: the picture bilinear, the mask nearest, void outside. All
+colour is one matrix. So the cost does not grow with the number of effects, and nothing is blurred or rounded twice.
 """
 
 import math
@@ -124,7 +124,7 @@ def warp(image, mask, matrix):
     places = ops.reshape(ops.stack([columns, rows], axis=-1), (1, height * width, 2)) - center
     places = ops.matmul(places, ops.transpose(matrix, (0, 2, 1))) + center  # (B, H*W, 2)
     x, y = places[..., 0], places[..., 1]
-    first = ops.cast(ops.arange(batch) * height * width, "int32")[:, None]  # each picture's first pixel in the flat batch
+    first = ops.cast(ops.arange(batch) * height * width, "int32")[:, None]  # each picture's first pixel, counted flat
 
     def pixel_at(flat, row, column):
         row = ops.cast(ops.clip(row, 0, height - 1), "int32")

@@ -63,6 +63,13 @@ class Data:
         _check(self.fit == "crop" or identity, "data.scale", self.scale, "[1.0, 1.0] unless data.fit is crop")
         _check(self.shuffle >= 1, "data.shuffle", self.shuffle, "at least 1")
 
+    @property
+    def eval_size(self) -> tuple[int, int] | None:
+        """(height, width) of the pictures in validation; None: as stored."""
+        if self.val_size is not None:
+            return parse_size(self.val_size)
+        return parse_size(self.size) if self.fit == "resize" else None
+
 
 @dataclass(frozen=True)
 class Augment:
@@ -386,16 +393,17 @@ def _typed(parse: Callable[..., jsonargparse.Namespace], source: object) -> dict
 
 
 def _in_one_line(report: str) -> str:
-    if match := re.match(r'Parser key "(.+?)":.*value: (.*)', report, re.DOTALL):
-        key, got = match[1], " ".join(match[2].split())
-        if key in _SETTINGS:
-            return f"{key}: expected {_wanted(key)}, got {got}"
-    if match := re.match(r"unrecognized arguments: (\S+)", report):
+    """A report of jsonargparse -> key, what was wanted, what was got."""
+    report = " ".join(report.split())
+    if (match := re.match(r'Parser key "(.+?)"', report)) and match[1] in _SETTINGS:
+        got = re.search(r"value: (.*)", report)
+        return f"{match[1]}: expected {_wanted(match[1])}{f', got {got[1]}' if got else ''}"
+    if match := re.match(r"(?i)unrecognized arguments: (\S+)", report):
         flag, _, _ = match[1].partition("=")
         if flag.startswith("--"):
             return _unknown(flag.removeprefix("--"))
         return f"{flag} stands alone: a file goes after --config, a value after its flag, as in --train.epochs 3"
-    return " ".join(report.split())
+    return report
 
 
 def _unknown(key: str) -> str:

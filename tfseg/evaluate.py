@@ -13,7 +13,9 @@ from tfseg import cli, run_folder
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tfseg.evaluate", description="Scores a run on a split of records.")
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    parser.add_argument("--records", metavar="DIR", help="folder of records (default: those that the run was trained on)")
+    parser.add_argument(
+        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
+    )
     parser.add_argument("--split", help="split to score (default: the run's validation split)")
     options = parser.parse_args(arguments)
     evaluate(options.run, options.records, options.split)

@@ -1,7 +1,7 @@
 """Batch normalisation on TensorFlow's fused kernel; Keras' own on other backends.
 
-Keras 3 computes it from a dozen small operations a layer and direction. TensorFlow has one kernel for each direction, on the
-CPU, CUDA and Metal: half the graph's nodes, and less memory traffic.
+Keras 3 computes it from a dozen small operations a layer and direction. TensorFlow has one kernel for each direction,
+on the CPU, CUDA and Metal: half the graph's nodes, and less memory traffic.
 """
 
 import keras
@@ -13,9 +13,9 @@ if keras.backend.backend() == "tensorflow":
 
 @keras.saving.register_keras_serializable("tfseg")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` over the last axis of (batch, height, width, channels), fused where possible.
+    """`keras.layers.BatchNormalization` over the last of four axes, fused where possible (Ioffe and Szegedy 2015).
 
-    Same weights, results and moving statistics as Keras' layer; Ioffe and Szegedy 2015. Under a half precision policy the
+    Same weights, results and moving statistics as Keras' layer. Under a half precision policy the
     kernel takes half precision pictures with float32 statistics.
     """
 

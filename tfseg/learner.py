@@ -15,8 +15,8 @@ from tfseg.metrics import Scorer, score
 class Learner(keras.Model):
     """A network to train: augments the batch on the device, inside the compiled step, and weighs the loss.
 
-    Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}. The augmented mask is an
-    output beside the logits, since only the loss may see it. So Keras' own train step serves, on every backend.
+    Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}. The augmented mask is
+    an output beside the logits, for the loss to see. So Keras' own train step serves, on every backend.
     """
 
     def __init__(self, network: keras.Model, loss, augmentation):
@@ -71,7 +71,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 class Validate(keras.callbacks.Callback):
     """Scores the network on the validation split after each epoch; keeps the weights of the best and of the last.
 
-    The best is that with the highest `mean_iou_7`. Adds `val_loss` and the means of `metrics.scores` to the epoch's logs.
+    The best is that with the highest `mean_iou_7`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
     """
 
     SHOWN = ("loss", "mean_iou_7", "mean_f1_7", "mean_iou_8", "mean_f1_8", "pixel_accuracy")

@@ -13,11 +13,11 @@ VOID = 0
 
 
 def dice_loss(mask, logits, learn_void: bool = False):
-    """Soft Dice loss (Milletari et al. 2016): 1 - mean over classes of 2 |truth x prediction| / (|truth| + |prediction|).
+    """Soft Dice loss (Milletari et al. 2016): 1 - mean of 2 |truth x prediction| / (|truth| + |prediction|) by class.
 
     The sums run over the whole batch: a class too rare for one picture still has a steady share. A class absent from
-    the batch's truth is left out of the mean: its Dice is 0 for any prediction, so it could only add a constant. What is
-    wrongly taken for it is missing from the class it belongs to. A batch without any truth has the loss 0.
+    the batch's truth is left out of the mean: its Dice is 0 for any prediction, so it could only add a constant. What
+    is wrongly taken for it is missing from the class it belongs to. A batch without any truth has the loss 0.
 
     Args:
         mask: integers (batch, height, width), class ids.
@@ -25,7 +25,7 @@ def dice_loss(mask, logits, learn_void: bool = False):
         learn_void: whether class 0 is a class like the others.
 
     Returns:
-        float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over the pictures of all replicas is right.
+        float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over several devices' pictures is right.
     """
     logits = ops.cast(logits, "float32")
     truth = _one_hot(mask, logits.shape[-1], learn_void)  # (B, H, W, C), all zero where void

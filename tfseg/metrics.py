@@ -4,8 +4,8 @@ Two readings of the same matrix, since both are in use:
 
 * `iou`, `f1`, and their means over 7 categories, `mean_iou_7` and `mean_f1_7`: void ground truth counts nowhere, void
   predicted on any other pixel is a miss. This is the rule of Cityscapes' "IoU category", here on the records' masks.
-* `iou_with_void`, `f1_with_void`, and their means over 8 classes, `mean_iou_8` and `mean_f1_8`: void is a class like the
-  others, over all pixels.
+* `iou_with_void`, `f1_with_void`, and their means over 8 classes, `mean_iou_8` and `mean_f1_8`: void is a class like
+  the others, over all pixels.
 
 A class that is neither in the truth nor predicted has no score (nan) and no part in a mean.
 """

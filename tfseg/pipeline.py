@@ -1,7 +1,7 @@
 """Shards -> batches of bytes, as straight tf.data chains: one for training, one for evaluation.
 
-A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch, height, width), class ids}: floats appear
-only on the device.
+A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch, height, width), class ids}: floats
+appear only on the device.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ def make_train_batches(
         records: folder of shards and manifest.json.
         split: name of the split.
         size: (height, width) of the pictures in a batch.
-        batch_size: pictures in a batch. What is left over at an epoch's end comes in none; it is another rest each time.
+        batch_size: pictures in a batch. The rest at an epoch's end comes in none; each time it is another rest.
         fit: "resize" squashes the whole picture to `size`; "crop" cuts a random window of the shape of `size`.
         scale: for "crop", the range of the factor by which windows are enlarged. It is raised where the window would be
             larger than the picture.
@@ -55,11 +55,13 @@ def make_train_batches(
     def choose_window(example: dict, seed: tf.Tensor) -> dict:
         return cut_window(example, size, scale, seed) if fit == "crop" else resize(example, size)
 
-    # Shuffle the shards, then the records as they come from several shards at once: as good as a shuffle over all as long
-    # as the buffer holds a good part of a shard. What waits in the buffer is encoded, a tenth of its pixels.
+    # Shuffle the shards, then the records as they come from several shards at once: as good as a shuffle over all, as
+    # long as the buffer holds a good part of a shard. What waits in the buffer is encoded, a tenth of its pixels.
     data = tf.data.Dataset.from_tensor_slices(shard_paths(manifest, records, split))
     data = data.shuffle(len(data), seed)
-    data = data.interleave(tf.data.TFRecordDataset, AUTOTUNE, num_parallel_calls=AUTOTUNE, deterministic=seed is not None)
+    data = data.interleave(
+        tf.data.TFRecordDataset, AUTOTUNE, num_parallel_calls=AUTOTUNE, deterministic=seed is not None
+    )
     data = data.shuffle(shuffle, seed)
     # Nobody can count records ahead, but the manifest has. Without it fit runs one step too many an epoch.
     data = data.apply(tf.data.experimental.assert_cardinality(count))
@@ -147,5 +149,3 @@ def cut_window(example: dict, size: tuple[int, int], scale: tuple[float, float],
     image = example["image"][top : top + height, left : left + width]
     mask = example["mask"][top : top + height, left : left + width]
     return resize({**example, "image": image, "mask": mask}, size)
-
-

@@ -1,16 +1,15 @@
 """The run folder: what training writes and evaluation, export and report read.
 
-    config.yaml                     the run's settings, resolved
-    history.csv  tensorboard/       losses and scores of each epoch
-    best.weights.h5                 the network of the best epoch
-    last.weights.h5                 network and optimizer after the last epoch
-    metrics.json                    scores of the best epoch's network on the validation split; written last but one
-    saved_model/                    that network, for use elsewhere
+config.yaml                     the run's settings, resolved
+history.csv  tensorboard/       losses and scores of each epoch
+best.weights.h5                 the network of the best epoch
+last.weights.h5                 network and optimizer after the last epoch
+metrics.json                    scores of the best epoch's network on the validation split; written last but one
+saved_model/                    that network, for use elsewhere
 """
 
 import json
 import math
-import os
 import shutil
 from pathlib import Path
 
@@ -34,7 +33,9 @@ def create(directory: str | Path, overwrite: bool) -> Path:
     directory = Path(directory)
     if directory.exists() and any(directory.iterdir()):
         if not overwrite:
-            raise ValueError(f"{directory}: holds an earlier run; give another run_dir, or --overwrite true to delete it")
+            raise ValueError(
+                f"{directory}: holds an earlier run; give another run_dir, or --overwrite true to delete it"
+            )
         if not (directory / CONFIG).is_file():
             raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
         shutil.rmtree(directory)
@@ -80,17 +81,17 @@ def load_network(directory: str | Path):
 
 
 def save_weights(model, path: Path) -> None:
-    """Saves a Keras model's weights (and its optimizer, if it has one): the old file stays until the new one is whole."""
+    """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole."""
     unfinished = path.with_name(f"incomplete-{path.name}")
     model.save_weights(unfinished)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def write_json(content: dict, path: Path) -> None:
     """Writes JSON, nan as null; the old file stays until the new one is whole."""
     unfinished = path.with_name(f"incomplete-{path.name}")
     unfinished.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def _without_nan(value):

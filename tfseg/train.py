@@ -1,6 +1,7 @@
 """python -m tfseg.train --config configs/X.yaml [--data.records DIR] [--train.epochs 3] ...
 
-Trains a network on records, validates it after each epoch, and leaves a run folder (see `run_folder`) with a SavedModel.
+Trains a network on records, validates it after each epoch, and leaves a run folder (see `run_folder`) with a
+SavedModel.
 """
 
 import dataclasses
@@ -8,7 +9,7 @@ import sys
 import time
 
 from tfseg import cli, run_folder
-from tfseg.config import Config, Data, parse_config, save_config
+from tfseg.config import Config, parse_config, save_config
 
 
 def main() -> None:
@@ -93,16 +94,9 @@ def make_batches(config: Config):
         seed=config.train.seed,
     )
     val_batches = make_eval_batches(
-        data.records, data.val_split, size=val_size(data), batch_size=config.train.batch_size
+        data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
     )
     return batches, val_batches
-
-
-def val_size(data: Data) -> tuple[int, int] | None:
-    """Size of the pictures in validation; None: as stored."""
-    if data.val_size:
-        return cli.parse_size(data.val_size)
-    return cli.parse_size(data.size) if data.fit == "resize" else None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from tfseg.fused import BatchNormalization, fuse
 
-# The last activation of each stride but the deepest, and that; the same names in all EfficientNets of keras.applications.
+# The last activation at each stride; the names are the same in all EfficientNets of keras.applications.
 EFFICIENTNET_FEATURES = (
     "block2a_expand_activation",  # 1/2
     "block3a_expand_activation",  # 1/4
@@ -94,7 +94,7 @@ def build_encoder(name: str, weights: str | Path | None) -> keras.Model:
     if application is None:
         raise ValueError(f"unknown encoder {name!r}; it must be efficientnetb0 to efficientnetb7, or tiny")
     whole = load_application(application, name, weights)
-    # Only where it loads "imagenet" by name does Keras divide by the deviation; a path to the same file leaves that out.
+    # Keras divides by the deviation only where it loads "imagenet" by name; a path to the same file leaves that out.
     # Cut off its input scaling and the difference goes with it: `normalize` is ours, and always there.
     start = whole.get_layer("stem_conv_pad").input
     return fuse(keras.Model(start, [whole.get_layer(feature).output for feature in EFFICIENTNET_FEATURES], name=name))
@@ -103,7 +103,7 @@ def build_encoder(name: str, weights: str | Path | None) -> keras.Model:
 def load_application(application: Callable, name: str, weights: str | Path | None) -> keras.Model:
     """Calls a constructor of `keras.applications`, and says what to do where its weights cannot be had."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a file's path")
+        raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
     try:
         return application(include_top=False, weights=weights and str(weights))
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download

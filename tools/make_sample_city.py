@@ -15,7 +15,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -82,21 +82,20 @@ class Scene:
         """Smooth noise around 0: (height, width); a bump is as high and wide as given, in picture heights."""
         noise = np.zeros((self.height, self.width), np.float32)
         for bump in bumps:
-            rows, columns = (max(2, round(length / max(1, share * self.height)))
-                             for length, share in zip((self.height, self.width), bump, strict=True))  # fmt: skip
-            heights = self.random.standard_normal((rows, columns), np.float32)
+            rows, columns = (round(1 / min(1.0, max(share, 1 / self.height))) + 1 for share in bump)
+            heights = self.random.standard_normal((rows, columns * self.width // self.height), np.float32)
             noise += cv2.resize(heights, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
         return noise * 0.42
 
     def project(self, points) -> np.ndarray:
         """(..., 3) metres (right, up, ahead) from the camera's foot -> (..., 2) pixels."""
-        right, up, ahead = np.moveaxis(np.asarray(points, float), -1, 0)
-        scale = self.focal / np.maximum(ahead, NEAREST)
-        return np.stack([self.width / 2 + right * scale, self.height * HORIZON + (CAMERA_HEIGHT - up) * scale], axis=-1)
+        points = np.asarray(points, float)
+        scale = self.focal / np.maximum(points[..., 2:], NEAREST)
+        return (points[..., :2] - (0, CAMERA_HEIGHT)) * (1, -1) * scale + (self.width / 2, self.height * HORIZON)
 
     def in_air(self, color, distance: float) -> np.ndarray:
         """The colour as seen from afar: the air between mixes into it."""
-        return np.clip(self.air + (np.asarray(color, float) - self.air) * np.exp(-distance / 140), 0, 255)
+        return (self.air + (np.asarray(color, float) - self.air) * np.exp(-distance / 140)).clip(0, 255)
 
     def paint(self, part: Part, distance: float = 0.0) -> None:
         """Paints one polygon into the picture, with light and grain."""
@@ -105,12 +104,13 @@ class Scene:
         if mask.size == 0:
             return
         cv2.fillPoly(mask, [_fixed_point(part.polygon - corner)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
-        light = np.linspace(*part.shade, len(mask), dtype=np.float32)[:, None]
+        above, below = part.shade
+        light = np.arange(len(mask), dtype=np.float32)[:, None] * ((below - above) / len(mask)) + above
         light = light * (1 + part.amount * self.grains[part.grain][area])
         pixels = self.picture[area].astype(np.float32)
         color = light[..., None] * self.in_air(part.color, distance).astype(np.float32)
         pixels += (color - pixels) * (mask[..., None] * np.float32(part.opacity / 255))
-        self.picture[area] = np.clip(pixels, 0, 255)
+        self.picture[area] = pixels.clip(0, 255)
 
     def paint_flat(self, polygons, color, distance: float = 0.0) -> None:
         """Paints many small polygons in one plain colour."""
@@ -136,6 +136,8 @@ class Scene:
             contours = sorted(contours, key=cv2.contourArea)[-1:]  # a second polygon would be a second instance
         for contour in contours:
             outline = cv2.approxPolyDP(contour, max(0.4, self.height / 1024), True)[:, 0]
+            if len(outline) == 2:
+                outline = outline[[0, 1, 0]]  # a line one pixel wide: there and back
             if len(outline) >= 3:
                 self.objects.append({"label": label, "polygon": np.add(outline, corner).tolist()})
 
@@ -149,18 +151,25 @@ class Scene:
         """Keeps draw(scene, x, z, ...) until everything farther than z has been drawn."""
         self.waiting.append((z, partial(draw, self, x, z, *arguments)))
 
+    def draw_waiting(self, end: float) -> None:
+        """Draws what waits, from far to near; what is farther than `end` is hidden."""
+        for z, draw in sorted(self.waiting, key=lambda entry: -entry[0]):
+            if z <= end:
+                draw()
+        self.waiting.clear()
+
     def pick(self, colors) -> np.ndarray:
         """One of the colours, a little brighter or darker and of a slightly other hue."""
         color = np.array(colors[self.random.integers(len(colors))])
-        return np.clip(color + self.random.normal(0, 12) + self.random.normal(0, 5, 3), 8, 250)
+        return (color + self.random.normal(0, 12) + self.random.normal(0, 3, 3)).clip(8, 250)
 
 
 def _fixed_point(polygon: np.ndarray) -> np.ndarray:
-    return np.round(polygon * 2**SUBPIXEL_BITS).astype(np.int32)
+    return (polygon * 2**SUBPIXEL_BITS).round().astype(np.int32)
 
 
 def ellipse(x: float, y: float, across: float, up: float, corners: int = 16) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False) + np.pi / 2
+    angle = np.arange(corners) * (2 * np.pi / corners) + np.pi / 2
     return np.stack([x + across * np.cos(angle), y + up * np.sin(angle)], axis=-1)
 
 
@@ -203,16 +212,6 @@ def cast_shadow(scene: Scene, x: float, z: float, across: float, ahead: float) -
 # ---- Sky and ground ----------------------------------------------------------------------------------------------
 
 
-class Street(NamedTuple):
-    """Metres right of the camera: house fronts and kerbs; `end` is how far the street can be seen."""
-
-    left_front: float
-    left_kerb: float
-    right_kerb: float
-    right_front: float
-    end: float
-
-
 def draw_sky(scene: Scene) -> None:
     horizon = HORIZON * scene.height
     scene.add("sky", [Part(box(-1, scene.width, -1, horizon * 0.93), scene.air)])
@@ -228,39 +227,34 @@ def draw_sky(scene: Scene) -> None:
     scene.paint(Part(hills, np.array((128, 140, 168)), amount=0.02))
 
 
-def draw_ground(scene: Scene, street: Street) -> None:
+def draw_ground(scene: Scene, sides: list[tuple[float, float]]) -> None:
+    """Terrain, sidewalks and the road; sides are the house front and the kerb of the left and of the right."""
     scene.add("terrain", [Part(strip(scene, -900, 900), scene.pick([(118, 146, 66)]), (1.1, 0.9), 0.22, "leaf")])
-    slabs = scene.pick([(176, 164, 158)])
-    for front, kerb in ((street.left_front, street.left_kerb), (street.right_front, street.right_kerb)):
+    slabs, asphalt, kerbs = scene.pick([(176, 164, 158)]), scene.pick([(98, 99, 104)]), [kerb for _, kerb in sides]
+    for front, kerb in sides:
         scene.add("sidewalk", [Part(strip(scene, front, kerb), slabs, (1.0, 1.05))])
         joints = [strip(scene, front, kerb, z, z + 0.07) for z in np.arange(4, 40, 1.2)]
         joints += [strip(scene, x, x + 0.05) for x in np.arange(front, kerb, np.sign(kerb - front) * 0.9)]
         scene.paint_flat(joints, 0.86 * slabs)
-    asphalt = scene.pick([(98, 99, 104)])
-    scene.add("road", [Part(strip(scene, street.left_kerb, street.right_kerb), asphalt, (1.12, 0.95), 0.06)])
-    scene.paint_flat([strip(scene, x - 0.1, x + 0.1) for x in (street.left_kerb, street.right_kerb)], (205, 200, 192))
+    scene.add("road", [Part(strip(scene, *kerbs), asphalt, (1.12, 0.95), 0.06)])
     for x in (-0.75, 0.85):  # tyres have polished the lane
         scene.paint(Part(strip(scene, x - 0.3, x + 0.3), 0.94 * asphalt, (1.15, 1.0), 0.1, "cloud"))
-    draw_lane_markings(scene, street)
-
-
-def draw_lane_markings(scene: Scene, street: Street) -> None:
-    left, right = street.left_kerb + 0.5, street.right_kerb - 0.4
-    middle = (left + right) / 2
+    middle = sum(kerbs) / 2
     marks = [strip(scene, middle - 0.07, middle + 0.07, z, z + 3) for z in np.arange(3, 90, 6.5)]
-    marks += [strip(scene, x - 0.06, x + 0.06) for x in (left, right)]
-    if scene.random.random() < 0.35:
-        z = scene.random.uniform(8, 18)
-        marks += [strip(scene, x, x + 0.5, z, z + 3.2) for x in np.arange(left, right, 1)]
+    marks += [strip(scene, x - 0.06, x + 0.06) for x in (kerbs[0] + 0.5, kerbs[1] - 0.4)]
+    if (z := scene.random.uniform(0, 40)) > 25:  # a zebra crossing
+        marks += [strip(scene, x, x + 0.5, z - 16, z - 13) for x in np.arange(kerbs[0] + 0.5, kerbs[1] - 0.4, 1)]
     scene.paint_flat(marks, (226, 226, 220))
+    scene.paint_flat([strip(scene, x - 0.1, x + 0.1) for x in kerbs], (205, 200, 192))
 
 
 def draw_patch(scene: Scene, x: float, z: float, label: str, width: float) -> None:
-    """Parking, rail track or ground: a piece of other ground from x on, up to z."""
+    """Parking, rail track, ground or grass: a piece of other ground from x on, up to z."""
     color, shade, lines = {
         "parking": ((130, 122, 128), (1.0, 1.0), [box(x, x + width, at, at + 0.12) for at in np.arange(6, z, 2.6)]),
         "rail track": ((126, 112, 104), (1.0, 1.0), [box(x + at, x + at + 0.12, 1, z) for at in (0.7, 2.2)]),
         "ground": ((106, 70, 92), (1.1, 0.9), []),
+        "terrain": ((112, 144, 62), (1.1, 0.9), []),
     }[label]
     scene.add(label, [Part(strip(scene, x, x + width, 5, z), np.array(color), shade, 0.14, "leaf")])
     scene.paint_flat([on_ground(scene, line) for line in lines], (216, 216, 214))
@@ -271,18 +265,19 @@ def draw_patch(scene: Scene, x: float, z: float, label: str, width: float) -> No
 WALL_COLORS = ((196, 176, 140), (178, 112, 88), (206, 196, 176), (156, 124, 98), (188, 150, 112), (170, 158, 150))
 ROOF_COLORS = ((142, 74, 58), (112, 66, 56), (92, 86, 88))
 LEAF_COLORS = ((62, 104, 42), (82, 122, 48), (48, 92, 50), (104, 130, 52))
-BARRIERS = {  # label: low and high edge, colour, distance of the rows and of the columns drawn on it
-    "wall": (0, 2.1, (150, 138, 130), 0.5, 2.0),
-    "fence": (0.05, 1.5, (140, 96, 66), 0.7, 0.4),
-    "guard rail": (0.3, 0.85, (168, 150, 140), 0.2, 2.0),
+BARRIERS = {  # label: low and high edge, colour, distance of the rows and of the columns drawn on it, grain
+    "wall": (0, 2.1, (150, 138, 130), 0.5, 2.0, "fine"),
+    "fence": (0.05, 1.5, (140, 96, 66), 0.7, 0.4, "fine"),
+    "guard rail": (0.3, 0.85, (196, 172, 150), 0.2, 2.0, "fine"),
+    "vegetation": (0, 1.4, (76, 112, 48), 9, 99, "leaf"),
 }
 
 
 def draw_building(scene: Scene, front: float, far: float, near: float, storeys: int) -> None:
     side, height = np.sign(front), 3.1 * storeys + 1
     wall, corner = scene.pick(WALL_COLORS), np.array((front, 0, near))
-    roof = box(near, far, 0, 0)
-    roof = [(front + 6 * side * high, height + 3.5 * high, z) for z, high in zip(roof[:, 0], (0, 0, 1, 1), strict=True)]
+    ridge = front + 6 * side
+    roof = [(front, height, near), (front, height, far), (ridge, height + 3.5, far), (ridge, height + 3.5, near)]
     gable = plane(corner, (side, 0, 0), [(0, 0), (0, height), (6, height + 3.5), (12, height), (12, 0)])
     facade = plane(corner, (0, 0, 1), box(0, far - near, 0, height))
     sunny = 1.1 if scene.sun == -side else 0.84
@@ -300,9 +295,9 @@ def draw_windows(scene: Scene, corner, along, length: float, storeys: int) -> No
     """Windows with frames, and below them shop windows and a ledge, on a wall that begins at the corner."""
     distance, columns = corner[2], np.linspace(0, length, max(2, int(length / 2.6) + 1))[:-1] + 1.3
 
-    def rectangles(width: float, low: float, high: float, rows) -> list[np.ndarray]:
+    def rectangles(width: float, low: float, high: float, rows: range) -> list[np.ndarray]:
         corners = [box(x - width, x + width, 3.1 * row + low, 3.1 * row + high) for row in rows for x in columns]
-        return [scene.project(plane(corner, along, rectangle)) for rectangle in corners]
+        return list(scene.project(plane(corner, along, corners)))
 
     scene.paint_flat(rectangles(0.75, 0.75, 2.75, range(1, storeys)), (224, 216, 202), distance)
     panes = rectangles(0.6, 0.95, 2.6, range(1, storeys)) + rectangles(0.95, 0.3, 2.6, range(1))
@@ -313,93 +308,48 @@ def draw_windows(scene: Scene, corner, along, length: float, storeys: int) -> No
     scene.paint_flat([ledge], scene.pick(ROOF_COLORS), distance)
 
 
-def draw_tree(scene: Scene, x: float, z: float, size: float = 1.0, foot: float = 0.0) -> None:
+def draw_tree(scene: Scene, x: float, z: float, size: float) -> None:
     cast_shadow(scene, x, z, 1.8 * size, 1.2 * size)
     leaf = scene.pick(LEAF_COLORS)
-    trunk = facing(scene, x, z, limb(0, foot, 0, foot + 3.4 * size, 0.34 * size))
+    trunk = facing(scene, x, z, limb(0, 0, 0, 3.4 * size, 0.34 * size))
     parts = [Part(trunk, np.array((84, 66, 50)), amount=0.15)]
-    for step in np.linspace(0, 1, 9):  # from the dark leaves below to the light ones above, on the sun's side
+    # From the dark leaves below to the light ones above, on the sun's side.
+    for step in np.linspace(0, 1, 9 if z < 30 else 5):
         across = scene.random.uniform(-1.3, 1.3) * (1 - 0.5 * step) + 0.4 * step * scene.sun
         ragged = ellipse(0, 0, 1, 1, 28) * scene.random.uniform(0.72, 1.4) * scene.random.uniform(0.85, 1.15, (28, 1))
-        crown = facing(scene, x, z, (across, 2.9 + 2.4 * step) * np.array(size) + (0, foot) + ragged * size)
+        crown = facing(scene, x, z, size * np.add(ragged, (across, 2.9 + 2.4 * step)))
         parts.append(Part(crown, leaf * (0.72 + 0.45 * step), (1.12, 0.8), 0.34, "leaf"))
     scene.add("vegetation", parts, z)
 
 
-def draw_hedge(scene: Scene, x: float, far: float, near: float) -> None:
-    along = np.linspace(0, far - near, 16)
-    top = np.stack([along, 1.3 * scene.random.uniform(0.85, 1.1, 16)], axis=-1)
-    outline = plane((x, 0, near), (0, 0, 1), [*top, (far - near, 0), (0, 0)])
-    scene.add("vegetation", [Part(scene.project(outline), scene.pick(LEAF_COLORS), (1.15, 0.75), 0.3, "leaf")], near)
-
-
 def draw_barrier(scene: Scene, x: float, far: float, near: float, label: str) -> None:
-    """A wall, fence or guard rail along the street."""
-    low, high, color, rows, columns = BARRIERS[label]
+    """A wall, fence, guard rail or hedge along the street."""
+    low, high, color, rows, columns, grain = BARRIERS[label]
     color, length = scene.pick([color]), far - near
     shapes = [box(at, at + 0.12, 0, high) for at in np.arange(0, length, 2)] + [box(0, length, low, high)]
     lines = [box(0, length, up, up + 0.05) for up in np.arange(low + 0.15, high, rows)]
     lines += [box(at, at + 0.07, low, high) for at in np.arange(0, length, columns)]
     shapes, lines = ([scene.project(plane((x, 0, near), (0, 0, 1), s)) for s in group] for group in (shapes, lines))
-    scene.add(label, [Part(shape, color, amount=0.12) for shape in shapes], near)
+    amount = 0.3 if grain == "leaf" else 0.12
+    scene.add(label, [Part(shape, color, (1.1, 0.8), amount, grain) for shape in shapes], near)
     scene.paint_flat(lines, 0.72 * color, near)
-
-
-def draw_bridge(scene: Scene, x: float, z: float, half: float) -> None:
-    below = box(x - 3 * half, x + 3 * half, z, z + 7)
-    piers = [facing(scene, x + side * (half + 0.8), z, box(-0.6, 0.6, 0, 5)) for side in (-1, 1)]
-    parts = [Part(scene.project(np.insert(below, 1, 5.0, axis=1)), np.array((84, 76, 70)))]
-    parts += [Part(pier, np.array((150, 136, 122)), amount=0.1) for pier in piers]
-    deck = facing(scene, x, z, box(-3 * half, 3 * half, 5, 6.8))
-    scene.add("bridge", [*parts, Part(deck, scene.pick([(168, 150, 130)]), (1.1, 0.9), 0.1)], z)
-    scene.paint_flat([facing(scene, x, z, box(-3 * half, 3 * half, 6.5, 6.62))], (100, 90, 80), z)
-
-
-def draw_tunnel(scene: Scene, x: float, z: float, half: float) -> None:
-    portal = facing(scene, x, z, box(-30, 30, 0, 8.5))
-    scene.add("tunnel", [Part(portal, scene.pick([(160, 134, 108)]), (1.1, 0.85), 0.14)], z)
-    arch = np.maximum(ellipse(0, 2.6, half + 0.5, 3.8, 40), (-99, 0))
-    scene.paint(Part(facing(scene, x, z, arch), np.array((38, 34, 34)), (0.7, 1.5)), 0.6 * z)
-    for step in np.arange(-28, 28, 5):
-        draw_tree(scene, x + step, z, 0.9, 6.5)
-
-
-def draw_far_end(scene: Scene, x: float, z: float) -> None:
-    """Closes the street in the distance, with a gap through which the hills can be seen."""
-    for step in np.delete(np.arange(-72, 72, 9.0), scene.random.integers(7, 9)):
-        if scene.random.random() < 0.5:
-            storeys = scene.random.integers(2, 5)
-            wall = facing(scene, x + step, z, box(0, 9, 0, 3.1 * storeys + 1))
-            scene.add("building", [Part(wall, scene.pick(WALL_COLORS))], z)
-            draw_windows(scene, (x + step, 0, z), (1, 0, 0), 9, storeys)
-        else:
-            draw_tree(scene, x + step + 4, z, scene.random.uniform(1.2, 2.4))
 
 
 # ---- Flat things that face the camera ----------------------------------------------------------------------------
 
 CLOTHES = ((226, 40, 70), (236, 90, 30), (150, 50, 190), (228, 60, 160), (30, 190, 190), (240, 120, 120), (60, 70, 230))
+# fmt: off
 PAINTS = {
-    "coat": CLOTHES,
-    "helmet": CLOTHES,
-    "trousers": ((52, 46, 84), (96, 40, 60), (60, 60, 70), (120, 84, 140)),
+    "coat": CLOTHES, "helmet": CLOTHES, "trousers": ((52, 46, 84), (96, 40, 60), (60, 60, 70), (120, 84, 140)),
     "skin": ((232, 190, 160), (206, 152, 116), (150, 100, 72), (240, 204, 180)),
-    "hair": ((40, 30, 26), (96, 66, 40), (190, 160, 104)),
-    "frame": ((180, 30, 40), (30, 60, 150), (46, 46, 52), (40, 130, 90)),
-    "black": ((28, 28, 32),),
-    "chrome": ((150, 150, 156),),
-    "steel": ((188, 190, 192),),
-    "container": ((40, 38, 52),),
-    "luggage": ((84, 48, 100),),
-    "orange": ((228, 110, 20),),
-    "red": ((206, 24, 30),),
-    "blue": ((24, 84, 190),),
-    "yellow": ((246, 196, 14),),
-    "white": ((240, 238, 234),),
-    "stop": ((246, 40, 30), (70, 16, 14)),
-    "wait": ((250, 190, 30), (74, 56, 12)),
-    "go": ((40, 224, 110), (12, 66, 32)),
+    "hair": ((40, 30, 26), (96, 66, 40), (190, 160, 104)), "luggage": ((84, 48, 100),), "container": ((40, 38, 52),),
+    "frame": ((180, 30, 40), (30, 60, 150), (46, 46, 52), (40, 130, 90)), "chrome": ((150, 150, 156),),
+    "steel": ((188, 190, 192),), "concrete": ((168, 150, 130),), "stone": ((160, 134, 108),), "black": ((28, 28, 32),),
+    "red": ((206, 24, 30),), "orange": ((228, 110, 20),), "yellow": ((246, 196, 14),), "blue": ((24, 84, 190),),
+    "white": ((240, 238, 234),), "glass": ((50, 60, 74),),
+    "stop": ((246, 40, 30), (70, 16, 14)), "wait": ((250, 190, 30), (74, 56, 12)), "go": ((40, 224, 110), (12, 66, 32)),
 }
+# fmt: on
 
 
 def tyre(x: float, radius: float) -> np.ndarray:
@@ -465,16 +415,30 @@ SPRITES = {  # from back to front: paint, brightness, and the shape in metres (r
     "priority": (("white", 1, ellipse(0, 0, 0.52, 0.52, 4)), ("yellow", 1, ellipse(0, 0, 0.36, 0.36, 4))),
     "parking place": (("blue", 1, box(-0.42, 0.42, -0.42, 0.42)), ("white", 1, box(-0.2, -0.08, -0.3, 0.3)),
                       ("white", 1, ellipse(0.0, 0.12, 0.2, 0.18)), ("blue", 1, ellipse(0.0, 0.12, 0.09, 0.08))),
-    "place name": (("black", 1, box(-0.7, 0.7, -0.3, 0.3)), ("yellow", 1, box(-0.66, 0.66, -0.26, 0.26)),
-                   ("black", 1, box(-0.45, 0.45, -0.06, 0.08))),
+    "bridge": (
+        ("concrete", 0.5, box(-8, 8, 4.5, 5.1)), ("concrete", 0.9, box(-5.9, -4.7, 0, 5)),
+        ("concrete", 0.9, box(4.7, 5.9, 0, 5)), ("concrete", 1, box(-8, 8, 5, 6.8)),
+        ("concrete", 0.6, box(-8, 8, 6.45, 6.6)),
+    ),
+    "tunnel": (
+        ("stone", 1, box(-30, 30, 0, 9)), ("stone", 0.75, box(-30, 30, 8.2, 8.5)),
+        ("stone", 1.2, np.maximum(ellipse(0, 2.6, 5.6, 4.4, 40), (-99, 0))),
+        ("black", 1, np.maximum(ellipse(0, 2.6, 5.0, 3.8, 40), (-99, 0))),
+    ),
+    "rear": (  # of a vehicle 1 metre wide, from its lower edge
+        ("black", 0.7, box(-0.48, -0.36, -0.3, 0.1)), ("black", 0.7, box(0.36, 0.48, -0.3, 0.1)),
+        ("black", 1.3, box(-0.5, 0.5, 0, 0.14)), ("white", 1, box(-0.14, 0.14, 0.18, 0.31)),
+        ("red", 1.1, box(-0.48, -0.32, 0.34, 0.54)), ("red", 1.1, box(0.32, 0.48, 0.34, 0.54)),
+    ),
 }
+SPRITES["front"] = (*SPRITES["rear"][:-2], *(("white", 1.05, shape) for _, _, shape in SPRITES["rear"][-2:]))
 # fmt: on
-SIGNS = ("no entry", "no vehicles", "give way", "danger", "priority", "parking place", "place name")
+SIGNS = ("no entry", "no vehicles", "give way", "danger", "priority", "parking place")
 
 
 def sprite_parts(scene: Scene, x: float, z: float, name: str, size=(1.0, 1.0), foot: float = 0.0) -> list[Part]:
     """The parts of a flat thing; `size` stretches it to the right and upwards, -1 mirrors it."""
-    paints = {key: scene.pick(colors) for key, colors in PAINTS.items()}
+    paints = {key: scene.pick(PAINTS[key]) for key in dict.fromkeys(key for key, _, _ in SPRITES[name])}
     return [
         Part(facing(scene, x, z, shape * size + (0, foot)), brightness * paints[key], amount=0.03)
         for key, brightness, shape in SPRITES[name]
@@ -521,138 +485,113 @@ class Body(NamedTuple):
 
     profile: tuple[tuple[float, float], ...]
     width: float
-    windows: tuple[tuple[float, float, float, float], ...] = ()  # on both sides: from, to, low, high
-    wheels: tuple[float, ...] = ()
-    panes: tuple[int, ...] = ()  # edges of the profile with a window; edge 0 is the rear
+    windows: tuple[tuple[float, float, float, float], ...]  # on both sides: from, to, low, high
+    wheels: tuple[float, ...]
+    panes: tuple[int, ...]  # edges of the profile with a window; edge 0 is the rear
 
 
 # fmt: off
-BODIES = {
-    "car": (Body(((0, 0.3), (0, 0.88), (0.15, 1), (0.6, 1.45), (2.2, 1.48), (3.05, 0.98), (4.15, 0.82), (4.3, 0.3)),
-                 1.8, ((0.6, 1.45, 0.98, 1.36), (1.55, 2.5, 0.98, 1.36)), (0.8, 3.45), (2, 4)),),
-    "truck": (Body(((0, 0.75), (0, 3.4), (5.6, 3.4), (5.6, 0.75)), 2.4, (), (0.9, 1.9)),
-              Body(((5.7, 0.4), (5.7, 2.7), (6.8, 2.7), (7.3, 1.6), (7.4, 0.4)), 2.3, ((6.2, 6.9, 1.6, 2.3),), (6.5,),
-                   (2,))),
-    "bus": (Body(((0, 0.35), (0, 1.3), (0, 3), (11.2, 3), (11.3, 1.2), (11.3, 0.35)), 2.5, ((0.4, 10.6, 1.4, 2.6),),
-                 (2.5, 9), (1, 3)),),
-    "train": (Body(((0, 0.35), (0, 1.3), (0.6, 3.4), (21, 3.4), (22, 1.3), (22.2, 0.35)), 2.4, ((1, 20.5, 1.5, 2.6),),
-                   (), (1, 3)),),
-    "caravan": (Body(((0, 0.45), (0, 1.2), (0.3, 2.6), (4.2, 2.6), (4.9, 1.5), (4.9, 0.45)), 2.1,
-                     ((1.2, 3.4, 1.3, 2),), (2.3,), (1, 3)),),
-    "trailer": (Body(((0, 0.55), (0, 1.6), (2.6, 1.6), (2.6, 0.55)), 1.7, (), (1.3,)),),
-}
-VEHICLE_COLORS = {
-    "car": ((26, 28, 34), (188, 192, 198), (236, 238, 240), (30, 56, 120), (150, 24, 30), (88, 94, 104), (44, 84, 84)),
-    "truck": ((232, 232, 236), (40, 80, 160), (170, 50, 40)),
-    "bus": ((200, 34, 40), (236, 190, 40), (40, 120, 180)),
-    "train": ((190, 30, 40), (220, 220, 224)),
-    "caravan": ((238, 236, 228),),
-    "trailer": ((60, 84, 150), (130, 134, 140)),
+VEHICLES = {  # bodies from rear to front, colours
+    "car": ((Body(((0, 0.3), (0, 0.88), (0.15, 1), (0.6, 1.45), (2.2, 1.48), (3.05, 0.98), (4.15, 0.82), (4.3, 0.3)),
+                  1.8, ((0.6, 1.45, 0.98, 1.36), (1.55, 2.5, 0.98, 1.36)), (0.8, 3.45), (2, 4)),),
+            ((26, 28, 34), (188, 192, 198), (236, 238, 240), (30, 56, 120), (150, 24, 30), (88, 94, 104))),
+    "truck": ((Body(((0, 0.75), (0, 3.4), (5.6, 3.4), (5.6, 0.75)), 2.4, (), (0.9, 1.9), ()),
+               Body(((5.7, 0.4), (5.7, 2.7), (6.8, 2.7), (7.3, 1.6), (7.4, 0.4)), 2.3, ((6.2, 6.9, 1.6, 2.3),), (6.5,),
+                    (2,))), ((232, 232, 236), (40, 80, 160), (170, 50, 40))),
+    "bus": ((Body(((0, 0.35), (0, 1.3), (0, 3), (11.2, 3), (11.3, 1.2), (11.3, 0.35)), 2.5, ((0.4, 10.6, 1.4, 2.6),),
+                  (2.5, 9), (1, 3)),), ((200, 34, 40), (236, 190, 40), (40, 120, 180))),
+    "train": ((Body(((0, 0.3), (0, 1.3), (0.6, 3.4), (21, 3.4), (22, 1.3), (22.2, 0.3)), 2.4, ((1, 20.5, 1.5, 2.6),),
+                    (), (1, 3)),), ((190, 30, 40), (220, 220, 224))),
+    "caravan": ((Body(((0, 0.4), (0, 1.2), (0.3, 2.6), (4.2, 2.6), (4.9, 1.5), (4.9, 0.4)), 2.1, ((1.2, 3.4, 1.3, 2),),
+                      (2.3,), (1, 3)),), ((238, 236, 228),)),
+    "trailer": ((Body(((0, 0.55), (0, 1.6), (2.6, 1.6), (2.6, 0.55)), 1.7, (), (1.3,), ()),),
+                ((60, 84, 150), (130, 134, 140))),
 }
 # fmt: on
-GLASS, RUBBER, REAR_LAMP, FRONT_LAMP = (np.array(c) for c in ((50, 60, 74), (22, 22, 24), (214, 26, 30), (250, 246, 220)))
 
 
-def side_faces(body: Body, color: np.ndarray) -> Iterator[list]:
-    """Both sides: the outline, counterclockwise as seen from outside, then windows and wheels."""
-    for side in (-1, 1):
-        shapes = [(body.profile[::side], 0.82 * color)]
-        shapes += [(box(*window), GLASS) for window in body.windows]
-        for ahead in body.wheels:
-            shapes += [(ellipse(ahead, 0.36, 0.36, 0.36, 18), RUBBER), (ellipse(ahead, 0.36, 0.2, 0.2), 6 * RUBBER)]
-        yield [(plane((side * body.width / 2, 0, 0), (0, 0, 1), shape), paint) for shape, paint in shapes]
-
-
-def cross_faces(body: Body, color: np.ndarray) -> Iterator[list]:
-    """Rear, roof, windscreen and so on, with panes, lamps, bumper and tyres."""
-    half, count = body.width / 2, len(body.profile)
-    for edge, ((start, low), (end, high)) in enumerate(pairwise((*body.profile, body.profile[0]))):
-        corner, slope = np.array((-half, low, start)), np.array((0, high - low, end - start))
-
-        def rectangle(left, right, bottom, top, corner=corner, slope=slope, half=half) -> np.ndarray:
-            """Places a part of the face, given as shares of its width and height."""
-            across, along = np.moveaxis(box(left, right, bottom, top), -1, 0)[..., None]
-            return corner + across * np.array((2 * half, 0, 0)) + along * slope
-
-        light = 0.2 if edge == count - 1 else 1.1 if abs(end - start) > abs(high - low) else 0.96
-        face = [(rectangle(0, 1, 0, 1)[::-1], np.minimum(250, light * color))]
+def body_parts(scene: Scene, x: float, z: float, body: Body, color: np.ndarray) -> list[Part]:
+    """The rear or front, roof and side that the camera sees of a body along the street, far faces first."""
+    glass, half = scene.pick(PAINTS["glass"]), body.width / 2
+    corners = np.array([[(x + side * half, up, z + ahead) for ahead, up in body.profile] for side in (-1, 1)])
+    edges = range(len(body.profile))
+    following = np.roll(corners, -1, axis=1)
+    shapes = []
+    for edge in sorted(edges, key=lambda e: -(corners[0, e, 2] + following[0, e, 2])):
+        face = np.array((*corners[:, edge], *following[::-1, edge]))
+        level = np.ptp(face[:, 2]) > np.ptp(face[:, 1])
+        shapes.append((face, (1.1 if level else 0.95) * color * (edge != edges[-1])))  # the last is the underside
         if edge in body.panes:
-            face.append((rectangle(0.07, 0.93, 0.06, 0.94), GLASS))
-        if edge in (0, count - 2):
-            height = abs(high - low)
-            bumper, lamp, plate = (np.array(up) / height for up in ((0, 0.14), (0.34, 0.54), (0.18, 0.32)))
-            if edge:  # the front's edge runs downwards
-                bumper, lamp, plate = 1 - bumper, 1 - lamp, 1 - plate
-            face += [(rectangle(x, x + 0.16, *lamp), FRONT_LAMP if edge else REAR_LAMP) for x in (0.02, 0.82)]
-            face += [(rectangle(0, 1, *bumper), 1.5 * RUBBER), (rectangle(0.36, 0.64, *plate), np.full(3, 236))]
-        yield face
+            shapes.append((face.mean(0) + 0.88 * (face - face.mean(0)), glass))
+    flank = partial(plane, (x - np.sign(x) * half, 0, z), (0, 0, 1))
+    shapes += [(flank(body.profile), 0.82 * color)] + [(flank(box(*window)), glass) for window in body.windows]
+    for ahead in body.wheels:
+        shapes += [(flank(ellipse(ahead, 0.36, r, r)), np.full(3, tone)) for r, tone in ((0.36, 22), (0.2, 145))]
+    return [Part(scene.project(points), np.minimum(color, 250), amount=0.03) for points, color in shapes]
 
 
-def vehicle_parts(scene: Scene, x: float, z: float, kind: str, turn: float) -> list[Part]:
-    """The faces that the camera sees, far ones first. `turn` is the heading: 0 degrees drives away, 180 comes."""
-    cosine, sine = np.cos(np.radians(turn)), np.sin(np.radians(turn))
-    length = max(ahead for body in BODIES[kind] for ahead, _ in body.profile)
-
-    def place(points: np.ndarray) -> np.ndarray:
-        across, up, ahead = np.moveaxis(points - (0, 0, length / 2), -1, 0)
-        return np.stack([x + across * cosine + ahead * sine, up, z + length / 2 - across * sine + ahead * cosine], -1)
-
-    faces = []
-    for body in BODIES[kind]:
-        color = scene.pick(VEHICLE_COLORS[kind])
-        faces += [*side_faces(body, color), *cross_faces(body, color)]
-        for ahead in body.wheels:  # between body and road, as seen from behind
-            for left in (-0.97, 0.67):
-                tread = [(at, up, ahead) for at, up in box(left, left + 0.3, 0, 0.7) * (body.width / 2, 1)]
-                faces.append([(np.array(tread)[::-1], RUBBER)])
-    faces.sort(key=lambda face: -np.linalg.norm(place(face[0][0]).mean(0)))
-    parts = []
-    for face in faces:
-        outline = place(face[0][0])
-        normal = np.cross(outline[1] - outline[0], outline[2] - outline[1])
-        if normal @ (outline[0] - (0, CAMERA_HEIGHT, 0)) < 0:
-            parts += [Part(scene.project(place(points)), color, amount=0.03) for points, color in face]
-    return parts
+def turned(body: Body, length: float) -> Body:
+    """The same body driving towards the camera."""
+    profile = tuple((length - ahead, up) for ahead, up in body.profile)
+    windows = tuple((length - start, length - end, *heights) for start, end, *heights in body.windows)
+    return body._replace(profile=profile, windows=windows, wheels=tuple(length - ahead for ahead in body.wheels))
 
 
-def draw_vehicle(scene: Scene, x: float, z: float, kind: str, turn: float = 0.0, label: str = "", steps=(0.0,)) -> None:
-    """A vehicle whose near end is at z; several steps to the right make one group of it."""
+def draw_vehicle(scene: Scene, x: float, z: float, kind: str, comes: bool, label: str = "", steps=(0.0,)) -> None:
+    """A vehicle that drives away or comes, its near end at z; several steps to the right make one group of it."""
+    bodies, colors = VEHICLES[kind]
+    length = bodies[-1].profile[-1][0]
+    bodies = [turned(body, length) for body in bodies] if comes else bodies[::-1]
     parts = []
     for step in steps:
-        cast_shadow(scene, x + step, z + 2.1, 1.2, 2.4)
-        parts += vehicle_parts(scene, x + step, z, kind, turn)
+        cast_shadow(scene, x + step, z + length / 2, 1.2, 0.55 * length)
+        for body in bodies:  # the far one first
+            parts += body_parts(scene, x + step, z, body, scene.pick(colors))
+        end = "front" if comes else "rear"
+        low = min(up for _, up in bodies[-1].profile)
+        parts += sprite_parts(scene, x + step, z, end, (bodies[-1].width, 1.0), low)
     scene.add(label or kind, parts, z)
     if kind == "car" and not label and z < 28:
-        scene.annotate("license plate", [facing(scene, x, z, box(-0.25, 0.25, 0.48, 0.62))])
+        scene.annotate("license plate", [facing(scene, x, z, box(-0.25, 0.25, 0.48, 0.61))])
 
 
 # ---- The plan of a scene -----------------------------------------------------------------------------------------
 
 # What comes every eighth time, by the picture's index: drawing, metres right of the left (-1) or right (1) kerb or of
 # the camera (0), metres ahead, further arguments. So every label is in a data set, not by chance.
+# fmt: off
 FEATURES = (
-    (
-        (draw_patch, 1, 0.1, 34, "parking", 3.0),
-        (draw_vehicle, 1, 1.3, 14, "car", 20, "cargroup", (3.8, 1.9, 0.0)),
-        (draw_sprite, 1, -0.5, 9.5, "motorcycle"),
-    ),
-    ((draw_patch, -1, 0.1, 90, "rail track", 3.0), (draw_vehicle, -1, 1.5, 20, "train", 180)),
-    ((draw_barrier, 1, 0.3, 40, 6.5, "guard rail"), (draw_vehicle, 0, 0.2, 17, "truck")),
-    ((draw_bridge, 0, -1.8, 30, 4.5), (draw_vehicle, -1, 2.2, 17, "bus", 180)),
-    ((draw_tunnel, 0, -1.8, 48, 4.5), (draw_sprite, 1, -0.2, 11, "polegroup")),
-    ((draw_vehicle, -1, 1.2, 12, "caravan"), (draw_vehicle, 1, -1.0, 11, "trailer")),
-    (
-        (draw_patch, 1, 0.1, 24, "ground", 6.0),
-        (draw_sprite, 1, 0.2, 12, "person", "persongroup", (0.0, 0.42, 0.85, 1.2)),
-        (draw_sprite, 1, -0.6, 9.5, "dynamic"),
-    ),
-    (
-        (draw_barrier, -1, -1.8, 26, 10.5, "wall"),
-        (draw_barrier, 1, 2.4, 26, 9, "fence"),
-        (draw_sprite, 1, -0.2, 10, "bicycle", "bicyclegroup", (0.0, 0.5, 1.0)),
-        (draw_sprite, -1, 0.2, 11, "dynamic"),
-    ),
+    ((draw_patch, 1, 0.1, 34, "parking", 3.0), (draw_sprite, 1, -0.5, 9.5, "motorcycle"),
+     (draw_vehicle, 1, 1.2, 14, "car", False, "cargroup", (3.8, 1.9, 0.0))),
+    ((draw_patch, -1, 0.1, 90, "rail track", 3.0), (draw_vehicle, -1, 1.5, 20, "train", True)),
+    ((draw_patch, 1, 0.1, 60, "terrain", 2.4), (draw_barrier, 1, 0.3, 22, 6.5, "guard rail"),
+     (draw_vehicle, 0, 0.2, 17, "truck", False)),
+    ((draw_sprite, 0, -1.8, 30, "bridge"), (draw_vehicle, -1, 2.2, 17, "bus", True)),
+    ((draw_sprite, 0, -1.8, 48, "tunnel"), (draw_sprite, 1, -0.2, 11, "polegroup")),
+    ((draw_patch, -1, -2.2, 60, "terrain", 1.6), (draw_vehicle, -1, 1.2, 12, "caravan", False),
+     (draw_vehicle, 1, -1.0, 11, "trailer", False)),
+    ((draw_patch, 1, 0.1, 24, "ground", 6.0), (draw_sprite, 1, -0.6, 9.5, "dynamic"),
+     (draw_sprite, 1, 0.2, 12, "person", "persongroup", (0.0, 0.42, 0.85, 1.2))),
+    ((draw_barrier, -1, -1.8, 26, 10.5, "wall"), (draw_barrier, 1, 2.4, 26, 9, "fence"),
+     (draw_sprite, 1, -0.2, 10, "bicycle", "bicyclegroup", (0.0, 0.5, 1.0)), (draw_sprite, -1, 0.2, 11, "dynamic")),
 )
+# fmt: on
+
+
+def plan_feature(scene: Scene, feature: tuple, kerbs: tuple[float, float], behind: bool) -> None:
+    """Plans the rare things: those on the ground or at the end of the street, or else those that stand on it."""
+    for draw, side, x, z, *arguments in feature:
+        if behind == (z > 45 or draw is draw_patch):
+            scene.later(draw, x + (0, *kerbs[::-1])[side], z, *arguments)
+
+
+def plan_far_end(scene: Scene) -> None:
+    """Closes the street with houses and trees, but for a gap."""
+    for x in np.delete(np.arange(-60, 60, 10), scene.random.integers(5, 7)):
+        if scene.random.random() < 0.5:
+            scene.later(draw_tree, x + 5, 150, scene.random.uniform(1.4, 2.4))
+        else:
+            scene.later(draw_building, x, 150, 149, scene.random.integers(2, 5))
 
 
 def plan_side(scene: Scene, front: float, end: float) -> None:
@@ -660,15 +599,14 @@ def plan_side(scene: Scene, front: float, end: float) -> None:
     side, near = np.sign(front), scene.random.uniform(2, 6)
     while near < end:
         far = near + scene.random.uniform(9, 20)
-        kind = scene.random.choice(("houses", "park", "wall", "fence"), p=(0.68, 0.14, 0.09, 0.09))
+        kind = scene.random.choice(("houses", "lawn", "vegetation", "wall", "fence"), p=(0.68, 0.12, 0.08, 0.06, 0.06))
         if kind == "houses":
             scene.later(draw_building, front, far, near, scene.random.integers(2, 5))
         else:
-            for z in np.arange(near + 2, far, 4):
-                x = front + side * scene.random.uniform(1.5, 6)
-                scene.later(draw_tree, x, far + z / 1000, scene.random.uniform(0.9, 1.4))
-            barrier = (draw_hedge, front, far, near) if kind == "park" else (draw_barrier, front, far, near, kind)
-            scene.later(*barrier)
+            for x in front + side * scene.random.uniform(1.5, 6, 4):  # at the back, so before the fence is drawn
+                scene.later(draw_tree, x, far, scene.random.uniform(0.9, 1.4))
+            if kind != "lawn":
+                scene.later(draw_barrier, front, far, near, kind)
         near = far
 
 
@@ -676,32 +614,30 @@ def plan_kerb(scene: Scene, kerb: float) -> None:
     """Lamps, trees, signs, containers and parked cars on one side of the street."""
     side, random = np.sign(kerb), scene.random
     x = kerb + 0.5 * side
-    for z in np.arange(random.uniform(9, 15), 70, 14):
+    for z in np.arange(random.uniform(9, 17), 60, 20):
         scene.later(draw_pole, x, z, 7.0, -1.4 * side)
     for z in np.arange(random.uniform(13, 24), 70, 12):
-        if random.random() < 0.7:
+        if random.random() < 0.8:
             scene.later(draw_tree, x + 0.7 * side, z, random.uniform(0.7, 1.05))
-    for label, near, far in (("traffic sign", 9, 18), ("traffic sign", 16, 30), ("traffic light", 12, 26)):
+    for label, near, far in (("traffic sign", 9, 24), ("traffic light", 12, 26)):
         scene.later(draw_sign, x, random.uniform(near, far), label)
     scene.later(draw_sprite, x + 0.8 * side, random.uniform(11, 24), "static")
-    for z in np.arange(random.uniform(10, 18), 60, 6.2):
+    for z in np.arange(random.uniform(16, 22), 60, 6.2):
         if random.random() < 0.4:
-            scene.later(draw_vehicle, kerb - 0.9 * side, z, "car", 180 * (side < 0))
+            scene.later(draw_vehicle, kerb - 0.9 * side, z, "car", side < 0)
 
 
-def plan_road(scene: Scene, street: Street) -> None:
+def plan_road(scene: Scene, sides: list[tuple[float, float]]) -> None:
     """Driving cars, people on foot, riders."""
     random = scene.random
-    scene.later(draw_vehicle, random.uniform(-0.3, 0.3), random.uniform(13, 32), "car")
+    scene.later(draw_vehicle, random.uniform(-0.3, 0.3), random.uniform(13, 32), "car", False)
     for z in np.cumsum(random.uniform(12, 26, 3)):
         kind = random.choice(("car", "truck", "bus"), p=(0.7, 0.15, 0.15))
-        scene.later(draw_vehicle, 0.45 * street.left_kerb - 0.6, z + 4, kind, 180)
+        scene.later(draw_vehicle, 0.45 * sides[0][1] - 0.6, z + 4, kind, True)
     for z in random.uniform(8.5, 13, 2):
         scene.later(draw_sprite, random.uniform(-0.38, 0.38) * z, z, "person")
-    for z in random.uniform(13, 45, 8):
-        left = (street.left_front, street.left_kerb)
-        ends = left if random.random() < 0.5 else (street.right_kerb, street.right_front)
-        scene.later(draw_sprite, random.uniform(*ends), z, "person")
+    for z in random.uniform(13, 45, 6):
+        scene.later(draw_sprite, random.uniform(*sorted(sides[random.integers(2)])), z, "person")
     machines = ("bicycle", "motorcycle")[: 1 + (random.random() < 0.4)]
     for machine in machines:
         scene.later(draw_rider, random.uniform(-4, 2.2), random.uniform(10, 20), machine)
@@ -711,21 +647,21 @@ def draw_scene(size: tuple[int, int], seed: list[int], index: int) -> Scene:
     """Paints one street, everything in it, and the camera's own frame around it."""
     scene = Scene(size, seed)
     feature = FEATURES[index % len(FEATURES)]
-    left, right = scene.random.uniform(-6.6, -5.4), scene.random.uniform(2.3, 3.1)
-    tunnel = any(draw is draw_tunnel for draw, *_ in feature)
-    street = Street(left - scene.random.uniform(2.4, 4), left, right, right + scene.random.uniform(2.8, 4), 110)
+    kerbs = scene.random.uniform(-6.6, -5.4), scene.random.uniform(2.3, 3.1)
+    sides = [(kerb + np.sign(kerb) * scene.random.uniform(2.8, 5), kerb) for kerb in kerbs]
+    end = 48 if any("tunnel" in step for step in feature) else 150
     draw_sky(scene)
-    draw_ground(scene, street)
-    draw_far_end(scene, -4, 122)
-    for front, kerb in ((street.left_front, left), (street.right_front, right)):
-        plan_side(scene, front, 46 if tunnel else street.end)
+    draw_ground(scene, sides)
+    plan_feature(scene, feature, kerbs, behind=True)
+    for front, _ in sides:
+        plan_side(scene, front, min(end, 110))
+    plan_far_end(scene)
+    scene.draw_waiting(150)
+    plan_feature(scene, feature, kerbs, behind=False)
+    plan_road(scene, sides)
+    for kerb in kerbs:
         plan_kerb(scene, kerb)
-    plan_road(scene, street)
-    for draw, side, x, z, *arguments in feature:
-        scene.later(draw, x + {-1: left, 0: 0, 1: right}[side], z, *arguments)
-    patches = [draw for _, draw in scene.waiting if draw.func is draw_patch]
-    for draw in patches + [draw for _, draw in sorted(scene.waiting, key=lambda entry: -entry[0])]:
-        draw()
+    scene.draw_waiting(end)
     draw_frame(scene)
     develop(scene)
     return scene
@@ -738,7 +674,7 @@ def draw_frame(scene: Scene) -> None:
     edge = np.stack([x, 0.905 + 0.1 * np.abs(2 * x - 1) ** 3], axis=-1)
     bonnet = np.concatenate([edge, [(0.97, 1.01), (0.03, 1.01)]])
     scene.add("ego vehicle", [Part(bonnet * size, np.array((46, 52, 66)), (1.5, 0.6), 0.03)])
-    shine = np.concatenate([edge + (0, 0.008), edge[::-1] + (0, 0.02)])
+    shine = np.concatenate([np.add(edge, (0, 0.008)), np.add(edge, (0, 0.02))[::-1]])
     scene.paint(Part(shine * size, np.array((120, 132, 150))))
     right, low = size - 1
     for label, shapes in (
@@ -751,7 +687,7 @@ def draw_frame(scene: Scene) -> None:
 
 def develop(scene: Scene) -> None:
     """The camera's share: exposure, the light's colour, a soft lens, and the sensor's noise."""
-    tint = scene.random.uniform(0.8, 1.1) * (1 + scene.warmth * np.array((0.07, 0.0, -0.07)))
+    tint = scene.random.uniform(0.85, 1.12) * (1 + scene.warmth * np.array((0.07, 0.0, -0.07)))
     pixels = cv2.GaussianBlur(scene.picture, (0, 0), 0.35 + 0.0005 * scene.height) * tint.astype(np.float32)
     pixels += 3 * scene.random.standard_normal(pixels.shape, np.float32)
     scene.picture = np.clip(pixels, 0, 255).astype(np.uint8)
@@ -782,6 +718,8 @@ def draw_labels(size: tuple[int, int], objects: list[dict]) -> dict[str, Image.I
         polygon = [tuple(point) for point in entry["polygon"]]
         for kind, value in (("labelIds", label.id), ("instanceIds", instance), ("color", label.color)):
             drawers[kind].polygon(polygon, fill=value)
+    # Drawn in 32 bits as in the official tool; Pillow 13 writes 16 bits only if asked.
+    pictures["instanceIds"] = Image.fromarray(np.asarray(pictures["instanceIds"]).astype(np.uint16))
     return pictures
 
 
@@ -860,10 +798,10 @@ def is_finished(out: Path, parameters: dict) -> bool:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     if not (out / PARAMETERS).is_file():
-        raise ValueError(f"{out} exists and is no sample city; name another folder, or remove this one first")
+        raise ValueError(f"{out} exists and is no sample city; name another folder or remove this one")
     found = json.loads((out / PARAMETERS).read_text(encoding="utf-8"))
     if found != parameters:
-        raise ValueError(f"{out} was made with {found}, not {parameters}; name another folder, or remove this one first")
+        raise ValueError(f"{out} was made with {found}, not {parameters}; name another folder or remove this one")
     return True
 
 
@@ -894,8 +832,8 @@ def start_worker() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draws a small data set in the layout of Cityscapes.")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; it must not hold anything else yet")
-    parser.add_argument("--size", default="1024x2048", help="HEIGHTxWIDTH of a picture in pixels (default: %(default)s)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; must not hold anything else")
+    parser.add_argument("--size", default="1024x2048", help="HEIGHTxWIDTH in pixels (default: %(default)s)")
     for split, count in (("train", 60), ("val", 20), ("test", 10)):
         parser.add_argument(
             f"--{split}", type=int, default=count, metavar="N", help=f"{split} pictures (default: %(default)s)"

@@ -121,6 +121,29 @@ def test_a_failure_leaves_the_earlier_export(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_a_failure_between_the_two_renames_brings_the_earlier_export_back(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "labels.json").write_text("earlier")
+    with pytest.raises(FileNotFoundError), export.replace_export(tmp_path / "model") as incomplete:
+        incomplete.rmdir()  # so that it cannot be renamed
+    assert (tmp_path / "model" / "labels.json").read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_what_a_killed_run_left_is_mended(tmp_path):
+    (tmp_path / ".model.replaced").mkdir()
+    (tmp_path / ".model.replaced" / "labels.json").write_text("earlier")
+    (tmp_path / ".model.incomplete").mkdir()
+    (tmp_path / ".model.incomplete" / "half").touch()
+    with pytest.raises(OSError), export.replace_export(tmp_path / "model"):
+        raise OSError("this run fails too")
+    assert (tmp_path / "model" / "labels.json").read_text() == "earlier"
+    with export.replace_export(tmp_path / "model") as incomplete:
+        (incomplete / "labels.json").write_text("new")
+    assert (tmp_path / "model" / "labels.json").read_text() == "new"
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "labels.json"]
+
+
 def test_a_folder_of_other_things_is_not_replaced(tmp_path):
     thesis = tmp_path / "thesis.tex"
     thesis.write_text("years of work")

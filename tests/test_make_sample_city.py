@@ -1,15 +1,12 @@
 import json
 import sys
-from pathlib import Path
 
+import make_sample_city as tool
 import numpy as np
 import pytest
 from PIL import Image
 
 from tfseg.labels import CATEGORIES, LABELS, remap
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # its workers must be able to import it, too
-import make_sample_city as tool
 
 SIZE = (64, 128)
 COUNTS = {"train": 16, "val": 4, "test": 2}

@@ -195,8 +195,12 @@ class TestReadPicture:
         with pytest.raises(ValueError, match=r"bad\.png is not a whole"):
             read_picture(path)
 
-    @pytest.mark.parametrize("content", [b"", b"not a picture at all", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"])
-    def test_other_files_named_png(self, tmp_path, content):
+    def test_another_format_named_png(self, tmp_path):
+        with pytest.raises(ValueError, match=r"fake\.png is not a whole PNG or JPEG"):
+            read_picture(save(tmp_path / "fake.png", picture_of_reds(1), format="BMP"))
+
+    @pytest.mark.parametrize("content", [b"", b"not a picture at all"])
+    def test_text_named_png(self, tmp_path, content):
         (tmp_path / "fake.png").write_bytes(content)
         with pytest.raises(ValueError, match=r"fake\.png is not a whole PNG or JPEG"):
             read_picture(tmp_path / "fake.png")
@@ -220,7 +224,7 @@ class TestListPictures:
         for name in ("b.PNG", "a.jpg", "c.jpeg", "notes.txt", "deeper/d.png"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
-        listed = list_pictures([tmp_path / "c.jpeg", tmp_path, tmp_path / "missing.png"])
+        listed = list_pictures([tmp_path / "deeper" / ".." / "c.jpeg", tmp_path, tmp_path / "missing.png"])
         assert [path.name for path in listed] == ["c.jpeg", "a.jpg", "b.PNG", "missing.png"]
 
     def test_folder_without_pictures(self, tmp_path):

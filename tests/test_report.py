@@ -164,6 +164,11 @@ def test_samples_are_spread_over_the_shards(run, wanted, places):
         assert sample.prediction.tolist() == sample.truth.tolist()
 
 
+def test_samples_of_an_empty_split(run, tmp_path):
+    records = write_records(tmp_path / "records", [])
+    assert report.predict_samples(Predictor(run / "saved_model"), records, "val", 4, None) == []
+
+
 @pytest.mark.parametrize(
     ("settings", "size"),
     [

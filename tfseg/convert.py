@@ -12,8 +12,10 @@ import io
 import itertools
 import math
 import multiprocessing
+import os
 import shutil
 import signal
+import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -263,7 +265,13 @@ def _map_in_order(pool: ProcessPoolExecutor, ahead: int, function: Callable, ite
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the others
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # a process a core is parallel enough
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # the parent was killed; nobody else would ever end this process
 
 
 # ---- one split

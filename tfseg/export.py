@@ -110,10 +110,10 @@ def replace_export(directory: Path):
     """
     directory = directory.resolve()
     check_replaceable(directory)
-    incomplete = directory.with_name(directory.name + ".incomplete")
-    replaced = directory.with_name(directory.name + ".replaced")
-    for leftover in (incomplete, replaced):  # of a run that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
+    incomplete = directory.with_name(f".{directory.name}.incomplete")
+    replaced = directory.with_name(f".{directory.name}.replaced")
+    put_back(replaced, directory)  # from a run that was killed
+    shutil.rmtree(incomplete, ignore_errors=True)
     incomplete.mkdir(parents=True)
     try:
         yield incomplete
@@ -121,8 +121,16 @@ def replace_export(directory: Path):
             directory.rename(replaced)  # a full folder cannot be renamed over another
         incomplete.rename(directory)
     finally:
+        put_back(replaced, directory)
         shutil.rmtree(incomplete, ignore_errors=True)
-    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def put_back(replaced: Path, directory: Path) -> None:
+    """Ends a replacement at any point of it: the old export is deleted if the new one is there, else brought back."""
+    if directory.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+    elif replaced.exists():
+        replaced.rename(directory)
 
 
 def check_replaceable(directory: Path) -> None:

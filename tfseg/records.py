@@ -209,7 +209,7 @@ def write_shard(path: Path, examples: Iterable[bytes]) -> Shard:
                 writer.write(example)
                 count += 1
     except tf.errors.OpError as error:  # TensorFlow's own kind, which is no OSError
-        raise OSError(f"{path}: cannot be written: {error.message}") from None
+        raise OSError(f"cannot write {error.message}") from None  # the message begins with the path
     return Shard(path.name, count, path.stat().st_size, file_sha256(path))
 
 

@@ -1,0 +1,79 @@
+"""What the README says is so: commands exist, the tree is the repository's, numbers come from committed files."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tfseg.report import percent
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def shell_lines(text: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+
+
+COMMANDS = [line for line in shell_lines(README) if line.startswith("python ")]
+
+
+@cache
+def help_of(program: tuple[str, ...]) -> str:
+    result = subprocess.run([sys.executable, *program, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_exist_with_their_flags(line):
+    words = shlex.split(line, comments=True)[1:]
+    length = 2 if words[0] == "-m" else 1
+    text = help_of(tuple(words[:length]))
+    for word in words[length:]:
+        if word.startswith("--"):
+            assert re.search(rf"{re.escape(word.partition('=')[0])}\b", text), f"{word} is not in its --help"
+        if word.startswith("configs/"):
+            assert (ROOT / word).is_file()
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 6
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"`?make ([a-z-]+)`?", README):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+
+
+def test_tree_is_the_repository():
+    tree = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
+    named, folder = set(), ""
+    for line in tree.splitlines():
+        indent, name = re.match(r"( *)(\S+)", line).groups()
+        folder = folder if indent else (name if name.endswith("/") else "")
+        if not name.endswith("/"):
+            named.add(folder + name)
+    for folder in ("tfseg", "tools", "configs"):
+        there = {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
+        assert {path for path in named if path.startswith(f"{folder}/")} == there - {"tfseg/__init__.py"}
+    assert all((ROOT / path).exists() for path in named)
+
+
+def test_camvid_numbers_come_from_the_committed_results():
+    metrics = json.loads((ROOT / "docs/results/camvid/metrics.json").read_text(encoding="utf-8"))
+    row = re.search(r"\| tfseg, `configs/camvid.yaml`.*", README)[0]
+    cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
+    assert cells[1:9] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target

@@ -16,7 +16,7 @@ ALLOWED = {
     "labels": set(),
     "config": set(),
     "device": set(),
-    "sources": {"labels", "pictures"},
+    "sources": {"labels"},
     "records": {"labels"},
     "pictures": set(),
     "convert": {"labels", "pictures", "records", "sources"},

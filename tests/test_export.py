@@ -138,6 +138,8 @@ def test_what_a_killed_run_left_is_mended(tmp_path):
     with pytest.raises(OSError), export.replace_export(tmp_path / "model"):
         raise OSError("this run fails too")
     assert (tmp_path / "model" / "labels.json").read_text() == "earlier"
+    (tmp_path / ".model.replaced").mkdir()
+    (tmp_path / ".model.replaced" / "labels.json").write_text("older still")  # killed before it was deleted
     with export.replace_export(tmp_path / "model") as incomplete:
         (incomplete / "labels.json").write_text("new")
     assert (tmp_path / "model" / "labels.json").read_text() == "new"

@@ -117,7 +117,7 @@ def _choose_splits(layout: _Layout, root: Path, wanted: Sequence[str] | None) ->
     missing = [name for name in wanted or () if name not in there]
     if missing:
         raise FileNotFoundError(f"{root}: no split {', '.join(missing)}; there is {', '.join(there) or 'none'}")
-    return list(dict.fromkeys(wanted)) if wanted else there
+    return list(wanted) if wanted else there
 
 
 def _read_split(layout: _Layout, root: Path, split: str) -> list[Sample]:

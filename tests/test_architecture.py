@@ -29,16 +29,13 @@ ALLOWED = {
     "learner": {"config", "metrics"},
     "run_folder": {"config", "labels", "unet"},
     "train": {
-        *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),
-        *("pipeline", "records", "report", "run_folder", "unet"),
+        *("augment", "config", "device", "export", "labels", "learner", "losses"),
+        *("pipeline", "run_folder", "unet"),
     },
-    "evaluate": {
-        *("config", "device", "labels", "losses", "metrics", "pipeline", "records"),
-        *("report", "run_folder", "train", "unet"),
-    },
-    "export": {"config", "labels", "records", "run_folder", "unet"},
+    "evaluate": {"losses", "metrics", "pipeline", "records", "report", "run_folder"},
+    "export": {"labels", "run_folder"},
     "predict": set(),
-    "report": {"config", "labels", "metrics", "predict", "records", "run_folder"},
+    "report": {"pipeline", "predict", "run_folder"},
 }
 
 # The others run on any backend of Keras.

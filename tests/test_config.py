@@ -411,3 +411,16 @@ finally:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "[]\n")
     assert "--train.epochs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"size": "4x8"}, (4, 8)),
+        ({"size": "4x8", "val_size": "6x9"}, (6, 9)),
+        ({"size": "4x8", "fit": "crop"}, None),
+        ({"size": "4x8", "fit": "crop", "val_size": "6x9"}, (6, 9)),
+    ],
+)
+def test_eval_size(settings, size):
+    assert Data(records="somewhere", **settings).eval_size == size

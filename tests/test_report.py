@@ -7,9 +7,8 @@ from PIL import Image
 from test_predict import COLORS, NAMES, write_model
 
 from tfseg import records, report
-from tfseg.config import Data
 from tfseg.predict import Predictor
-from tfseg.report import Sample, curves, panel, read_history, scores_table, validation_size
+from tfseg.report import Sample, curves, panel, read_history, scores_table
 
 SCORES = {
     "classes": ["void", "flat", "sky"],
@@ -147,6 +146,15 @@ def test_panel_shows_masks_in_the_class_colours(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["panel.png"]
 
 
+def test_panel_of_chosen_columns(tmp_path):
+    mask = np.zeros((20, 30), np.uint8)
+    sample = Sample("one", picture(mask.shape, 200), mask + 1, mask + 2)
+    panel([sample], NAMES, np.array(COLORS, np.uint8), tmp_path / "panel.png", columns=("prediction",))
+    pixels = np.asarray(Image.open(tmp_path / "panel.png").convert("RGB"))
+    assert (pixels == COLORS[2]).all(axis=-1).mean() > 0.5
+    assert not (pixels == (200, 7, 9)).all(axis=-1).any()
+
+
 def test_panel_of_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least one sample"):
         panel([], NAMES, np.array(COLORS, np.uint8), tmp_path / "panel.png")
@@ -164,28 +172,10 @@ def test_samples_are_spread_over_the_shards(run, wanted, places):
         assert sample.prediction.tolist() == sample.truth.tolist()
 
 
-def test_samples_of_an_empty_split(run, tmp_path):
-    records = write_records(tmp_path / "records", [])
-    assert report.predict_samples(Predictor(run / "saved_model"), records, "val", 4, None) == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "size"),
-    [
-        ({"size": "4x8"}, (4, 8)),
-        ({"size": "4x8", "val_size": "6x9"}, (6, 9)),
-        ({"size": "4x8", "fit": "crop"}, None),
-        ({"size": "4x8", "fit": "crop", "val_size": "6x9"}, (6, 9)),
-    ],
-)
-def test_validation_size(settings, size):
-    assert validation_size(Data(records="somewhere", **settings)) == size
-
-
 @pytest.mark.parametrize(("options", "shape"), [([], (4, 8)), (["--size", "2x6"], (2, 6))])
 def test_command(run, capsys, monkeypatch, options, shape):
     drawn = []
-    monkeypatch.setattr(report, "draw_row", lambda axes, sample, colors: drawn.append(sample))
+    monkeypatch.setattr(report, "draw_row", lambda axes, sample, colors, columns: drawn.append(sample))
     report.main(["--run", str(run), "--samples", "3", *options])
     assert [sample.id for sample in drawn] == ["p0", "p2", "p4"]
     assert {sample.picture.shape[:2] for sample in drawn} == {shape}

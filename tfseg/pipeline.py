@@ -4,8 +4,10 @@ A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch,
 appear only on the device.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.records import Manifest, parse_example, read_manifest
@@ -104,6 +106,31 @@ def make_eval_batches(
         lambda record: keep_pixels(resize(parse_example(record, manifest.codec), size)), num_parallel_calls=AUTOTUNE
     )
     return data.batch(batch_size).prefetch(AUTOTUNE)
+
+
+def read_examples(records: str | Path, split: str, *, count: int, size: tuple[int, int] | None) -> Iterator[dict]:
+    """Reads single pictures, evenly spread from the first to the last of a split: to look at, not to train on.
+
+    Args:
+        records: folder of shards and manifest.json.
+        split: name of the split.
+        count: how many; all, if there are fewer.
+        size: (height, width) that pictures are squashed to; None leaves them as stored.
+
+    Yields:
+        {"id": bytes, "image": uint8 (height, width, 3), "mask": uint8 (height, width)}, NumPy arrays.
+
+    Raises:
+        ValueError: the split is not in the records.
+        OSError: the records cannot be read.
+    """
+    manifest = read_manifest(records)
+    total = check_split(manifest, records, split).count
+    wanted = np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).round().astype(int))
+    data = tf.data.TFRecordDataset(shard_paths(manifest, records, split)).enumerate()
+    data = data.filter(lambda place, _: tf.reduce_any(place == wanted))  # before anything is decoded
+    data = data.map(lambda _, record: resize(parse_example(record, manifest.codec), size))
+    yield from data.as_numpy_iterator()
 
 
 def check_split(manifest: Manifest, records: str | Path, split: str):

@@ -16,10 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg import cli, run_folder
-from tfseg.config import Data
 from tfseg.predict import Predictor
-from tfseg.records import Manifest, parse_example, read_manifest
 
+COLUMNS = ("picture", "truth", "prediction")  # of a panel
 # Columns of history.csv that are no score.
 NO_SCORES = ("epoch", "loss", "learning_rate", "seconds")
 
@@ -33,7 +32,13 @@ class Sample(NamedTuple):
     prediction: np.ndarray  # (H, W) uint8 class ids
 
 
-def panel(samples: Sequence[Sample], classes: Sequence[str], colors: np.ndarray, path: str | Path) -> None:
+def panel(
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    colors: np.ndarray,
+    path: str | Path,
+    columns: Sequence[str] = COLUMNS,
+) -> None:
     """Draws picture, truth and prediction of each sample side by side, with a legend of the colours, as a PNG.
 
     Args:
@@ -41,6 +46,7 @@ def panel(samples: Sequence[Sample], classes: Sequence[str], colors: np.ndarray,
         classes: the C names.
         colors: (C, 3) uint8 RGB.
         path: of the PNG.
+        columns: which of `COLUMNS` to draw, from left to right.
 
     Raises:
         ValueError: there are no samples.
@@ -52,12 +58,12 @@ def panel(samples: Sequence[Sample], classes: Sequence[str], colors: np.ndarray,
     if not samples:
         raise ValueError("a panel needs at least one sample")
     width, legend_height = 15, 0.5  # inches
-    heights = [width / 3 * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
+    heights = [width / len(columns) * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
     figure = Figure((width, sum(heights) + legend_height), layout="constrained")
-    rows = figure.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
+    rows = figure.subplots(len(samples), len(columns), squeeze=False, height_ratios=heights)
     for axes, sample in zip(rows, samples, strict=True):
-        draw_row(axes, sample, colors)
-    for axis, title in zip(rows[0], ("picture", "truth", "prediction"), strict=True):
+        draw_row(axes, sample, colors, columns)
+    for axis, title in zip(rows[0], columns, strict=True):
         axis.set_title(title, fontsize=14)
     patches = [
         Patch(facecolor=color / 255, edgecolor="black", label=name) for name, color in zip(classes, colors, strict=True)
@@ -66,13 +72,13 @@ def panel(samples: Sequence[Sample], classes: Sequence[str], colors: np.ndarray,
     save_figure(figure, path)
 
 
-def draw_row(axes, sample: Sample, colors: np.ndarray) -> None:
-    """Draws one sample on three axes, its id below the first."""
-    # A blend of two class colours is the colour of no class: masks are not smoothed.
-    axes[0].imshow(sample.picture)
-    axes[1].imshow(colors[sample.truth], interpolation="nearest")
-    axes[2].imshow(colors[sample.prediction], interpolation="nearest")
-    for axis in axes:
+def draw_row(axes, sample: Sample, colors: np.ndarray, columns: Sequence[str]) -> None:
+    """Draws one sample on an axis a column, its id below the first."""
+    for axis, column in zip(axes, columns, strict=True):
+        if column == "picture":
+            axis.imshow(sample.picture)
+        else:  # a blend of two class colours is the colour of no class: masks are not smoothed
+            axis.imshow(colors[getattr(sample, column)], interpolation="nearest")
         axis.set(xticks=[], yticks=[])
     axes[0].set_xlabel(sample.id, loc="left", fontsize=9)
 
@@ -178,7 +184,14 @@ def format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join([first, *others])} |"
 
 
-def report(run: Path, records: str | None, split: str | None, samples: int, size: tuple[int, int] | None) -> list[Path]:
+def report(
+    run: Path,
+    records: str | None = None,
+    split: str | None = None,
+    samples: int = 4,
+    size: tuple[int, int] | None = None,
+    columns: Sequence[str] = COLUMNS,
+) -> list[Path]:
     """Writes the figures of a run into its folder `report`.
 
     Args:
@@ -187,6 +200,7 @@ def report(run: Path, records: str | None, split: str | None, samples: int, size
         split: which pictures; None: the run's validation split.
         samples: how many, at least 1.
         size: (height, width) that pictures are resized to; None: that of the run's validation.
+        columns: of the panel, see `panel`.
 
     Returns:
         Paths of the figures.
@@ -197,56 +211,30 @@ def report(run: Path, records: str | None, split: str | None, samples: int, size
     """
     data = run_folder.read_config(run).data
     predictor = Predictor(run / run_folder.SAVED_MODEL)
-    rows = predict_samples(
-        predictor, records or data.records, split or data.val_split, samples, size or validation_size(data)
-    )
+    rows = predict_samples(predictor, records or data.records, split or data.val_split, samples, size or data.eval_size)
     directory = run / "report"
     directory.mkdir(exist_ok=True)
-    panel(rows, predictor.classes, predictor.colors, directory / "panel.png")
+    panel(rows, predictor.classes, predictor.colors, directory / "panel.png", columns)
     curves(run / run_folder.HISTORY, directory / "curves.png")
     return [directory / "panel.png", directory / "curves.png"]
-
-
-def validation_size(data: Data) -> tuple[int, int] | None:
-    """Size (height, width) of the pictures that a run was validated on; None: as stored."""
-    if data.val_size is None and data.fit == "crop":
-        return None
-    return cli.parse_size(data.val_size or data.size)
 
 
 def predict_samples(
     predictor: Predictor, records: str | Path, split: str, samples: int, size: tuple[int, int] | None
 ) -> list[Sample]:
-    """Reads records evenly spread over a split, resized as in validation, and predicts them.
+    """Predicts pictures evenly spread over a split, exactly as validation sees them; all if there are fewer.
 
     Raises:
-        ValueError: there is no such split, or it is empty.
+        ValueError: there is no such split.
         OSError: the records cannot be read.
     """
-    from tfseg import pipeline  # imports TensorFlow
+    from tfseg.pipeline import read_examples  # imports TensorFlow
 
-    manifest = read_manifest(records)
-    pipeline.check_split(manifest, records, split)
     rows = []
-    for serialized in read_spread(manifest, records, split, samples):
-        example = pipeline.resize(parse_example(serialized, manifest.codec), size)
-        picture = example["image"].numpy()
-        prediction = predictor(picture[np.newaxis])[0]
-        rows.append(Sample(example["id"].numpy().decode(), picture, example["mask"].numpy(), prediction))
+    for example in read_examples(records, split, count=samples, size=size):
+        prediction = predictor(example["image"][np.newaxis])[0]
+        rows.append(Sample(example["id"].decode(), example["image"], example["mask"], prediction))
     return rows
-
-
-def read_spread(manifest: Manifest, records: str | Path, split: str, samples: int):
-    """Yields serialised records, from the first to the last of a split, evenly spread; all if there are fewer."""
-    import tensorflow as tf
-
-    counts = [shard.count for shard in manifest.splits[split].shards]
-    total = sum(counts)
-    starts = np.cumsum([0, *counts])
-    for place in np.unique(np.linspace(0, total - 1, min(samples, total)).round().astype(int)):
-        shard = int(np.searchsorted(starts, place, side="right")) - 1
-        path = Path(records, manifest.splits[split].shards[shard].name)
-        yield from tf.data.TFRecordDataset(str(path)).skip(place - starts[shard]).take(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -260,11 +248,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", help="split to show (the run's validation split)")
     parser.add_argument("--samples", type=int, default=4, metavar="N", help="pictures to show (4)")
     parser.add_argument("--size", metavar="HxW", help="size of the pictures (that of the run's validation)")
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS, help="of the panel (all three)")
     options = parser.parse_args(arguments)
     if options.samples < 1:
         raise ValueError(f"--samples must be at least 1, got {options.samples}")
     size = cli.parse_size(options.size) if options.size else None
-    paths = report(options.run, options.records, options.split, options.samples, size)
+    paths = report(options.run, options.records, options.split, options.samples, size, options.columns)
     metrics = options.run / run_folder.METRICS
     if metrics.is_file():  # else the run is not over
         print(scores_table(json.loads(metrics.read_text(encoding="utf-8"))))

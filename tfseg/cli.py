@@ -1,5 +1,6 @@
 """What every command shares: sizes written as HEIGHTxWIDTH, and errors told in one line."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback."""
     program = Path(sys.argv[0]).stem
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     try:
         main()
     except (ValueError, OSError) as error:

@@ -11,6 +11,8 @@ saved_model/                    that network, for use elsewhere
 import json
 import math
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tfseg.config import Config, load_config
@@ -82,16 +84,25 @@ def load_network(directory: str | Path):
 
 def save_weights(model, path: Path) -> None:
     """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole."""
-    unfinished = path.with_name(f"incomplete-{path.name}")
-    model.save_weights(unfinished)
-    unfinished.replace(path)
+    with replacing(path) as unfinished:
+        model.save_weights(unfinished)
 
 
 def write_json(content: dict, path: Path) -> None:
     """Writes JSON, nan as null; the old file stays until the new one is whole."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, which takes the place of `path` if the block ends without an error."""
     unfinished = path.with_name(f"incomplete-{path.name}")
-    unfinished.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _without_nan(value):

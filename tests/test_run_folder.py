@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from tfseg import run_folder
+from tfseg.config import Config, Data, Model, save_config
+from tfseg.unet import build_unet
+
+
+def test_a_new_folder_is_made(tmp_path):
+    assert run_folder.create(tmp_path / "a/b", overwrite=False).is_dir()
+    run_folder.create(tmp_path / "a/b", overwrite=False)  # still empty
+
+
+def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
+    (tmp_path / run_folder.CONFIG).write_text("")
+    with pytest.raises(ValueError, match="holds an earlier run; give another run_dir, or --overwrite true"):
+        run_folder.create(tmp_path, overwrite=False)
+    assert (tmp_path / run_folder.CONFIG).exists()
+    run_folder.create(tmp_path, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_run_is_never_deleted(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="holds no run"):
+        run_folder.create(tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_json_has_null_for_nan(tmp_path):
+    run_folder.write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text()) == {"iou": [None, 0.5], "name": "a"}
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space"), run_folder.replacing(path) as unfinished:
+        unfinished.write_text("half")
+        raise OSError("No space left on device")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("best.weights.h5", "old")]
+
+
+def test_network_comes_back(tmp_path):
+    config = Config(Data("somewhere"), str(tmp_path), model=Model("tiny", None, (8, 8, 8, 8, 8)))
+    save_config(config, tmp_path / run_folder.CONFIG)
+    with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
+        run_folder.load_network(tmp_path)
+    network = build_unet(8, "tiny", None, (8, 8, 8, 8, 8))
+    run_folder.save_weights(network, tmp_path / run_folder.BEST_WEIGHTS)
+    for a, b in zip(run_folder.load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
+        assert (a == b).all()
+
+
+def test_damaged_weights_are_named(tmp_path):
+    save_config(Config(Data("somewhere"), str(tmp_path), model=Model("tiny", None)), tmp_path / run_folder.CONFIG)
+    (tmp_path / run_folder.BEST_WEIGHTS).write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"best.weights.h5: cannot be read"):
+        run_folder.load_network(tmp_path)
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        run_folder.load_network(tmp_path)

@@ -224,12 +224,19 @@ class TestListPictures:
         for name in ("b.PNG", "a.jpg", "c.jpeg", "notes.txt", "deeper/d.png"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).touch()
-        listed = list_pictures([tmp_path / "deeper" / ".." / "c.jpeg", tmp_path, tmp_path / "missing.png"])
-        assert [path.name for path in listed] == ["c.jpeg", "a.jpg", "b.PNG", "missing.png"]
+        paths = [tmp_path / "deeper" / ".." / "c.jpeg", tmp_path, tmp_path / "missing.png"]
+        listed = list_pictures(paths, tmp_path / "out")
+        assert [path.name for path in listed] == ["c.jpeg", "a.jpg", "b.PNG", "d.png", "missing.png"]
+
+    def test_results_of_an_earlier_run_are_no_pictures(self, tmp_path):
+        for name in ("a.png", "out/a_classes.png", "out/a_overlay.png", "b_overlay.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+        assert [path.name for path in list_pictures([tmp_path], tmp_path / "out")] == ["a.png", "b_overlay.png"]
 
     def test_folder_without_pictures(self, tmp_path):
         with pytest.raises(ValueError, match=f"{tmp_path} holds no .png"):
-            list_pictures([tmp_path])
+            list_pictures([tmp_path], tmp_path / "out")
 
 
 class TestCommand:

@@ -14,6 +14,7 @@ import numpy as np
 from tfseg import cli
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 
 
 class Predictor:
@@ -175,8 +176,10 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
         incomplete.unlink(missing_ok=True)
 
 
-def list_pictures(paths: Iterable[Path]) -> list[Path]:
-    """Replaces each folder by the pictures directly in it, sorted; a picture that is named twice stays once.
+def list_pictures(paths: Iterable[Path], out: Path) -> list[Path]:
+    """Replaces each folder by the pictures in it and below, sorted; a picture that is named twice stays once.
+
+    What an earlier run wrote into `out` is left out, if that lies in such a folder.
 
     Raises:
         ValueError: a folder holds no picture.
@@ -185,17 +188,23 @@ def list_pictures(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
-            found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+            found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES)
+            found = [entry for entry in found if not is_output(entry, out)]
             if not found:
-                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file; folders inside it are not searched")
+                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file")
         for picture in found:
             pictures.setdefault(picture.resolve(), picture)
     return list(pictures.values())
 
 
+def is_output(path: Path, out: Path) -> bool:
+    return path.parent.resolve() == out.resolve() and path.name.endswith(ENDINGS)
+
+
 def output_paths(picture: Path, directory: Path) -> tuple[Path, Path]:
     """Returns where the class ids and the overlay of a picture go."""
-    return directory / f"{picture.stem}_classes.png", directory / f"{picture.stem}_overlay.png"
+    classes, overlay = ENDINGS
+    return directory / f"{picture.stem}{classes}", directory / f"{picture.stem}{overlay}"
 
 
 def check_outputs(pictures: Sequence[Path], directory: Path) -> None:
@@ -248,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
-    pictures = list_pictures(options.pictures)
+    pictures = list_pictures(options.pictures, options.out)
     check_outputs(pictures, options.out)
     failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha)
     print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures are predicted in {options.out}")

@@ -179,7 +179,7 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 def list_pictures(paths: Iterable[Path], out: Path) -> list[Path]:
     """Replaces each folder by the pictures in it and below, sorted; a picture that is named twice stays once.
 
-    What an earlier run wrote into `out` is left out, if that lies in such a folder.
+    What an earlier run wrote into `out` is left out, if that lies below such a folder.
 
     Raises:
         ValueError: a folder holds no picture.
@@ -189,7 +189,8 @@ def list_pictures(paths: Iterable[Path], out: Path) -> list[Path]:
         found = [path]
         if path.is_dir():
             found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES)
-            found = [entry for entry in found if not is_output(entry, out)]
+            if path.resolve() != out.resolve():  # among the pictures, results could not be told from them
+                found = [entry for entry in found if not is_output(entry, out)]
             if not found:
                 raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file")
         for picture in found:

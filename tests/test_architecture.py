@@ -26,10 +26,10 @@ ALLOWED = {
     "fused": set(),
     "unet": {"fused"},
     "metrics": {"labels"},
-    "learner": {"config", "metrics"},
+    "learner": {"config", "metrics", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
     "train": {
-        *("augment", "config", "device", "export", "labels", "learner", "losses"),
+        *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),
         *("pipeline", "run_folder", "unet"),
     },
     "evaluate": {"losses", "metrics", "pipeline", "records", "report", "run_folder"},

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfseg.config import Optimizer
 from tfseg.metrics import Scorer, score
+from tfseg.run_folder import save_weights
 
 
 class Learner(keras.Model):
@@ -68,28 +69,37 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "cosine": self.cosine}
 
 
+class KeepLast(keras.callbacks.Callback):
+    """Saves the state after each epoch: network and optimizer, with its average of the weights if it has one."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        save_weights(self.model, self.path)
+
+
 class Validate(keras.callbacks.Callback):
-    """Scores the network on the validation split after each epoch; keeps the weights of the best and of the last.
+    """Scores the network on the validation split after each epoch, and keeps the weights of the best.
 
     The best is that with the highest `mean_iou_7`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
     """
 
     SHOWN = ("loss", "mean_iou_7", "mean_f1_7", "mean_iou_8", "mean_f1_8", "pixel_accuracy")
 
-    def __init__(self, batches, best: Path, last: Path, save_weights):
+    def __init__(self, scorer: Scorer, batches, best: Path):
         super().__init__()
-        self.batches, self.best_path, self.last_path, self.save_weights = batches, best, last, save_weights
+        self.scorer, self.batches, self.path = scorer, batches, best
         self.best_scores = None
-        self.scorer = None
 
     def on_epoch_end(self, epoch, logs=None):
-        self.scorer = self.scorer or Scorer(self.model.network, self.model.loss_function)
         scores = score(self.scorer, self.batches)
         logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
-        self.save_weights(self.model, self.last_path)
+        # "not <=": a score that is nan, as where the split has no truth, does not end the run
         if self.best_scores is None or not scores["mean_iou_7"] <= self.best_scores["mean_iou_7"]:
             self.best_scores = {"epoch": epoch + 1, **scores}
-            self.save_weights(self.model.network, self.best_path)
+            save_weights(self.model.network, self.path)
 
 
 class HistoryFile(keras.callbacks.Callback):

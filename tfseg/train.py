@@ -33,8 +33,9 @@ def train(config: Config) -> dict:
     from tfseg.device import choose_device
     from tfseg.export import export_saved_model
     from tfseg.labels import CATEGORIES, CATEGORY_COLORS
-    from tfseg.learner import HistoryFile, Learner, Validate, make_optimizer
+    from tfseg.learner import HistoryFile, KeepLast, Learner, Validate, make_optimizer
     from tfseg.losses import SegmentationLoss
+    from tfseg.metrics import Scorer
     from tfseg.unet import build_unet
 
     start = time.monotonic()
@@ -47,24 +48,21 @@ def train(config: Config) -> dict:
 
     directory = run_folder.create(config.run_dir, config.overwrite)
     save_config(config, directory / run_folder.CONFIG)
-    learner = Learner(
-        network,
-        SegmentationLoss(**dataclasses.asdict(config.loss)),
-        Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed),
-    )
+    loss = SegmentationLoss(**dataclasses.asdict(config.loss))
+    learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, len(batches)))
-    validate = Validate(
-        val_batches, directory / run_folder.BEST_WEIGHTS, directory / run_folder.LAST_WEIGHTS, run_folder.save_weights
-    )
+    validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
+    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
     print("tracing the first step; this takes a minute for EfficientNetB3", flush=True)
     learner.fit(
         batches,
         epochs=config.train.epochs,
         shuffle=False,  # the batches are
         verbose=1 if sys.stdout.isatty() else 0,
-        callbacks=[
-            *([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []),
-            validate,  # after the swap: it sees, and keeps, the averaged weights
+        callbacks=[  # in this order: keep the state to go on from, put the averaged weights in place, use them
+            KeepLast(directory / run_folder.LAST_WEIGHTS),
+            *swap,
+            validate,
             HistoryFile(directory / run_folder.HISTORY),
             keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
         ],

@@ -32,7 +32,7 @@ ALLOWED = {
         *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),
         *("pipeline", "run_folder", "unet"),
     },
-    "evaluate": {"losses", "metrics", "pipeline", "records", "report", "run_folder"},
+    "evaluate": {"losses", "metrics", "pipeline", "report", "run_folder"},
     "export": {"labels", "run_folder"},
     "predict": set(),
     "report": {"pipeline", "predict", "run_folder"},

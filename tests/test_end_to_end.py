@@ -59,9 +59,12 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
     assert "construction" in capsys.readouterr().out
 
 
-def test_a_split_without_truth_is_not_scored(city, metrics):
+def test_a_split_without_truth_is_not_scored(settings, city, metrics):
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
         evaluate.evaluate(city / "run", split="test")
+    with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
+        train(parse_config([*settings, "--data.val_split", "test", "--run_dir", str(city / "never")]))
+    assert not (city / "never").exists()
 
 
 def test_the_saved_model_predicts_in_a_fresh_process(city, metrics):

@@ -40,14 +40,12 @@ def evaluate(run: Path, records: str | None = None, split: str | None = None) ->
     # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer, score
-    from tfseg.pipeline import make_eval_batches
-    from tfseg.records import read_manifest
+    from tfseg.pipeline import check_truth, make_eval_batches
     from tfseg.report import scores_table
 
     records, split = records or config.data.records, split or config.data.val_split
+    check_truth(records, split)
     batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)
-    if not read_manifest(records).splits[split].has_truth:
-        raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
     network = run_folder.load_network(run)
     scores = score(Scorer(network, SegmentationLoss(**dataclasses.asdict(config.loss))), batches)
     run_folder.write_json({"split": split, **scores}, run / f"scores-{split}.json")

@@ -96,8 +96,7 @@ class Validate(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         scores = score(self.scorer, self.batches)
         logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
-        # "not <=": a score that is nan, as where the split has no truth, does not end the run
-        if self.best_scores is None or not scores["mean_iou_7"] <= self.best_scores["mean_iou_7"]:
+        if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
             self.best_scores = {"epoch": epoch + 1, **scores}
             save_weights(self.model.network, self.path)
 

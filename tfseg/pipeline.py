@@ -140,6 +140,17 @@ def check_split(manifest: Manifest, records: str | Path, split: str):
     return manifest.splits[split]
 
 
+def check_truth(records: str | Path, split: str) -> None:
+    """Refuses a split that nothing can be scored on.
+
+    Raises:
+        ValueError: the split is not in the records, or holds nothing but void, as the test split of Cityscapes does.
+        OSError: the records cannot be read.
+    """
+    if not check_split(read_manifest(records), records, split).has_truth:
+        raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
+
+
 def shard_paths(manifest: Manifest, records: str | Path, split: str) -> list[str]:
     return [str(Path(records, shard.name)) for shard in manifest.splits[split].shards]
 

@@ -78,9 +78,10 @@ def train(config: Config) -> dict:
 
 def make_batches(config: Config):
     """Makes the training and the validation batches that a config describes."""
-    from tfseg.pipeline import make_eval_batches, make_train_batches
+    from tfseg.pipeline import check_truth, make_eval_batches, make_train_batches
 
     data = config.data
+    check_truth(data.records, data.val_split)
     batches = make_train_batches(
         data.records,
         data.train_split,

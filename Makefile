@@ -33,7 +33,7 @@ demo: $(RUN)/metrics.json
 
 $(CITY)/records/manifest.json: $(INSTALLED)
 	@echo "== 1/6 sample city"
-	$(BIN)/python tools/make_sample_city.py --out $(CITY)/raw --size 192x384 --train 400 --val 60 --test 6
+	$(BIN)/python tools/make_sample_city.py --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
 	@echo "== 2/6 TFRecords"
 	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192
 

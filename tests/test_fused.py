@@ -62,10 +62,13 @@ def test_other_ranks_fall_back_to_keras():
 
 def test_fuse_keeps_the_function():
     pixels = keras.Input((None, None, 3))
-    x = keras.layers.Conv2D(4, 3)(pixels)
-    plain = keras.Model(pixels, keras.layers.BatchNormalization()(x))
-    plain.layers[-1].moving_mean.assign([1.0, 2, 3, 4])
-    fused = fuse(plain)
-    assert type(fused.layers[-1]) is BatchNormalization
+    inner = keras.Model(pixels, keras.layers.BatchNormalization(name="deep")(keras.layers.Conv2D(4, 3)(pixels)))
+    outer = keras.Model(pixels, keras.layers.BatchNormalization(name="outer")(inner(pixels)), name="both")
+    inner.get_layer("deep").moving_mean.assign([1.0, 2, 3, 4])
+    fused = fuse(outer, momentum=0.9)
+    assert fused.name == "both"
+    for layer in (fused.get_layer("outer"), fused.get_layer(inner.name).get_layer("deep")):
+        assert type(layer) is BatchNormalization
+        assert layer.momentum == 0.9
     picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
-    np.testing.assert_allclose(fused(picture), plain(picture), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(fused(picture), outer(picture), rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfseg.fused import BatchNormalization
 from tfseg.unet import IMAGENET_MEAN, build_encoder, build_unet
 
 
@@ -52,8 +53,11 @@ def test_saved_model_file_loads_without_custom_objects(tiny, picture, tmp_path):
 
 
 def test_efficientnetb3():
-    network = build_unet(8, "efficientnetb3", weights=None)
+    network = build_unet(8, "efficientnetb3", weights=None, batch_norm_momentum=0.97)
     assert network.count_params() == 17_868_848
+    layers = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(layers) == 78 + 10
+    assert {(type(layer), layer.momentum) for layer in layers} == {(BatchNormalization, 0.97)}
     features = network.get_layer("efficientnetb3").outputs
     assert [feature.shape[-1] for feature in features] == [144, 192, 288, 816, 1536]
     # An odd size is padded before, so that each feature has half the size of the one before.

@@ -108,12 +108,16 @@ class Model:
     """imagenet, null (random), or the path of a Keras weights file of that encoder without its top."""
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
     """Channels of the decoder's stages, the deepest first."""
+    batch_norm_momentum: float = 0.99
+    """Of batch normalisation's moving statistics; runs of under 500 steps want less."""
 
     def __post_init__(self) -> None:
         _check(self.encoder in ENCODERS, "model.encoder", self.encoder, f"one of {', '.join(ENCODERS)}")
         _check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
         positive = len(self.decoder_channels) == 5 and min(self.decoder_channels) >= 1
         _check(positive, "model.decoder_channels", self.decoder_channels, "5 whole numbers above 0")
+        momentum = self.batch_norm_momentum
+        _check(0 <= momentum < 1, "model.batch_norm_momentum", momentum, "a number from 0 to below 1")
 
 
 @dataclass(frozen=True)

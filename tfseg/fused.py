@@ -55,13 +55,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fuse(model: keras.Model) -> keras.Model:
-    """Returns a functional model's copy, weights included, with every batch normalisation layer fused."""
+def fuse(model: keras.Model, momentum: float) -> keras.Model:
+    """Returns a functional model's copy, weights included, with every batch normalisation layer fused.
+
+    Args:
+        model: a functional model, which may hold others.
+        momentum: of the layers' moving statistics.
+    """
 
     def clone(layer):
-        kind = BatchNormalization if type(layer) is keras.layers.BatchNormalization else type(layer)
-        return kind.from_config(layer.get_config())
+        config = layer.get_config()
+        if type(layer) is keras.layers.BatchNormalization:
+            return BatchNormalization.from_config({**config, "momentum": momentum})
+        return type(layer).from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=clone)
+    copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy

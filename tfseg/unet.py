@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
-from tfseg.fused import BatchNormalization, fuse
+from tfseg.fused import fuse
 
 # The last activation at each stride; the names are the same in all EfficientNets of keras.applications.
 EFFICIENTNET_FEATURES = (
@@ -32,6 +32,7 @@ def build_unet(
     encoder: str = "efficientnetb3",
     weights: str | Path | None = "imagenet",
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    batch_norm_momentum: float = 0.99,
 ) -> keras.Model:
     """Builds the network.
 
@@ -41,6 +42,8 @@ def build_unet(
         weights: "imagenet", None for random ones, or the path of a Keras weights file of the encoder without its top.
             A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here.
         decoder_channels: channels of the decoder's blocks, deepest first.
+        batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
+            random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
 
     Returns:
         Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
@@ -56,7 +59,8 @@ def build_unet(
     features = build_encoder(encoder, weights)(x)  # strides 2, 4, 8, 16, 32
     x = decode(features, decoder_channels)  # stride 1
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
-    return keras.Model(pixels, CropLike(dtype="float32", name="crop")([logits, pixels]), name=f"unet_{encoder}")
+    network = keras.Model(pixels, CropLike(dtype="float32", name="crop")([logits, pixels]), name=f"unet_{encoder}")
+    return fuse(network, batch_norm_momentum)
 
 
 def normalize(pixels):
@@ -82,7 +86,7 @@ def convolve(x, channels: int, name: str, strides: int = 1):
     x = layers.Conv2D(
         channels, 3, strides, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
     )(x)
-    x = BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
@@ -97,7 +101,8 @@ def build_encoder(name: str, weights: str | Path | None) -> keras.Model:
     # Keras divides by the deviation only where it loads "imagenet" by name; a path to the same file leaves that out.
     # Cut off its input scaling and the difference goes with it: `normalize` is ours, and always there.
     start = whole.get_layer("stem_conv_pad").input
-    return fuse(keras.Model(start, [whole.get_layer(feature).output for feature in EFFICIENTNET_FEATURES], name=name))
+    features = [whole.get_layer(name).output for name in EFFICIENTNET_FEATURES]
+    return keras.Model(start, features, name=name)
 
 
 def load_application(application: Callable, name: str, weights: str | Path | None) -> keras.Model:

@@ -57,9 +57,9 @@ def panel(
 
     if not samples:
         raise ValueError("a panel needs at least one sample")
-    width, legend_height = 15, 0.5  # inches
-    heights = [width / len(columns) * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
-    figure = Figure((width, sum(heights) + legend_height), layout="constrained")
+    width, legend_height = 5, 0.5  # inches; the width is a column's
+    heights = [width * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
+    figure = Figure((width * len(columns), sum(heights) + legend_height), layout="constrained")
     rows = figure.subplots(len(samples), len(columns), squeeze=False, height_ratios=heights)
     for axes, sample in zip(rows, samples, strict=True):
         draw_row(axes, sample, colors, columns)
@@ -68,7 +68,9 @@ def panel(
     patches = [
         Patch(facecolor=color / 255, edgecolor="black", label=name) for name, color in zip(classes, colors, strict=True)
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=8, frameon=False, fontsize=11)
+    figure.legend(
+        handles=patches, loc="outside lower center", ncols=min(8, 3 * len(columns)), frameon=False, fontsize=11
+    )
     save_figure(figure, path)
 
 

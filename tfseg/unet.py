@@ -4,6 +4,7 @@ U-Net: Ronneberger et al. 2015. EfficientNet: Tan and Le 2019, as in `keras.appl
 strides 2, 4, 8, 16 and 32 feed a decoder of five blocks, each twice the size of the one before.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -110,7 +111,10 @@ def load_application(application: Callable, name: str, weights: str | Path | Non
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
     try:
-        return application(include_top=False, weights=weights and str(weights))
+        with warnings.catch_warnings():
+            # Of a file that fits in part, Keras loads that part and leaves the rest random, with a warning.
+            warnings.filterwarnings("error", message="Skipping nested container")
+            return application(include_top=False, weights=weights and str(weights))
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
         reason = " ".join(str(error).split())
         if weights == "imagenet":

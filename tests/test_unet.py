@@ -1,6 +1,8 @@
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 
 from tfseg.fused import BatchNormalization
 from tfseg.unet import IMAGENET_MEAN, build_encoder, build_unet
@@ -68,7 +70,7 @@ def test_efficientnetb3():
 @pytest.fixture(scope="module")
 def weights_file(tmp_path_factory):
     """A file as Keras distributes it: EfficientNetB0 without its top, ImageNet's statistics in its Normalization."""
-    path = tmp_path_factory.mktemp("weights") / "efficientnetb0_notop.weights.h5"
+    path = tmp_path_factory.mktemp("weights") / "efficientnetb0_notop.h5"
     keras.utils.set_random_seed(3)
     network = keras.applications.EfficientNetB0(include_top=False, weights=None)
     normalization = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
@@ -76,7 +78,8 @@ def weights_file(tmp_path_factory):
     normalization.adapt_variance.assign(
         np.float32([0.229, 0.224, 0.225])
     )  # Keras' file really holds the deviations here
-    network.save_weights(path)
+    with h5py.File(path, "w") as file:  # the older format, which Keras still distributes, but no longer saves
+        legacy_h5_format.save_weights_to_hdf5_group(file, network)
     return path
 
 

@@ -65,6 +65,15 @@ def test_a_window_is_never_larger_than_the_picture():
         assert set(np.unique(window["mask"])) <= {0, 1, 5, 7}
 
 
+def test_a_window_keeps_its_shape_where_the_picture_is_too_small_for_it():
+    mask = np.arange(32, dtype=np.uint8)[None].repeat(24, axis=0)  # each column its own value
+    image = mask[..., None].repeat(3, axis=-1)
+    for seed in range(5):
+        window = cut_window({"image": image, "mask": mask}, (48, 48), (0.1, 0.1), tf.constant([seed, 0], tf.int64))
+        values = np.unique(window["mask"])
+        assert values.max() - values.min() + 1 == 24  # 24x24, not 24x32
+
+
 def test_enlargement_makes_the_window_smaller():
     mask = np.arange(64, dtype=np.uint8)[None].repeat(64, axis=0)  # each column its own value
     image = mask[..., None].repeat(3, axis=-1)

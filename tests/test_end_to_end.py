@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import cv2
+import h5py
 import make_sample_city
 import make_tfrecords
 import numpy as np
@@ -47,6 +48,8 @@ def test_run_folder(city, metrics):
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert float(history[2]["loss"]) < float(history[0]["loss"])
+    with h5py.File(run / "last.weights.h5") as file:
+        assert file["optimizer/vars/0"][()] == 3 * 4, "16 pictures in batches of 4, three times, and not a step more"
     best = max(history, key=lambda row: float(row["val_mean_iou_7"]))
     assert json.loads((run / "metrics.json").read_text())["epoch"] == int(best["epoch"]) == metrics["epoch"]
     assert metrics["mean_iou_7"] == pytest.approx(float(best["val_mean_iou_7"]), rel=1e-5)

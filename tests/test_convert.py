@@ -242,11 +242,41 @@ def test_refuses_a_file_as_folder(raw, tmp_path):
     assert (tmp_path / "out").read_text() == "years of work"
 
 
-def test_refuses_to_work_beside_another_conversion(raw, tmp_path):
+def test_what_a_killed_conversion_left_is_cleared_away(raw, tmp_path):
     (tmp_path / "out.incomplete").mkdir()
-    with pytest.raises(ValueError, match=r"out\.incomplete: is there; if no other conversion is running"):
+    (tmp_path / "out.incomplete" / "train-00000-of-00001.tfrecord").write_bytes(b"half")
+    convert.convert(open_raw(raw), tmp_path / "out")
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "out"}
+    assert ".lock" not in {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_records_that_a_killed_conversion_had_set_aside_come_back(raw, tmp_path):
+    before = convert.convert(open_raw(raw), tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "out.replaced")
+    bad = raw / "images/train/t0.png"
+    bad.write_bytes(bad.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"t0\.png: is cut short"):
+        convert.convert(open_raw(raw), tmp_path / "out", overwrite=True)
+    assert records.read_manifest(tmp_path / "out") == before
+    assert {path.name for path in tmp_path.iterdir()} == {"raw", "out"}
+
+
+@pytest.mark.parametrize("name", ["out.incomplete", "out.replaced"])
+def test_what_no_conversion_left_is_not_cleared_away(raw, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=rf"{name}: holds other files than records, such as thesis\.tex"):
         convert.convert(open_raw(raw), tmp_path / "out")
-    assert (tmp_path / "out.incomplete").is_dir() and not (tmp_path / "out").exists()
+    assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.skipif(convert.fcntl is None, reason="no locks here")
+def test_two_conversions_to_one_folder(raw, tmp_path):
+    (tmp_path / "out.incomplete").mkdir()
+    with convert._lock(tmp_path / "out.incomplete"):
+        with pytest.raises(ValueError, match=r"out\.incomplete: another conversion is writing here; wait for it"):
+            convert.convert(open_raw(raw), tmp_path / "out")
+        assert (tmp_path / "out.incomplete").is_dir() and not (tmp_path / "out").exists()
 
 
 def test_an_empty_folder_will_do(raw, tmp_path):

@@ -32,6 +32,13 @@ from tfseg import labels, pictures, records
 from tfseg.records import Manifest, Shard, Split
 from tfseg.sources import Sample, Source
 
+try:
+    import fcntl
+except ImportError:  # Windows: two conversions of one folder are the user's to avoid
+    fcntl = None
+
+LOCK = ".lock"  # in a folder that is being written
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -160,14 +167,20 @@ def _is_there(out: Path) -> bool:
         return False
     if not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder; choose another --out")
-    foreign = [path.name for path in sorted(out.iterdir()) if not _is_ours(path)]
-    if foreign:
-        raise ValueError(f"{out}: holds other files than records, such as {foreign[0]}; choose another --out")
+    _check_only_records(out)
     return any(out.iterdir())
 
 
+def _check_only_records(folder: Path) -> None:
+    """Refuses a folder that holds what no conversion wrote: it is about to be replaced."""
+    foreign = [path.name for path in sorted(folder.iterdir()) if not _is_ours(path)] if folder.exists() else []
+    if foreign:
+        raise ValueError(f"{folder}: holds other files than records, such as {foreign[0]}; choose another --out")
+
+
 def _is_ours(path: Path) -> bool:
-    if path.name in (records.MANIFEST_NAME, ".DS_Store"):  # the latter is left by macOS in every folder it shows
+    # .DS_Store is left by macOS in every folder it shows.
+    if path.name in (records.MANIFEST_NAME, "manifest.tmp", LOCK, ".DS_Store"):
         return path.is_file()
     try:
         records.parse_shard_name(path.name)
@@ -201,16 +214,23 @@ def _reuse(out: Path, wanted: Manifest, samples: dict[str, list[Sample]]) -> Man
 
 @contextmanager
 def _whole_or_nothing(out: Path) -> Iterator[Path]:
-    """Gives a folder to write into, which becomes `out` if all goes well and is removed if anything does not."""
+    """Gives a folder to write into, which becomes `out` if all goes well and is removed if anything does not.
+
+    What a killed conversion left beside `out` is cleared away first; that of one still running is refused.
+    """
     incomplete, replaced = (out.with_name(out.name + ending) for ending in (".incomplete", ".replaced"))
     for leftover in (incomplete, replaced):
-        if leftover.exists():
-            raise ValueError(
-                f"{leftover}: is there; if no other conversion is running, one was killed: delete this folder"
-            )
+        _check_only_records(leftover)
+    if incomplete.exists():
+        with _lock(incomplete):
+            shutil.rmtree(incomplete)
+    if replaced.exists():  # killed between the two renames below, or just after
+        shutil.rmtree(replaced) if out.exists() else replaced.rename(out)
     incomplete.mkdir(parents=True)
     try:
-        yield incomplete
+        with _lock(incomplete):
+            yield incomplete
+        (incomplete / LOCK).unlink()
         if out.exists():
             out.rename(replaced)
         incomplete.rename(out)
@@ -220,6 +240,18 @@ def _whole_or_nothing(out: Path) -> Iterator[Path]:
             replaced.rename(out)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process; the system lets go of it when the process ends, however it ends."""
+    with (folder / LOCK).open("w") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{folder}: another conversion is writing here; wait for it") from None
+        yield
 
 
 # ---- the workers

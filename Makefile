@@ -1,7 +1,8 @@
 # make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted picture
 # make test   set up, then the tests
 # make lint   set up, then ruff
-# make clean  forget environments, data and runs
+# make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
+# make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
 

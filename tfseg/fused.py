@@ -1,7 +1,7 @@
 """Batch normalisation on TensorFlow's fused kernel; Keras' own on other backends.
 
 Keras 3 computes it from a dozen small operations a layer and direction. TensorFlow has one kernel for each direction,
-on the CPU, CUDA and Metal: half the graph's nodes, and less memory traffic.
+on the CPU, CUDA and Metal: fewer nodes in the graph, and less memory traffic.
 """
 
 import keras
@@ -15,8 +15,8 @@ if keras.backend.backend() == "tensorflow":
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last of four axes, fused where possible (Ioffe and Szegedy 2015).
 
-    Same weights, results and moving statistics as Keras' layer. Under a half precision policy the
-    kernel takes half precision pictures with float32 statistics.
+    Same weights, results and moving statistics as Keras' layer. Under a half precision policy the kernel
+    takes half precision pictures with float32 statistics.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.records import Manifest, parse_example, read_manifest
+from tfseg.records import Manifest, Split, parse_example, read_manifest
 
 AUTOTUNE = tf.data.AUTOTUNE
 
@@ -87,20 +87,20 @@ def make_eval_batches(
         records: folder of shards and manifest.json.
         split: name of the split.
         size: (height, width) that pictures are squashed to; None leaves them as stored.
-        batch_size: pictures in a batch.
+        batch_size: pictures in a batch; 1 where both `size` and the records leave each picture its own size.
 
     Returns:
         Data set of known cardinality.
 
     Raises:
-        ValueError: the split is not in the records, or pictures as stored have several sizes, which cannot be batched.
+        ValueError: the split is not in the records.
         OSError: the records cannot be read.
     """
     manifest = read_manifest(records)
     count = check_split(manifest, records, split).count
     if size is None and manifest.size is None:
         batch_size = 1  # pictures of the source's own sizes: nothing says that they are all the same
-    data = tf.data.TFRecordDataset(shard_paths(manifest, records, split), num_parallel_reads=1)
+    data = tf.data.TFRecordDataset(shard_paths(manifest, records, split))
     data = data.apply(tf.data.experimental.assert_cardinality(count))
     data = data.map(
         lambda record: keep_pixels(resize(parse_example(record, manifest.codec), size)), num_parallel_calls=AUTOTUNE
@@ -133,7 +133,7 @@ def read_examples(records: str | Path, split: str, *, count: int, size: tuple[in
     yield from data.as_numpy_iterator()
 
 
-def check_split(manifest: Manifest, records: str | Path, split: str):
+def check_split(manifest: Manifest, records: str | Path, split: str) -> Split:
     """Looks a split up, or says which there are."""
     if split not in manifest.splits:
         raise ValueError(f"{records}: has no split {split!r}, it has {', '.join(manifest.splits)}; see data.*_split")

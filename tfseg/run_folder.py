@@ -4,8 +4,10 @@ config.yaml                     the run's settings, resolved
 history.csv  tensorboard/       losses and scores of each epoch
 best.weights.h5                 the network of the best epoch
 last.weights.h5                 network and optimizer after the last epoch
-metrics.json                    scores of the best epoch's network on the validation split; written last but one
+metrics.json                    scores of the best epoch's network on the validation split
 saved_model/                    that network, for use elsewhere
+
+metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
 import json

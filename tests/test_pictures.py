@@ -1,4 +1,7 @@
-"""Files of pictures and masks <-> arrays: what is read is what was drawn, and what is damaged is refused."""
+"""Bytes of pictures and masks <-> arrays: what is decoded is what was drawn, and what is damaged is refused."""
+
+import io
+import zlib
 
 import cv2
 import numpy as np
@@ -11,102 +14,256 @@ GREY = np.array([[0, 1], [2, 255]], np.uint8)
 PHOTO = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 
 
-def write_jpeg_with_preview(path):
+def jpeg_with_preview():
     """A JPEG that holds another whole JPEG in its EXIF data, as cameras make them."""
     preview = cv2.imencode(".jpg", PHOTO[:8, :8])[1].tobytes()
     segment = b"\xff\xe1" + (len(preview) + 2).to_bytes(2) + preview
     data = cv2.imencode(".jpg", PHOTO)[1].tobytes()
-    path.write_bytes(data[:2] + segment + b"\xff" + data[2:])  # one 0xFF of padding, which is allowed
+    return data[:2] + segment + b"\xff" + data[2:]  # one 0xFF of padding, which is allowed
 
 
-def test_reads_red_green_blue(tmp_path):
-    path = tmp_path / "a.png"
-    Image.fromarray(np.array([[[255, 128, 0]]], np.uint8)).save(path)
-    assert pictures.read_image(path).tolist() == [[[255, 128, 0]]]
+def png(array, **options):
+    """Bytes of a PNG file as Pillow writes it."""
+    file = io.BytesIO()
+    (array if isinstance(array, Image.Image) else Image.fromarray(array)).save(file, "png", **options)
+    return file.getvalue()
 
 
-def test_reads_a_jpeg_with_a_preview(tmp_path):
-    write_jpeg_with_preview(tmp_path / "a.jpg")
-    assert pictures.read_image(tmp_path / "a.jpg").shape == PHOTO.shape
+def with_chunk(data, kind, content):
+    """Puts a chunk into a PNG, behind its header."""
+    chunk = kind + content
+    return data[:33] + len(content).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + data[33:]
+
+
+def as_interlaced(data):
+    """Makes an interlaced PNG of one with a single pixel, which is the same in the first pass as in the only one."""
+    data = bytearray(data)
+    data[28] = 1
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
+    return bytes(data)
+
+
+# ---- pictures
+
+
+def test_decodes_red_green_blue():
+    assert pictures.decode_picture(png(np.array([[[255, 128, 0]]], np.uint8))).tolist() == [[[255, 128, 0]]]
+
+
+@pytest.mark.parametrize("kind", [".png", ".jpg"])
+def test_decodes_as_opencv_does(kind):
+    data = cv2.imencode(kind, PHOTO)[1].tobytes()
+    assert np.array_equal(pictures.decode_picture(data), cv2.imdecode(np.frombuffer(data, np.uint8), 1)[..., ::-1])
+
+
+def test_decodes_a_jpeg_with_a_preview():
+    assert pictures.decode_picture(jpeg_with_preview()).shape == PHOTO.shape
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3, 30, 0.1, 0.5, 0.99, -12, -4, -1])
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_refuses_a_picture_cut_short(tmp_path, kind, kept):
-    path = tmp_path / f"a.{kind}"
-    write_jpeg_with_preview(path) if kind == "jpg" else cv2.imwrite(str(path), PHOTO)
-    data = path.read_bytes()
-    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
-    with pytest.raises(ValueError, match=r"a\.(png|jpg): is (cut short or damaged|neither a PNG nor a JPEG file)"):
-        pictures.read_image(path)
+def test_refuses_a_picture_cut_short(kind, kept):
+    data = jpeg_with_preview() if kind == "jpg" else png(PHOTO)
+    data = data[: int(kept * len(data)) if isinstance(kept, float) else kept]
+    with pytest.raises(ValueError, match=r"^is (cut short or damaged|neither a PNG nor a JPEG file)"):
+        pictures.decode_picture(data)
 
 
-def test_refuses_one_changed_byte_in_a_png(tmp_path):
-    path = tmp_path / "a.png"
-    cv2.imwrite(str(path), PHOTO)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+@pytest.mark.parametrize("decode", [pictures.decode_picture, pictures.decode_mask])
+@pytest.mark.parametrize("interlaced", [False, True])  # decoded in another way
+def test_refuses_any_changed_byte_in_a_png(decode, interlaced):
+    image = PHOTO[:1, :1] if interlaced else PHOTO[:8, :8]
+    data = png(image if decode is pictures.decode_picture else image[..., 0])
+    if interlaced:
+        data = as_interlaced(data)
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        with pytest.raises(ValueError, match=r"cut short or damaged|neither a PNG|no PNG|a mask must be|16-bit"):
+            decode(bytes(changed))
+
+
+@pytest.mark.parametrize("decode", [pictures.decode_picture, pictures.decode_mask])
+def test_refuses_a_size_that_no_such_file_can_have(decode):
+    data = bytearray(png(PHOTO if decode is pictures.decode_picture else PHOTO[..., 0]))
+    data[16:20] = (2**30).to_bytes(4)
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
     with pytest.raises(ValueError, match="cut short or damaged"):
-        pictures.read_image(path)
+        decode(bytes(data))
 
 
-def test_refuses_a_png_without_header(tmp_path):
-    path = tmp_path / "a.png"
-    path.write_bytes(pictures.PNG_SIGNATURE + bytes.fromhex("0000000049454e44ae426082"))  # nothing but the end
-    with pytest.raises(ValueError, match="cut short or damaged"):
-        pictures.read_mask(path)
+def test_takes_the_emptiest_mask_there_can_be():
+    assert not pictures.decode_mask(pictures.encode_mask(np.zeros((4096, 4096), np.uint8))).any()
+
+
+def test_refuses_a_png_without_header():
+    nothing_but_the_end = pictures.PNG_SIGNATURE + pictures.PNG_END
+    for decode in (pictures.decode_picture, pictures.decode_mask):
+        with pytest.raises(ValueError, match="cut short or damaged"):
+            decode(nothing_but_the_end)
+
+
+def test_a_grey_or_palette_picture_becomes_rgb():
+    grey = Image.fromarray(PHOTO[..., 0])
+    expected = np.dstack([PHOTO[..., 0]] * 3)
+    assert np.array_equal(pictures.decode_picture(png(grey)), expected)
+    palette = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8)).convert("L")
+    palette.putpalette([9, 8, 7, 255, 0, 0, 0, 255, 0, 0, 0, 255])
+    assert pictures.decode_picture(png(palette)).tolist() == [[[9, 8, 7], [255, 0, 0]], [[0, 255, 0], [0, 0, 255]]]
+    black_and_white = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    assert pictures.decode_picture(png(black_and_white)).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_alpha_is_left_out_if_it_hides_nothing():
+    opaque = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
+    assert np.array_equal(pictures.decode_picture(png(opaque)), PHOTO)
+    opaque[0, 0, 3] = 254
+    with pytest.raises(ValueError, match=r"^has transparent pixels, which stand for no colour; save it without"):
+        pictures.decode_picture(png(opaque))
+    with pytest.raises(ValueError, match="transparent"):
+        pictures.decode_picture(png(PHOTO, transparency=tuple(map(int, PHOTO[0, 0]))))
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 3)])
+def test_refuses_16_bits(shape):
+    data = cv2.imencode(".png", np.zeros(shape, np.uint16))[1].tobytes()
+    with pytest.raises(ValueError, match=r"^is a 16-bit (grey|RGB) picture; convert it to 8 bits a channel"):
+        pictures.decode_picture(data)
+
+
+def test_refuses_ink():
+    file = io.BytesIO()
+    Image.fromarray(PHOTO).convert("CMYK").save(file, "jpeg")
+    with pytest.raises(ValueError, match=r"^is a CMYK picture, for print; convert it to RGB"):
+        pictures.decode_picture(file.getvalue())
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg"])
+def test_turns_a_picture_upright(kind):
+    """Orientation 6: the camera was held upright, its first row is the picture's right edge."""
+    blocks = PHOTO[::8, ::8].repeat(8, axis=0).repeat(8, axis=1)
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(blocks).save(
+        file, kind, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "jpeg" else {})
+    )
+    decoded = pictures.decode_picture(file.getvalue())
+    assert decoded.shape == (48, 32, 3)
+    assert np.abs(decoded.astype(int) - np.rot90(blocks, -1)).max() <= (0 if kind == "png" else 4)
+
+
+def test_decodes_an_interlaced_picture():
+    assert pictures.decode_picture(as_interlaced(png(np.array([[[1, 2, 3]]], np.uint8)))).tolist() == [[[1, 2, 3]]]
+
+
+# ---- masks
 
 
 @pytest.mark.parametrize("bits", [2, 8])
-def test_mask_of_a_palette_gives_its_indexes(tmp_path, bits):
+def test_mask_of_a_palette_gives_its_indexes(bits):
     values = np.array([[0, 1], [2, 3]], np.uint8)
     image = Image.fromarray(values).convert("L")
     image.putpalette(list(range(256)) * 3)
-    image.save(tmp_path / "a.png", bits=bits)
-    assert (tmp_path / "a.png").read_bytes()[24:26] == bytes([bits, 3])  # depth and colour type of the file
-    assert np.array_equal(pictures.read_mask(tmp_path / "a.png"), values)
+    data = png(image, bits=bits)
+    assert data[24:26] == bytes([bits, 3])  # depth and colour type of the file
+    assert np.array_equal(pictures.decode_mask(data), values)
+    # What is stored is grey all the same.
+    stored = pictures.as_grey_png(values, data)
+    assert stored[24:26] == bytes([8, 0]) and np.array_equal(pictures.decode_mask(stored), values)
 
 
 @pytest.mark.parametrize(
     ("mask", "kind"),
     [
-        (GREY.astype(np.uint16), "16-bit grey"),
+        (GREY.astype(np.uint16), r"16-bit grey, perhaps an \*_instanceIds\.png"),
         (np.dstack([GREY] * 3), "8-bit RGB"),
-        (np.dstack([GREY] * 4), "8-bit RGBA"),
+        (np.dstack([GREY] * 4), r"8-bit RGBA, perhaps a \*_color\.png"),
     ],
 )
-def test_refuses_a_mask_of_another_kind(tmp_path, mask, kind):
-    cv2.imwrite(str(tmp_path / "a.png"), mask)
-    with pytest.raises(ValueError, match=rf"a\.png: a mask must be an 8-bit grey or palette PNG, this one is {kind}$"):
-        pictures.read_mask(tmp_path / "a.png")
+def test_refuses_a_mask_of_another_kind(mask, kind):
+    data = cv2.imencode(".png", mask)[1].tobytes()
+    with pytest.raises(ValueError, match=rf"^is {kind}; a mask must be an 8-bit grey or palette PNG$"):
+        pictures.decode_mask(data)
 
 
-def test_refuses_a_jpeg_mask_under_the_name_of_a_png(tmp_path):
-    (tmp_path / "a.png").write_bytes(cv2.imencode(".jpg", GREY)[1].tobytes())
-    with pytest.raises(ValueError, match="a mask must be a PNG file"):
-        pictures.read_mask(tmp_path / "a.png")
+def test_refuses_a_jpeg_mask():
+    with pytest.raises(ValueError, match=r"^is no PNG file \(\d+ bytes\); a mask must be one"):
+        pictures.decode_mask(cv2.imencode(".jpg", GREY)[1].tobytes())
+
+
+@pytest.mark.parametrize("mask", [GREY, PHOTO[..., 0], np.zeros((1, 1), np.uint8), np.full((5, 999), 7, np.uint8)])
+def test_a_mask_is_stored_as_it_is(mask):
+    assert np.array_equal(pictures.decode_mask(pictures.encode_mask(mask)), mask)
+
+
+@pytest.mark.parametrize("chunk", [None, (b"gAMA", (22000).to_bytes(4)), (b"tEXt", b"a\0b")])
+def test_a_grey_mask_file_is_stored_as_it_came(chunk):
+    """Also in the eyes of TensorFlow, which reads it in an evaluation."""
+    import tensorflow as tf
+
+    data = png(PHOTO[..., 0]) if chunk is None else with_chunk(png(PHOTO[..., 0]), *chunk)
+    assert pictures.as_grey_png(pictures.decode_mask(data), data) == data
+    assert np.array_equal(tf.io.decode_png(data, channels=1)[..., 0], PHOTO[..., 0])
+
+
+# ---- sizes and sums
 
 
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (4, 4), (7, 3), (16, 12)])
 def test_resize_keeps_the_values_of_a_mask(size):
     mask = np.array([[0, 7], [7, 2]], np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    image, resized = pictures.resize(np.dstack([mask * 30] * 3), mask, size)
-    assert resized.shape == size and image.shape == (*size, 3)
-    assert set(np.unique(resized)) == {0, 2, 7}
+    assert pictures.resize(np.dstack([mask * 30] * 3), size).shape == (*size, 3)
+    for resize in (pictures.resize_nearest, pictures.resize_majority):
+        resized = resize(mask, size)
+        assert resized.shape == size and resized.dtype == np.uint8
+        assert set(np.unique(resized)) == {0, 2, 7}
 
 
 def test_resize_takes_the_middle_of_a_mask_and_the_mean_of_a_picture():
     row = np.array([[1, 2, 3, 4, 5, 6]], np.uint8).repeat(3, axis=0)
-    image, mask = pictures.resize(np.dstack([row] * 3), row, (1, 2))
-    assert mask.tolist() == [[2, 5]]
-    assert image[..., 0].tolist() == [[2, 5]]
+    assert pictures.resize_nearest(row, (1, 2)).tolist() == [[2, 5]]
+    assert pictures.resize(np.dstack([row] * 3), (1, 2))[..., 0].tolist() == [[2, 5]]
+
+
+def test_the_majority_of_a_cell_wins():
+    mask = np.array([[1, 1, 1, 5, 7, 7], [1, 2, 3, 5, 7, 0], [0, 4, 9, 5, 0, 0]], np.uint8)
+    assert pictures.resize_majority(mask, (1, 2)).tolist() == [[1, 0]]  # 4 of 9; 3 against 3 against 3: the lowest
+
+
+def test_thin_poles_stay_as_often_as_nearest_can():
+    """Poles of one pixel, halved in size: half of them are met by the middles of cells, none in a majority."""
+    mask = np.zeros((64, 256), np.uint8)
+    mask[:, np.random.default_rng(0).choice(256, 100, replace=False)] = 3
+    mask[:, 1::2][:, ::3] = 3
+    nearest = pictures.resize_nearest(mask, (32, 128))
+    assert np.array_equal(nearest, mask[1::2, 1::2])  # whole columns, from the pixel right and below of the middle
+    assert (nearest == 3).mean() == (mask[:, 1::2] == 3).mean()
+    lonely = np.zeros((64, 256), np.uint8)
+    lonely[:, 9::16] = 3
+    assert (pictures.resize_nearest(lonely, (32, 128)) == 3).mean() == 2 * (lonely == 3).mean()
+    assert not pictures.resize_majority(lonely, (16, 64)).any()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (33, 47), (1024, 2048)])
+def test_sums_are_exact(shape):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    image[: shape[0] // 2] = 255
+    wide = image.astype(np.int64)
+    assert pictures.channel_sums(image) == (wide.sum(axis=(0, 1)).tolist(), (wide**2).sum(axis=(0, 1)).tolist())
+    assert np.array_equal(pictures.count_values(image[..., 1]), np.bincount(image[..., 1].ravel(), minlength=256))
+
+
+def test_counts_beyond_what_float32_holds():
+    mask = np.zeros((4097, 4097), np.uint8)
+    mask[0, :2] = 7
+    assert pictures.count_values(mask)[[0, 7]].tolist() == [4097**2 - 2, 2]
 
 
 def test_resize_leaves_the_arguments_alone():
     mask = np.arange(16, dtype=np.uint8).reshape(4, 4)
     image = np.dstack([mask] * 3)
-    pictures.resize(image, mask, (2, 2))
+    pictures.resize(image, (2, 2))
+    pictures.resize_majority(mask, (2, 2))
     assert mask.tolist() == np.arange(16).reshape(4, 4).tolist()
 
 

@@ -131,9 +131,20 @@ def remap(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> np.ndarra
     Raises:
         ValueError: the mask holds a value that the lookup does not know.
     """
-    categories = lookup[mask]
-    if categories.max(initial=0) == UNKNOWN:
-        unknown = np.unique(mask[categories == UNKNOWN]).tolist()
+    check_known(mask, lookup)
+    # A table over bytes is four times faster than indexing with them, which makes 64-bit integers of them first.
+    return np.frombuffer(mask.tobytes().translate(lookup.tobytes()), np.uint8).reshape(mask.shape)
+
+
+def check_known(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> None:
+    """Refuses a raw mask, (...) uint8, with a value that the lookup does not know.
+
+    Raises:
+        ValueError: it has one; the message names all of them.
+    """
+    if (lookup[: int(mask.max(initial=0)) + 1] != UNKNOWN).all():  # the common case, without counting the values
+        return
+    unknown = [value for value in np.unique(mask).tolist() if lookup[value] == UNKNOWN]
+    if unknown:
         known = np.flatnonzero(lookup != UNKNOWN).tolist()
         raise ValueError(f"mask values {unknown} are not in the label map, which knows {known}")
-    return categories

@@ -1,0 +1,32 @@
+"""Where data lie: on this machine, or in a store such as gs://bucket/folder or s3://bucket/folder.
+
+A local path is a plain `pathlib.Path`, as fast as ever; a store's is a `upath.UPath`, which answers to the same
+methods through fsspec.
+"""
+
+from pathlib import Path
+
+
+def open_path(place: str | Path) -> Path:
+    """Makes a path of what a user wrote.
+
+    Raises:
+        ValueError: the address is of a kind that no installed package reaches.
+    """
+    if "://" not in str(place):
+        return Path(place)
+    try:
+        from upath import UPath
+
+        path = UPath(place)
+        path.fs  # noqa: B018 - looks for the package that reaches this kind of store
+    except (ImportError, ValueError) as error:  # ValueError: a kind that fsspec does not know
+        raise ValueError(
+            f"{place}: cannot be reached ({error}); pip install 'tfseg[cloud]' reaches gs and s3"
+        ) from None
+    return path
+
+
+def is_local(path: Path) -> bool:
+    """Whether a path of `open_path` is on this machine, where folders can be locked and renamed in one step."""
+    return type(path) is type(Path())

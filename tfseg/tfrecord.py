@@ -1,0 +1,156 @@
+"""TensorFlow's two formats without TensorFlow: the TFRecord file and the tf.train.Example in it.
+
+The converter's workers stay small and start at once this way, and what is wrong with a file can be told to the byte.
+Formats: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/example.proto and feature.proto, in the wire
+format of Protocol Buffers. The bytes are those that TensorFlow's own `SerializeToString(deterministic=True)` and
+`TFRecordWriter` write.
+"""
+
+import io
+import itertools
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import google_crc32c
+
+Value = bytes | int
+
+_HEAD = struct.Struct("<QI")  # length of the data, checksum of these 8 bytes
+_CHECKSUM = struct.Struct("<I")
+
+_BYTES_LIST, _INT64_LIST = 1, 3  # fields of a Feature; 2 is a float_list, which no record of ours has
+_LENGTH_DELIMITED, _VARINT = 2, 0  # wire types
+
+
+class DamagedRecordError(ValueError):
+    """A TFRecord file that breaks off or fails its checksums; `index` is the record's, from 0."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"record {index} {reason}")
+        self.index = index
+        self.reason = reason
+
+
+# ---- the file: records one after another, each framed by its length and two checksums
+
+
+def frame(data: bytes) -> bytes:
+    """Frames one record for a TFRecord file: length, checksum of it, data, checksum of them."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+
+
+def read_records(file: BinaryIO) -> Iterator[bytes]:
+    """Reads the records of a TFRecord file, from its start, one by one.
+
+    Raises:
+        DamagedRecordError: the file ends within a record, or a checksum fails.
+    """
+    remaining = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    index = 0
+    while head := file.read(_HEAD.size):
+        if len(head) < _HEAD.size or head[8:] != _masked_crc(head[:8]):
+            raise DamagedRecordError(index, "is cut short" if len(head) < _HEAD.size else "has a damaged length")
+        length = _HEAD.unpack(head)[0]
+        remaining -= _HEAD.size + length + _CHECKSUM.size
+        if remaining < 0:  # known before so much memory is asked for
+            raise DamagedRecordError(index, "is cut short")
+        data = file.read(length)
+        if file.read(_CHECKSUM.size) != _masked_crc(data):
+            raise DamagedRecordError(index, "is damaged: its checksum fails")
+        yield data
+        index += 1
+
+
+def _masked_crc(data: bytes) -> bytes:
+    # Rotated and shifted, because a checksum over data that hold checksums is a weak one.
+    crc = google_crc32c.value(data)
+    return _CHECKSUM.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+# ---- the Example: {key: bytes or integer}
+
+
+def encode_example(features: dict[str, Value]) -> bytes:
+    """Serialises a tf.train.Example of one value a key, the keys sorted: bytes, or an integer of 0 or more."""
+    entries = [_field(1, *_field(1, key.encode()), *_encode_feature(2, features[key])) for key in sorted(features)]
+    return b"".join(_field(1, *itertools.chain.from_iterable(entries)))
+
+
+def decode_example(data: bytes) -> dict[str, Value]:
+    """Reads what `encode_example` wrote; a feature of another kind than one bytes or integer value is left out.
+
+    Raises:
+        ValueError: the data are no tf.train.Example.
+    """
+    features = {}
+    try:
+        for _, message in _fields(memoryview(data)):
+            for _, entry in _fields(message):
+                pair = dict(_fields(entry))
+                value = _decode_feature(pair[2])
+                if value is not None:
+                    features[bytes(pair[1]).decode()] = value
+    except (IndexError, KeyError, TypeError, ValueError):
+        raise ValueError("is no tf.train.Example") from None
+    return features
+
+
+def _encode_feature(number: int, value: Value) -> list[bytes]:
+    if isinstance(value, bytes):
+        return _field(number, *_field(_BYTES_LIST, *_field(1, value)))
+    # A list of integers is packed: their varints in a row.
+    return _field(number, *_field(_INT64_LIST, *_field(1, _varint(value))))
+
+
+def _decode_feature(feature: memoryview) -> Value | None:
+    for kind, values in _fields(feature):
+        items = [item for _, item in _fields(values)]
+        if kind == _BYTES_LIST and len(items) == 1:
+            return bytes(items[0])
+        if kind == _INT64_LIST and len(items) == 1:
+            return items[0] if isinstance(items[0], int) else _read_varint(items[0], 0)[0]
+    return None
+
+
+def _field(number: int, *pieces: bytes) -> list[bytes]:
+    """Makes a field of pieces, still in pieces: a picture is copied once, when all of them are joined."""
+    return [bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(sum(map(len, pieces))), *pieces]
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Reads the fields of a message, each as (number, content)."""
+    position = 0
+    while position < len(message):
+        tag, position = _read_varint(message, position)
+        number, kind = tag >> 3, tag & 7
+        value, position = _read_varint(message, position)
+        if kind == _LENGTH_DELIMITED:
+            position += value
+            if position > len(message):
+                raise ValueError("a field is longer than its message")
+            value = message[position - value : position]
+        elif kind != _VARINT:
+            raise ValueError(f"wire type {kind}")
+        yield number, value
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first; the eighth says that more follow."""
+    groups = bytearray()
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(groups) + bytes([value])
+
+
+def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        shift, position = shift + 7, position + 1
+        if byte < 0x80:
+            return value, position

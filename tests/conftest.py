@@ -30,29 +30,38 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
     written = {}
     for split, count in splits.items():
         ids = [f"{split}-{index:03d}" for index in range(count)]
-        examples = [example(id, index, size) for index, id in enumerate(ids)]
+        examples = [example(id, index, size, records.keeps_label_ids(split)) for index, id in enumerate(ids)]
         parts = np.array_split(np.arange(count), shards)
         files = [
             records.write_shard(directory / records.shard_name(split, n, shards), [examples[i] for i in part])
             for n, part in enumerate(parts)
         ]
-        written[split] = records.Split(ids, files, [1] * 8, [128.0] * 3, [64.0] * 3)
+        written[split] = records.Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
     label_map = dict(enumerate(CATEGORIES))
     manifest = records.Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
     records.write_manifest(directory, manifest)
     return directory
 
 
-def example(id: str, index: int, size: tuple[int, int]) -> bytes:
+def example(id: str, index: int, size: tuple[int, int], with_label_ids: bool) -> bytes:
     image, mask = draw(index, *size)
+    encoded_mask = cv2.imencode(".png", mask)[1].tobytes()
     return records.encode_example(
         id=id,
         image=cv2.imencode(".png", image[..., ::-1])[1].tobytes(),
         codec="png",
         height=size[0],
         width=size[1],
-        mask=cv2.imencode(".png", mask)[1].tobytes(),
+        mask=encoded_mask,
+        label_ids=encoded_mask if with_label_ids else None,  # the label map of `write_records` maps each to itself
     )
+
+
+def measure(drawn: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[int], list[float], list[float]]:
+    """Pixels of each class, mean and deviation of each channel."""
+    colors = np.concatenate([image.reshape(-1, 3) for image, _ in drawn])
+    masks = np.concatenate([mask.ravel() for _, mask in drawn])
+    return np.bincount(masks, minlength=8).tolist(), colors.mean(axis=0).tolist(), colors.std(axis=0).tolist()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tfseg import labels, records
+from tfseg import labels, records, tfrecord
 
 IMAGE = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)  # RGB
 MASK = np.array([[0, 1, 2], [7, 6, 5]], np.uint8)
@@ -142,7 +143,7 @@ def test_write_shard_counts_and_hashes(tmp_path):
 
 
 def test_write_shard_tells_where_it_cannot_write(tmp_path):
-    with pytest.raises(OSError, match=r"cannot write .*lost/a\.tfrecord; No such file"):
+    with pytest.raises(OSError, match=r"No such file or directory: .*lost/a\.tfrecord"):
         records.write_shard(tmp_path / "lost" / "a.tfrecord", [b"one"])
 
 
@@ -191,7 +192,14 @@ def change(**changes):
         (change(schema_version=...), ValueError, "the manifest lacks schema_version; make"),
         (change(codec=..., classes=...), ValueError, "the manifest lacks classes, codec; make"),
         (change(label_map={"sky": "sky"}), ValueError, "manifest.json: invalid literal for int"),
-        (change(splits=3), ValueError, "manifest.json: 'int' object is not iterable; make"),
+        (change(splits=3), ValueError, "the manifest has something else as splits than a JSON object; make"),
+        (change(size="2x3"), ValueError, "has something else as size than a list of an integer or null; make"),
+        (change(splits__val__ids=[1, 2]), ValueError, "split val has something else as ids than a list of text; make"),
+        (
+            change(splits__val__shards__0__bytes="5"),
+            ValueError,
+            "a shard of split val has something else as bytes than an integer; make",
+        ),
         (change(splits__val=[]), ValueError, "split val must be a JSON object, not a list"),
         (change(splits__val__ids=...), ValueError, "split val lacks ids"),
         (change(splits__val__ids=["a"]), ValueError, "split val has 1 ids, but its shards count 2 records"),
@@ -199,7 +207,7 @@ def change(**changes):
         (
             lambda folder: (folder / "val-00000-of-00001.tfrecord").unlink(),
             FileNotFoundError,
-            "val-00000-of-00001.tfrecord: this shard is missing; make",
+            "val-00000-of-00001.tfrecord: this shard is missing; copy it again, or make",
         ),
         (
             lambda folder: (folder / "val-00000-of-00001.tfrecord").write_bytes(b"123"),
@@ -215,3 +223,88 @@ def test_tells_what_is_wrong_with_a_folder(folder, damage, kind, message):
     assert str(folder) in str(raised.value)
     assert "python tools/make_tfrecords.py" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+def test_write_shard_tells_of_a_full_disk(tmp_path):
+    (tmp_path / "a").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"/a: cannot be written: No space left on device$"):
+        records.write_shard(tmp_path / "a", [b"a" * 100_000])
+    assert not list(tmp_path.iterdir())
+
+
+def test_write_shard_lets_the_errors_of_its_examples_pass(tmp_path):
+    def examples():
+        yield b"a"
+        (tmp_path / "lost.png").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match=r"lost\.png"):
+        records.write_shard(tmp_path / "a.tfrecord", examples())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("codec", ["png", "raw"])
+def test_decode_example_gives_what_was_encoded(codec):
+    record = records.decode_example(example(codec, png(LABEL_IDS)))
+    assert record.id == "ulm_1"
+    assert np.array_equal(record.image, IMAGE) and np.array_equal(record.mask, MASK)
+    assert np.array_equal(record.label_ids, LABEL_IDS)
+    assert records.decode_example(example(codec)).label_ids is None
+
+
+def test_decode_example_and_tensorflow_agree_on_jpeg():
+    import tensorflow as tf
+
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+    encoded = cv2.imencode(".jpg", image)[1].tobytes()
+    record = records.encode_example(id="a", image=encoded, codec="jpeg", height=2, width=3, mask=png(MASK))
+    assert np.array_equal(
+        records.decode_example(record).image, records.parse_example(tf.constant(record), "jpeg")["image"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask/encoded": None, "id": None}, "lacks id, mask/encoded"),
+        ({"image/height": 3}, "has a picture of 2x3 and a mask of 2x3, but says 3x3"),
+        ({"mask/encoded": png(MASK)[:-5]}, "is cut short or damaged"),
+        ({"image/format": b"raw"}, "raw bytes, which is not 2x3 pixels of 3"),
+        ({"image/encoded": b"GIF"}, "is neither a PNG nor a JPEG file"),
+    ],
+)
+def test_decode_example_refuses(change, message):
+    features = tfrecord.decode_example(example("png")) | change
+    features = {key: value for key, value in features.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        records.decode_example(tfrecord.encode_example(features))
+
+
+def test_read_shard_names_file_and_record(tmp_path):
+    path = tmp_path / "a.tfrecord"
+    records.write_shard(path, [b"abc", b"defg"])
+    assert list(records.read_shard(path)) == [b"abc", b"defg"]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"a\.tfrecord: record 1 is cut short$"):
+        list(records.read_shard(path))
+
+
+def test_class_weights_by_hand():
+    split = dataclasses.replace(MANIFEST.splits["val"], class_pixels=[500, 10, 0, 20, 40, 0, 0, 80])
+    # Median 30: 3, 1.5, 0.75, 0.375, whose mean is 5.625 / 4.
+    weights = [0, 3, 0, 1.5, 0.75, 0, 0, 0.375]
+    assert records.class_weights(split) == pytest.approx([weight / (5.625 / 4) for weight in weights])
+
+
+@pytest.mark.parametrize("pixels", [[0] * 8, [9, 0, 0, 0, 0, 0, 0, 0]])
+def test_class_weights_without_ground_truth(pixels):
+    assert records.balance_classes(pixels) == [0] * 8
+
+
+def test_class_weights_have_a_mean_of_one_and_fall_with_frequency():
+    pixels = np.random.default_rng(0).integers(1, 10**9, 8)
+    weights = np.array(records.balance_classes(pixels.tolist()))
+    assert weights[0] == 0 and weights[1:].mean() == pytest.approx(1)
+    assert (np.argsort(weights[1:]) == np.argsort(-pixels[1:])).all()
+    assert weights[1:] * pixels[1:] == pytest.approx(weights[1] * pixels[1])
+    assert records.balance_classes((7 * pixels).tolist()) == pytest.approx(weights.tolist())

@@ -3,20 +3,26 @@
 Everything that two stages must agree on is here: keys, codecs, shard names, the manifest. The converter writes with
 these functions and the training reads with them, so neither knows the other.
 
-TensorFlow is imported inside the functions that need it: the manifest and the shard names are read by commands that
-must answer at once, and by converter workers that must stay light.
+TensorFlow is imported inside the functions that parse records for tf.data. All else does without it: commands must
+answer at once, and the converter's workers stay small.
 """
 
 import dataclasses
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import NoneType, UnionType
+from typing import IO, TYPE_CHECKING, NamedTuple, get_args, get_origin
 
-from tfseg import labels
+import numpy as np
+
+from tfseg import labels, pictures, tfrecord
+from tfseg.paths import is_local, open_path
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,6 +30,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1  # raise it with every change that an older reader would misunderstand
 CODECS = ("jpeg", "png", "raw")  # of the picture; masks are always PNG
 MANIFEST_NAME = "manifest.json"
+TEMPORARY = ".tmp"  # ends the name of a file that is still being written
+KEYS = ("id", "image/encoded", "image/format", "image/height", "image/width", "mask/encoded")  # of every record
 
 _ADVICE = "make the records with: python tools/make_tfrecords.py"
 
@@ -69,13 +77,41 @@ class Manifest:
     """What manifest.json says about a folder of records."""
 
     schema_version: int
-    source: str  # layout of the raw data set: "cityscapes" or "folders"
+    source: str  # layout of the raw data set: "cityscapes", "cityscapes_coarse" or "folders"
     label_map: dict[int, str]  # value of a raw mask -> category
     classes: list[str]  # category of each class id
     size: list[int] | None  # height, width; None: each picture as it came
     codec: str
     quality: int | None  # of JPEG; None for the exact codecs
     splits: dict[str, Split]
+    mask_resize: str = "nearest"  # or "majority"
+
+
+def class_weights(split: Split) -> list[float]:
+    """Weights that balance the classes of a split in a loss, from its manifest alone; see `balance_classes`."""
+    return balance_classes(split.class_pixels)
+
+
+def balance_classes(class_pixels: Sequence[int]) -> list[float]:
+    """Median-frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): weight = median frequency / frequency.
+
+    A class's frequency is its share of all pixels that are not void; the paper's is its share of those pictures alone
+    that contain it, which a manifest does not tell. The weights are then divided by the mean over the classes that
+    occur, so that a loss keeps its scale.
+
+    Args:
+        class_pixels: of each class, by class id.
+
+    Returns:
+        A weight a class. Void and classes without pixels have 0, the P others more than 0 and at most P, 1 on average.
+    """
+    pixels = np.array(class_pixels, np.float64)
+    pixels[labels.VOID] = 0
+    weights, present = np.zeros_like(pixels), pixels > 0
+    if present.any():
+        weights[present] = np.median(pixels[present]) / pixels[present]
+        weights /= weights[present].mean()
+    return weights.tolist()
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -95,9 +131,14 @@ def parse_shard_name(name: str) -> tuple[str, int, int]:
     return match["split"], int(match["index"]), int(match["count"])
 
 
+def is_shard_name(name: str) -> bool:
+    """Whether `parse_shard_name` can read a name."""
+    return _SHARD_PATTERN.fullmatch(name) is not None
+
+
 def keeps_label_ids(split: str) -> bool:
     """Whether the records of a split keep the raw mask: an official score needs it, training does not."""
-    return split != "train"
+    return split not in ("train", "train_extra")
 
 
 def encode_example(
@@ -114,27 +155,45 @@ def encode_example(
         mask: (height, width) category ids as a one-channel PNG.
         label_ids: the raw mask at its original size as a one-channel PNG, see `keeps_label_ids`.
     """
-    import tensorflow as tf
-
-    def bytes_feature(value: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    def int_feature(value: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-
     features = {
-        "id": bytes_feature(id.encode()),
-        "image/encoded": bytes_feature(image),
-        "image/format": bytes_feature(codec.encode()),
-        "image/height": int_feature(height),
-        "image/width": int_feature(width),
-        "mask/encoded": bytes_feature(mask),
+        "id": id.encode(),
+        "image/encoded": image,
+        "image/format": codec.encode(),
+        "image/height": height,
+        "image/width": width,
+        "mask/encoded": mask,
     }
-    if label_ids is not None:
-        features["label_ids/encoded"] = bytes_feature(label_ids)
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    # A protobuf map has no order of its own; without `deterministic` the same record has other bytes in each process.
-    return example.SerializeToString(deterministic=True)
+    return tfrecord.encode_example(features if label_ids is None else features | {"label_ids/encoded": label_ids})
+
+
+class Record(NamedTuple):
+    """One record, decoded."""
+
+    id: str
+    image: np.ndarray  # (height, width, 3) uint8 RGB
+    mask: np.ndarray  # (height, width) uint8 category ids
+    label_ids: np.ndarray | None  # (height0, width0) uint8 raw mask, see `keeps_label_ids`
+
+
+def decode_example(serialized: bytes) -> Record:
+    """Decodes one record to arrays, what `parse_example` does inside tf.data.
+
+    Raises:
+        ValueError: it is no tf.train.Example, lacks a key, or a picture in it is damaged or of another size.
+    """
+    features = tfrecord.decode_example(serialized)
+    missing = [key for key in KEYS if key not in features]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    size = features["image/height"], features["image/width"]
+    image = pictures.decode_image(features["image/encoded"], features["image/format"].decode(), size)
+    mask = pictures.decode_mask(features["mask/encoded"])
+    if image.shape[:2] != size or mask.shape != size:
+        shapes = [f"{height}x{width}" for height, width in (image.shape[:2], mask.shape, size)]
+        raise ValueError("has a picture of {} and a mask of {}, but says {}".format(*shapes))
+    label_ids = features.get("label_ids/encoded")
+    label_ids = None if label_ids is None else pictures.decode_mask(label_ids)
+    return Record(features["id"].decode(), image, mask, label_ids)
 
 
 def parse_features(serialized: "tf.Tensor") -> dict[str, "tf.Tensor"]:
@@ -195,22 +254,56 @@ def _decode_png_mask(encoded: "tf.Tensor") -> "tf.Tensor":
 
 
 def write_shard(path: Path, examples: Iterable[bytes]) -> Shard:
-    """Writes serialised records to one TFRecord file.
+    """Writes serialised records to one TFRecord file, down to the disk.
 
     Raises:
         OSError: the file cannot be written, such as on a full disk.
     """
-    import tensorflow as tf
+    count, digest = 0, hashlib.sha256()
+    with _whole(path), path.open("wb") as file:
+        for example in examples:
+            record = tfrecord.frame(example)
+            file.write(record)
+            digest.update(record)
+            count += 1
+        _to_disk(file)
+    return Shard(path.name, count, path.stat().st_size, digest.hexdigest())
 
-    count = 0
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Removes a file whose writing fails, and gives the error its name."""
     try:
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in examples:
-                writer.write(example)
-                count += 1
-    except tf.errors.OpError as error:  # TensorFlow's own kind, which is no OSError
-        raise OSError(f"cannot write {error.message}") from None  # the message begins with the path
-    return Shard(path.name, count, path.stat().st_size, file_sha256(path))
+        yield
+    except BaseException as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if not isinstance(error, OSError) or error.errno is None or error.filename:
+            raise  # an error of what was to be written, or one that has a name
+        raise OSError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _to_disk(file: IO) -> None:
+    """Waits until what was written would survive a power cut; a store does that by itself."""
+    file.flush()
+    try:
+        descriptor = file.fileno()
+    except (OSError, AttributeError):  # no file of this machine
+        return
+    os.fsync(descriptor)
+
+
+def read_shard(path: Path) -> Iterator[bytes]:
+    """Reads the serialised records of one TFRecord file.
+
+    Raises:
+        ValueError: a record is damaged; the message names file and record.
+    """
+    with path.open("rb") as file:
+        try:
+            yield from tfrecord.read_records(file)
+        except tfrecord.DamagedRecordError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -221,10 +314,20 @@ def file_sha256(path: Path) -> str:
 
 def write_manifest(directory: str | Path, manifest: Manifest) -> None:
     """Writes manifest.json whole or not at all."""
-    path = Path(directory) / MANIFEST_NAME
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(dataclasses.asdict(manifest), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(open_path(directory) / MANIFEST_NAME, json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    if not is_local(path):
+        path.write_text(text, encoding="utf-8")  # in a store a file is there when it is whole
+        return
+    temporary = path.with_name(path.name + TEMPORARY)
+    with _whole(temporary):
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            _to_disk(file)
+        temporary.replace(path)
 
 
 def read_manifest(directory: str | Path) -> Manifest:
@@ -234,20 +337,58 @@ def read_manifest(directory: str | Path) -> Manifest:
         FileNotFoundError: the folder, its manifest or a shard is missing.
         ValueError: the manifest is damaged or of another schema version, or a shard has another size.
     """
-    directory = Path(directory)
+    directory = open_path(directory)
     path = directory / MANIFEST_NAME
-    if not directory.is_dir():
-        raise FileNotFoundError(f"{directory}: no such folder of records; {_ADVICE}")
-    if not path.is_file():
-        raise FileNotFoundError(f"{directory}: has no {MANIFEST_NAME}; {_ADVICE}")
+    if fault := folder_fault(directory):
+        raise FileNotFoundError(f"{directory}: {fault}; {_ADVICE}")
     try:
-        manifest = _manifest_from(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:  # broken JSON or UTF-8 are ValueErrors, and so are ours
+        manifest = parse_manifest(path)
+    except ValueError as error:
         raise ValueError(f"{path}: {error}; {_ADVICE}") from None
-    for split in manifest.splits.values():
+    for name, split in manifest.splits.items():
+        if fault := count_fault(name, split):
+            raise ValueError(f"{path}: {fault}; {_ADVICE}")
         for shard in split.shards:
             _check_shard(directory / shard.name, shard)
     return manifest
+
+
+def folder_fault(directory: Path) -> str | None:
+    """Says why a folder is none of records; None if it has a manifest."""
+    if not directory.is_dir():
+        return "no such folder of records"
+    return None if (directory / MANIFEST_NAME).is_file() else f"has no {MANIFEST_NAME}"
+
+
+def count_fault(name: str, split: Split) -> str | None:
+    """Says how the ids of a split disagree with the counts of its shards; None if they agree."""
+    records = sum(shard.count for shard in split.shards)
+    if split.count == records:
+        return None
+    return f"split {name} has {split.count} ids, but its shards count {records} records"
+
+
+def shard_fault(path: Path, shard: Shard) -> str | None:
+    """Says what is wrong with a shard that need not be read to see it: it is missing, or of another size."""
+    if not path.is_file():
+        return "this shard is missing"
+    size = path.stat().st_size
+    return None if size == shard.bytes else f"has {size} bytes, the manifest says {shard.bytes}"
+
+
+def _check_shard(path: Path, shard: Shard) -> None:
+    if fault := shard_fault(path, shard):
+        kind = ValueError if path.exists() else FileNotFoundError
+        raise kind(f"{path}: {fault}; copy it again, or {_ADVICE}")
+
+
+def parse_manifest(path: Path) -> Manifest:
+    """Reads manifest.json without a look at the files beside it.
+
+    Raises:
+        ValueError: it is damaged or of another schema version; the message leaves it to the caller to name the file.
+    """
+    return _manifest_from(json.loads(path.read_text(encoding="utf-8")))  # broken JSON or UTF-8 are ValueErrors too
 
 
 def _manifest_from(entry: object) -> Manifest:
@@ -255,35 +396,47 @@ def _manifest_from(entry: object) -> Manifest:
     if version != SCHEMA_VERSION:
         raise ValueError(f"has schema version {version}, this program reads {SCHEMA_VERSION}")
     fields = _fields_of(Manifest, entry, "the manifest")
-    label_map = {int(value): category for value, category in dict(fields["label_map"]).items()}
-    splits = {name: _split_from(split, f"split {name}") for name, split in dict(fields["splits"]).items()}
+    label_map = {int(value): category for value, category in fields["label_map"].items()}
+    splits = {name: _split_from(split, f"split {name}") for name, split in fields["splits"].items()}
     return Manifest(**fields | {"label_map": label_map, "splits": splits})
 
 
 def _split_from(entry: object, name: str) -> Split:
     fields = _fields_of(Split, entry, name)
     shards = [Shard(**_fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
-    split = Split(**fields | {"shards": shards})
-    records = sum(shard.count for shard in shards)
-    if split.count != records:
-        raise ValueError(f"{name} has {split.count} ids, but its shards count {records} records")
-    return split
+    return Split(**fields | {"shards": shards})
 
 
 def _fields_of(kind: type, entry: object, name: str) -> dict:
     """Takes a dataclass's fields out of a JSON object; what else it has is left."""
     if not isinstance(entry, dict):
         raise ValueError(f"{name} must be a JSON object, not a {type(entry).__name__}")
-    keys = [field.name for field in dataclasses.fields(kind)]
-    missing = [key for key in keys if key not in entry]
+    fields = dataclasses.fields(kind)
+    missing = [field.name for field in fields if field.name not in entry and field.default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"{name} lacks {', '.join(missing)}")
-    return {key: entry[key] for key in keys}
+    for field in fields:
+        if field.name in entry and not _is_a(entry[field.name], field.type):
+            raise ValueError(f"{name} has something else as {field.name} than {_in_json(field.type)}")
+    return {field.name: entry[field.name] for field in fields if field.name in entry}
 
 
-def _check_shard(path: Path, shard: Shard) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: this shard is missing; {_ADVICE}")
-    size = path.stat().st_size
-    if size != shard.bytes:
-        raise ValueError(f"{path}: has {size} bytes, the manifest says {shard.bytes}; copy it again, or {_ADVICE}")
+def _is_a(value: object, kind: type) -> bool:
+    """Whether a JSON value is what a field declares, such as list[int] | None."""
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, option) for option in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_a(item, get_args(kind)[0]) for item in value)
+    if dataclasses.is_dataclass(kind):  # told when its own fields are read
+        return True
+    return isinstance(value, int | float if kind is float else get_origin(kind) or kind)
+
+
+def _in_json(kind: type) -> str:
+    """Words for what a field declares."""
+    if isinstance(kind, UnionType):
+        return " or ".join(map(_in_json, get_args(kind)))
+    if get_origin(kind) is list:
+        return f"a list of {_in_json(get_args(kind)[0])}"
+    words = {str: "text", int: "an integer", float: "a number", NoneType: "null"}
+    return words.get(kind, "a JSON object")

@@ -1,9 +1,13 @@
+import shutil
+
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import COLORS, draw
+from test_verify import TRAIN, VAL, change_record, flip
 
-from tfseg.pipeline import cut_window, make_eval_batches, make_train_batches, resize
+from tfseg.pipeline import cut_window, make_eval_batches, make_train_batches, resize, told_damage
 
 
 def arrays(batches):
@@ -105,3 +109,54 @@ def test_wrong_requests_are_named(tiny_records, tmp_path):
         make_train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         make_train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)
+
+
+# ---- damaged records
+
+
+def read_through(folder, split):
+    with told_damage(folder):
+        for _ in make_train_batches(folder, split, size=(24, 32), batch_size=2):
+            pass
+
+
+def test_damage_is_told_by_file_and_record(tiny_records, tmp_path):
+    folder = shutil.copytree(tiny_records, tmp_path / "r")
+    flip(folder / TRAIN, 100)
+    advice = "copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+    with pytest.raises(ValueError) as raised:
+        read_through(folder, "train")
+    assert str(raised.value) == f"{folder}/{TRAIN}: record 0 (train-000) is damaged: its checksum fails; {advice}"
+    flip(folder / VAL, 100)
+    shutil.copy(folder / TRAIN, folder / "stray.tfrecord")
+    with pytest.raises(ValueError) as raised:
+        read_through(folder, "train")
+    assert str(raised.value) == (
+        f"{folder}/{TRAIN}: record 0 (train-000) is damaged: its checksum fails; "
+        f"2 more: python tools/verify_tfrecords.py {folder} lists all"
+    )
+
+
+def test_a_record_of_the_wrong_size_is_told(tiny_records, tmp_path):
+    """Its checksum is right; TensorFlow stops where it makes a batch."""
+    folder = shutil.copytree(tiny_records, tmp_path / "r")
+    small = {"image__encoded": np.zeros((8, 9, 3), np.uint8), "mask__encoded": np.zeros((8, 9), np.uint8)}
+    small = {key: cv2.imencode(".png", array)[1].tobytes() for key, array in small.items()}
+    change_record(folder, VAL, 1, image__height=8, image__width=9, **small)
+    with pytest.raises(ValueError, match=r"record 1 \(val-001\) is 8x9, the manifest says 24x32"), told_damage(folder):
+        list(make_eval_batches(folder, "val", size=None, batch_size=3))
+
+
+@pytest.mark.parametrize("kind", [tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError])
+def test_other_errors_pass_through_sound_records(tiny_records, kind):
+    error = kind(None, None, "of the network")
+    with pytest.raises(kind) as raised, told_damage(tiny_records):
+        raise error
+    assert raised.value is error
+
+
+def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
+    folder = shutil.copytree(tiny_records, tmp_path / "r")
+    flip(folder / TRAIN, 100)
+    with pytest.raises(tf.errors.ResourceExhaustedError), told_damage(folder):
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory")

@@ -33,21 +33,22 @@ def evaluate(run: Path, records: str | None = None, split: str | None = None) ->
         The scores, see `metrics.score`.
 
     Raises:
-        ValueError: the split is not there, or has no ground truth.
+        ValueError: the split is not there or has no ground truth, or a record is damaged.
         OSError: the run or the records cannot be read.
     """
     config = run_folder.read_config(run)
     # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer, score
-    from tfseg.pipeline import check_truth, make_eval_batches
+    from tfseg.pipeline import check_truth, make_eval_batches, told_damage
     from tfseg.report import scores_table
 
     records, split = records or config.data.records, split or config.data.val_split
     check_truth(records, split)
     batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)
     network = run_folder.load_network(run)
-    scores = score(Scorer(network, SegmentationLoss(**dataclasses.asdict(config.loss))), batches)
+    with told_damage(records):
+        scores = score(Scorer(network, SegmentationLoss(**dataclasses.asdict(config.loss))), batches)
     run_folder.write_json({"split": split, **scores}, run / f"scores-{split}.json")
     print(scores_table(scores))
     print(f"scored {split} of {records}; the numbers are in {run / f'scores-{split}.json'}")

@@ -4,12 +4,16 @@ A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch,
 appear only on the device.
 """
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from tfseg import verify
+from tfseg.paths import open_path
 from tfseg.records import Manifest, Split, parse_example, read_manifest
 
 AUTOTUNE = tf.data.AUTOTUNE
@@ -151,8 +155,33 @@ def check_truth(records: str | Path, split: str) -> None:
         raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
 
 
+@contextmanager
+def told_damage(records: str | Path) -> Iterator[None]:
+    """Says by file and record what is damaged, where TensorFlow stops on it in words of its own.
+
+    Args:
+        records: folder of shards and manifest.json, read within.
+
+    Raises:
+        ValueError: TensorFlow raised an error, and the records have faults; the message is the first of a record.
+        tf.errors.OpError: it raised one, and the records are sound, or it ran out of memory.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:  # not of the data, whose check takes minutes
+        raise
+    except tf.errors.OpError as error:
+        print(f"{records}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True)
+        faults = verify.find_faults(records)
+        if not faults:
+            raise
+        first = min(faults, key=lambda fault: fault.index is None)  # sums, files and the manifest stop no reader
+        more = f"{len(faults) - 1} more: python tools/verify_tfrecords.py {records} lists all"
+        raise ValueError(f"{first}; {more if len(faults) > 1 else verify.ADVICE}") from error
+
+
 def shard_paths(manifest: Manifest, records: str | Path, split: str) -> list[str]:
-    return [str(Path(records, shard.name)) for shard in manifest.splits[split].shards]
+    return [str(open_path(records) / shard.name) for shard in manifest.splits[split].shards]
 
 
 def keep_pixels(example: dict) -> dict:

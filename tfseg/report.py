@@ -227,15 +227,16 @@ def predict_samples(
     """Predicts pictures evenly spread over a split, exactly as validation sees them; all if there are fewer.
 
     Raises:
-        ValueError: there is no such split.
+        ValueError: there is no such split, or a record is damaged.
         OSError: the records cannot be read.
     """
-    from tfseg.pipeline import read_examples  # imports TensorFlow
+    from tfseg.pipeline import read_examples, told_damage  # imports TensorFlow
 
     rows = []
-    for example in read_examples(records, split, count=samples, size=size):
-        prediction = predictor(example["image"][np.newaxis])[0]
-        rows.append(Sample(example["id"].decode(), example["image"], example["mask"], prediction))
+    with told_damage(records):
+        for example in read_examples(records, split, count=samples, size=size):
+            prediction = predictor(example["image"][np.newaxis])[0]
+            rows.append(Sample(example["id"].decode(), example["image"], example["mask"], prediction))
     return rows
 
 

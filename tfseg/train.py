@@ -23,7 +23,7 @@ def train(config: Config) -> dict:
         The scores of the best epoch's network on the validation split, as in metrics.json.
 
     Raises:
-        ValueError: a setting does not fit the records, or the run folder holds an earlier run.
+        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
         OSError: the records cannot be read, or the run folder cannot be written.
     """
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
@@ -36,6 +36,7 @@ def train(config: Config) -> dict:
     from tfseg.learner import HistoryFile, KeepLast, Learner, Validate, make_optimizer
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer
+    from tfseg.pipeline import told_damage
     from tfseg.unet import build_unet
 
     start = time.monotonic()
@@ -54,19 +55,20 @@ def train(config: Config) -> dict:
     validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
     print("tracing the first step; this takes a minute for EfficientNetB3", flush=True)
-    learner.fit(
-        batches,
-        epochs=config.train.epochs,
-        shuffle=False,  # the batches are
-        verbose=1 if sys.stdout.isatty() else 0,
-        callbacks=[  # in this order: keep the state to go on from, put the averaged weights in place, use them
-            KeepLast(directory / run_folder.LAST_WEIGHTS),
-            *swap,
-            validate,
-            HistoryFile(directory / run_folder.HISTORY),
-            keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
-        ],
-    )
+    with told_damage(config.data.records):
+        learner.fit(
+            batches,
+            epochs=config.train.epochs,
+            shuffle=False,  # the batches are
+            verbose=1 if sys.stdout.isatty() else 0,
+            callbacks=[  # in this order: keep the state to go on from, put the averaged weights in place, use them
+                KeepLast(directory / run_folder.LAST_WEIGHTS),
+                *swap,
+                validate,
+                HistoryFile(directory / run_folder.HISTORY),
+                keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
+            ],
+        )
 
     network.load_weights(directory / run_folder.BEST_WEIGHTS)
     export_saved_model(network, directory / run_folder.SAVED_MODEL, CATEGORIES, CATEGORY_COLORS)

@@ -2,6 +2,7 @@
 # make test   set up, then the tests
 # make lint   set up, then ruff
 # make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
+# make test-beam     set up, then the tests of the conversion with Apache Beam
 # make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest lint clean
+.PHONY: demo test test-oldest test-beam lint clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 score"
@@ -50,6 +51,10 @@ test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_export.py tests/test_fused.py tests/test_learner.py \
 		tests/test_losses.py tests/test_metrics.py tests/test_pipeline.py tests/test_records.py tests/test_unet.py
 
+# Without TensorFlow, which no worker of Beam has.
+test-beam: .venv-beam/.installed
+	.venv-beam/bin/python -m pytest tests/test_beam.py
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,5 +71,11 @@ $(INSTALLED): pyproject.toml
 	.venv-oldest/bin/python -m pip install --quiet tensorflow-cpu==2.18.1 --editable ".[dev]"
 	touch $@
 
+.venv-beam/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv-beam
+	.venv-beam/bin/python -m pip install --quiet 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-oldest data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-beam data/sample-city runs/demo

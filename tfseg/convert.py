@@ -1,43 +1,33 @@
 """Samples -> shards: decode, check, remap, resize and encode every picture, once, before any training.
 
-Worker processes do the work on pixels with OpenCV and NumPy and never import TensorFlow; the parent puts their bytes
-into records. Results come back in the order of the samples, so the files are the same for any number of workers.
-A folder of records is whole or not there: it is written beside its place and renamed at the end.
+Worker processes do all the work on pixels; this one puts their records into shards, in the order of the samples, so the
+files are the same for any number of workers. A folder of records is whole or not there, and a conversion that was
+interrupted goes on where it stopped: see journal.py.
 """
 
 import dataclasses
 import functools
 import hashlib
 import itertools
+import json
 import math
-import multiprocessing
-import os
-import shutil
-import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from tfseg import labels, pictures, records
-from tfseg.records import Manifest, Shard, Split
+from tfseg import journal, labels, pictures, records
+from tfseg.journal import Entry
+from tfseg.paths import open_path
+from tfseg.records import Manifest, Split
 from tfseg.sources import Sample, Source
+from tfseg.workers import open_pool
 
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions of one folder are the user's to avoid
-    fcntl = None
-
-LOCK = ".lock"  # in a folder that is being written
+MASK_RESIZES = ("nearest", "majority")
 
 
 @dataclass(frozen=True)
@@ -48,19 +38,28 @@ class Settings:
     size: tuple[int, int] | None  # height, width; None keeps each picture's own
     codec: str
     quality: int | None  # of JPEG, 1..100
+    mask_resize: str  # of MASK_RESIZES
+
+
+class Part(NamedTuple):
+    """What becomes one shard."""
+
+    name: str  # of the shard
+    split: str
+    samples: list[Sample]
 
 
 class Encoded(NamedTuple):
-    """One sample on its way from a worker to a shard."""
+    """One sample on its way from a worker to a shard; what is counted is exact, in integers."""
 
-    id: str
-    image: bytes
-    mask: bytes
-    label_ids: bytes | None
-    height: int
-    width: int
-    class_pixels: np.ndarray  # (8,) int64
-    histogram: np.ndarray  # (3, 256) int64: how often each value occurs in red, green and blue
+    example: bytes  # the serialised record
+    class_pixels: list[int]
+    channel_sums: list[int]  # of red, green, blue
+    channel_squares: list[int]
+
+
+# Writes the shards that are not finished yet: parts, folder, settings, settings of the journal -> entries of all parts.
+WriteParts = Callable[[Sequence[Part], Path, Settings, dict], dict[str, Entry]]
 
 
 # ---- the whole data set
@@ -73,14 +72,16 @@ def convert(
     size: tuple[int, int] | None = None,
     codec: str = "jpeg",
     quality: int = 95,
+    mask_resize: str = "nearest",
     workers: int = 1,
     limit: int | None = None,
     overwrite: bool = False,
+    write_parts: WriteParts | None = None,
 ) -> Manifest:
     """Converts a raw data set to a folder of shards and a manifest.
 
     Records that are there already are kept if they hold the same ids, made with the same settings. Changed pixels of
-    the source are not noticed: `overwrite` is for them.
+    the source are not noticed then: `overwrite` is for them.
 
     Args:
         source: from `sources.open_source`.
@@ -88,27 +89,85 @@ def convert(
         size: height and width to squash every picture to; None keeps each picture's own.
         codec: of the stored pictures: "jpeg" (small), "png" (exact) or "raw" (exact, large, nothing to decode).
         quality: of JPEG, 1..100.
+        mask_resize: "nearest" takes the value in the middle of each cell, "majority" the one that covers most of it.
         workers: processes that decode and encode; with 1 this process does it.
         limit: at most so many pictures of each split.
         overwrite: replace records that are there.
+        write_parts: does the work elsewhere, see beam.py; None does it here, with `workers`.
 
     Raises:
         ValueError: an argument or a file of the source is bad, or `out` holds something else.
         OSError: a file cannot be read or written.
     """
-    _check_arguments(size, codec, quality, workers, limit)
-    out = Path(out).resolve()
-    settings = Settings(source.lookup, size, codec, quality if codec == "jpeg" else None)
-    samples = {split: storage_order(split, members)[:limit] for split, members in source.splits.items()}
-    if _is_there(out) and not overwrite:
-        manifest = _reuse(out, _manifest(source, settings), samples)
+    settings = make_settings(source, size, codec, quality, mask_resize)
+    parts = plan_parts(source, limit)
+    blank = blank_manifest(source, settings)
+    out = open_path(out).resolve()
+    if journal.is_there(out) and not overwrite:
+        manifest = _reuse(out, blank, parts)
+        journal.clear(out)
         print(f"{out}: is there already, made with the same settings")
         return manifest
-    with _whole_or_nothing(out) as folder, _mapper(workers) as mapper:
-        splits = {split: _convert_split(split, samples[split], folder, settings, mapper) for split in samples}
-        manifest = dataclasses.replace(_manifest(source, settings), splits=splits)
+    write_parts = write_parts or functools.partial(_write_parts_here, workers=workers)
+    with journal.open_folder(out, overwrite) as folder:
+        entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
+        manifest = complete_manifest(blank, parts, entries)
         records.write_manifest(folder, manifest)
     return manifest
+
+
+def make_settings(source: Source, size: tuple[int, int] | None, codec: str, quality: int, mask_resize: str) -> Settings:
+    """Checks what `convert` was asked for."""
+    if size is not None and min(size) < 1:
+        raise ValueError(f"expected a height and width of at least 1 pixel, got {size}")
+    if codec not in records.CODECS:
+        raise ValueError(f"expected a codec of {', '.join(records.CODECS)}, got {codec!r}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"expected a JPEG quality in 1..100, got {quality}")
+    if mask_resize not in MASK_RESIZES:
+        raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
+    return Settings(source.lookup, size, codec, quality if codec == "jpeg" else None, mask_resize)
+
+
+def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
+    """Returns the manifest of `out` if it is what a conversion would make."""
+    try:
+        there = records.read_manifest(out)
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
+    differences = [
+        f"{name} is {getattr(there, name)}, not {getattr(wanted, name)}"
+        for name in ("source", "size", "codec", "quality", "mask_resize")
+        if getattr(there, name) != getattr(wanted, name)
+    ]
+    if (there.label_map, there.classes) != (wanted.label_map, wanted.classes):
+        differences.append("the label map is another one")
+    ids = {split: [sample.id for sample in samples] for split, samples in _samples_by_split(parts).items()}
+    for split in sorted(there.splits.keys() | ids.keys()):
+        found = there.splits[split].ids if split in there.splits else []
+        if found != ids.get(split, []):
+            differences.append(f"split {split} has {len(found)} pictures, not the same {len(ids.get(split, []))}")
+    if differences:
+        raise ValueError(f"{out}: holds other records: {'; '.join(differences)}; choose another --out, or --overwrite")
+    return there
+
+
+# ---- the plan
+
+
+def plan_parts(source: Source, limit: int | None = None) -> list[Part]:
+    """Decides the shards: their names, and the samples of each in order."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"expected a limit of at least 1 picture, got {limit}")
+    parts = []
+    for split, members in source.splits.items():
+        samples = storage_order(split, members)[:limit]
+        total, count = len(samples), shard_count(len(samples))
+        for index in range(count):
+            # All of one size, or one more.
+            own = samples[total * index // count : total * (index + 1) // count]
+            parts.append(Part(records.shard_name(split, index, count), split, own))
+    return parts
 
 
 def storage_order(split: str, samples: Iterable[Sample]) -> list[Sample]:
@@ -130,20 +189,25 @@ def shard_count(pictures: int) -> int:
     return max(math.ceil(pictures / 128), min(8, math.ceil(pictures / 8)))
 
 
-def _check_arguments(size: tuple[int, int] | None, codec: str, quality: int, workers: int, limit: int | None) -> None:
-    if size is not None and min(size) < 1:
-        raise ValueError(f"expected a height and width of at least 1 pixel, got {size}")
-    if codec not in records.CODECS:
-        raise ValueError(f"expected a codec of {', '.join(records.CODECS)}, got {codec!r}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"expected a JPEG quality in 1..100, got {quality}")
-    if workers < 1:
-        raise ValueError(f"expected at least 1 worker, got {workers}")
-    if limit is not None and limit < 1:
-        raise ValueError(f"expected a limit of at least 1 picture, got {limit}")
+def _samples_by_split(parts: Sequence[Part]) -> dict[str, list[Sample]]:
+    samples: dict[str, list[Sample]] = {}
+    for part in parts:
+        samples.setdefault(part.split, []).extend(part.samples)
+    return samples
 
 
-def _manifest(source: Source, settings: Settings) -> Manifest:
+def journal_settings(blank: Manifest, parts: Sequence[Part]) -> dict:
+    """What two conversions must share for one to go on where the other stopped."""
+    samples = [[part.name, *(sample.id for sample in part.samples)] for part in parts]
+    settings = dataclasses.asdict(blank) | {"plan": hashlib.sha256(json.dumps(samples).encode()).hexdigest()}
+    return json.loads(json.dumps(settings))  # as it will be read again
+
+
+# ---- the manifest
+
+
+def blank_manifest(source: Source, settings: Settings) -> Manifest:
+    """Makes a manifest that lacks only its splits."""
     return Manifest(
         schema_version=records.SCHEMA_VERSION,
         source=source.name,
@@ -153,235 +217,135 @@ def _manifest(source: Source, settings: Settings) -> Manifest:
         codec=settings.codec,
         quality=settings.quality,
         splits={},
+        mask_resize=settings.mask_resize,
     )
 
 
-# ---- the output folder
+def complete_manifest(blank: Manifest, parts: Sequence[Part], entries: dict[str, Entry]) -> Manifest:
+    """Adds the splits, every shard of which is finished."""
+    splits = {}
+    for split, samples in _samples_by_split(parts).items():
+        own = [entries[part.name] for part in parts if part.split == split]
+        mean, deviation = _channel_statistics(own)
+        class_pixels = np.sum([entry.class_pixels for entry in own], axis=0)
+        ids = [sample.id for sample in samples]
+        splits[split] = Split(ids, [entry.shard for entry in own], class_pixels.tolist(), mean, deviation)
+    return dataclasses.replace(blank, splits=splits)
 
 
-def _is_there(out: Path) -> bool:
-    """Whether `out` holds records; refuses whatever else it holds, which is never touched."""
-    if out.is_mount():
-        raise ValueError(f"{out}: is a mount point, which cannot be renamed; choose a folder in it with --out")
-    if not out.exists():
-        return False
-    if not out.is_dir():
-        raise ValueError(f"{out}: is a file, not a folder; choose another --out")
-    _check_only_records(out)
-    return any(out.iterdir())
+def _channel_statistics(entries: Sequence[Entry]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of red, green and blue."""
+    pixels = sum(sum(entry.class_pixels) for entry in entries)
+    mean = np.sum([entry.channel_sums for entry in entries], axis=0) / pixels
+    mean_square = np.sum([entry.channel_squares for entry in entries], axis=0) / pixels
+    return mean.tolist(), np.sqrt((mean_square - mean**2).clip(0)).tolist()
 
 
-def _check_only_records(folder: Path) -> None:
-    """Refuses a folder that holds what no conversion wrote: it is about to be replaced."""
-    foreign = [path.name for path in sorted(folder.iterdir()) if not _is_ours(path)] if folder.exists() else []
-    if foreign:
-        raise ValueError(f"{folder}: holds other files than records, such as {foreign[0]}; choose another --out")
+# ---- shards
 
 
-def _is_ours(path: Path) -> bool:
-    # .DS_Store is left by macOS in every folder it shows.
-    if path.name in (records.MANIFEST_NAME, "manifest.tmp", LOCK, ".DS_Store"):
-        return path.is_file()
-    try:
-        records.parse_shard_name(path.name)
-    except ValueError:
-        return False
-    return path.is_file()
+def _write_parts_here(
+    parts: Sequence[Part], folder: Path, settings: Settings, journal_settings: dict, workers: int
+) -> dict[str, Entry]:
+    """Writes the shards that are not finished yet with processes of this machine, noting each in the journal."""
+    entries, missing = find_finished(parts, folder, journal_settings)
+    total = sum(len(part.samples) for part in parts)
+    remaining = sum(len(part.samples) for part, _ in missing)
+    encode = functools.partial(encode_sample, settings=settings)
+    with open_pool(workers) as mapper:
+        # One stream over all shards, so that no worker waits for the end of one.
+        encoded = mapper(encode, ((part.split, sample) for part, _ in missing for sample in part.samples))
+        encoded = iter(tqdm(encoded, total=total, initial=total - remaining, unit="picture", disable=None))
+        for part, sources in missing:
+            own = itertools.islice(encoded, len(part.samples))
+            entries[part.name] = write_part(part, folder, own, sources)
+            journal.write_entries(folder, journal_settings, entries)
+    return entries
 
 
-def _reuse(out: Path, wanted: Manifest, samples: dict[str, list[Sample]]) -> Manifest:
-    """Returns the manifest of `out` if it is what a conversion would make."""
-    try:
-        there = records.read_manifest(out)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
-    differences = [
-        f"{name} is {getattr(there, name)}, not {getattr(wanted, name)}"
-        for name in ("source", "size", "codec", "quality")
-        if getattr(there, name) != getattr(wanted, name)
-    ]
-    if (there.label_map, there.classes) != (wanted.label_map, wanted.classes):
-        differences.append("the label map is another one")
-    ids = {split: [sample.id for sample in members] for split, members in samples.items()}
-    for split in sorted(there.splits.keys() | ids.keys()):
-        found = there.splits[split].ids if split in there.splits else []
-        if found != ids.get(split, []):
-            differences.append(f"split {split} has {len(found)} pictures, not the same {len(ids.get(split, []))}")
-    if differences:
-        raise ValueError(f"{out}: holds other records: {'; '.join(differences)}; choose another --out, or --overwrite")
-    return there
+def find_finished(
+    parts: Sequence[Part], folder: Path, journal_settings: dict
+) -> tuple[dict[str, Entry], list[tuple[Part, str]]]:
+    """Tells what an earlier conversion has finished from what is left to do: parts, each with its fingerprint."""
+    fingerprints = {part.name: fingerprint(part) for part in parts}
+    entries = journal.read_entries(folder, journal_settings, fingerprints)
+    if entries:
+        print(f"{folder}: goes on, {len(entries)} of {len(parts)} shards are finished")
+    return entries, [(part, fingerprints[part.name]) for part in parts if part.name not in entries]
 
 
-@contextmanager
-def _whole_or_nothing(out: Path) -> Iterator[Path]:
-    """Gives a folder to write into, which becomes `out` if all goes well and is removed if anything does not.
-
-    What a killed conversion left beside `out` is cleared away first; that of one still running is refused.
-    """
-    incomplete, replaced = (out.with_name(out.name + ending) for ending in (".incomplete", ".replaced"))
-    for leftover in (incomplete, replaced):
-        _check_only_records(leftover)
-    if incomplete.exists():
-        with _lock(incomplete):
-            shutil.rmtree(incomplete)
-    if replaced.exists():  # killed between the two renames below, or just after
-        shutil.rmtree(replaced) if out.exists() else replaced.rename(out)
-    incomplete.mkdir(parents=True)
-    try:
-        with _lock(incomplete):
-            yield incomplete
-        (incomplete / LOCK).unlink()
-        if out.exists():
-            out.rename(replaced)
-        incomplete.rename(out)
-    except BaseException:  # Ctrl-C too
-        shutil.rmtree(incomplete, ignore_errors=True)
-        if replaced.exists() and not out.exists():
-            replaced.rename(out)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)
+def fingerprint(part: Part) -> str:
+    """Tells the files of a part from those of the same names at another time."""
+    return journal.fingerprint([path for sample in part.samples for path in (sample.image, sample.mask)])
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; the system lets go of it when the process ends, however it ends."""
-    with (folder / LOCK).open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{folder}: another conversion is writing here; wait for it") from None
-        yield
+def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: str) -> Entry:
+    """Writes one shard of what `encode_sample` made of its samples."""
+    class_pixels, channels = np.zeros(len(labels.CATEGORIES), np.int64), np.zeros((2, 3), np.int64)
 
+    def count(sample: Encoded) -> bytes:
+        nonlocal class_pixels, channels
+        class_pixels += sample.class_pixels
+        channels += (sample.channel_sums, sample.channel_squares)
+        return sample.example
 
-# ---- the workers
-
-Mapper = Callable[[Callable, Iterable], Iterator]
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[Mapper]:
-    """Gives a `map` that works in processes and holds only a few results at a time."""
-    if workers == 1:
-        yield map
-        return
-    # A fork would copy the parent's TensorFlow, whose threads it does not survive.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        yield functools.partial(_map_in_order, pool, 4 * workers)
-    except BrokenProcessPool:
-        raise OSError("a worker process was killed, perhaps for want of memory; try fewer --workers") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _map_in_order(pool: ProcessPoolExecutor, ahead: int, function: Callable, items: Iterable) -> Iterator:
-    """Yields results in the order of the items, while at most `ahead` of them are waited for."""
-    pending = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) >= ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends the others
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)  # a process a core is parallel enough
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)  # the parent was killed; nobody else would ever end this process
-
-
-# ---- one split
-
-
-def _convert_split(split: str, samples: list[Sample], folder: Path, settings: Settings, mapper: Mapper) -> Split:
-    encode = functools.partial(encode_sample, settings=settings, keep_label_ids=records.keeps_label_ids(split))
-    statistics = _Statistics()
-    progress = tqdm(mapper(encode, samples), desc=split, total=len(samples), unit="picture", disable=None)
-    examples = (_serialise(statistics.add(encoded), settings.codec) for encoded in progress)
-    shards = _write_shards(split, examples, len(samples), folder)
-    return Split([sample.id for sample in samples], shards, *statistics.results())
-
-
-def _write_shards(split: str, examples: Iterator[bytes], total: int, folder: Path) -> list[Shard]:
-    count = shard_count(total)
-    shards = []
-    for index in range(count):
-        size = total * (index + 1) // count - total * index // count  # all alike, or one more
-        path = folder / records.shard_name(split, index, count)
-        shards.append(records.write_shard(path, itertools.islice(examples, size)))
-    return shards
-
-
-def _serialise(encoded: Encoded, codec: str) -> bytes:
-    return records.encode_example(
-        id=encoded.id,
-        image=encoded.image,
-        codec=codec,
-        height=encoded.height,
-        width=encoded.width,
-        mask=encoded.mask,
-        label_ids=encoded.label_ids,
-    )
-
-
-class _Statistics:
-    """Sums over a split; integers, so that they are exact."""
-
-    def __init__(self) -> None:
-        self.class_pixels = np.zeros(len(labels.CATEGORIES), np.int64)
-        self.histogram = np.zeros((3, 256), np.int64)
-
-    def add(self, encoded: Encoded) -> Encoded:
-        self.class_pixels += encoded.class_pixels
-        self.histogram += encoded.histogram
-        return encoded
-
-    def results(self) -> tuple[list[int], list[float], list[float]]:
-        """Pixels of each class, mean and standard deviation of each channel."""
-        values = np.arange(256)
-        pixels = self.histogram.sum(axis=1)
-        mean = self.histogram @ values / pixels
-        variance = self.histogram @ values**2 / pixels - mean**2
-        return self.class_pixels.tolist(), mean.tolist(), np.sqrt(variance.clip(0)).tolist()
+    shard = records.write_shard(folder / part.name, map(count, encoded))
+    return Entry(shard, sources, class_pixels.tolist(), *channels.tolist())
 
 
 # ---- one sample, in a worker
 
 
-def encode_sample(sample: Sample, settings: Settings, keep_label_ids: bool) -> Encoded:
-    """Reads one picture and its mask and encodes them as they are stored.
+def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
+    """Reads one picture and its mask and makes the record of them.
+
+    Args:
+        item: name of the split and sample.
+        settings: what to make of it.
 
     Raises:
         ValueError: a file is damaged or of a kind that is not understood; the message begins with its path.
+        OSError: a file cannot be read.
     """
-    image = pictures.read_image(sample.image)
-    label_ids = pictures.read_mask(sample.mask)
+    split, sample = item
+    with _named(sample.image):
+        image = pictures.decode_picture(sample.image.read_bytes())
+    with _named(sample.mask):
+        mask_file = sample.mask.read_bytes()
+        label_ids = pictures.decode_mask(mask_file)
+        labels.check_known(label_ids, settings.lookup)
     if image.shape[:2] != label_ids.shape:
         sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], label_ids.shape)]
         raise ValueError(f"{sample.image}: is {sizes[0]}, but its mask {sample.mask} is {sizes[1]}; make them agree")
-    try:
-        mask = labels.remap(label_ids, settings.lookup)
-    except ValueError as error:
-        raise ValueError(f"{sample.mask}: {error}") from None
-    image, mask = pictures.resize(image, mask, settings.size or mask.shape)
-    return Encoded(
+    size = settings.size or label_ids.shape
+    image, mask = pictures.resize(image, size), make_mask(label_ids, size, settings)
+    example = records.encode_example(
         id=sample.id,
         image=pictures.encode_image(image, settings.codec, settings.quality),
+        codec=settings.codec,
+        height=size[0],
+        width=size[1],
         mask=pictures.encode_mask(mask),
-        label_ids=pictures.encode_mask(label_ids) if keep_label_ids else None,
-        height=mask.shape[0],
-        width=mask.shape[1],
-        class_pixels=np.bincount(mask.ravel(), minlength=len(labels.CATEGORIES)),
-        histogram=np.stack([np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(3)]),
+        label_ids=pictures.as_grey_png(label_ids, mask_file) if records.keeps_label_ids(split) else None,
     )
+    class_pixels = pictures.count_values(mask)[: len(labels.CATEGORIES)].tolist()
+    return Encoded(example, class_pixels, *pictures.channel_sums(image))
+
+
+def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) -> np.ndarray:
+    """Makes (height, width) uint8 category ids of a raw mask (H, W) uint8."""
+    if settings.mask_resize == "majority":  # of categories: the labels of one category must not split its vote
+        return pictures.resize_majority(labels.remap(label_ids, settings.lookup), size)
+    return labels.remap(pictures.resize_nearest(label_ids, size), settings.lookup)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Begins the errors about a file's content with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 # ---- the summary

@@ -3,9 +3,18 @@
     python tools/make_tfrecords.py --root data/cityscapes --out data/records/cityscapes --size 512x1024
     python tools/make_tfrecords.py --root data/mine --label-map data/mine/map.yaml --out data/records/mine
 
-The first form is for the Cityscapes tree (leftImg8bit/ and gtFine/), the second for any images/<split>/ with
-masks/<split>/ of the same names and a label map, lines of `mask value: category`.
-The output is whole or not there, and a second run with the same settings changes nothing.
+The first form is for the Cityscapes tree (leftImg8bit/ and gtFine/, or the same files under images/ and masks/), the
+second for any images/<split>/ with masks/<split>/ of the same names and a label map, lines of `mask value: category`.
+--root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tfseg[cloud]'.
+The output is whole or not there. A conversion that was interrupted goes on where it stopped, and one that is finished
+changes nothing.
+
+--runner makes the same files with Apache Beam, on many machines (pip install 'tfseg[beam]'); unknown options are then
+for Beam. All machines must have tfseg and reach --root and --out, in a store or by one full path on a disk they share:
+
+    ... --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp --sdk_container_image IMAGE
+    ... --runner FlinkRunner --flink_master host:8081 --environment_type DOCKER --environment_config IMAGE
+    ... --runner DirectRunner   tries the pipeline in this one process
 """
 
 import argparse
@@ -13,14 +22,21 @@ import os
 import signal
 import sys
 
-from tfseg import cli, convert, records, sources
+from tfseg import beam, cli, convert, records, sources
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="folder of the raw data set")
-    parser.add_argument("--out", required=True, help="folder to make, for shards and manifest.json")
+    """Reads the command line; what is for Beam is left as `beam_arguments`."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --label is an option of Beam, not short for --label-map
+    )
+    parser.add_argument("--root", required=True, help="folder of the raw data set, or its place in a store")
+    parser.add_argument(
+        "--out", required=True, help="folder to make, for shards and manifest.json; also a place in a store"
+    )
+    parser.add_argument("--coarse", action="store_true", help="take the coarse masks of Cityscapes, in gtCoarse/")
     parser.add_argument("--label-map", help="YAML file of `mask value: category` lines; not for Cityscapes")
     parser.add_argument(
         "--size",
@@ -35,32 +51,49 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--quality", type=int, default=95, help="of JPEG, 1 to 100 (default 95)")
     parser.add_argument(
-        "--splits", nargs="+", help="splits to convert, such as train val (default: all that are there)"
+        "--mask-resize",
+        default="nearest",
+        choices=convert.MASK_RESIZES,
+        help="a smaller mask takes the value in the middle of each cell (default) or the one that covers most of it",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes at work (default: one a core)"
+        "--splits", nargs="+", help="splits to convert, such as train val (default: all that are there)"
     )
+    parser.add_argument("--workers", type=int, help="processes at work (default: one a core); not with --runner")
     parser.add_argument("--limit", type=int, help="at most so many pictures of each split, to try things out")
     parser.add_argument(
         "--overwrite", action="store_true", help="replace records that are there, once the new are whole"
     )
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--runner", help="let Apache Beam do it: DataflowRunner, FlinkRunner, SparkRunner, DirectRunner"
+    )
+    options, options.beam_arguments = parser.parse_known_args(arguments)
+    if options.beam_arguments and not options.runner:
+        parser.error(f"unrecognized arguments: {' '.join(options.beam_arguments)}")
+    if options.workers is not None and options.runner:
+        parser.error("--workers counts processes of this machine; with --runner, Beam has options for its workers")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Converts what the command line says and prints a table of it."""
     options = parse_arguments(arguments)
     size = None if options.size == "original" else cli.parse_size(options.size)
-    source = sources.open_source(options.root, options.splits, options.label_map)
+    write_parts = beam.make_writer(options.runner, options.beam_arguments) if options.runner else None
+    source = sources.open_source(options.root, options.splits, options.label_map, options.coarse)
+    for warning in source.warnings:
+        print(f"make_tfrecords: warning: {warning}", file=sys.stderr)
     manifest = convert.convert(
         source,
         options.out,
         size=size,
         codec=options.codec,
         quality=options.quality,
-        workers=options.workers,
+        mask_resize=options.mask_resize,
+        workers=options.workers if options.workers is not None else os.cpu_count() or 1,
         limit=options.limit,
         overwrite=options.overwrite,
+        write_parts=write_parts,
     )
     print(convert.summarise(manifest))
 

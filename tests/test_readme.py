@@ -3,11 +3,13 @@
 import json
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 
+import bench_convert
 import pytest
 
 from tfseg.report import percent
@@ -72,6 +74,36 @@ def test_camvid_numbers_come_from_the_committed_results():
     row = re.search(r"\| tfseg, `configs/camvid.yaml`.*", README)[0]
     cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
     assert cells[1:9] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+
+
+def results(name: str) -> dict | list:
+    return json.loads((ROOT / "docs/results" / name).read_text(encoding="utf-8"))["results"]
+
+
+def table_rows(text: str, first_cell: str) -> list[list[str]]:
+    """Cells of the rows of the table whose head begins with a cell."""
+    head = text.index(f"| {first_cell} |")
+    lines = text[head : text.index("\n\n", head)].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_speed_of_the_converter_comes_from_the_committed_results():
+    rates = {
+        workers: {name: statistics.median(measured) for name, measured in names.items()}
+        for workers, names in results("convert/speed.json").items()
+    }
+    for label, *cells in table_rows(README, "pictures/s"):
+        name = "converter" if label == "the whole conversion" else re.search(r"[\w-]+$", label)[0].replace("-", "_")
+        expected = [f"{rates[workers][name.lower()]:.0f}" for workers in ("1", "2")]
+        assert cells == expected, label
+
+
+def test_codecs_come_from_the_committed_results():
+    table = (ROOT / "docs/results/convert/README.md").read_text(encoding="utf-8")
+    rows = bench_convert.codec_table(results("convert/codecs.json"))
+    assert "\n".join(rows) in table
+    for row in table_rows(README, "size"):
+        assert f"| {' | '.join(row)} |" in rows
 
 
 def test_links_lead_somewhere():

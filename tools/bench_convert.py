@@ -26,7 +26,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfseg import cli, convert, pictures, sources
+from tfseg import cli, convert, pictures, records, sources
 
 ROOT_HELP = "raw data set of full-size pictures; they are used again and again until there are --pictures"
 
@@ -180,7 +180,7 @@ def bench_memory(source: sources.Source, settings: dict, workers: int) -> None:
     for pid, values in series.items():
         values = [value for value in values if value]
         if len(values) < 6:
-            continue  # the process that cleans up after multiprocessing
+            continue  # too short-lived to tell
         third = len(values) // 3
         early, late = statistics.median(values[third : 2 * third]), statistics.median(values[-third:])
         name = "parent" if pid == os.getpid() else "worker"
@@ -188,7 +188,8 @@ def bench_memory(source: sources.Source, settings: dict, workers: int) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def _memory(pid: int) -> float:
@@ -208,8 +209,6 @@ CODECS = (("jpeg", 85), ("jpeg", 90), ("jpeg", 95), ("jpeg", 98), ("png", None),
 def bench_codecs(source: sources.Source, sizes: Sequence[tuple[int, int] | None], count: int) -> list[dict]:
     """Measures what each codec costs and keeps, at each size; decoding is TensorFlow's, as in a training."""
     import tensorflow as tf
-
-    from tfseg import records
 
     cv2.setNumThreads(1)
     tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -254,14 +253,14 @@ def _timed(function: Callable, items: Sequence) -> tuple[list, float]:
     return results, statistics.median(times) * 1000
 
 
-def print_codecs(rows: Sequence[dict]) -> None:
-    """Prints the table in Markdown."""
-    print("| size | codec | KB a picture | PSNR dB | encode ms | decode ms |")
-    print("|---|---|---|---|---|---|")
+def codec_table(rows: Sequence[dict]) -> list[str]:
+    """Makes the lines of a Markdown table."""
+    lines = ["| size | codec | KB a picture | PSNR dB | encode ms | decode ms |", "|---|---|---:|---:|---:|---:|"]
     for row in rows:
         psnr = "exact" if row["psnr"] is None else f"{row['psnr']:.1f}"
         times = f"{row['encode_ms']:.1f} | {row['decode_ms']:.1f}"
-        print(f"| {row['size']} | {row['codec']} | {row['bytes'] / 1000:.0f} | {psnr} | {times} |")
+        lines.append(f"| {row['size']} | {row['codec']} | {row['bytes'] / 1000:.0f} | {psnr} | {times} |")
+    return lines
 
 
 # ---- the command
@@ -297,7 +296,7 @@ def main() -> None:
     settings = {"size": cli.parse_size(options.size), "codec": options.codec}
     if options.codecs:
         results = bench_codecs(source, [None, (512, 1024), (320, 320)], min(options.pictures, 24))
-        print_codecs(results)
+        print(*codec_table(results), sep="\n")
     else:
         with tempfile.TemporaryDirectory() as folder:
             source = repeat(source, Path(folder), options.pictures)

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import COLORS, draw
+from conftest import COLORS
 from test_verify import TRAIN, VAL, change_record, flip
 
-from tfseg.pipeline import cut_window, make_eval_batches, make_train_batches, resize, told_damage
+from tfseg.pipeline import draw_window, make_eval_batches, make_train_batches, resize, told_damage
 
 
 def arrays(batches):
@@ -61,30 +61,27 @@ def test_windows_lie_in_the_picture_and_on_their_mask(tiny_records):
     assert {0, 1, 5, 7} == set(np.unique([masks for _, masks in seen]))
 
 
-def test_a_window_is_never_larger_than_the_picture():
-    image, mask = draw(0, 24, 32)
-    for seed in range(20):
-        window = cut_window({"image": image, "mask": mask}, (48, 48), (0.1, 0.2), tf.constant([seed, 0], tf.int64))
-        assert window["image"].shape == (48, 48, 3)
-        assert set(np.unique(window["mask"])) <= {0, 1, 5, 7}
+def window_of(height, width, size, scale, seed=(0, 0)):
+    scale = scale if isinstance(scale, tuple) else (scale, scale)
+    return draw_window(height, width, size=size, scale=scale, seed=tf.constant(seed, tf.int64)).numpy().tolist()
 
 
-def test_a_window_keeps_its_shape_where_the_picture_is_too_small_for_it():
-    mask = np.arange(32, dtype=np.uint8)[None].repeat(24, axis=0)  # each column its own value
-    image = mask[..., None].repeat(3, axis=-1)
-    for seed in range(5):
-        window = cut_window({"image": image, "mask": mask}, (48, 48), (0.1, 0.1), tf.constant([seed, 0], tf.int64))
-        values = np.unique(window["mask"])
-        assert values.max() - values.min() + 1 == 24  # 24x24, not 24x32
+def test_a_window_lies_in_the_picture_and_keeps_its_shape():
+    for seed in range(50):
+        top, left, height, width = window_of(24, 32, (12, 8), (0.5, 2.0), (seed, 0))
+        assert 0 <= top <= top + height <= 24 and 0 <= left <= left + width <= 32
+        assert height == pytest.approx(1.5 * width, abs=1.3)  # both are rounded
+    # Not enlarged as little as asked for, but no wider than the picture is high.
+    assert {tuple(window_of(24, 32, (48, 48), (0.1, 0.2), (seed, 1))[2:]) for seed in range(20)} == {(24, 24)}
 
 
 def test_enlargement_makes_the_window_smaller():
-    mask = np.arange(64, dtype=np.uint8)[None].repeat(64, axis=0)  # each column its own value
-    image = mask[..., None].repeat(3, axis=-1)
-    for scale, columns in ((1.0, 32), (2.0, 16), (0.5, 64)):
-        window = cut_window({"image": image, "mask": mask}, (32, 32), (scale, scale), tf.constant([1, 2], tf.int64))
-        values = np.unique(window["mask"])
-        assert values.max() - values.min() == pytest.approx(columns - 1, abs=1)
+    assert [window_of(64, 64, (32, 32), scale)[2:] for scale in (1.0, 2.0, 0.5)] == [[32, 32], [16, 16], [64, 64]]
+
+
+def test_windows_reach_every_edge():
+    windows = [window_of(4, 5, (3, 3), 1.0, (seed, 0)) for seed in range(60)]
+    assert {(top, left) for top, left, _, _ in windows} == {(top, left) for top in range(2) for left in range(3)}
 
 
 def test_evaluation_sees_every_picture_once_in_order(tiny_records):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg import labels, records, tfrecord
+from tfseg import labels, pictures, records, tfrecord
 
 IMAGE = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)  # RGB
 MASK = np.array([[0, 1, 2], [7, 6, 5]], np.uint8)
@@ -81,6 +81,27 @@ def test_jpeg_decodes_as_opencv_does():
     record = records.encode_example(id="a", image=encoded.tobytes(), codec="jpeg", height=32, width=32, mask=png(MASK))
     parsed = records.parse_example(tf.constant(record), "jpeg")["image"]
     assert np.array_equal(parsed, cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+@pytest.mark.parametrize("codec", records.CODECS)
+@pytest.mark.parametrize("window", [[0, 0, 40, 56], [3, 5, 17, 30], [39, 55, 1, 1], [8, 16, 32, 16]])
+def test_a_window_is_what_lies_there_in_the_whole(codec, window):
+    import tensorflow as tf
+
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    mask = np.random.default_rng(1).integers(0, 8, (40, 56), np.uint8)
+    encoded = pictures.encode_image(image, codec, 90)
+    record = records.encode_example(id="a", image=encoded, codec=codec, height=40, width=56, mask=png(mask))
+    whole = records.parse_example(record, codec)
+
+    def choose_window(height, width):
+        assert (int(height), int(width)) == (40, 56)
+        return tf.constant(window)
+
+    part = records.parse_example(record, codec, choose_window)
+    top, left, height, width = window
+    for key in ("image", "mask"):
+        assert np.array_equal(part[key], whole[key][top : top + height, left : left + width])
 
 
 def test_keys_are_those_of_the_schema():

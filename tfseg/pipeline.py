@@ -7,6 +7,7 @@ appear only on the device.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,8 +59,11 @@ def make_train_batches(
             "lower it or convert more pictures"
         )
 
-    def choose_window(example: dict, seed: tf.Tensor) -> dict:
-        return cut_window(example, size, scale, seed) if fit == "crop" else resize(example, size)
+    def decode(record: tf.Tensor, seed: tf.Tensor) -> dict:
+        if fit == "resize":
+            return resize(parse_example(record, manifest.codec), size)
+        choose_window = partial(draw_window, size=size, scale=scale, seed=seed)
+        return resize(parse_example(record, manifest.codec, choose_window), size)
 
     # Shuffle the shards, then the records as they come from several shards at once: as good as a shuffle over all, as
     # long as the buffer holds a good part of a shard. What waits in the buffer is encoded, a tenth of its pixels.
@@ -75,11 +79,11 @@ def make_train_batches(
     seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True).batch(2)
     data = tf.data.Dataset.zip(data, seeds)
     data = data.map(
-        lambda record, seed: choose_window(parse_example(record, manifest.codec), seed),
+        lambda record, seed: keep_pixels(decode(record, seed)),
         num_parallel_calls=AUTOTUNE,
         deterministic=seed is not None,
     )
-    return data.map(keep_pixels).batch(batch_size, drop_remainder=True).prefetch(AUTOTUNE)
+    return data.batch(batch_size, drop_remainder=True).prefetch(AUTOTUNE)
 
 
 def make_eval_batches(
@@ -193,26 +197,30 @@ def resize(example: dict, size: tuple[int, int] | None) -> dict:
     """Squashes picture (averaging over what it shrinks) and mask (nearest) to (height, width)."""
     if size is None:
         return example
-    image = tf.image.resize(tf.cast(example["image"], tf.float32), size, antialias=True)
-    mask = tf.image.resize(example["mask"][..., None], size, method="nearest")[..., 0]
-    image = tf.saturate_cast(tf.round(image), tf.uint8)
+    fits = tf.reduce_all(tf.shape(example["mask"]) == size)  # as most windows do
+    image, mask = tf.cond(fits, lambda: (example["image"], example["mask"]), lambda: _squash(example, size))
     return {**example, "image": tf.ensure_shape(image, (*size, 3)), "mask": tf.ensure_shape(mask, size)}
 
 
-def cut_window(example: dict, size: tuple[int, int], scale: tuple[float, float], seed: tf.Tensor) -> dict:
-    """Cuts a random window of the shape of `size` out of picture and mask, and resizes it to `size`.
+def _squash(example: dict, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
+    image = tf.image.resize(tf.cast(example["image"], tf.float32), size, antialias=True)
+    mask = tf.image.resize(example["mask"][..., None], size, method="nearest")[..., 0]
+    return tf.saturate_cast(tf.round(image), tf.uint8), mask
+
+
+def draw_window(
+    height: tf.Tensor, width: tf.Tensor, *, size: tuple[int, int], scale: tuple[float, float], seed: tf.Tensor
+) -> tf.Tensor:
+    """Draws a window of the shape of `size` in a picture of (height, width): (4,) int32 top, left, height, width.
 
     Enlargement by s means a window of size / s. s is drawn evenly on a log scale, so that half and double come alike.
     """
-    available = tf.cast(tf.shape(example["mask"]), tf.float32)
+    available = tf.cast(tf.stack([height, width]), tf.float32)
     wanted = tf.constant(size, tf.float32)
     draws = tf.random.stateless_uniform([3], seed)
     lowest = tf.reduce_max(wanted / available)  # the window is the whole picture, in one direction
     low, high = (tf.maximum(tf.math.log(tf.constant(s, tf.float32)), tf.math.log(lowest)) for s in scale)
     enlargement = tf.exp(low + draws[0] * (high - low))
     window = tf.minimum(tf.round(wanted / enlargement), available)
-    top, left = tf.unstack(tf.cast(tf.floor(draws[1:] * (available - window + 1)), tf.int32))
-    height, width = tf.unstack(tf.cast(window, tf.int32))
-    image = example["image"][top : top + height, left : left + width]
-    mask = example["mask"][top : top + height, left : left + width]
-    return resize({**example, "image": image, "mask": mask}, size)
+    corner = tf.floor(draws[1:] * (available - window + 1))
+    return tf.cast(tf.concat([corner, window], axis=0), tf.int32)

@@ -17,7 +17,7 @@ ALLOWED = {
     "config": set(),
     "device": set(),
     "paths": set(),
-    "sources": {"labels", "paths"},
+    "sources": {"labels", "paths", "pictures"},
     "pictures": set(),
     "tfrecord": set(),
     "records": {"labels", "paths", "pictures", "tfrecord"},

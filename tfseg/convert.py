@@ -11,8 +11,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from tfseg import journal, labels, pictures, records
 from tfseg.journal import Entry
 from tfseg.paths import open_path
 from tfseg.records import Manifest, Split
-from tfseg.sources import Sample, Source
+from tfseg.sources import Sample, Source, named, read_sample
 from tfseg.workers import open_pool
 
 MASK_RESIZES = ("nearest", "majority")
@@ -308,15 +307,9 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
         OSError: a file cannot be read.
     """
     split, sample = item
-    with _named(sample.image):
-        image = pictures.decode_picture(sample.image.read_bytes())
-    with _named(sample.mask):
-        mask_file = sample.mask.read_bytes()
-        label_ids = pictures.decode_mask(mask_file)
+    image, label_ids, _, mask_file = read_sample(sample)
+    with named(sample.mask):
         labels.check_known(label_ids, settings.lookup)
-    if image.shape[:2] != label_ids.shape:
-        sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], label_ids.shape)]
-        raise ValueError(f"{sample.image}: is {sizes[0]}, but its mask {sample.mask} is {sizes[1]}; make them agree")
     size = settings.size or label_ids.shape
     image, mask = pictures.resize(image, size), make_mask(label_ids, size, settings)
     example = records.encode_example(
@@ -337,15 +330,6 @@ def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) 
     if settings.mask_resize == "majority":  # of categories: the labels of one category must not split its vote
         return pictures.resize_majority(labels.remap(label_ids, settings.lookup), size)
     return labels.remap(pictures.resize_nearest(label_ids, size), settings.lookup)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Begins the errors about a file's content with its name."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 # ---- the summary

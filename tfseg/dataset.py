@@ -137,12 +137,8 @@ def load_sample(sample: sources.Sample, lookup: np.ndarray) -> Picture:
         ValueError: one is damaged, or their sizes differ; the message begins with the path.
         OSError: one cannot be read.
     """
-    image, image_kind = _decode_file(sample.image, pictures.decode_picture)
-    label_ids, mask_kind = _decode_file(sample.mask, pictures.decode_mask)
-    if image.shape[:2] != label_ids.shape:
-        sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], label_ids.shape)]
-        raise ValueError(f"{sample.image}: is {sizes[0]}, but its mask {sample.mask} is {sizes[1]}; make them agree")
-    return Picture(sample.id, image, np.minimum(lookup[label_ids], UNKNOWN), label_ids, image_kind, mask_kind)
+    image, label_ids, *files = sources.read_sample(sample)
+    return Picture(sample.id, image, np.minimum(lookup[label_ids], UNKNOWN), label_ids, *map(file_kind, files))
 
 
 def load_record(stored: Stored, image_kind: str) -> Picture:
@@ -156,14 +152,6 @@ def load_record(stored: Stored, image_kind: str) -> Picture:
     except ValueError as error:
         raise ValueError(f"{stored.place}: {error}") from None
     return Picture(record.id, record.image, np.minimum(record.mask, UNKNOWN), record.label_ids, image_kind, "png")
-
-
-def _decode_file(path: Path, decode: Callable[[bytes], np.ndarray]) -> tuple[np.ndarray, str]:
-    data = path.read_bytes()
-    try:
-        return decode(data), file_kind(data)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def file_kind(data: bytes) -> str:

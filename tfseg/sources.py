@@ -21,13 +21,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tfseg import labels, paths
+from tfseg import labels, paths, pictures
 
 
 class Sample(NamedTuple):
@@ -36,6 +37,15 @@ class Sample(NamedTuple):
     id: str
     image: Path
     mask: Path
+
+
+class Decoded(NamedTuple):
+    """The files of a sample and what is in them."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    label_ids: np.ndarray  # (H, W) uint8, the raw mask
+    image_file: bytes
+    mask_file: bytes
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,34 @@ def open_source(
     }
     _check_no_overlap(root, samples)
     return Source(layout.name, root, lookup, samples, left_out + _odd_counts(layout, root, samples))
+
+
+def read_sample(sample: Sample) -> Decoded:
+    """Reads a picture and its mask.
+
+    Raises:
+        ValueError: a file is damaged or of a kind that is not understood, or their sizes differ; the message begins
+            with the path.
+        OSError: a file cannot be read.
+    """
+    image_file, mask_file = sample.image.read_bytes(), sample.mask.read_bytes()
+    with named(sample.image):
+        image = pictures.decode_picture(image_file)
+    with named(sample.mask):
+        label_ids = pictures.decode_mask(mask_file)
+    if image.shape[:2] != label_ids.shape:
+        sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], label_ids.shape)]
+        raise ValueError(f"{sample.image}: is {sizes[0]}, but its mask {sample.mask} is {sizes[1]}; make them agree")
+    return Decoded(image, label_ids, image_file, mask_file)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Begins the errors about a file's content with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 # ---- the layout

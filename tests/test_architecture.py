@@ -33,7 +33,8 @@ ALLOWED = {
     "explore": {"dataset", "labels", "records", "workers"},
     "explore_figures": {"explore"},
     "explore_page": {"explore", "explore_figures"},
-    "augment": set(),
+    "effects": {"fused"},
+    "augment": {"effects", "fused"},
     "losses": set(),
     "fused": set(),
     "unet": {"fused"},
@@ -53,7 +54,7 @@ ALLOWED = {
 # The others run on any backend of Keras.
 MAY_IMPORT_TENSORFLOW = {"records", "order", "windows", "pipeline", "export", "fused", "device", "predict"}
 # Of what is not in Python itself, these import nothing else.
-PLAIN_KERAS = {"augment", "unet", "losses", "metrics", "learner"}
+PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "learner"}
 
 
 def imports(path: Path) -> Iterator[str]:

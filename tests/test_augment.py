@@ -1,12 +1,37 @@
-import cv2
+import json
+import math
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.augment import Augmentation, hue_matrix, rotation_and_zoom, saturation_matrix, warp
+from tfseg import config, effects, fused
+from tfseg.augment import EFFECTS, Augmentation
 
-EVERYTHING = {"flip": 0.5, "rotation": 20, "zoom": (0.7, 1.4), "brightness": 0.2, "contrast": 0.3}
-EVERYTHING |= {"saturation": 0.3, "hue": 20}
+EVERYTHING = {
+    "flip": 0.5,
+    "rotation": 20,
+    "zoom": (0.7, 1.4),
+    "shear": 10,
+    "shift": 0.1,
+    "perspective": 0.1,
+    "brightness": 0.2,
+    "contrast": 0.3,
+    "saturation": 0.3,
+    "hue": 20,
+    "gamma": (0.7, 1.4),
+    "tone_curve": 0.2,
+    "blur": 1.0,
+    "motion_blur": 5,
+    "sharpen": 0.5,
+    "noise": 0.05,
+    "cutout": 0.3,
+    "class_mix": 0.5,
+    "probability": {"hue": 0.5, "sharpen": 0.2},
+    "one_of": [{"effects": ["blur", "motion_blur", "sharpen"], "p": 0.6}],
+}
 
 
 @pytest.fixture
@@ -15,32 +40,45 @@ def batch():
     return random.integers(0, 256, (4, 24, 32, 3), np.uint8), random.choice([1, 4, 7], (4, 24, 32)).astype(np.uint8)
 
 
-def numpy(tensors):
+def to_numpy(tensors):
     return [ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
+def drawn(batch=64, height=24, width=32, step=0, **settings):
+    """What is drawn for a batch, as NumPy arrays."""
+    parameters = Augmentation(seed=0, **settings).draw(batch, height, width, step)
+    return {name: to_numpy(v) if isinstance(v, tuple) else to_numpy([v])[0] for name, v in parameters.items()}
+
+
 def test_defaults_change_nothing(batch):
-    image, mask = numpy(Augmentation()(*batch))
+    image, mask = to_numpy(Augmentation()(*batch))
     assert (image.dtype, mask.dtype) == (np.float32, np.int32)
     np.testing.assert_array_equal(image, batch[0])
     np.testing.assert_array_equal(mask, batch[1])
 
 
 def test_flip_mirrors_both(batch):
-    image, mask = numpy(Augmentation(flip=1.0)(*batch))
-    np.testing.assert_array_equal(image, batch[0][:, :, ::-1])
+    image, mask = to_numpy(Augmentation(flip=1.0)(*batch))
+    np.testing.assert_allclose(image, batch[0][:, :, ::-1], atol=1e-3)
     np.testing.assert_array_equal(mask, batch[1][:, :, ::-1])
 
 
 def test_flip_is_drawn_for_each_picture():
     mask = np.broadcast_to(np.uint8([[1, 2]]), (64, 1, 2))
-    _, flipped = numpy(Augmentation(flip=0.5, seed=0)(np.zeros((64, 1, 2, 3)), mask))
+    _, flipped = to_numpy(Augmentation(flip=0.5, seed=0)(np.zeros((64, 1, 2, 3)), mask))
     assert 16 < (flipped[:, 0, 0] == 2).sum() < 48
 
 
-def test_masks_hold_what_was_there_or_void(batch):
-    for seed in range(5):
-        image, mask = numpy(Augmentation(**EVERYTHING, seed=seed)(*batch))
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_masks_hold_what_was_there_or_void(batch, policy):
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        augmentation = Augmentation(**EVERYTHING, seed=1)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    for step in range(5):
+        image, mask = to_numpy(augmentation(*batch, step))
+        assert (image.dtype, mask.dtype) == (np.float32, np.int32)
         assert set(np.unique(mask)) <= {0, 1, 4, 7}
         assert 0 <= image.min() <= image.max() <= 255
         assert image.shape == batch[0].shape
@@ -51,57 +89,191 @@ def test_picture_and_mask_move_together():
     mask = np.zeros((8, 40, 40), np.uint8)
     mask[:, 8:20, 14:30] = 5
     image = np.repeat(mask[..., None] * 50, 3, axis=-1)
-    warped, labels = numpy(Augmentation(flip=0.5, rotation=30, zoom=(0.7, 1.3), seed=1)(image, mask))
+    settings = {name: EVERYTHING[name] for name in ("flip", "rotation", "zoom", "shear", "shift", "perspective")}
+    warped, labels = to_numpy(Augmentation(**settings, seed=1)(image, mask))
     assert (labels != mask).any(axis=(1, 2)).all()
-    np.testing.assert_allclose(warped[labels == 5].mean(), 250, atol=12)
-    np.testing.assert_allclose(warped[labels == 0].mean(), 0, atol=5)
+    np.testing.assert_allclose(warped[labels == 5].mean(), 250, atol=15)
+    np.testing.assert_allclose(warped[labels == 0].mean(), 0, atol=6)
 
 
-def test_same_seed_same_draws_and_each_call_another(batch):
-    first, second = Augmentation(**EVERYTHING, seed=7), Augmentation(**EVERYTHING, seed=7)
-    one, other = numpy(first(*batch)), numpy(second(*batch))
-    np.testing.assert_array_equal(one[0], other[0])
-    np.testing.assert_array_equal(one[1], other[1])
-    assert (numpy(first(*batch))[0] != one[0]).any()
-
-
-def test_quarter_turn():
-    mask = np.array([[[1, 2], [3, 4]]], np.int32)
-    image = np.repeat(mask[..., None], 3, axis=-1).astype(np.float32)
-    matrix = rotation_and_zoom(ops.convert_to_tensor([np.pi / 2], "float32"), ops.convert_to_tensor([1.0], "float32"))
-    warped, labels = numpy(warp(image, mask, matrix))
-    expected = np.rot90(mask[0])  # counter-clockwise
-    np.testing.assert_array_equal(labels[0], expected)
-    np.testing.assert_allclose(warped[0, :, :, 0], expected, atol=1e-4)
-
-
-@pytest.mark.parametrize(("angle", "factor"), [(10, 1.0), (-25, 1.3), (3, 0.8)])
-def test_warp_equals_opencv(angle, factor):
-    random = np.random.default_rng(0)
-    image = cv2.GaussianBlur(random.integers(0, 256, (48, 64, 3), np.uint8), (0, 0), 2)
-    mask = cv2.resize(random.integers(1, 8, (6, 8), np.uint8), (64, 48), interpolation=cv2.INTER_NEAREST)
-    matrix = rotation_and_zoom(*(ops.convert_to_tensor([v], "float32") for v in (np.radians(angle), factor)))
-    warped, labels = numpy(warp(image[None].astype(np.float32), mask[None].astype(np.int32), matrix))
-
-    forward = cv2.getRotationMatrix2D(((64 - 1) / 2, (48 - 1) / 2), angle, factor)
-    their_image = cv2.warpAffine(image, forward, (64, 48), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    their_mask = cv2.warpAffine(mask, forward, (64, 48), flags=cv2.INTER_NEAREST, borderValue=0)
-    assert np.abs(warped[0] - their_image).max() <= 3  # OpenCV rounds places to 1/32 pixel
-    assert (labels[0] == their_mask).mean() > 0.98
-
-
-def test_colour_matrices():
-    pixel = np.float32([200, 100, 50])
-    grey = 0.299 * 200 + 0.587 * 100 + 0.114 * 50
-    half = ops.convert_to_numpy(saturation_matrix(ops.convert_to_tensor([0.5], "float32")))[0] @ pixel
-    np.testing.assert_allclose(half, (pixel + grey) / 2, rtol=1e-5)
-    third = ops.convert_to_numpy(hue_matrix(ops.convert_to_tensor([2 * np.pi / 3], "float32")))[0] @ pixel
-    np.testing.assert_allclose(
-        third, [50, 200, 100], rtol=1e-4
-    )  # a third of a turn: each channel takes the next's place
+def test_draws_are_a_function_of_seed_and_step(batch):
+    first, again, other = (Augmentation(**EVERYTHING, seed=seed) for seed in (7, 7, 8))
+    one = to_numpy(first(*batch, 3))
+    first(*batch, 4)  # what was drawn before does not matter
+    for same in (first(*batch, 3), again(*batch, 3), again(*batch, np.int64(3))):
+        for mine, theirs in zip(one, to_numpy(same), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    for another in (first(*batch, 4), other(*batch, 3), first(*batch, 3, replica=1)):
+        assert (to_numpy(another)[0] != one[0]).any()
+    assert (to_numpy(Augmentation(**EVERYTHING)(*batch))[0] != to_numpy(Augmentation(**EVERYTHING)(*batch))[0]).any()
 
 
 def test_colour_leaves_the_mask_alone(batch):
-    image, mask = numpy(Augmentation(brightness=0.3, contrast=0.3, saturation=0.3, hue=30, seed=0)(*batch))
+    names = ("brightness", "contrast", "saturation", "hue", "gamma", "tone_curve", "noise")
+    image, mask = to_numpy(Augmentation(**{name: EVERYTHING[name] for name in names}, seed=0)(*batch))
     np.testing.assert_array_equal(mask, batch[1])
     assert (np.abs(image - batch[0]).mean(axis=(1, 2, 3)) > 1).all()
+
+
+# ---- what is drawn
+
+
+@pytest.mark.parametrize(
+    "settings, name, part, low, high",
+    [
+        ({"brightness": 0.2}, "color", 1, -51, 51),
+        ({"hue": 18}, "turn", None, -0.05, 0.05),
+        ({"gamma": (0.5, 2.0)}, "curve", 0, 0.5, 2.0),
+        ({"tone_curve": 0.3}, "curve", 1, 1 / 3 - 0.3, 1 / 3 + 0.3),
+        ({"tone_curve": 0.3}, "curve", 2, 2 / 3 - 0.3, 2 / 3 + 0.3),
+    ],
+)
+def test_strengths_are_the_ends_of_what_is_drawn(settings, name, part, low, high):
+    values = drawn(batch=2000, **settings)[name]
+    values = values if part is None else values[part]
+    margin = 0.01 * (high - low)
+    assert low - 1e-5 <= values.min() < low + margin and high - margin < values.max() <= high + 1e-5
+    assert np.unique(values).size > 1900
+
+
+def test_angles_and_factors():
+    turn = drawn(batch=2000, rotation=30)["matrix"]
+    angle = np.degrees(np.arctan2(turn[:, 1, 0], turn[:, 0, 0]))
+    assert -30.01 < angle.min() < -29.5 and 29.5 < angle.max() < 30.01
+    zoom = 1 / drawn(batch=2000, zoom=(0.5, 2.0))["matrix"][:, 0, 0]
+    assert 0.499 < zoom.min() < 0.51 and 1.96 < zoom.max() < 2.01
+    assert abs(np.median(np.log(zoom))) < 0.1  # as often enlarged as shrunk
+
+
+def test_probability_leaves_the_others_as_they_are():
+    turn = drawn(batch=2000, hue=18, probability={"hue": 0.3})["turn"]
+    assert 0.65 < (turn == 0).mean() < 0.75
+
+
+def test_at_most_one_of_a_group():
+    group = {"effects": ["brightness", "hue", "noise", "blur"], "p": 0.8}  # blur is off
+    settings = {"brightness": 0.2, "hue": 18, "noise": 0.1, "probability": {"noise": 0.5}, "one_of": [group]}
+    parameters = drawn(batch=4000, height=2, width=2, **settings)
+    on = np.stack([parameters["color"][1] != 0, parameters["turn"] != 0, parameters["noise"].any(axis=(1, 2, 3))])
+    assert on.sum(axis=0).max() == 1
+    np.testing.assert_allclose(on.mean(axis=1), [0.32, 0.32, 0.16], atol=0.03)
+
+
+def test_every_kernel_is_one_filter():
+    names = ("blur", "motion_blur", "sharpen", "probability", "one_of")
+    kernels = drawn(batch=2000, **{name: EVERYTHING[name] for name in names})["kernel"]
+    assert kernels.shape == (2000, 7, 7)  # three deviations of 1 pixel either way
+    np.testing.assert_allclose(kernels.sum(axis=(1, 2)), 1, atol=1e-4)
+    sharpened, changed = kernels.min(axis=(1, 2)) < -1e-6, np.abs(kernels[:, 3, 3] - 1) > 1e-4
+    wanted = [0.6 * 0.2 / 2.2, 0.55]  # of the blurs, the weakest change nothing
+    np.testing.assert_allclose([sharpened.mean(), changed.mean()], wanted, atol=0.05)
+
+
+def test_half_of_the_classes_are_mixed():
+    classes = drawn(batch=2000, class_mix=0.4)["classes"]
+    mixed = classes.any(axis=1)
+    np.testing.assert_allclose([mixed.mean(), classes[mixed].mean()], [0.4, 0.5], atol=0.05)
+
+
+def test_boxes_are_no_larger_than_said():
+    top, left, bottom, right = drawn(batch=2000, cutout=0.5)["box"]
+    assert 11.8 < (bottom - top).max() <= 12.001 and 15.8 < (right - left).max() <= 16.001
+    middle = (left + right) / 2
+    assert middle.min() < 1 and middle.max() > 31
+
+
+def test_effects_that_contradict_are_refused():
+    with pytest.raises(ValueError, match="hue twice"):
+        Augmentation(hue=5, one_of=[{"effects": ["hue", "blur"], "p": 1}, {"effects": ["hue"], "p": 1}])
+    with pytest.raises(ValueError, match="one filter a picture"):
+        Augmentation(blur=1, sharpen=0.5)
+    with pytest.raises(TypeError, match="rotate: expected one of rotation"):
+        Augmentation(rotate=5)
+
+
+def test_the_config_knows_the_same_effects():
+    assert set(config.EFFECTS) == set(EFFECTS)
+    defaults = Augmentation(**vars(config.Augment()))
+    assert defaults.strength == {} and defaults.flip == defaults.class_mix == 0
+
+
+# ---- compiled
+
+
+tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
+
+
+@tensorflow_only
+def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
+    import tensorflow as tf
+
+    augmentation = Augmentation(**EVERYTHING, seed=5)
+    compiled = to_numpy(tf.function(augmentation)(*batch, 2))
+    monkeypatch.setattr(fused, "jit", lambda function: function)
+    plain = to_numpy(tf.function(augmentation)(*batch, 2))
+    np.testing.assert_allclose(compiled[0], plain[0], atol=0.5)
+    assert (compiled[1] == plain[1]).mean() > 0.999
+
+
+class Kernels:
+    """TensorFlow's operations on the Metal device: recorded from the registration calls of tensorflow-metal 1.2.0."""
+
+    def __init__(self):
+        facts = json.loads((Path(__file__).parent / "metal_kernels.json").read_text())
+        self.kernels = facts["kernels"]
+
+    def has(self, operation) -> bool:
+        """Whether an operation of a graph can be there; what is fed comes from the processor."""
+        return operation.type != "Placeholder" and any(
+            all(operation.get_attr(name).name in allowed for name, allowed in types.items())
+            for types in self.kernels.get(operation.type, [])
+        )
+
+
+@tensorflow_only
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_on_metal_no_batch_goes_back_to_the_processor(policy, monkeypatch):
+    """What has a kernel runs on the GPU, the rest on the processor: no large tensor crosses from one to the other."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(fused, "jit", lambda function: function)  # there is no XLA on Metal
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        augmentation = Augmentation(**EVERYTHING, seed=5)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    shape = (2, 64, 96)
+    traced = tf.function(lambda image, mask, step: augmentation(image, mask, step)).get_concrete_function(
+        tf.TensorSpec((*shape, 3), tf.uint8), tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((), tf.int32)
+    )
+    kernels = Kernels()
+    large = math.prod(shape)  # of a picture's plane and more
+    on_gpu = {operation.name: kernels.has(operation) for operation in traced.graph.get_operations()}
+    left = [
+        f"{operation.type} {tensor.dtype.name} {tensor.shape}"
+        for operation in traced.graph.get_operations()
+        for tensor in operation.inputs
+        if operation.type != "Identity"  # of what the function returns; inlined, there is none
+        if not on_gpu[operation.name] and on_gpu[tensor.op.name] and tensor.shape.num_elements() >= large
+    ]
+    assert set(left) == set()
+    counted = [operation.type for operation in traced.graph.get_operations() if on_gpu[operation.name]]
+    assert counted.count("GatherV2") >= 4 and len(counted) > 100  # the table is read
+
+
+@tensorflow_only
+@pytest.mark.parametrize("operation", ["sin", "round", "sqrt"])
+def test_metal_has_no_sine(operation):
+    import tensorflow as tf
+
+    graph = tf.Graph()
+    with graph.as_default():
+        result = getattr(tf.math, operation)(tf.ones((2, 3)))
+    assert Kernels().has(result.op) == (operation == "sqrt")
+
+
+def test_change_is_all_there_is(batch):
+    """`call` is `draw`, then `effects.change`."""
+    augmentation = Augmentation(**EVERYTHING, seed=5)
+    parts = effects.change(*batch, **augmentation.draw(4, 24, 32, 6))
+    np.testing.assert_allclose(to_numpy(parts)[0], to_numpy(augmentation(*batch, 6))[0], atol=0.5)

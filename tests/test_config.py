@@ -135,6 +135,11 @@ def test_an_empty_file_sets_nothing(write):
             'data.service: expected null or an address such as grpc://localhost:5050, got "localhost:5050"',
         ),
         ("--data.scale 0.5 2", "data.scale: expected [a number, a number], got 0.5"),
+        ("--augment.one_of 5", "augment.one_of: expected groups, as [{effects: [blur, hue], p: 0.5}] or null, got 5"),
+        (
+            '--augment.probability {"hue":"x"}',
+            "augment.probability: expected names and values, as {hue: 0.5} or null, got x",
+        ),
         ("--augment.zoom [1]", "augment.zoom: expected [a number, a number], got [1]"),
         ("--augment.zoom [2,1]", "augment.zoom: expected two numbers above 0, the lower one first, got [2.0, 1.0]"),
         ("--data.size 320", "data.size: expected a size as HEIGHTxWIDTH, such as 512x1024, got '320'"),
@@ -225,6 +230,23 @@ def test_missing_settings_are_named(arguments, line, capsys):
         (Augment, {"contrast": -0.5}, "augment.contrast"),
         (Augment, {"saturation": 1.5}, "augment.saturation"),
         (Augment, {"hue": 200.0}, "augment.hue"),
+        (Augment, {"gamma": (2.0, 1.0)}, "augment.gamma"),
+        (Augment, {"shear": 61.0}, "augment.shear"),
+        (Augment, {"perspective": 0.41}, "augment.perspective"),
+        (Augment, {"tone_curve": 0.34}, "augment.tone_curve"),
+        (Augment, {"blur": 3.1}, "augment.blur"),
+        (Augment, {"motion_blur": -1.0}, "augment.motion_blur"),
+        (Augment, {"class_mix": 1.1}, "augment.class_mix"),
+        (Augment, {"probability": {"hue": 1.1}}, "augment.probability.hue"),
+        (Augment, {"probability": {"flip": 0.5}}, "augment.probability"),
+        (Augment, {"one_of": [{"effects": ["hue"]}]}, "augment.one_of"),
+        (Augment, {"one_of": [{"effects": [], "p": 1}]}, "augment.one_of"),
+        (Augment, {"one_of": [{"effects": ["hew"], "p": 1}]}, "augment.one_of"),
+        (Augment, {"one_of": [{"effects": "hue", "p": 1}]}, "augment.one_of"),
+        (Augment, {"one_of": [{"effects": ["hue"], "p": 2}]}, "augment.one_of"),
+        (Augment, {"one_of": [{"effects": ["hue"], "p": 1}, {"effects": ["hue"], "p": 1}]}, "augment.one_of"),
+        (Augment, {"blur": 1.0, "sharpen": 0.5}, "augment.one_of"),
+        (Augment, {"blur": 1.0, "sharpen": 0.5, "one_of": [{"effects": ["blur", "hue"], "p": 1}]}, "augment.one_of"),
         (Model, {"encoder": "efficientnetb8"}, "model.encoder"),
         (Model, {"weights": ""}, "model.weights"),
         (Model, {"decoder_channels": (1, 2, 3, 4)}, "model.decoder_channels"),
@@ -260,6 +282,8 @@ def test_a_value_out_of_range_is_refused_by_its_key(part, settings, key):
 def test_the_ends_of_the_ranges_are_taken():
     Data("x", size="1x1", val_size="1x1", fit="crop", scale=(1e-3, 1e3), shuffle=1)
     Augment(flip=1.0, rotation=180.0, zoom=(1.5, 1.5), brightness=1.0, contrast=1.0, saturation=1.0, hue=180.0)
+    Augment(shear=60.0, perspective=0.4, gamma=(1.0, 1.0), tone_curve=0.33, blur=3.0, sharpen=0.0, cutout=1.0)
+    Augment(blur=1.0, sharpen=1.0, one_of=[{"effects": ["sharpen", "hue", "blur"], "p": 1}], probability={"blur": 0})
     Loss(dice=0.0, cross_entropy=0.1)
     Optimizer(name="adamw", weight_decay=0.1, ema=0.5)
     Config(Data("x"), "y", optimizer=Optimizer(warmup_epochs=0.9), train=Train(epochs=1, batch_size=1, seed=2**32 - 1))
@@ -302,7 +326,14 @@ def random_config(rng: random.Random) -> Config:
         ),
         run_dir=rng.choice(text),
         overwrite=rng.random() < 0.5,
-        augment=Augment(rng.random(), rng.uniform(0, 180), (low, 1e5), *(rng.random() for _ in range(3)), hue=1e-12),
+        augment=Augment(
+            rng.random(),
+            rng.uniform(0, 180),
+            (low, 1e5),
+            hue=1e-12,
+            probability=rng.choice([None, {}, {"hue": rng.random(), "blur": 1.0}]),
+            one_of=rng.choice([None, [], [{"effects": ["hue", "blur"], "p": rng.random()}]]),
+        ),
         model=Model(rng.choice(ENCODERS), rng.choice([None, "imagenet", "a b.h5", "1e-4"]), (rng.randint(1, 512),) * 5),
         loss=Loss(rng.random(), 10 ** rng.uniform(-20, 20), rng.random() < 0.5),
         optimizer=Optimizer(

@@ -51,6 +51,30 @@ def test_the_loss_sees_the_augmented_mask():
     assert last < 0.1
 
 
+def test_each_step_has_its_own_draws_and_is_counted():
+    image, mask = np.zeros((64, 1, 2, 3), np.uint8), np.broadcast_to(np.uint8([[1, 2]]), (64, 1, 2))
+    learner = make_learner(Augmentation(flip=0.5, seed=0))
+    first, second = (np.asarray(learner({"image": image, "mask": mask}, training=True)["mask"]) for _ in range(2))
+    assert (first != second).any()
+    assert int(learner.steps) == 2
+    learner.steps.assign(0)
+    np.testing.assert_array_equal(learner({"image": image, "mask": mask}, training=True)["mask"], first)
+    learner({"image": image, "mask": mask}, training=False)
+    assert int(learner.steps) == 1
+
+
+def test_steps_are_saved_with_the_weights(tmp_path):
+    image, mask = np.zeros((2, 1, 2, 3), np.uint8), np.ones((2, 1, 2), np.uint8)
+    learner, other = (make_learner(Augmentation()) for _ in range(2))
+    learner.compile(keras.optimizers.Adam())
+    for _ in range(3):
+        learner.train_on_batch({"image": image, "mask": mask})
+    learner.save_weights(tmp_path / "last.weights.h5")
+    other({"image": image, "mask": mask})
+    other.load_weights(tmp_path / "last.weights.h5")
+    assert int(learner.steps) == int(other.steps) == 3
+
+
 def test_nothing_is_augmented_in_evaluation():
     image, mask = np.zeros((1, 1, 2, 3), np.uint8), np.uint8([[[1, 2]]])
     outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=False)

@@ -1,160 +1,226 @@
-"""Augmentation of picture and mask together, on the device: one draw, one warp, one colour pass.
+"""Augmentation of picture and mask together, on the device, inside the compiled step.
 
-All geometry of a sample is one matrix and one resampling: the picture bilinear, the mask nearest, void outside. All
-colour is one matrix. So the cost does not grow with the number of effects, and nothing is blurred or rounded twice.
+First everything is drawn, a few numbers a picture, as a function of (seed, step). They come together in one matrix, one
+colour transform and one kernel a picture, which `effects.change` applies. What is off is not computed.
 """
 
+import hashlib
 import math
+import secrets
 
 import keras
 from keras import ops
 
-VOID = 0
-# Rec. 601 luma, as in albumentations and torchvision.
-LUMA = (0.299, 0.587, 0.114)
-GREY_AXIS = 1 / math.sqrt(3)
+from tfseg import effects, fused
+
+CLASSES = 8  # of masks; class-mix chooses among them
+# What one_of and probability can name: the strength that is off, and how many numbers from 0 to 1 the effect draws.
+EFFECTS = {
+    "rotation": (0.0, 1),
+    "zoom": ((1.0, 1.0), 1),
+    "shear": (0.0, 1),
+    "shift": (0.0, 2),
+    "perspective": (0.0, 8),
+    "brightness": (0.0, 1),
+    "contrast": (0.0, 1),
+    "saturation": (0.0, 1),
+    "hue": (0.0, 1),
+    "gamma": ((1.0, 1.0), 1),
+    "tone_curve": (0.0, 2),
+    "blur": (0.0, 1),
+    "motion_blur": (0.0, 2),
+    "sharpen": (0.0, 1),
+    "noise": (0.0, 1),
+    "cutout": (0.0, 4),
+}
+GEOMETRY = {"rotation", "zoom", "shear", "shift", "perspective"}
+COLOR = {"brightness", "contrast", "saturation"}
+CURVE = {"gamma", "tone_curve"}
+FILTERS = {"blur", "motion_blur", "sharpen"}
 
 
-@keras.saving.register_keras_serializable("tfseg")
-class Augmentation(keras.layers.Layer):
-    """Random flip, rotation, zoom, brightness, contrast, saturation and hue, drawn anew for each picture.
+class Augmentation:
+    """Changes each picture of a batch in its own way, and its mask with it, as a function of (seed, step).
 
     Args:
         flip: probability of mirroring left and right.
         rotation: largest angle either way, degrees.
-        zoom: range of the factor; above 1 enlarges.
+        zoom: range of the factor, drawn evenly on a log scale; above 1 enlarges.
+        shear: largest lean of uprights either way, degrees.
+        shift: largest shift either way, as a share of height and width.
+        perspective: farthest that each corner of what is seen moves inwards, as a share of height and width.
         brightness: largest shift either way, as a share of 255.
-        contrast: factor about mid-grey, drawn from 1-contrast..1+contrast.
+        contrast: factor, drawn from 1-contrast..1+contrast.
         saturation: factor about each pixel's grey, drawn from 1-saturation..1+saturation.
-        hue: largest turn about the grey axis either way, degrees.
+        hue: largest turn either way, degrees.
+        gamma: range of the exponent, drawn evenly on a log scale; below 1 brightens.
+        tone_curve: farthest that the curve's two control points move up or down.
+        blur: largest deviation of a Gaussian blur, pixels.
+        motion_blur: longest motion, pixels, in any direction.
+        sharpen: largest share of the Laplacian that is added.
+        noise: largest deviation of Gaussian noise, as a share of 255.
+        cutout: largest side of a box that is made grey and void, as a share of height and width.
+        class_mix: probability of pasting about half of the classes of the batch's next picture.
+        probability: effect -> probability, where it is not 1.
+        one_of: groups {"effects": names, "p": probability}, of each of which at most one effect comes at a time, with
+            chances in proportion to the members' probabilities. Effects that are off are passed over.
         seed: of the draws; None for another run every time.
+
+    Raises:
+        TypeError: an effect that is not known.
+        ValueError: an effect in two groups, or of blur, motion blur and sharpen more than one outside one group: a
+            picture gets one of them at most.
     """
 
-    def __init__(
-        self,
-        flip=0.0,
-        rotation=0.0,
-        zoom=(1.0, 1.0),
-        brightness=0.0,
-        contrast=0.0,
-        saturation=0.0,
-        hue=0.0,
-        seed=None,
-        **kwargs,
-    ):
-        super().__init__(dtype="float32", **kwargs)
-        self.settings = {"flip": flip, "rotation": rotation, "zoom": tuple(zoom), "brightness": brightness}
-        self.settings |= {"contrast": contrast, "saturation": saturation, "hue": hue}
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+    def __init__(self, *, flip=0.0, class_mix=0.0, probability=None, one_of=None, seed=None, **strengths):
+        if unknown := sorted(set(strengths) - set(EFFECTS)):
+            raise TypeError(f"{unknown[0]}: expected one of {', '.join(EFFECTS)}")
+        self.flip, self.class_mix = flip, class_mix
+        self.strength = {name: value for name, value in strengths.items() if value != EFFECTS[name][0]}
+        self.groups = make_groups(self.strength, probability or {}, one_of or [])
+        self.seed = secrets.randbits(32) if seed is None else seed
 
-    def call(self, image, mask):
+    def __call__(self, image, mask, step=0, replica=0):
         """Changes a batch.
 
         Args:
             image: (batch, height, width, 3), RGB, 0..255, integers or floats.
-            mask: integers (batch, height, width).
+            mask: integers (batch, height, width), below 8.
+            step: whole number; another one gives other draws.
+            replica: number of the device; another one gives other draws.
 
         Returns:
             float32 picture in 0..255 and int32 mask, of the same shapes.
         """
-        image, mask = ops.cast(image, "float32"), ops.cast(mask, "int32")
-        draw = self.settings
-        if draw["flip"]:
-            mirrored = self.uniform(image, 0, 1) < draw["flip"]
-            image = ops.where(mirrored[:, None, None, None], image[:, :, ::-1], image)
-            mask = ops.where(mirrored[:, None, None], mask[:, :, ::-1], mask)
-        if draw["rotation"] or draw["zoom"] != (1.0, 1.0):
-            angle = self.uniform(image, -draw["rotation"], draw["rotation"]) * (math.pi / 180)
-            factor = ops.exp(self.uniform(image, *map(math.log, draw["zoom"])))
-            image, mask = warp(image, mask, rotation_and_zoom(angle, factor))
-        if any(draw[name] for name in ("brightness", "contrast", "saturation", "hue")):
-            image = self.recolor(image)
-        return image, mask
-
-    def recolor(self, image):
-        draw = self.settings
-        turn = self.uniform(image, -draw["hue"], draw["hue"]) * (math.pi / 180)
-        saturation, contrast = (
-            self.uniform(image, 1 - draw[name], 1 + draw[name]) for name in ("saturation", "contrast")
-        )
-        shift = self.uniform(image, -draw["brightness"], draw["brightness"]) * 255
-        matrix = ops.matmul(saturation_matrix(saturation), hue_matrix(turn)) * contrast[:, None, None]  # (B, 3, 3)
-        offset = shift + 127.5 * (1 - contrast)
         batch, height, width, _ = ops.shape(image)
-        pixels = ops.matmul(ops.reshape(image, (batch, height * width, 3)), ops.transpose(matrix, (0, 2, 1)))
-        return ops.reshape(ops.clip(pixels + offset[:, None, None], 0, 255), (batch, height, width, 3))
+        return fused.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
 
-    def uniform(self, image, low: float, high: float):
-        """Draws one number a picture: (batch,)."""
-        return keras.random.uniform(ops.shape(image)[:1], low, high, seed=self.generator)
+    def draw(self, batch, height, width, step=0, replica=0) -> dict:
+        """Draws what `effects.change` takes, for a batch of pictures of one size."""
+        numbers = self.draw_numbers(batch, step, replica)
+        on = self.draw_which(numbers)
+        on_or_off = ops.ones((batch,))
 
-    def get_config(self):
-        return {**super().get_config(), **self.settings, "seed": self.seed}
+        def between(name, low, high, neutral, place=0):
+            """From `low` to `high` where an effect is on, else `neutral`."""
+            if name not in self.strength:
+                return neutral * on_or_off
+            return neutral + on[name] * (low - neutral + (high - low) * numbers[name][:, place])
+
+        def around(name, neutral=0.0, unit=1.0, place=0):
+            reach = self.strength.get(name, 0.0) * unit
+            return between(name, neutral - reach, neutral + reach, neutral, place)
+
+        def factor(name):
+            low, high = map(math.log, self.strength.get(name, (1.0, 1.0)))
+            return ops.exp(between(name, low, high, 0.0))
+
+        drawn = {}
+        if self.class_mix:
+            mixed = ops.cast(numbers["class_mix"][:, :1] < self.class_mix, "float32")
+            drawn["classes"] = mixed * ops.cast(numbers["class_mix"][:, 1:] < 0.5, "float32")
+        if self.flip or GEOMETRY & set(self.strength):
+            mirrored = ops.cast(numbers["flip"][:, 0] < self.flip, "float32")
+            radians = math.pi / 180
+            matrix = effects.affine_matrix(
+                around("rotation", unit=radians),
+                factor("zoom"),
+                around("shear", unit=radians),
+                around("shift", unit=width),
+                around("shift", unit=height, place=1),
+                mirrored,
+            )
+            if "perspective" in self.strength:
+                reach = self.strength["perspective"]
+                inwards = [between("perspective", 0.0, reach, 0.0, place) for place in range(8)]
+                matrix = ops.matmul(matrix, effects.perspective_matrix(inwards, height, width))
+            drawn["matrix"] = effects.from_corner(matrix, height, width)
+        if COLOR & set(self.strength):
+            drawn["color"] = effects.color_matrix(
+                around("contrast", 1.0), around("brightness", unit=255), around("saturation", 1.0)
+            )
+        if "hue" in self.strength:
+            drawn["turn"] = around("hue", unit=1 / 360)
+        if CURVE & set(self.strength):
+            drawn["curve"] = factor("gamma"), around("tone_curve", 1 / 3), around("tone_curve", 2 / 3, place=1)
+        if FILTERS & set(self.strength):
+            drawn["kernel"] = effects.filter_kernel(
+                self.kernel_size(),
+                sigma=between("blur", 0.0, self.strength.get("blur"), 0.0),
+                length=between("motion_blur", 1.0, self.strength.get("motion_blur"), 1.0),
+                angle=math.pi * numbers["motion_blur"][:, 1],
+                alpha=between("sharpen", 0.0, self.strength.get("sharpen"), 0.0),
+            )
+        if "noise" in self.strength:
+            deviation = between("noise", 0.0, 255 * self.strength["noise"], 0.0)[:, None, None, None]
+            key = Key("noise", self.seed, step, replica)
+            drawn["noise"] = deviation * keras.random.normal((batch, height, width, 3), seed=key)
+        if "cutout" in self.strength:
+            tall, wide = (between("cutout", 0.0, self.strength["cutout"], 0.0, place) for place in (0, 1))
+            middle = numbers["cutout"][:, 2] * height, numbers["cutout"][:, 3] * width
+            drawn["box"] = effects.box_around(*middle, tall * height, wide * width)
+        return drawn
+
+    def draw_numbers(self, batch, step, replica) -> dict:
+        """Draws numbers from 0 to 1: name of an effect or "which" -> (batch, as many as it takes)."""
+        counts = {"flip": 1, "class_mix": 1 + CLASSES, **{name: count for name, (_, count) in EFFECTS.items()}}
+        counts["which"] = len(self.groups)
+        key = Key("parameters", self.seed, step, replica)
+        numbers = keras.random.uniform((batch, sum(counts.values())), seed=key)
+        columns, first = {}, 0
+        for name, count in counts.items():
+            columns[name] = numbers[:, first : first + count]
+            first += count
+        return columns
+
+    def draw_which(self, numbers) -> dict:
+        """Chooses at most one effect of each group: effect -> (batch,), 1 where it is on, else 0."""
+        on = {}
+        for place, group in enumerate(self.groups):
+            number = numbers["which"][:, place]
+            low = 0.0
+            for name, chance in group.items():
+                on[name] = ops.cast((number >= low) & (number < low + chance), "float32")
+                low += chance
+        return on
+
+    def kernel_size(self) -> int:
+        """Side of the smallest kernel that holds the strongest filter: three deviations of a blur, a whole motion."""
+        reach = max(3 * self.strength.get("blur", 0), (self.strength.get("motion_blur", 1) - 1) / 2, 1)
+        return 2 * math.ceil(reach) + 1
 
 
-def rotation_and_zoom(angle, factor):
-    """Matrices that take a place in the output to its place in the input, both measured from the centre.
+def make_groups(strengths, probability: dict, one_of: list) -> list[dict]:
+    """Sorts effects into groups of which at most one comes at a time: [effect -> its chance], those alone last.
 
-    Args:
-        angle: (batch,) radians, counter-clockwise on the screen.
-        factor: (batch,), above 1 enlarges.
-
-    Returns:
-        float32 (batch, 2, 2), acting on (x, y) columns.
+    Raises:
+        ValueError: an effect is in two groups, or two filters are not in one.
     """
-    cos, sin = ops.cos(angle) / factor, ops.sin(angle) / factor
-    return ops.stack([ops.stack([cos, -sin], axis=-1), ops.stack([sin, cos], axis=-1)], axis=-2)
+    named = [name for group in one_of for name in group["effects"]]
+    if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
+        raise ValueError(f"one_of: expected each effect in one group, got {twice[0]} twice")
+    groups = []
+    for group in one_of:
+        weights = {name: probability.get(name, 1.0) for name in group["effects"] if name in strengths}
+        total = sum(weights.values())
+        groups.append({name: group["p"] * weight / total for name, weight in weights.items() if total})
+    groups += [{name: probability.get(name, 1.0)} for name in strengths if name not in named]
+    if sum(bool(FILTERS & set(group)) for group in groups) > 1:
+        raise ValueError(
+            "one_of: blur, motion_blur and sharpen are one filter a picture: put those that are on into one group"
+        )
+    return groups
 
 
-def warp(image, mask, matrix):
-    """Resamples picture and mask at the places that a matrix names.
+class Key(keras.random.SeedGenerator):
+    """The seed of one draw, where `keras.random` asks for a generator; it has no state."""
 
-    Args:
-        image: float32 (batch, height, width, channels).
-        mask: int32 (batch, height, width).
-        matrix: float32 (batch, 2, 2), from output to input about the centre, see `rotation_and_zoom`.
+    def __init__(self, kind: str, seed: int, step, replica):
+        digest = hashlib.sha256(f"{kind} {seed}".encode()).digest()
+        self.first, self.step = int.from_bytes(digest[:4]) >> 2, step  # of 30 bits
+        self.replica = replica
 
-    Returns:
-        The picture, bilinear, its edge continued outside; the mask, nearest, void outside.
-    """
-    batch, height, width, channels = ops.shape(image)
-    center = ops.convert_to_tensor([(width - 1) / 2, (height - 1) / 2], "float32")
-    columns, rows = ops.meshgrid(ops.arange(width, dtype="float32"), ops.arange(height, dtype="float32"))
-    places = ops.reshape(ops.stack([columns, rows], axis=-1), (1, height * width, 2)) - center
-    places = ops.matmul(places, ops.transpose(matrix, (0, 2, 1))) + center  # (B, H*W, 2)
-    x, y = places[..., 0], places[..., 1]
-    first = ops.cast(ops.arange(batch) * height * width, "int32")[:, None]  # each picture's first pixel, counted flat
-
-    def pixel_at(flat, row, column):
-        row = ops.cast(ops.clip(row, 0, height - 1), "int32")
-        column = ops.cast(ops.clip(column, 0, width - 1), "int32")
-        return ops.take(flat, first + row * width + column, axis=0)
-
-    flat_image = ops.reshape(image, (batch * height * width, channels))
-    left, top = ops.floor(x), ops.floor(y)
-    right_share, low_share = (x - left)[..., None], (y - top)[..., None]
-    upper = pixel_at(flat_image, top, left) * (1 - right_share) + pixel_at(flat_image, top, left + 1) * right_share
-    lower = pixel_at(flat_image, top + 1, left) * (1 - right_share)
-    lower += pixel_at(flat_image, top + 1, left + 1) * right_share
-    warped = upper * (1 - low_share) + lower * low_share
-
-    column, row = ops.floor(x + 0.5), ops.floor(y + 0.5)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    labels = ops.where(inside, pixel_at(ops.reshape(mask, (batch * height * width,)), row, column), VOID)
-    return ops.reshape(warped, (batch, height, width, channels)), ops.reshape(labels, (batch, height, width))
-
-
-def saturation_matrix(factor):
-    """(batch,) factors -> (batch, 3, 3): grey + factor (color - grey), grey by `LUMA`."""
-    grey = ops.convert_to_tensor([LUMA] * 3, "float32")
-    factor = factor[:, None, None]
-    return factor * ops.eye(3) + (1 - factor) * grey
-
-
-def hue_matrix(angle):
-    """(batch,) radians -> (batch, 3, 3): the colour cube turned about its grey diagonal (Rodrigues' formula)."""
-    a = GREY_AXIS
-    cross = ops.convert_to_tensor([[0, -a, a], [a, 0, -a], [-a, a, 0]], "float32")
-    cos, sin = ops.cos(angle)[:, None, None], ops.sin(angle)[:, None, None]
-    return cos * ops.eye(3) + sin * cross + (1 - cos) / 3
+    def next(self, ordered=True):
+        dtype = "uint32" if keras.backend.backend() == "jax" else "int32"
+        first = ops.cast(self.replica, dtype) * 7919 + self.first
+        return ops.stack([ops.cast(first, dtype), ops.cast(self.step, dtype)])

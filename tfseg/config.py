@@ -27,6 +27,27 @@ import yaml
 
 from tfseg.cli import parse_size
 
+# Largest strength of each effect of augmentation that has one.
+HIGHEST = {
+    "flip": (1, ""),
+    "rotation": (180, " degrees"),
+    "shear": (60, " degrees"),
+    "shift": (1, ""),
+    "perspective": (0.4, ""),
+    "brightness": (1, ""),
+    "contrast": (1, ""),
+    "saturation": (1, ""),
+    "hue": (180, " degrees"),
+    "tone_curve": (0.33, ""),
+    "blur": (3, " pixels"),
+    "motion_blur": (15, " pixels"),
+    "sharpen": (1, ""),
+    "noise": (1, ""),
+    "cutout": (1, ""),
+    "class_mix": (1, ""),
+}
+# Those that can be given a probability; flip and class_mix are probabilities.
+EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
 ENCODERS = ("tiny", *(f"efficientnetb{size}" for size in range(8)))
 
 
@@ -96,6 +117,12 @@ class Augment:
     """Rotation is drawn from -rotation..rotation degrees."""
     zoom: tuple[float, float] = (1.0, 1.0)
     """Zoom factor range; above 1 enlarges."""
+    shear: float = 0.0
+    """Uprights lean by -shear..shear degrees."""
+    shift: float = 0.0
+    """Shift across and down, as a share of width and height: drawn from -shift..shift."""
+    perspective: float = 0.0
+    """Each corner of what is seen moves inwards by 0..perspective of width and height."""
     brightness: float = 0.0
     """Shift of brightness as a share of the full range: drawn from -brightness..brightness."""
     contrast: float = 0.0
@@ -104,13 +131,51 @@ class Augment:
     """Saturation factor is drawn from 1-saturation..1+saturation."""
     hue: float = 0.0
     """Hue is turned by an angle from -hue..hue degrees."""
+    gamma: tuple[float, float] = (1.0, 1.0)
+    """Range of the exponent of brightness; below 1 brightens."""
+    tone_curve: float = 0.0
+    """The two control points of the tone curve, at 1/3 and 2/3, move by -tone_curve..tone_curve."""
+    blur: float = 0.0
+    """Deviation of a Gaussian blur is drawn from 0..blur pixels."""
+    motion_blur: float = 0.0
+    """Motion in any direction is drawn from 1..motion_blur pixels."""
+    sharpen: float = 0.0
+    """Share of the Laplacian that is added is drawn from 0..sharpen."""
+    noise: float = 0.0
+    """Deviation of Gaussian noise, as a share of the full range: drawn from 0..noise."""
+    cutout: float = 0.0
+    """A box of up to this share of height and width is made grey, and void in the mask."""
+    class_mix: float = 0.0
+    """Probability of pasting about half of the classes of the batch's next picture."""
+    probability: dict[str, float] | None = None
+    """Effect: probability; 1 for an effect that is not named."""
+    one_of: list[dict] | None = None
+    """Groups of which a picture gets at most one effect: [{effects: [blur, sharpen], p: 0.5}]."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "brightness", "contrast", "saturation"):
-            _check(0 <= getattr(self, name) <= 1, f"augment.{name}", getattr(self, name), "0 to 1")
-        for name in ("rotation", "hue"):
-            _check(0 <= getattr(self, name) <= 180, f"augment.{name}", getattr(self, name), "0 to 180 degrees")
-        _check_factors("augment.zoom", self.zoom)
+        for name, (highest, unit) in HIGHEST.items():
+            value = getattr(self, name)
+            _check(0 <= value <= highest, f"augment.{name}", value, f"0 to {highest}{unit}")
+        for name in ("zoom", "gamma"):
+            _check_factors(f"augment.{name}", getattr(self, name))
+        for name, share in (self.probability or {}).items():
+            _check(name in EFFECTS, "augment.probability", name, f"names of effects, {', '.join(EFFECTS)}")
+            _check(0 <= share <= 1, f"augment.probability.{name}", share, "0 to 1")
+        for group in self.one_of or []:
+            self._check_group(group)
+        named = [name for group in self.one_of or [] for name in group["effects"]]
+        _check(len(named) == len(set(named)), "augment.one_of", self.one_of, "each effect once")
+        filters = [name for name in ("blur", "motion_blur", "sharpen") if getattr(self, name)]
+        together = any(set(filters) <= set(group["effects"]) for group in self.one_of or [])
+        wanted = "one group with all of " + ", ".join(filters) + ", since a picture gets one filter at most"
+        _check(len(filters) < 2 or together, "augment.one_of", self.one_of, wanted)
+
+    def _check_group(self, group: dict) -> None:
+        effects, share = group.get("effects"), group.get("p")
+        whole = set(group) == {"effects", "p"} and isinstance(effects, list | tuple) and isinstance(share, int | float)
+        whole = whole and len(effects) > 0 and set(effects) <= set(EFFECTS) and 0 <= share <= 1
+        wanted = f"groups as {{effects: [blur, sharpen], p: 0.5}}, of {', '.join(EFFECTS)}, and p from 0 to 1"
+        _check(whole, "augment.one_of", group, wanted)
 
 
 @dataclass(frozen=True)
@@ -415,7 +480,7 @@ def _in_one_line(report: str) -> str:
     """A report of jsonargparse -> key, what was wanted, what was got."""
     report = " ".join(report.split())
     if (match := re.match(r'Parser key "(.+?)"', report)) and match[1] in _SETTINGS:
-        got = re.search(r"value: (.*)", report)
+        got = re.search(r"value: (.*?)( - Expected a .*)?$", report)
         return f"{match[1]}: expected {_wanted(match[1])}{f', got {got[1]}' if got else ''}"
     if match := re.match(r"(?i)unrecognized arguments: (\S+)", report):
         flag, _, _ = match[1].partition("=")
@@ -457,4 +522,8 @@ def _in_words(kind: object) -> str:
         return f"[{', '.join(map(_in_words, get_args(kind)))}]"
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
+    if get_origin(kind) in (dict, list):
+        return {dict: "names and values, as {hue: 0.5}", list: "groups, as [{effects: [blur, hue], p: 0.5}]"}[
+            get_origin(kind)
+        ]
     return " or ".join(map(_in_words, get_args(kind)))

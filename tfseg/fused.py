@@ -1,8 +1,12 @@
-"""Batch normalisation on TensorFlow's fused kernel; Keras' own on other backends.
+"""Fewer and larger operations on TensorFlow; other backends do as they do.
 
-Keras 3 computes it from a dozen small operations a layer and direction. TensorFlow has one kernel for each direction,
-on the CPU, CUDA and Metal: fewer nodes in the graph, and less memory traffic.
+Keras 3 computes batch normalisation from a dozen small operations a layer and direction. TensorFlow has one kernel for
+each direction, on the CPU, CUDA and Metal: fewer nodes in the graph, and less memory traffic. Long chains of cheap
+operations, each of which would read and write a whole batch, become few by XLA.
 """
+
+import functools
+import platform
 
 import keras
 from keras import ops
@@ -72,3 +76,22 @@ def fuse(model: keras.Model, momentum: float) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def gather(rows, places):
+    """Returns the rows at places, whole numbers from 0 on, of any shape; as `keras.ops.take` along axis 0.
+
+    Keras looks for negative places, with operations on whole numbers that Metal has no kernel for.
+    """
+    return tf.gather(rows, places) if keras.backend.backend() == "tensorflow" else ops.take(rows, places, axis=0)
+
+
+@functools.cache
+def jit(function):
+    """Returns a function of tensors compiled on its own by XLA where that is known to work, else itself.
+
+    On a CPU, XLA makes short work of chains over pixels, but takes four times as long for a network.
+    """
+    if keras.backend.backend() == "tensorflow" and platform.system() == "Linux":
+        return tf.function(function, jit_compile=True)
+    return function

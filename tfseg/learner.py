@@ -16,6 +16,9 @@ from tfseg.run_folder import save_weights
 class Learner(keras.Model):
     """A network to train: augments the batch on the device, inside the compiled step, and weighs the loss.
 
+    `steps` counts the batches that it has learnt from; it is a weight, so that what goes on from saved weights goes on
+    with the draws that would have come.
+
     Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}. The augmented mask is
     an output beside the logits, for the loss to see. So Keras' own train step serves, on every backend.
     """
@@ -25,11 +28,20 @@ class Learner(keras.Model):
         self.network = network
         self.loss_function = loss
         self.augmentation = augmentation
+        self.steps = self.add_weight(
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            name="steps",
+            aggregation="only_first_replica",
+        )
 
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
         if training:
-            image, mask = self.augmentation(image, mask)
+            image, mask = self.augmentation(image, mask, step=self.steps)
+            self.steps.assign(self.steps + 1)
         return {"logits": self.network(ops.cast(image, "float32"), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

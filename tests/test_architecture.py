@@ -28,7 +28,9 @@ ALLOWED = {
     "verify": {"labels", "paths", "pictures", "records", "tfrecord", "workers"},
     "order": set(),
     "windows": {"labels"},
-    "pipeline": {"order", "paths", "records", "verify", "windows"},
+    "cache": {"paths", "records"},
+    "data_service": set(),
+    "pipeline": {"cache", "data_service", "order", "paths", "records", "verify", "windows"},
     "dataset": {"labels", "paths", "pictures", "records", "sources"},
     "explore": {"dataset", "labels", "records", "workers"},
     "explore_figures": {"explore"},
@@ -52,7 +54,18 @@ ALLOWED = {
 }
 
 # The others run on any backend of Keras.
-MAY_IMPORT_TENSORFLOW = {"records", "order", "windows", "pipeline", "export", "fused", "device", "predict"}
+MAY_IMPORT_TENSORFLOW = {
+    "cache",
+    "data_service",
+    "records",
+    "order",
+    "windows",
+    "pipeline",
+    "export",
+    "fused",
+    "device",
+    "predict",
+}
 # Of what is not in Python itself, these import nothing else.
 PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "learner"}
 

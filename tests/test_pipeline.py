@@ -225,7 +225,7 @@ def test_wrong_requests_are_named(tiny_records, tmp_path):
         make_eval_batches(tiny_records, "test", size=None, batch_size=2)
     with pytest.raises(ValueError, match=r"split 'val' has 5 pictures, fewer than train.batch_size 6"):
         make_train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
-    with pytest.raises(ValueError, match="no shares and no place to go on from"):
+    with pytest.raises(ValueError, match="no shares, no place to go on from and no cache"):
         make_train_batches(tiny_records, "val", size=(8, 8), batch_size=2, step=1, service="grpc://localhost:5050")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         make_train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)

@@ -77,6 +77,8 @@ class Data:
     """Encoded records held for shuffling; fewer if ram_budget is too small for them."""
     ram_budget: int = 1024
     """MiB of memory for pictures that wait to be trained on, encoded or decoded."""
+    cache: Literal["ram", "disk"] | None = None
+    """Keeps decoded pixels in memory, within ram_budget, or on disk beside the records; says first what it takes."""
     service: str | None = None
     """Address of a tf.data service that reads and decodes, such as grpc://localhost:5050; see tfseg.data_service."""
 
@@ -96,6 +98,7 @@ class Data:
             _check(self.fit == "crop" or value == off, f"data.{name}", value, f"{off} unless data.fit is crop")
         _check(self.shuffle >= 1, "data.shuffle", self.shuffle, "at least 1")
         _check(self.ram_budget >= 1, "data.ram_budget", self.ram_budget, "at least 1 MiB")
+        _check(not (self.cache and self.service), "data.cache", self.cache, "null with data.service")
         address = self.service is None or self.service.startswith("grpc://")
         _check(address, "data.service", self.service, "null or an address such as grpc://localhost:5050")
 

@@ -79,6 +79,32 @@ def read_in_passes(
     return tf.data.Dataset.counter(first).flat_map(read_pass)
 
 
+def number_in_passes(count: int, *, seed: int, start: int = 0, share: Share | None = None) -> tf.data.Dataset:
+    """Numbers pictures that can be had in any order: as `read_in_passes`, shuffled over all of them.
+
+    Args:
+        count: of pictures.
+        seed: of the order.
+        start: numbers to pass over at the beginning.
+        share: the part of one of several readers; None is everything.
+
+    Returns:
+        (number of the pass, int64; number of the picture, int64), without an end.
+    """
+    share = share or Share()
+    own = tf.range(share.index, count, share.count, tf.int64)
+    first, passed = divmod(start, len(own))
+
+    def number_pass(number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(own, [seed, number], alg="philox")
+        data = tf.data.Dataset.from_tensor_slices(order).skip(
+            tf.where(number == first, tf.constant(passed, tf.int64), 0)
+        )
+        return data.map(lambda place: (number, place))
+
+    return tf.data.Dataset.counter(first).flat_map(number_pass)
+
+
 def read_across_passes(files: Sequence[File], *, shuffle: int, seed: int) -> tf.data.Dataset:
     """Reads as `read_in_passes`, in no certain order and with soft seams between the passes.
 

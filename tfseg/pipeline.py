@@ -17,8 +17,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import verify
-from tfseg.order import Share, read_across_passes, read_in_passes, share_out
-from tfseg.paths import open_path
+from tfseg.cache import Pixels, open_cache
+from tfseg.data_service import check_reachable
+from tfseg.order import Share, number_in_passes, read_across_passes, read_in_passes, share_out
+from tfseg.paths import is_local, open_path
 from tfseg.records import (
     Manifest,
     Split,
@@ -58,6 +60,7 @@ def make_train_batches(
     epoch: int = 0,
     step: int = 0,
     share: Share | None = None,
+    cache: str | None = None,
     service: str | None = None,
 ) -> tf.data.Dataset:
     """Makes the endless stream of shuffled batches of which an epoch of training takes `count_steps`.
@@ -77,16 +80,20 @@ def make_train_batches(
         epoch: where the stream begins, in epochs of `count_steps` and ...
         step: ... steps; what comes before is passed over undecoded.
         share: the part of one of several readers, with equal steps for all; None is everything.
+        cache: "ram" or "disk" keeps decoded pixels there, see `cache.open_cache`, and shuffles over all of them; None
+            decodes anew each time.
         service: address of a tf.data service, such as grpc://localhost:5050, whose workers do all this. Batches then
             come as they are ready; a seed fixes the windows only, and the stream cannot begin in the middle.
 
     Raises:
-        ValueError: the split is not in the records or smaller than a batch, `ram_budget` is too small, or an argument
-            does not go with `service`.
+        ValueError: the split is not in the records or smaller than a batch, `ram_budget` is too small, an argument does
+            not go with `service`, or no service answers.
         OSError: the records cannot be read.
     """
-    if service and (share or epoch or step):
-        raise ValueError("a stream of a tf.data service has no shares and no place to go on from")
+    if service and (share or epoch or step or cache):
+        raise ValueError("a stream of a tf.data service has no shares, no place to go on from and no cache")
+    if service:
+        check_reachable(service)
     share, windows = share or Share(), windows or Windows()
     manifest = read_manifest(records)
     entry = check_split(manifest, records, split)
@@ -97,14 +104,17 @@ def make_train_batches(
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
     def decode(number: tf.Tensor, record: tf.Tensor) -> dict:
-        features = parse_features(record)
+        picture = _Stored(record, manifest) if pixels is None else _Cached(record, pixels)
         if fit == "resize":
-            return _decode(features, manifest, size)
+            return resize({"image": picture.image(), "mask": picture.mask()}, size)
         # Of the picture, not of its place: it is the same whoever reads it when.
-        draw = tf.stack([number * 2**32 + seed, tf.strings.to_hash_bucket_fast(features["id"], 2**62)])
-        return _decode_window(features, manifest, size, windows, class_weights(entry), draw)
+        draw = tf.stack([number * 2**32 + seed, tf.strings.to_hash_bucket_fast(picture.id, 2**62)])
+        return _cut_window(picture, size, windows, class_weights(entry), draw)
 
-    if service:
+    pixels = open_cache(records, split, manifest, cache, ram_budget) if cache else None
+    if cache:
+        data = number_in_passes(entry.count, seed=seed, start=start, share=share)
+    elif service:
         data = read_across_passes(files, shuffle=buffers.records, seed=seed)
     else:
         data = read_in_passes(files, shuffle=buffers.records, seed=seed, start=start, in_order=in_order)
@@ -248,7 +258,10 @@ def told_damage(records: str | Path) -> Iterator[None]:
 
 
 def shard_paths(manifest: Manifest, records: str | Path, split: str) -> list[str]:
-    return [str(open_path(records) / shard.name) for shard in manifest.splits[split].shards]
+    """Addresses of a split's shards; on this machine from the root on, for readers that were started elsewhere."""
+    folder = open_path(records)
+    folder = folder.absolute() if is_local(folder) else folder
+    return [str(folder / shard.name) for shard in manifest.splits[split].shards]
 
 
 def keep_pixels(example: dict) -> dict:
@@ -278,21 +291,45 @@ def _squash(example: dict, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]
     return tf.saturate_cast(tf.round(small), tf.uint8), mask
 
 
-def _decode(features: dict, manifest: Manifest, size: tuple[int, int]) -> dict:
-    return resize({"image": parse_image(features, manifest), "mask": parse_mask(features, manifest)}, size)
+class _Stored:
+    """A picture in a record, decoded where it is cut."""
+
+    def __init__(self, record: tf.Tensor, manifest: Manifest):
+        self.features, self.manifest = parse_features(record), manifest
+        self.id = self.features["id"]
+        self.size = self.features["image/height"], self.features["image/width"]
+
+    def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
+        return parse_image(self.features, self.manifest, window)
+
+    def mask(self, window: tf.Tensor | None = None) -> tf.Tensor:
+        return parse_mask(self.features, self.manifest, window)
 
 
-def _decode_window(
-    features: dict, manifest: Manifest, size: tuple[int, int], windows: Windows, weights: list[float], seed: tf.Tensor
+class _Cached:
+    """A picture in a cache, by its number."""
+
+    def __init__(self, place: tf.Tensor, pixels: Pixels):
+        self.place, self.pixels = place, pixels
+        self.id, self.size = pixels.ids[place], pixels.masks.shape[1:]
+
+    def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
+        return self.pixels.image(self.place, window)
+
+    def mask(self, window: tf.Tensor | None = None) -> tf.Tensor:
+        return self.pixels.mask(self.place, window)
+
+
+def _cut_window(
+    picture: _Stored | _Cached, size: tuple[int, int], windows: Windows, weights: list[float], seed: tf.Tensor
 ) -> dict:
-    place = features["image/height"], features["image/width"]
     count = CANDIDATES if windows.look else 1
-    candidates = draw_windows(*place, size=size, scale=windows.scale, count=count, seed=seed)
+    candidates = draw_windows(*picture.size, size=size, scale=windows.scale, count=count, seed=seed)
     if windows.look:
-        mask = parse_mask(features, manifest)
+        mask = picture.mask()
         window = choose_window(candidates, mask, windows, weights, seed + 1)
         mask = cut(mask, window)
     else:
         window = candidates[0]
-        mask = parse_mask(features, manifest, window)
-    return resize({"image": parse_image(features, manifest, window), "mask": mask}, size)
+        mask = picture.mask(window)
+    return resize({"image": picture.image(window), "mask": mask}, size)

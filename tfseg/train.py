@@ -80,8 +80,8 @@ def train(config: Config) -> dict:
     return metrics
 
 
-def make_batches(config: Config):
-    """Makes the training and the validation batches that a config describes."""
+def make_batches(config: Config, epoch: int = 0, step: int = 0):
+    """Makes the training batches that a config describes, from a step of an epoch on, and the validation batches."""
     from tfseg.pipeline import check_truth, make_eval_batches, make_train_batches
     from tfseg.windows import Windows
 
@@ -97,6 +97,9 @@ def make_batches(config: Config):
         shuffle=data.shuffle,
         ram_budget=data.ram_budget,
         seed=config.train.seed,
+        epoch=epoch,
+        step=step,
+        cache=data.cache,
         service=data.service,
     )
     val_batches = make_eval_batches(

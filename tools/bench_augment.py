@@ -181,7 +181,7 @@ def bench(sizes: list[str], rounds: int) -> dict:
         results[size] = {name: [] for name in stacks}
         for _ in range(rounds):
             for name, change in stacks.items():
-                results[size][name].append(milliseconds(lambda change=change: change(image, mask)))
+                results[size][name].append(milliseconds(change, image, mask))
     return results
 
 
@@ -201,14 +201,14 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
         shape = (BATCH_SIZE, *cli.parse_size(size))
         batch = {"image": np.zeros((*shape, 3), np.uint8), "mask": np.ones(shape, np.uint8)}
         learner.train_on_batch(batch)  # traced
-        results[size] = [milliseconds(lambda batch=batch: learner.train_on_batch(batch)) for _ in range(rounds)]
+        results[size] = [milliseconds(learner.train_on_batch, batch) for _ in range(rounds)]
     return results
 
 
-def milliseconds(call: Callable) -> float:
+def milliseconds(call: Callable, *arguments) -> float:
     """Time until what is returned is there."""
     start = time.perf_counter()
-    result = call()
+    result = call(*arguments)
     np.asarray(result[0] if isinstance(result, tuple) else result)
     return 1000 * (time.perf_counter() - start)
 

@@ -5,6 +5,12 @@
 
 For crops and for whole pictures, with a seed and without: pictures/s of batches as a training gets them, in turns with
 a loop on as many processes that decodes picture and mask and does nothing else. Medians of several rounds, and ratios.
+
+    pip install '.[bench]'
+    python tools/bench_pipeline.py --records data/sample-city/full-512x1024 --peers data/sample-city/full \\
+        --squashed data/sample-city/full-320x320
+
+Against other loaders: the same pictures as batches of 320x320, squashed or cut from 512x1024 (see peer_loaders.py).
 """
 
 import argparse
@@ -13,69 +19,68 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import peer_loaders
 
 from tfseg import cli, records
 
 BATCH_SIZE = 8
 
 
-def measure(kind: str, directory: str, split: str, size: tuple[int, int] | None, cores: int, count: int) -> float:
-    """Pictures/s of one kind of chain, in a process of its own that may use so many cores."""
+def measure(
+    make: Callable[..., Iterator[int]], arguments: tuple, cores: int, seconds: float, processes: int = 1
+) -> float:
+    """Pictures/s of a chain, in processes of their own that may use so many cores in all."""
     context = multiprocessing.get_context("spawn")
-    processes = cores if kind == "decode only" else 1
     barrier, results = context.Barrier(processes), context.Queue()
     own = sorted(os.sched_getaffinity(0))[:cores]
+    shares = [own] if processes == 1 else [[core] for core in own]
     workers = [
-        context.Process(
-            target=_measure_here,
-            args=(
-                kind,
-                directory,
-                split,
-                size,
-                own[index : index + 1] if processes > 1 else own,
-                count,
-                barrier,
-                results,
-            ),
-        )
-        for index in range(processes)
+        context.Process(target=_measure_here, args=(make, arguments, share, seconds, barrier, results))
+        for share in shares
     ]
     for worker in workers:
         worker.start()
-    times = [results.get() for _ in workers]
+    rates = [results.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return count * processes / (max(end for _, end in times) - min(start for start, _ in times))
+    return sum(rates)
 
 
-def _measure_here(kind, directory, split, size, cores, count, barrier, results) -> None:
+def _measure_here(make, arguments, cores, seconds, barrier, results) -> None:
     os.sched_setaffinity(0, cores)  # before TensorFlow counts them
-    make = decode_only if kind == "decode only" else make_batches
-    pictures = make(directory, split, size, seed=0 if kind.endswith("seed") else None)
-    for _ in range(10 * BATCH_SIZE):  # traced, started, buffers full
-        next(pictures)
+    pictures = make(*arguments)
+    counted = 0
+    while counted < 10 * BATCH_SIZE:  # traced, started, buffers full
+        counted += next(pictures)
     barrier.wait()
-    start = time.time()
-    for _ in range(count):
-        next(pictures)
-    results.put((start, time.time()))
+    start, counted = time.monotonic(), 0
+    while time.monotonic() < start + seconds:
+        counted += next(pictures)
+    results.put(counted / (time.monotonic() - start))
+    results.close()
+    results.join_thread()
+    os._exit(0)  # whatever threads and workers the chain has
 
 
-def make_batches(directory: str, split: str, size: tuple[int, int] | None, seed: int | None) -> Iterator[int]:
-    """Yields once a picture that comes in a batch of the training pipeline, without an end."""
+def make_batches(
+    directory: str, split: str, size: tuple[int, int] | None, seed: int | None, cache: str | None = None
+) -> Iterator[int]:
+    """Yields the size of each batch of the training pipeline, without an end."""
     from tfseg.pipeline import make_train_batches
 
     stored = tuple(records.read_manifest(directory).size)
-    fit = "resize" if size is None else "crop"
-    batches = make_train_batches(directory, split, size=size or stored, batch_size=BATCH_SIZE, fit=fit, seed=seed)
+    fit = "resize" if size in (None, stored) else "crop"
+    batches = make_train_batches(
+        directory, split, size=size or stored, batch_size=BATCH_SIZE, fit=fit, seed=seed, cache=cache
+    )
     for _ in batches:
-        yield from range(BATCH_SIZE)
+        yield BATCH_SIZE
 
 
 def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: int | None) -> Iterator[int]:
@@ -98,30 +103,70 @@ def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: 
     while True:
         for example, window in zip(features, windows, strict=True):
             decode(example, window)
-            yield 0
+            yield 1
 
 
-def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], rounds: int, count: int) -> dict:
+def make_peer_batches(name: str, folder: str, cores: int) -> Iterator[int]:
+    """Yields the size of each batch that another loader makes."""
+    for _ in {**peer_loaders.SQUASHED, **peer_loaders.CROPS}[name](Path(folder), cores):
+        yield BATCH_SIZE
+
+
+def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], rounds: int, seconds: float) -> dict:
     """Measures all in turns: {cores: {"crop" or "whole": {kind: [pictures/s of each round]}}}."""
-    kinds = ("decode only", "pipeline", "pipeline with a seed")
+    kinds = {
+        "decode only": (decode_only, None),
+        "pipeline": (make_batches, None),
+        "pipeline with a seed": (make_batches, 0),
+        "pipeline with a cache": (make_batches, 0, "disk"),
+    }
     results = {n: {what: {kind: [] for kind in kinds} for what in ("crop", "whole")} for n in cores}
     for _ in range(rounds):
         for n, by_what in results.items():
             for what, rates in by_what.items():
                 for kind, measured in rates.items():
-                    measured.append(measure(kind, directory, split, crop if what == "crop" else None, n, count))
+                    make, *settings = kinds[kind]
+                    arguments = directory, split, crop if what == "crop" else None, *settings
+                    measured.append(measure(make, arguments, n, seconds, n if make is decode_only else 1))
     return results
 
 
-def print_table(results: dict) -> None:
-    """Prints medians, and each as a share of the loop that only decodes."""
-    print("| cores | pictures | chain | pictures/s | of decode only |\n|---:|---|---|---:|---:|")
+def bench_peers(options: argparse.Namespace) -> dict:
+    """Measures all in turns: {cores: {"squashed" or "crops": {loader: [pictures/s of each round]}}}."""
+    size = (peer_loaders.SIZE, peer_loaders.SIZE)
+    with tempfile.TemporaryDirectory(dir=Path(options.records).parent) as temporary:
+        loose = Path(temporary, "loose")
+        peer_loaders.write_loose(options.records, options.split, loose)
+        chains = {"squashed": {}, "crops": {}}
+        for what, directory in (("squashed", options.squashed), ("crops", options.records)):
+            chains[what]["tfseg"] = make_batches, (directory, options.split, size, None)
+        for what, peers, folder in (
+            ("squashed", peer_loaders.SQUASHED, options.peers),
+            ("crops", peer_loaders.CROPS, loose),
+        ):
+            chains[what] |= {name: (make_peer_batches, (name, str(folder))) for name in peers}
+        results = {n: {what: {name: [] for name in by_name} for what, by_name in chains.items()} for n in options.cores}
+        for _ in range(options.rounds):
+            for n, by_what in results.items():
+                for what, rates in by_what.items():
+                    for name, measured in rates.items():
+                        make, arguments = chains[what][name]
+                        arguments = arguments if make is make_batches else (*arguments, n)
+                        measured.append(measure(make, arguments, n, options.seconds))
+    return results
+
+
+def table(results: dict, reference: str, heading: str) -> list[str]:
+    """Rows of medians, and each as a share of a chain's."""
+    rows = [f"| cores | pictures | chain | pictures/s | {heading} |", "|---:|---|---|---:|---:|"]
     for cores, by_what in results.items():
         for what, rates in by_what.items():
-            bound = statistics.median(rates["decode only"])
+            bound = statistics.median(rates[reference])
             for kind, measured in rates.items():
                 rate = statistics.median(measured)
-                print(f"| {cores} | {what} | {kind} | {rate:.0f} | {rate / bound:.2f} |")
+                share = bound / rate if reference == "tfseg" else rate / bound
+                rows.append(f"| {cores} | {what} | {kind} | {rate:.0f} | {share:.{1 if share > 1.5 else 2}f} |")
+    return rows
 
 
 def main() -> None:
@@ -132,12 +177,20 @@ def main() -> None:
     parser.add_argument("--crop", default="320x320", help="HEIGHTxWIDTH of the windows (default: %(default)s)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="to run on (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=2000, help="a measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=5, help="a measurement (default: %(default)s)")
+    parser.add_argument("--peers", metavar="RAW", help="raw Cityscapes tree; measures other loaders instead")
+    parser.add_argument("--squashed", metavar="RECORDS", help="with --peers: the same pictures as records of 320x320")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
-    crop = cli.parse_size(options.crop)
-    results = bench(options.records, options.split, crop, options.cores, options.rounds, options.pictures)
-    print_table(results)
+    if options.peers and not options.squashed:
+        parser.error("--peers needs --squashed")
+    if options.peers:
+        results = bench_peers(options)
+        print("\n".join(table(results, "tfseg", "times as many")))
+    else:
+        crop = cli.parse_size(options.crop)
+        results = bench(options.records, options.split, crop, options.cores, options.rounds, options.seconds)
+        print("\n".join(table(results, "decode only", "of decode only")))
     if options.json:
         command = " ".join(["python tools/bench_pipeline.py", *sys.argv[1:]])
         options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n")

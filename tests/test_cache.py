@@ -18,8 +18,8 @@ def folder(tmp_path):
     return write_records(tmp_path / "records", {"train": 7})
 
 
-def open_cache(folder, place="disk", ram_budget=1):
-    return cache.open_cache(folder, "train", read_manifest(folder), place, ram_budget)
+def open_cache(folder, place="disk", allowed=7 * 24 * 32 * 4):
+    return cache.open_cache(folder, "train", read_manifest(folder), place, allowed)
 
 
 def files(folder):
@@ -120,8 +120,8 @@ def test_a_damaged_record_leaves_nothing(folder):
 
 
 def test_too_large_for_the_memory(folder):
-    with pytest.raises(ValueError, match=r"data.ram_budget allows 0.0; set data.ram_budget to 1 or data.cache to disk"):
-        open_cache(folder, "ram", ram_budget=0)
+    with pytest.raises(ValueError, match=r"decoded; raise data.ram_budget by 1 MiB or set data.cache to disk"):
+        open_cache(folder, "ram", allowed=7 * 24 * 32 * 4 - 1)
 
 
 def test_pictures_of_several_sizes(folder):

@@ -9,6 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import bench_augment
 import bench_convert
 import pytest
 
@@ -109,3 +110,17 @@ def test_codecs_come_from_the_committed_results():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_loaders_come_from_the_committed_results():
+    by_kind = results("pipeline/peers.json")["2"]
+    rates = {what: {name: statistics.median(rounds) for name, rounds in by.items()} for what, by in by_kind.items()}
+    for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "pictures")):
+        ours, theirs = rates[what]["tfseg"], rates[what][name]
+        assert cells == [f"{theirs:.0f}", "" if name == "tfseg" else f"{ours / theirs:.1f}x"], name
+
+
+def test_cost_of_the_augmentation_comes_from_the_committed_results():
+    measured = results("augment/speed.json")
+    rows = bench_augment.table(measured["augment"], measured["step"])
+    assert "\n".join(rows) in README

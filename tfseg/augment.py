@@ -99,12 +99,12 @@ class Augmentation:
         """Draws what `effects.change` takes, for a batch of pictures of one size."""
         numbers = self.draw_numbers(batch, step, replica)
         on = self.draw_which(numbers)
-        on_or_off = ops.ones((batch,))
+        ones = ops.ones((batch,))
 
         def between(name, low, high, neutral, place=0):
             """From `low` to `high` where an effect is on, else `neutral`."""
             if name not in self.strength:
-                return neutral * on_or_off
+                return neutral * ones
             return neutral + on[name] * (low - neutral + (high - low) * numbers[name][:, place])
 
         def around(name, neutral=0.0, unit=1.0, place=0):

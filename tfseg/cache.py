@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 from tfseg.paths import is_local, open_path
 from tfseg.records import Manifest, parse_example
 
-GIBIBYTE = 2**30
+try:
+    import fcntl
+except ImportError:  # Windows: two trainings that write one cache are the user's to avoid
+    fcntl = None
+
+MEBIBYTE, GIBIBYTE = 2**20, 2**30
 CHANNELS = 4  # three of the picture and the mask
 
 
@@ -59,7 +59,7 @@ class Pixels:
         return tf.ensure_shape(copied, (None, None, *arrays.shape[3:]))
 
 
-def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, ram_budget: int) -> Pixels:
+def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, allowed: int) -> Pixels:
     """Decodes a split, or opens what an earlier call left on disk; says first what it takes.
 
     Args:
@@ -67,7 +67,7 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
         split: name of the split.
         manifest: of the records.
         place: "ram" or "disk".
-        ram_budget: MiB that may be taken in memory.
+        allowed: bytes that may be taken in memory.
 
     Raises:
         ValueError: the pictures are of several sizes, or too large for the memory that is allowed.
@@ -80,11 +80,9 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
     total = entry.count * size[0] * size[1] * CHANNELS
     what = f"{entry.count:,} pictures of {size[0]}x{size[1]} take {total / GIBIBYTE:.1f} GiB decoded"
     if place == "ram":
-        if total > ram_budget * 2**20:
-            raise ValueError(
-                f"{records}: {what}, data.ram_budget allows {ram_budget / 1024:.1f}; "
-                f"set data.ram_budget to {-(-total // 2**20)} or data.cache to disk"
-            )
+        if total > allowed:
+            more = -(-(total - allowed) // MEBIBYTE)
+            raise ValueError(f"{records}: {what}; raise data.ram_budget by {more} MiB or set data.cache to disk")
         print(f"cache: {what}, in memory", file=sys.stderr, flush=True)
         buffer = np.empty(total, np.uint8)
         _fill(Pixels(entry.ids, size, buffer), records, split, manifest)

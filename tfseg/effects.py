@@ -109,9 +109,9 @@ def perspective_matrix(inwards, height, width):
     unit = _matrix(
         [x1 - x0 + g * x1, x3 - x0 + h * x3, x0], [y1 - y0 + g * y1, y3 - y0 + h * y3, y0], [g, h, ops.ones_like(g)]
     )
-    w, h = width - 1.0, height - 1.0
-    to_unit = ops.convert_to_tensor([[1 / w, 0, 0.5], [0, 1 / h, 0.5], [0, 0, 1]], "float32")
-    to_pixels = ops.convert_to_tensor([[w, 0, -w / 2], [0, h, -h / 2], [0, 0, 1]], "float32")
+    right, bottom = width - 1.0, height - 1.0
+    to_unit = ops.convert_to_tensor([[1 / right, 0, 0.5], [0, 1 / bottom, 0.5], [0, 0, 1]], "float32")
+    to_pixels = ops.convert_to_tensor([[right, 0, -right / 2], [0, bottom, -bottom / 2], [0, 0, 1]], "float32")
     return ops.matmul(to_pixels, ops.matmul(unit, to_unit))
 
 

@@ -36,6 +36,7 @@ from tfseg.windows import CANDIDATES, Windows, choose_window, draw_windows
 
 AUTOTUNE = tf.data.AUTOTUNE
 PREFETCHED = 8  # batches at most that wait for the device
+UNCOUNTED = 2  # more of them: one is being filled, one is being used
 MEBIBYTE = 2**20
 
 
@@ -111,7 +112,8 @@ def make_train_batches(
         draw = tf.stack([number * 2**32 + seed, tf.strings.to_hash_bucket_fast(picture.id, 2**62)])
         return _cut_window(picture, size, windows, class_weights(entry), draw)
 
-    pixels = open_cache(records, split, manifest, cache, ram_budget) if cache else None
+    left = ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * batch_bytes(size, batch_size)
+    pixels = open_cache(records, split, manifest, cache, left) if cache else None
     if cache:
         data = number_in_passes(entry.count, seed=seed, start=start, share=share)
     elif service:
@@ -149,14 +151,19 @@ def plan_buffers(
     """Shares out the memory of a training stream; arguments and errors as of `make_train_batches`."""
     entry = check_split(read_manifest(records), records, split)
     record = sum(shard.bytes for shard in entry.shards) / max(entry.count, 1)
-    batch = batch_size * size[0] * size[1] * 4  # three channels and the mask
+    batch = batch_bytes(size, batch_size)
     budget = ram_budget * MEBIBYTE
     batches = int(min(max(budget // (4 * batch), 1), PREFETCHED))
-    shuffled = int((budget - (batches + 2) * batch) / record)  # one is being filled, one is being used
+    shuffled = int((budget - (batches + UNCOUNTED) * batch) / record)
     if shuffled < batch_size:
         least = int((3 * batch + batch_size * record) / MEBIBYTE) + 1
         raise ValueError(f"{records}: does not go in data.ram_budget {ram_budget}; it takes {least} MiB or more")
     return Buffers(min(shuffle, shuffled), batches)
+
+
+def batch_bytes(size: tuple[int, int], batch_size: int) -> int:
+    """Counts the bytes of a batch: three channels and the mask."""
+    return batch_size * size[0] * size[1] * 4
 
 
 def make_eval_batches(

@@ -6,6 +6,10 @@
 For crops and for whole pictures, with a seed and without: pictures/s of batches as a training gets them, in turns with
 a loop on as many processes that decodes picture and mask and does nothing else. Medians of several rounds, and ratios.
 
+    python tools/bench_pipeline.py --records data/sample-city/full-512x1024 --memory
+
+Resident memory over 20 epochs.
+
     pip install '.[bench]'
     python tools/bench_pipeline.py --records data/sample-city/full-512x1024 --peers data/sample-city/full \\
         --squashed data/sample-city/full-320x320
@@ -17,6 +21,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -156,6 +161,25 @@ def bench_peers(options: argparse.Namespace) -> dict:
     return results
 
 
+def bench_memory(directory: str, split: str, size: tuple[int, int], epochs: int, pictures: int) -> list[float]:
+    """Measures the resident memory of this process after each of so many epochs of a training stream, in MiB."""
+    batches = make_batches(directory, split, size, None)
+    sizes = []
+    for _ in range(epochs):
+        counted = 0
+        while counted < pictures:
+            counted += next(batches)
+        status = Path("/proc/self/status").read_text()
+        sizes.append(int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024)
+    return sizes
+
+
+def slope(sizes: list[float]) -> float:
+    """MiB an epoch by which memory grows, by least squares; the first quarter fills buffers and is left out."""
+    settled = sizes[len(sizes) // 4 :]
+    return float(np.polyfit(range(len(settled)), settled, 1)[0])
+
+
 def table(results: dict, reference: str, heading: str) -> list[str]:
     """Rows of medians, and each as a share of a chain's."""
     rows = [f"| cores | pictures | chain | pictures/s | {heading} |", "|---:|---|---|---:|---:|"]
@@ -178,13 +202,17 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="to run on (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="a measurement (default: %(default)s)")
+    parser.add_argument("--memory", action="store_true", help="measure memory over 20 epochs of 3,000 windows instead")
     parser.add_argument("--peers", metavar="RAW", help="raw Cityscapes tree; measures other loaders instead")
     parser.add_argument("--squashed", metavar="RECORDS", help="with --peers: the same pictures as records of 320x320")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     if options.peers and not options.squashed:
         parser.error("--peers needs --squashed")
-    if options.peers:
+    if options.memory:
+        results = bench_memory(options.records, options.split, cli.parse_size(options.crop), 20, 3000)
+        print(f"RSS {min(results):.0f} to {max(results):.0f} MiB over 20 epochs, {slope(results):+.2f} MiB an epoch")
+    elif options.peers:
         results = bench_peers(options)
         print("\n".join(table(results, "tfseg", "times as many")))
     else:

@@ -49,7 +49,6 @@ def test_pixels_are_those_of_the_records(folder, place):
         np.testing.assert_array_equal(pixels.image(place), example["image"])
         np.testing.assert_array_equal(pixels.mask(place, (2, 3, 8, 9)), example["mask"][2:10, 3:12])
         np.testing.assert_array_equal(pixels.image(place, (2, 3, 8, 9)), example["image"][2:10, 3:12])
-        assert pixels.ids[place] == example["id"]
 
 
 @pytest.mark.parametrize(

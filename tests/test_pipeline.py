@@ -131,8 +131,10 @@ def test_windows_change_from_epoch_to_epoch(tiny_records):
 
 
 def test_shards_are_shared_out_whole_where_they_can_be():
-    assert share_out(["a", "b", "c", "d"], [5, 5, 6, 6], Share(1, 2)) == [("b", 5, 0, 1), ("d", 6, 0, 1)]
-    assert share_out(["a", "b"], [5, 6], Share(1, 3)) == [("a", 2, 1, 3), ("b", 2, 2, 3)]
+    assert share_out(["a", "b", "c", "d"], [5, 5, 6, 6], Share(1, 2)) == [("b", 5, 5, 0, 1), ("d", 6, 16, 0, 1)]
+    shared = share_out(["a", "b"], [5, 6], Share(1, 3))
+    assert shared == [("a", 5, 0, 1, 3), ("b", 6, 5, 2, 3)]
+    assert [file.count for file in shared] == [2, 2]
 
 
 @pytest.mark.parametrize("parts", [(10, 10), (7, 6, 7), (6, 5, 4, 5)])

@@ -30,15 +30,14 @@ class Pixels:
     """All pictures and masks of a split, of one size.
 
     Args:
-        ids: of the pictures.
+        count: of the pictures.
         size: (height, width).
         buffer: uint8, all pictures, then all masks.
     """
 
-    def __init__(self, ids: list[str], size: tuple[int, int], buffer: np.ndarray):
-        shape = len(ids), *size
+    def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray):
+        shape = count, *size
         count = int(np.prod(shape))
-        self.ids = tf.constant(ids)
         self.images, self.masks = buffer[: 3 * count].reshape(*shape, 3), buffer[3 * count :].reshape(shape)
 
     def image(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
@@ -85,8 +84,8 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
             raise ValueError(f"{records}: {what}; raise data.ram_budget by {more} MiB or set data.cache to disk")
         print(f"cache: {what}, in memory", file=sys.stderr, flush=True)
         buffer = np.empty(total, np.uint8)
-        _fill(Pixels(entry.ids, size, buffer), records, split, manifest)
-        return Pixels(entry.ids, size, buffer)
+        _fill(Pixels(entry.count, size, buffer), records, split, manifest)
+        return Pixels(entry.count, size, buffer)
     path = cache_path(records, split, manifest)
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
@@ -103,12 +102,12 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
             try:
                 _allocate(incomplete, total)
                 buffer = np.memmap(incomplete, np.uint8, "r+")
-                _fill(Pixels(entry.ids, size, buffer), records, split, manifest)
+                _fill(Pixels(entry.count, size, buffer), records, split, manifest)
                 buffer.flush()
                 incomplete.replace(path)
             finally:
                 incomplete.unlink(missing_ok=True)
-    return Pixels(entry.ids, size, np.memmap(path, np.uint8, "r"))
+    return Pixels(entry.count, size, np.memmap(path, np.uint8, "r"))
 
 
 def cache_path(records: str | Path, split: str, manifest: Manifest) -> Path:

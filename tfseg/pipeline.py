@@ -10,6 +10,7 @@ seams. With a seed it is a function of the position in it, so that a training ca
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from tfseg.records import (
     parse_mask,
     read_manifest,
 )
-from tfseg.windows import CANDIDATES, Windows, choose_window, draw_windows
+from tfseg.windows import Windows, choose_window, place_windows
 
 AUTOTUNE = tf.data.AUTOTUNE
 PREFETCHED = 8  # batches at most that wait for the device
@@ -100,26 +101,40 @@ def make_train_batches(
     entry = check_split(manifest, records, split)
     start = (epoch * count_steps(records, split, batch_size * share.count) + step) * batch_size
     buffers = plan_buffers(records, split, size=size, batch_size=batch_size, shuffle=shuffle, ram_budget=ram_budget)
-    files = share_out(shard_paths(manifest, records, split), [shard.count for shard in entry.shards], share)
+    counts = [shard.count for shard in entry.shards]
+    files = share_out(shard_paths(manifest, records, split), counts, share)
     in_order = seed is not None
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
-    def decode(number: tf.Tensor, record: tf.Tensor) -> dict:
+    place = partial(place_windows, size=size, scale=windows.scale)
+
+    def draw(seed: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = tf.random.stateless_uniform([count, windows.candidates, 3], seed, alg="philox")
+        rare = tf.random.stateless_uniform([count], seed + 1, alg="philox")
+        return (draws if manifest.size is None else place(*manifest.size, draws=draws)), rare
+
+    def decode(drawn: tuple[tf.Tensor, tf.Tensor], record: tf.Tensor) -> dict:
         picture = _Stored(record, manifest) if pixels is None else _Cached(record, pixels)
         if fit == "resize":
             return resize({"image": picture.image(), "mask": picture.mask()}, size)
-        # Of the picture, not of its place: it is the same whoever reads it when.
-        draw = tf.stack([number * 2**32 + seed, tf.strings.to_hash_bucket_fast(picture.id, 2**62)])
-        return _cut_window(picture, size, windows, class_weights(entry), draw)
+        candidates, rare = drawn
+        if manifest.size is None:
+            candidates = place(*picture.size, draws=candidates)
+        if not windows.look:
+            window = candidates[0]
+            return resize({"image": picture.image(window), "mask": picture.mask(window)}, size)
+        mask = picture.mask()
+        window = choose_window(candidates, mask, windows, class_weights(entry), rare)
+        return resize({"image": picture.image(window), "mask": cut(mask, window)}, size)
 
     left = ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * batch_bytes(size, batch_size)
     pixels = open_cache(records, split, manifest, cache, left) if cache else None
     if cache:
-        data = number_in_passes(entry.count, seed=seed, start=start, share=share)
+        data = number_in_passes(counts, draw, seed=seed, start=start, share=share)
     elif service:
-        data = read_across_passes(files, shuffle=buffers.records, seed=seed)
+        data = read_across_passes(files, draw, shuffle=buffers.records, seed=seed)
     else:
-        data = read_in_passes(files, shuffle=buffers.records, seed=seed, start=start, in_order=in_order)
+        data = read_in_passes(files, draw, shuffle=buffers.records, seed=seed, start=start, in_order=in_order)
     data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=in_order)
     data = data.batch(batch_size, drop_remainder=True)
@@ -303,7 +318,6 @@ class _Stored:
 
     def __init__(self, record: tf.Tensor, manifest: Manifest):
         self.features, self.manifest = parse_features(record), manifest
-        self.id = self.features["id"]
         self.size = self.features["image/height"], self.features["image/width"]
 
     def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
@@ -318,25 +332,9 @@ class _Cached:
 
     def __init__(self, place: tf.Tensor, pixels: Pixels):
         self.place, self.pixels = place, pixels
-        self.id, self.size = pixels.ids[place], pixels.masks.shape[1:]
 
     def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
         return self.pixels.image(self.place, window)
 
     def mask(self, window: tf.Tensor | None = None) -> tf.Tensor:
         return self.pixels.mask(self.place, window)
-
-
-def _cut_window(
-    picture: _Stored | _Cached, size: tuple[int, int], windows: Windows, weights: list[float], seed: tf.Tensor
-) -> dict:
-    count = CANDIDATES if windows.look else 1
-    candidates = draw_windows(*picture.size, size=size, scale=windows.scale, count=count, seed=seed)
-    if windows.look:
-        mask = picture.mask()
-        window = choose_window(candidates, mask, windows, weights, seed + 1)
-        mask = cut(mask, window)
-    else:
-        window = candidates[0]
-        mask = picture.mask(window)
-    return resize({"image": picture.image(window), "mask": mask}, size)

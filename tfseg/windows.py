@@ -28,11 +28,14 @@ class Windows:
         """Whether the mask must be seen before a window is taken."""
         return self.max_class_share < 1 or self.rare_classes > 0
 
+    @property
+    def candidates(self) -> int:
+        """How many windows are drawn, to take one."""
+        return CANDIDATES if self.look else 1
 
-def draw_windows(
-    height: tf.Tensor, width: tf.Tensor, *, size: tuple[int, int], scale: tuple[float, float], count: int, seed
-) -> tf.Tensor:
-    """Draws windows of the shape of `size` in a picture of (height, width).
+
+def place_windows(height, width, *, size: tuple[int, int], scale: tuple[float, float], draws: tf.Tensor) -> tf.Tensor:
+    """Makes windows of the shape of `size` in a picture of (height, width).
 
     Enlargement by s means a window of size / s. s is raised where the window would be larger than the picture.
 
@@ -41,34 +44,32 @@ def draw_windows(
         width: of the picture, integer scalar.
         size: (height, width) that windows are to be enlarged to.
         scale: range of s.
-        count: of windows.
-        seed: (2,) integers; the same give the same windows.
+        draws: float32 (..., 3), from 0 to 1: scale, and place down and across.
 
     Returns:
-        (count, 4) int32: top, left, height, width.
+        (..., 4) int32: top, left, height, width.
     """
     available = tf.cast(tf.stack([height, width]), tf.float32)
     wanted = tf.constant(size, tf.float32)
-    draws = tf.random.stateless_uniform([count, 3], seed, alg="philox")
     lowest = tf.math.log(tf.reduce_max(wanted / available))  # the window is the whole picture, in one direction
     low, high = (tf.maximum(tf.math.log(tf.constant(s, tf.float32)), lowest) for s in scale)
-    enlargement = tf.exp(low + draws[:, :1] * (high - low))
+    enlargement = tf.exp(low + draws[..., :1] * (high - low))
     windows = tf.minimum(tf.round(wanted / enlargement), available)
-    corners = tf.floor(draws[:, 1:] * (available - windows + 1))
-    return tf.cast(tf.concat([corners, windows], axis=1), tf.int32)
+    corners = tf.floor(draws[..., 1:] * (available - windows + 1))
+    return tf.cast(tf.concat([corners, windows], axis=-1), tf.int32)
 
 
 def choose_window(
-    candidates: tf.Tensor, mask: tf.Tensor, windows: Windows, weights: Sequence[float], seed: tf.Tensor
+    candidates: tf.Tensor, mask: tf.Tensor, windows: Windows, weights: Sequence[float], draw: tf.Tensor
 ) -> tf.Tensor:
     """Takes one of several windows by the classes that it shows, see `Windows`.
 
     Args:
-        candidates: (count, 4) int32, from `draw_windows`.
+        candidates: (count, 4) int32, from `place_windows`.
         mask: (H, W) uint8 class ids of the whole picture.
         windows: what is wanted.
         weights: of each class, by class id; rare classes have more.
-        seed: (2,) integers.
+        draw: float32 from 0 to 1: whether rare classes are asked for.
 
     Returns:
         (4,) int32, the one that is taken.
@@ -77,7 +78,7 @@ def choose_window(
     heaviest = tf.reduce_max(shares, axis=1)
     allowed = heaviest <= windows.max_class_share
     rarity = tf.linalg.matvec(shares, tf.constant(weights, tf.float32))
-    is_rare = tf.random.stateless_uniform([], seed, alg="philox") < windows.rare_classes
+    is_rare = draw < windows.rare_classes
     in_order = -tf.range(tf.shape(candidates)[0])
     value = tf.where(is_rare, rarity, tf.cast(in_order, tf.float32))
     best = tf.argmax(tf.where(allowed, value, -tf.float32.max))

@@ -38,6 +38,8 @@ def help_of(program: tuple[str, ...]) -> str:
 def test_commands_exist_with_their_flags(line):
     words = shlex.split(line, comments=True)[1:]
     length = 2 if words[0] == "-m" else 1
+    if words[1] == "tfseg.data_service":
+        length = 3  # its --help tells of two commands
     text = help_of(tuple(words[:length]))
     for word in words[length:]:
         if word.startswith("--"):

@@ -35,7 +35,7 @@ class File(NamedTuple):
         return len(range(self.first, self.total, self.every))
 
 
-# (seed, count) -> what is drawn for so many records of a shard: tensors of `count` rows. All at once: a dozen small
+# (key, count) -> what is drawn for so many records of a shard: tensors of `count` rows. All at once: a dozen small
 # operations for each record would take as long as a tenth of its decoding.
 Draw = Callable[[tf.Tensor, tf.Tensor], object]
 
@@ -108,7 +108,7 @@ def _read_visits(
     def read_shard(visit: tf.Tensor) -> tf.data.Dataset:
         number, turn = visit // len(files), visit % len(files)
         file = tf.random.experimental.stateless_shuffle(tf.range(len(files)), [seed, number], alg="philox")[turn]
-        drawn = draw(_shard_seed(seed, number, places[file]), totals[file])
+        drawn = draw(_key(seed, number, places[file]), totals[file])
         data = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(drawn), tf.data.TFRecordDataset(paths[file]))
         if any(file.every > 1 for file in files):
             data = data.shard(tf.cast(everys[file], tf.int64), tf.cast(firsts[file], tf.int64))
@@ -117,7 +117,8 @@ def _read_visits(
     return visits.interleave(read_shard, READERS, num_parallel_calls=AUTOTUNE, deterministic=in_order)
 
 
-def _shard_seed(seed: int, number: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+def _key(seed: int, number: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """Of what is drawn for a shard in a pass, whoever reads it when."""
     return tf.stack([number * 2**32 + seed, tf.cast(place, tf.int64)])
 
 
@@ -143,7 +144,7 @@ def number_in_passes(
 
     def number_pass(number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(own, [seed, number], alg="philox")
-        drawn = [draw(_shard_seed(seed, number, place), tf.constant(count)) for place, count in shards]
+        drawn = [draw(_key(seed, number, place), tf.constant(count)) for place, count in shards]
         drawn = tf.nest.map_structure(lambda *rows: tf.gather(tf.concat(rows, axis=0), order), *drawn)
         data = tf.data.Dataset.from_tensor_slices((drawn, order))
         return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0))

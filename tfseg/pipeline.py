@@ -108,9 +108,9 @@ def make_train_batches(
 
     place = partial(place_windows, size=size, scale=windows.scale)
 
-    def draw(seed: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        draws = tf.random.stateless_uniform([count, windows.candidates, 3], seed, alg="philox")
-        rare = tf.random.stateless_uniform([count], seed + 1, alg="philox")
+    def draw(key: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        draws = tf.random.stateless_uniform([count, windows.candidates, 3], key, alg="philox")
+        rare = tf.random.stateless_uniform([count], key + 1, alg="philox")
         return (draws if manifest.size is None else place(*manifest.size, draws=draws)), rare
 
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], record: tf.Tensor) -> dict:

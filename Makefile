@@ -3,6 +3,7 @@
 # make lint   set up, then ruff
 # make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
 # make test-beam     set up, then the tests of the conversion with Apache Beam
+# make test-backends set up, then those of the augmentation with Keras on JAX and on PyTorch
 # make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest test-beam lint clean
+.PHONY: demo test test-oldest test-beam test-backends lint clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 score"
@@ -55,6 +56,11 @@ test-oldest: .venv-oldest/.installed
 test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pytest tests/test_beam.py
 
+# Without TensorFlow too.
+test-backends: .venv-backends/.installed
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest tests/test_effects.py tests/test_augment.py
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/test_effects.py tests/test_augment.py
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -77,5 +83,11 @@ $(INSTALLED): pyproject.toml
 	.venv-beam/bin/python -m pip install --quiet 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
 	touch $@
 
+.venv-backends/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv-backends
+	.venv-backends/bin/python -m pip install --quiet 'pytest>=8' jax 'torch==2.13.0' albumentations --editable .
+	touch $@
+
 clean:
-	rm -rf .venv .venv-oldest .venv-beam data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-beam .venv-backends data/sample-city runs/demo

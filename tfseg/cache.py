@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.paths import is_local, open_path
+from tfseg.pixels import Decoded
 from tfseg.records import Manifest, parse_example
 
 try:
@@ -26,39 +27,7 @@ MEBIBYTE, GIBIBYTE = 2**20, 2**30
 CHANNELS = 4  # three of the picture and the mask
 
 
-class Pixels:
-    """All pictures and masks of a split, of one size.
-
-    Args:
-        count: of the pictures.
-        size: (height, width).
-        buffer: uint8, all pictures, then all masks.
-    """
-
-    def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray):
-        shape = count, *size
-        count = int(np.prod(shape))
-        self.images, self.masks = buffer[: 3 * count].reshape(*shape, 3), buffer[3 * count :].reshape(shape)
-
-    def image(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies picture number `place`, or a window of it (top, left, height, width): uint8 (height, width, 3)."""
-        return self._copy(self.images, place, window)
-
-    def mask(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies a mask, or a window of it: uint8 (height, width)."""
-        return self._copy(self.masks, place, window)
-
-    def _copy(self, arrays: np.ndarray, place: tf.Tensor, window: tf.Tensor | None) -> tf.Tensor:
-        def copy(place, window):
-            top, left, height, width = window
-            return np.ascontiguousarray(arrays[place, top : top + height, left : left + width])
-
-        window = tf.constant((0, 0, *arrays.shape[1:3])) if window is None else window
-        copied = tf.numpy_function(copy, (place, window), tf.uint8, stateful=False)
-        return tf.ensure_shape(copied, (None, None, *arrays.shape[3:]))
-
-
-def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, allowed: int) -> Pixels:
+def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, allowed: int) -> Decoded:
     """Decodes a split, or opens what an earlier call left on disk; says first what it takes.
 
     Args:
@@ -84,8 +53,8 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
             raise ValueError(f"{records}: {what}; raise data.ram_budget by {more} MiB or set data.cache to disk")
         print(f"cache: {what}, in memory", file=sys.stderr, flush=True)
         buffer = np.empty(total, np.uint8)
-        _fill(Pixels(entry.count, size, buffer), records, split, manifest)
-        return Pixels(entry.count, size, buffer)
+        _fill(Decoded(entry.count, size, buffer), records, split, manifest)
+        return Decoded(entry.count, size, buffer)
     path = cache_path(records, split, manifest)
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
@@ -102,12 +71,12 @@ def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, 
             try:
                 _allocate(incomplete, total)
                 buffer = np.memmap(incomplete, np.uint8, "r+")
-                _fill(Pixels(entry.count, size, buffer), records, split, manifest)
+                _fill(Decoded(entry.count, size, buffer), records, split, manifest)
                 buffer.flush()
                 incomplete.replace(path)
             finally:
                 incomplete.unlink(missing_ok=True)
-    return Pixels(entry.count, size, np.memmap(path, np.uint8, "r"))
+    return Decoded(entry.count, size, np.memmap(path, np.uint8, "r"))
 
 
 def cache_path(records: str | Path, split: str, manifest: Manifest) -> Path:
@@ -142,7 +111,7 @@ def _allocate(path: Path, size: int) -> None:
             file.truncate(size)
 
 
-def _fill(pixels: Pixels, records: str | Path, split: str, manifest: Manifest) -> None:
+def _fill(pixels: Decoded, records: str | Path, split: str, manifest: Manifest) -> None:
     shards = [str(open_path(records) / shard.name) for shard in manifest.splits[split].shards]
     data = tf.data.TFRecordDataset(shards).map(
         lambda record: parse_example(record, manifest), num_parallel_calls=tf.data.AUTOTUNE

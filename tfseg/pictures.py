@@ -214,21 +214,26 @@ def pack_mask(mask: np.ndarray) -> bytes:
     return zlib.compress(mask.tobytes(), 3)
 
 
-def unpack_mask(data: bytes, height: int) -> np.ndarray:
+def unpack_mask(data: bytes | memoryview, height: int) -> np.ndarray:
     """Unpacks what `pack_mask` made of a mask of a height, or decodes a PNG, as (height, W) uint8.
 
     Raises:
         ValueError: the data are damaged, or do not fill rows.
     """
-    if data.startswith(PNG_SIGNATURE):
-        return decode_mask(data)
+    if data[: len(PNG_SIGNATURE)] == PNG_SIGNATURE:
+        return decode_mask(bytes(data))
     try:
-        return _as_rows(zlib.decompress(data), height)
+        return as_rows(zlib.decompress(data), height)
     except zlib.error:
         raise ValueError(f"has a mask that is cut short or damaged ({len(data)} bytes)") from None
 
 
-def _as_rows(data: bytes, height: int, *channels: int) -> np.ndarray:
+def as_rows(data: bytes | memoryview, height: int, *channels: int) -> np.ndarray:
+    """Takes plain bytes as (height, W, *channels) uint8, without a copy.
+
+    Raises:
+        ValueError: they do not fill rows.
+    """
     row = height * math.prod(channels)
     if not row or len(data) % row:
         raise ValueError(f"has {len(data)} raw bytes, which do not fill {height} rows")
@@ -260,7 +265,7 @@ def decode_image(data: bytes, codec: str, height: int) -> np.ndarray:
     Raises:
         ValueError: the data are damaged, or for "raw" do not fill rows.
     """
-    return _as_rows(data, height, 3) if codec == "raw" else decode_picture(data)
+    return as_rows(data, height, 3) if codec == "raw" else decode_picture(data)
 
 
 def count_values(mask: np.ndarray) -> np.ndarray:

@@ -18,10 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import verify
-from tfseg.cache import Pixels, open_cache
+from tfseg.cache import open_cache
 from tfseg.data_service import check_reachable
 from tfseg.order import Share, number_in_passes, read_across_passes, read_in_passes, share_out
 from tfseg.paths import is_local, open_path
+from tfseg.pixels import Mapped, Pixels, can_be_mapped
 from tfseg.records import (
     Manifest,
     Split,
@@ -83,7 +84,7 @@ def make_train_batches(
         step: ... steps; what comes before is passed over undecoded.
         share: the part of one of several readers, with equal steps for all; None is everything.
         cache: "ram" or "disk" keeps decoded pixels there, see `cache.open_cache`, and shuffles over all of them; None
-            decodes anew each time.
+            decodes anew each time, but takes raw records from where they lie, see `pixels.Mapped`, shuffled likewise.
         service: address of a tf.data service, such as grpc://localhost:5050, whose workers do all this. Batches then
             come as they are ready; a seed fixes the windows only, and the stream cannot begin in the middle.
 
@@ -114,7 +115,7 @@ def make_train_batches(
         return (draws if manifest.size is None else place(*manifest.size, draws=draws)), rare
 
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], record: tf.Tensor) -> dict:
-        picture = _Stored(record, manifest) if pixels is None else _Cached(record, pixels)
+        picture = _Stored(record, manifest) if pixels is None else _Numbered(record, pixels)
         if fit == "resize":
             return resize({"image": picture.image(), "mask": picture.mask()}, size)
         candidates, rare = drawn
@@ -128,8 +129,11 @@ def make_train_batches(
         return resize({"image": picture.image(window), "mask": cut(mask, window)}, size)
 
     left = ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * batch_bytes(size, batch_size)
-    pixels = open_cache(records, split, manifest, cache, left) if cache else None
     if cache:
+        pixels = open_cache(records, split, manifest, cache, left)
+    else:
+        pixels = Mapped(records, split, manifest) if can_be_mapped(records, manifest) and not service else None
+    if pixels:
         data = number_in_passes(counts, draw, seed=seed, start=start, share=share)
     elif service:
         data = read_across_passes(files, draw, shuffle=buffers.records, seed=seed)
@@ -327,8 +331,8 @@ class _Stored:
         return parse_mask(self.features, self.manifest, window)
 
 
-class _Cached:
-    """A picture in a cache, by its number."""
+class _Numbered:
+    """A picture that can be had by its number."""
 
     def __init__(self, place: tf.Tensor, pixels: Pixels):
         self.place, self.pixels = place, pixels

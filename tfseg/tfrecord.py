@@ -64,9 +64,32 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
         index += 1
 
 
-def _masked_crc(data: bytes) -> bytes:
+def view_records(file: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
+    """Finds the records of a TFRecord file that is mapped into memory, and reads none: (data, checksum) of each.
+
+    Raises:
+        DamagedRecordError: the file ends within a record, or the checksum of a length fails.
+    """
+    position, index = 0, 0
+    while position < len(file):
+        head = file[position : position + _HEAD.size]
+        if len(head) < _HEAD.size or head[8:] != _masked_crc(head[:8]):
+            raise DamagedRecordError(index, "is cut short" if len(head) < _HEAD.size else "has a damaged length")
+        end = position + _HEAD.size + _HEAD.unpack(head)[0]
+        if end + _CHECKSUM.size > len(file):
+            raise DamagedRecordError(index, "is cut short")
+        yield file[position + _HEAD.size : end], file[end : end + _CHECKSUM.size]
+        position, index = end + _CHECKSUM.size, index + 1
+
+
+def is_whole(data: memoryview, checksum: memoryview) -> bool:
+    """Whether a record that `view_records` found is what was written."""
+    return checksum == _masked_crc(data)
+
+
+def _masked_crc(data: bytes | memoryview) -> bytes:
     # Rotated and shifted, because a checksum over data that hold checksums is a weak one.
-    crc = google_crc32c.value(data)
+    crc = google_crc32c.value(bytes(data))  # bytes themselves are not copied
     return _CHECKSUM.pack(((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
@@ -85,9 +108,20 @@ def decode_example(data: bytes) -> dict[str, Value]:
     Raises:
         ValueError: the data are no tf.train.Example.
     """
+    return {key: _own(value) for key, value in view_example(memoryview(data)).items()}
+
+
+def _own(value: memoryview | int | list[memoryview]) -> Value:
+    if isinstance(value, int):
+        return value
+    return bytes(value) if isinstance(value, memoryview) else [bytes(item) for item in value]
+
+
+def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryview]]:
+    """Does as `decode_example`, but copies nothing: what it finds stays where it lies."""
     features = {}
     try:
-        for _, message in _fields(memoryview(data)):
+        for _, message in _fields(data):
             for _, entry in _fields(message):
                 pair = dict(_fields(entry))
                 value = _decode_feature(pair[2])
@@ -107,11 +141,11 @@ def _encode_feature(number: int, value: Value) -> list[bytes]:
     return _field(number, *_field(_INT64_LIST, *_field(1, _varint(value))))
 
 
-def _decode_feature(feature: memoryview) -> Value | None:
+def _decode_feature(feature: memoryview) -> memoryview | int | list[memoryview] | None:
     for kind, values in _fields(feature):
         items = [item for _, item in _fields(values)]
         if kind == _BYTES_LIST and items:
-            return bytes(items[0]) if len(items) == 1 else [bytes(item) for item in items]
+            return items[0] if len(items) == 1 else items
         if kind == _INT64_LIST and len(items) == 1:
             return items[0] if isinstance(items[0], int) else _read_varint(items[0], 0)[0]
     return None

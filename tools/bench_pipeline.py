@@ -51,10 +51,11 @@ def measure(
     ]
     for worker in workers:
         worker.start()
-    rates = [results.get() for _ in workers]
     for worker in workers:
         worker.join()
-    return sum(rates)
+    if any(worker.exitcode for worker in workers):
+        sys.exit(f"{make.__name__}{arguments}: failed")
+    return sum(results.get() for _ in workers)
 
 
 def _measure_here(make, arguments, cores, seconds, barrier, results) -> None:

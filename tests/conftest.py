@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg import records
+from tfseg import convert, labels, records
 from tfseg.labels import CATEGORIES
 
 COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
@@ -39,6 +39,24 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
         written[split] = records.Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
     label_map = dict(enumerate(CATEGORIES))
     manifest = records.Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
+    records.write_manifest(directory, manifest)
+    return directory
+
+
+def write_pictures(directory, pairs, codec, tile_width=None):
+    """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
+    size = pairs[0][1].shape
+    settings = convert.Settings(labels.CITYSCAPES_LOOKUP, size, codec, 95, "nearest", tile_width)
+    examples = [convert.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
+    half = len(pairs) // 2
+    shards = [
+        records.write_shard(directory / records.shard_name("train", index, 2), part)
+        for index, part in enumerate((examples[:half], examples[half:]))
+    ]
+    splits = {"train": records.Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
+    label_map = dict(enumerate(CATEGORIES))
+    storage = {"mask_codec": "zlib", "tile_width": tile_width}
+    manifest = records.Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
     records.write_manifest(directory, manifest)
     return directory
 

@@ -5,11 +5,12 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import COLORS
+from conftest import COLORS, write_pictures
 from test_verify import TRAIN, VAL, change_record, flip
 
 from tfseg.order import Share, share_out
 from tfseg.pipeline import (
+    choose_shrink,
     count_steps,
     make_eval_batches,
     make_train_batches,
@@ -17,6 +18,7 @@ from tfseg.pipeline import (
     resize,
     told_damage,
 )
+from tfseg.records import parse_features, parse_image, read_manifest, read_shard
 from tfseg.windows import Windows
 
 
@@ -212,6 +214,28 @@ def test_resize_averages_far_and_near():
     for width in (64, 32, 16):
         small = resize({"image": ramp, "mask": ramp[..., 0]}, (width, width))["image"].numpy()[0, :, 0]
         np.testing.assert_allclose(small[2:-2], ramp[0, :, 0].reshape(width, -1).mean(axis=1)[2:-2], atol=1)
+
+
+@pytest.mark.parametrize("tile_width", [None, 16])
+def test_a_jpeg_shrinks_while_it_is_decoded(tmp_path, tile_width):
+    """64x88 to 20x24: decoded at 32x44, which is as good as the average over four pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (4, 64, 88, 3), np.uint8)
+    images = [cv2.GaussianBlur(image, (0, 0), 2) for image in noise]
+    masks = [np.full((64, 88), index, np.uint8) for index in range(4)]
+    folder = write_pictures(tmp_path, list(zip(images, masks, strict=True)), "jpeg", tile_width)
+    manifest = read_manifest(folder)
+    batches = make_train_batches(folder, "train", size=(20, 24), batch_size=4, seed=0)
+    ((shrunk, masks),) = arrays(batches.take(1))
+    for image, mask in zip(shrunk, masks, strict=True):
+        assert (mask == mask[0, 0]).all()
+        example = {"image": images[mask[0, 0]], "mask": mask}
+        exact = cv2.resize(example["image"], (44, 32), interpolation=cv2.INTER_AREA)
+        wanted = resize({"image": exact, "mask": mask}, (20, 24))["image"].numpy()
+        assert np.abs(image.astype(int) - wanted).max() <= 4
+    sizes = [(64, 88), (32, 45), (32, 44), (16, 44), (16, 22), (9, 11), (8, 11), (100, 11)]
+    assert [choose_shrink(manifest, size) for size in sizes] == [1, 1, 2, 2, 4, 4, 8, 1]
+    whole = parse_features(next(read_shard(folder / manifest.splits["train"].shards[0].name)))
+    assert parse_image(whole, manifest, shrink=8).shape == (8, 11, 3)
 
 
 def test_resize_averages_the_picture_and_keeps_mask_values():

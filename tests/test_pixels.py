@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import draw, measure
+from conftest import draw, write_pictures
 from test_verify import TRAIN, flip
 
-from tfseg import convert, labels, records
+from tfseg import records
 from tfseg.order import Share
 from tfseg.pipeline import make_train_batches, told_damage
 from tfseg.pixels import Mapped, can_be_mapped
@@ -18,18 +18,7 @@ PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
 @pytest.fixture(params=[None, 16], ids=["one piece", "tiles of 16"])
 def folder(request, tmp_path):
     """Two shards of 3 and 4 raw pictures; the last tile is half empty."""
-    settings = convert.Settings(labels.CITYSCAPES_LOOKUP, SIZE, "raw", None, "nearest", request.param)
-    examples = [convert.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(PICTURES)]
-    shards = [
-        records.write_shard(tmp_path / records.shard_name("train", index, 2), part)
-        for index, part in enumerate((examples[:3], examples[3:]))
-    ]
-    splits = {"train": Split([f"{index}" for index in range(COUNT)], shards, *measure(PICTURES))}
-    label_map = dict(enumerate(labels.CATEGORIES))
-    storage = {"mask_codec": "zlib", "tile_width": request.param}
-    manifest = Manifest(2, "folders", label_map, list(labels.CATEGORIES), list(SIZE), "raw", None, splits, **storage)
-    records.write_manifest(tmp_path, manifest)
-    return tmp_path
+    return write_pictures(tmp_path, PICTURES, "raw", request.param)
 
 
 def open_records(folder):

@@ -107,6 +107,7 @@ def make_train_batches(
     in_order = seed is not None
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
+    shrink = choose_shrink(manifest, size)
     place = partial(place_windows, size=size, scale=windows.scale)
 
     def draw(key: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -117,7 +118,7 @@ def make_train_batches(
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], record: tf.Tensor) -> dict:
         picture = _Stored(record, manifest) if pixels is None else _Numbered(record, pixels)
         if fit == "resize":
-            return resize({"image": picture.image(), "mask": picture.mask()}, size)
+            return resize({"image": picture.image(shrink=shrink), "mask": picture.mask()}, size)
         candidates, rare = drawn
         if manifest.size is None:
             candidates = place(*picture.size, draws=candidates)
@@ -295,11 +296,20 @@ def keep_pixels(example: dict) -> dict:
     return {"image": example["image"], "mask": example["mask"]}
 
 
+def choose_shrink(manifest: Manifest, size: tuple[int, int]) -> int:
+    """Chooses how far a JPEG may shrink while it is decoded, to be squashed to (height, width); see `parse_image`."""
+    if manifest.codec != "jpeg" or manifest.size is None:
+        return 1
+    least = min(stored // wanted for stored, wanted in zip(manifest.size, size, strict=True))
+    return max((shrink for shrink in (1, 2, 4, 8) if shrink <= least), default=1)
+
+
 def resize(example: dict, size: tuple[int, int] | None) -> dict:
     """Resizes picture (linear, averaging over what it shrinks) and mask (nearest) to (height, width)."""
     if size is None:
         return example
-    fits = tf.reduce_all(tf.shape(example["mask"]) == size)  # as most windows do
+    shapes = tf.stack([tf.shape(example["image"])[:2], tf.shape(example["mask"])])
+    fits = tf.reduce_all(shapes == size)  # as most windows do
     image, mask = tf.cond(fits, lambda: (example["image"], example["mask"]), lambda: _squash(example, size))
     return {**example, "image": tf.ensure_shape(image, (*size, 3)), "mask": tf.ensure_shape(mask, size)}
 
@@ -307,7 +317,7 @@ def resize(example: dict, size: tuple[int, int] | None) -> dict:
 def _squash(example: dict, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:
     image, mask = example["image"], example["mask"]
     # Down to a half, linear interpolation meets every pixel already, and is three times faster.
-    halves = tf.reduce_all(tf.shape(mask) <= 2 * tf.constant(size))
+    halves = tf.reduce_all(tf.shape(image)[:2] <= 2 * tf.constant(size))
     small = tf.cond(
         halves,
         lambda: tf.image.resize(image, size),
@@ -324,8 +334,8 @@ class _Stored:
         self.features, self.manifest = parse_features(record), manifest
         self.size = self.features["image/height"], self.features["image/width"]
 
-    def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
-        return parse_image(self.features, self.manifest, window)
+    def image(self, window: tf.Tensor | None = None, shrink: int = 1) -> tf.Tensor:
+        return parse_image(self.features, self.manifest, window, shrink)
 
     def mask(self, window: tf.Tensor | None = None) -> tf.Tensor:
         return parse_mask(self.features, self.manifest, window)
@@ -337,8 +347,8 @@ class _Numbered:
     def __init__(self, place: tf.Tensor, pixels: Pixels):
         self.place, self.pixels = place, pixels
 
-    def image(self, window: tf.Tensor | None = None) -> tf.Tensor:
-        return self.pixels.image(self.place, window)
+    def image(self, window: tf.Tensor | None = None, shrink: int = 1) -> tf.Tensor:
+        return self.pixels.image(self.place, window)  # nothing to decode
 
     def mask(self, window: tf.Tensor | None = None) -> tf.Tensor:
         return self.pixels.mask(self.place, window)

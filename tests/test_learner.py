@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfseg import fused
 from tfseg.augment import Augmentation
 from tfseg.config import Optimizer
 from tfseg.learner import Learner, Schedule, make_optimizer
@@ -25,11 +26,11 @@ def test_warmup_then_cosine_to_zero():
 
 def test_optimizer_follows_the_settings():
     adam = make_optimizer(Optimizer(learning_rate=3e-4), epochs=2, steps_per_epoch=5)
-    assert type(adam) is keras.optimizers.Adam
+    assert type(adam) is fused.Adam
     assert float(adam.learning_rate) == pytest.approx(3e-4)
     settings = Optimizer("adamw", 1e-3, "cosine", warmup_epochs=1, weight_decay=0.05, ema=0.9)
     adamw = make_optimizer(settings, epochs=3, steps_per_epoch=5)
-    assert type(adamw) is keras.optimizers.AdamW
+    assert type(adamw) is fused.AdamW
     assert (adamw.weight_decay, adamw.use_ema, adamw.ema_momentum) == (0.05, True, 0.9)
     assert float(adamw.learning_rate) == pytest.approx(1e-3 / 5)
 
@@ -49,6 +50,15 @@ def test_the_loss_sees_the_augmented_mask():
     first, *_, last = (learner.train_on_batch({"image": image, "mask": mask}) for _ in range(30))
     assert first == pytest.approx(np.log(3), abs=1e-3)
     assert last < 0.1
+
+
+def test_the_optimizer_is_whole_before_the_first_step():
+    learner = make_learner(Augmentation())
+    learner.compile(make_optimizer(Optimizer(), epochs=1, steps_per_epoch=1))
+    names = [variable.name for variable in learner.optimizer.variables]
+    learner.train_on_batch({"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)})
+    assert names == [variable.name for variable in learner.optimizer.variables]
+    assert len(names) == 2 + 2 * 2
 
 
 def test_each_step_has_its_own_draws_and_is_counted():

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from tfseg import fused
 from tfseg.config import Optimizer
 from tfseg.metrics import Scorer, score
 from tfseg.run_folder import save_weights
@@ -37,6 +38,14 @@ class Learner(keras.Model):
             aggregation="only_first_replica",
         )
 
+    def compile(self, *args, **kwargs):
+        """Compiles as Keras does, and makes the optimizer's variables at once.
+
+        Within the first step, where Keras makes them, TensorFlow builds a branch for each and traces the step twice.
+        """
+        super().compile(*args, **kwargs)
+        self.optimizer.build(self.trainable_variables)
+
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
         if training:
@@ -49,15 +58,15 @@ class Learner(keras.Model):
 
 
 def make_optimizer(settings: Optimizer, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Makes Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019), the rate as the settings say."""
+    """Makes Adam or AdamW, the rate as the settings say."""
     total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
     rate = settings.learning_rate
     if settings.schedule == "cosine" or warmup:
         rate = Schedule(rate, warmup, total, cosine=settings.schedule == "cosine")
     average = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
     if settings.name == "adam":
-        return keras.optimizers.Adam(rate, **average)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **average)
+        return fused.Adam(rate, **average)
+    optimizer = fused.AdamW(rate, weight_decay=settings.weight_decay, **average)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 

@@ -2,6 +2,7 @@ import keras
 import pytest
 
 from tfseg import device
+from tfseg.config import Config, Data
 
 
 @pytest.fixture(autouse=True)
@@ -10,37 +11,102 @@ def policy():
     keras.mixed_precision.set_dtype_policy("float32")
 
 
-def test_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(device, "find_gpus", list)
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes this another machine; returns the GPUs that are in use."""
+    used = []
+
+    def make(gpus=0, system="Linux", capability=(9, 0), macos=""):
+        import tensorflow as tf
+
+        monkeypatch.setattr(device, "find_gpus", lambda: ["a card"] * gpus)
+        monkeypatch.setattr(device, "use_gpus", used.append)
+        monkeypatch.setattr(device.platform, "system", lambda: system)
+        monkeypatch.setattr(device.platform, "mac_ver", lambda: (macos, ("", "", ""), "arm64"))
+        details = {"compute_capability": capability}
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+        return used
+
+    return make
+
+
+def test_without_a_gpu(machine):
+    assert machine() == []
     choice = device.choose_device()
-    assert (choice.kind, choice.precision) == ("cpu", "float32")
     assert keras.mixed_precision.dtype_policy().name == "float32"
-    assert str(choice) == "device: cpu, precision float32 (half precision is slower on a CPU)"
+    assert str(choice) == (
+        "device: cpu (no GPU is seen by TensorFlow); float32 (half precision is slower on a CPU); "
+        "no XLA (four times slower for this network on a CPU)"
+    )
+    assert choice.xla is False and choice.tanh is False
 
 
-def test_what_is_configured_is_used(monkeypatch):
-    monkeypatch.setattr(device, "find_gpus", list)
-    assert device.choose_device("mixed_bfloat16").precision == "mixed_bfloat16"
+def test_what_is_configured_is_used(machine):
+    machine()
+    choice = device.choose_device(precision="mixed_bfloat16")
+    assert (choice.precision, choice.precision_reason) == ("mixed_bfloat16", "as configured")
     assert keras.mixed_precision.dtype_policy().compute_dtype == "bfloat16"
+
+
+def test_the_cpu_in_spite_of_a_gpu(machine):
+    used = machine(gpus=2)
+    choice = device.choose_device("cpu")
+    assert used == [[]]
+    assert str(choice).startswith("device: cpu (as configured, 2 GPUs seen); float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("cuda", {}), ("metal", {}), ("metal", {"gpus": 1}), ("cuda", {"gpus": 1, "system": "Darwin", "macos": "14.0"})],
+)
+def test_what_is_not_there_is_refused(machine, kind, settings):
+    machine(**settings)
+    with pytest.raises(ValueError, match=rf"^device.kind: {kind} is not to be had, .* seen.*; .*, or set it to auto$"):
+        device.choose_device(kind)
 
 
 @pytest.mark.parametrize(
     ("capability", "precision"),
     [((9, 0), "mixed_bfloat16"), ((8, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 1), "float32")],
 )
-def test_precision_by_card(monkeypatch, capability, precision):
-    import tensorflow as tf
-
-    monkeypatch.setattr(device, "find_gpus", lambda: ["a card"])
-    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
-    details = {"compute_capability": capability}
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+def test_precision_by_card(machine, capability, precision):
+    used = machine(gpus=1, capability=capability)
     choice = device.choose_device()
-    assert (choice.kind, choice.precision) == ("cuda", precision)
+    assert (choice.kind, choice.kind_reason, choice.precision) == ("cuda", "1 GPU seen", precision)
+    assert not choice.tanh
+    assert used == [["a card"]]
 
 
-def test_metal(monkeypatch):
-    monkeypatch.setattr(device, "find_gpus", lambda: ["a chip"])
-    monkeypatch.setattr(device.platform, "system", lambda: "Darwin")
+@pytest.mark.parametrize(
+    ("macos", "precision", "tanh"),
+    [("13.6.1", "float32", False), ("14.0", "mixed_bfloat16", True), ("26.1", "mixed_bfloat16", True)],
+)
+def test_metal(machine, macos, precision, tanh):
+    machine(gpus=1, system="Darwin", macos=macos)
     choice = device.choose_device()
-    assert (choice.kind, choice.precision) == ("metal", "float32")
+    assert (choice.kind, choice.precision, choice.xla, choice.tanh) == ("metal", precision, False, tanh)
+    assert f"macOS {macos}" in str(choice)
+    assert ("sigmoids by tanh" in str(choice)) == tanh
+    assert not device.choose_device("metal", "float32").tanh
+    assert device.choose_device(precision="mixed_float16").tanh
+
+
+def test_other_backends_place_the_work(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    choice = device.choose_device()
+    assert (choice.precision, choice.xla) == ("float32", "auto")
+    assert "jax places the work itself" in str(choice)
+
+
+def test_a_training_chooses_first_of_all(monkeypatch):
+    """TensorFlow hides no device after it has computed something."""
+
+    def chosen(**settings):
+        raise InterruptedError(settings)
+
+    monkeypatch.setattr(device, "choose_device", chosen)
+    from tfseg import train
+
+    monkeypatch.setattr(train, "make_batches", lambda config: pytest.fail("too late"))
+    with pytest.raises(InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto'\}"):
+        train.train(Config(Data("none"), "none"))

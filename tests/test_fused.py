@@ -78,6 +78,31 @@ def test_fuse_keeps_the_function():
     np.testing.assert_allclose(copy(picture), outer(picture), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ours, keras_name", [(fused.tanh_sigmoid, "sigmoid"), (fused.tanh_swish, "silu")])
+def test_by_tanh_is_the_same(ours, keras_name):
+    x = tf.constant(np.linspace(-12, 12, 20001), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        mine, theirs = ours(x), getattr(keras.activations, keras_name)(x)
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+    np.testing.assert_allclose(tape.gradient(mine, x), tape.gradient(theirs, x), atol=2e-6)
+
+
+def test_fuse_replaces_every_sigmoid():
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Activation("swish")(keras.layers.Conv2D(4, 3, activation="sigmoid")(pixels))
+    x = keras.layers.Conv2D(4, 3, activation="relu")(x)
+    outer = keras.Model(pixels, keras.Model(pixels, x)(pixels))
+    by_tanh = fuse(outer, momentum=0.9, tanh=True)
+    picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(by_tanh(picture), outer(picture), atol=1e-6)
+    for model, wanted in ((outer, {"Sigmoid"}), (by_tanh, {"Tanh"})):
+        graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, 8, 8, 3)))
+        assert {operation.type for operation in graph.graph.get_operations()} & {"Sigmoid", "Tanh"} == wanted
+    copy = type(by_tanh).from_config(by_tanh.get_config())
+    assert copy.layers[1].layers[1].activation is fused.tanh_sigmoid
+
+
 # ---- Adam
 
 

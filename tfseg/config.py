@@ -269,8 +269,10 @@ class Train:
 class Device:
     """Where and how exactly it computes."""
 
+    kind: Literal["auto", "cpu", "cuda", "metal"] = "auto"
+    """auto: the GPU that TensorFlow sees, else the CPU."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
-    """auto: float32 on the CPU and on Metal, half precision on CUDA."""
+    """auto: float32 on the CPU, half precision on CUDA, and on Metal from macOS 14 on."""
 
 
 @dataclass(frozen=True)

@@ -59,19 +59,38 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fuse(model: keras.Model, momentum: float) -> keras.Model:
+@keras.saving.register_keras_serializable("tfseg")
+def tanh_sigmoid(x):
+    """The logistic function by tanh, which Metal has in half precision: sigmoid(x) = (tanh(x / 2) + 1) / 2."""
+    return 0.5 * ops.tanh(0.5 * x) + 0.5
+
+
+@keras.saving.register_keras_serializable("tfseg")
+def tanh_swish(x):
+    """Swish (Ramachandran, Zoph and Le 2017) by tanh: x sigmoid(x)."""
+    return x * tanh_sigmoid(x)
+
+
+BY_TANH = {keras.activations.sigmoid: tanh_sigmoid, keras.activations.silu: tanh_swish}
+
+
+def fuse(model: keras.Model, momentum: float, tanh: bool = False) -> keras.Model:
     """Returns a functional model's copy, weights included, with every batch normalisation layer fused.
 
     Args:
         model: a functional model, which may hold others.
         momentum: of the layers' moving statistics.
+        tanh: whether to compute every sigmoid and swish by tanh; the same numbers, but for rounding.
     """
 
     def clone(layer):
         config = layer.get_config()
         if type(layer) is keras.layers.BatchNormalization:
             return BatchNormalization.from_config({**config, "momentum": momentum})
-        return type(layer).from_config(config)
+        copy = type(layer).from_config(config)
+        if tanh and getattr(copy, "activation", None) in BY_TANH:
+            copy.activation = BY_TANH[copy.activation]
+        return copy
 
     copy = keras.models.clone_model(model, clone_function=clone, recursive=True)
     copy.set_weights(model.get_weights())

@@ -40,19 +40,20 @@ def train(config: Config) -> dict:
     from tfseg.unet import build_unet
 
     start = time.monotonic()
+    device = choose_device(**dataclasses.asdict(config.device))
+    print(device, flush=True)
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
     batches, val_batches = make_batches(config)
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
-    print(choose_device(config.device.precision), flush=True)
-    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model))
+    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), tanh=device.tanh)
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
 
     directory = run_folder.create(config.run_dir, config.overwrite)
     save_config(config, directory / run_folder.CONFIG)
     loss = SegmentationLoss(**dataclasses.asdict(config.loss))
     learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
-    learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps))
+    learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
     validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
     print("tracing the first step; this takes a minute for EfficientNetB3", flush=True)

@@ -34,6 +34,7 @@ def build_unet(
     weights: str | Path | None = "imagenet",
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
     batch_norm_momentum: float = 0.99,
+    tanh: bool = False,
 ) -> keras.Model:
     """Builds the network.
 
@@ -45,6 +46,7 @@ def build_unet(
         decoder_channels: channels of the decoder's blocks, deepest first.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
+        tanh: whether to compute sigmoids by tanh, see `fused.fuse`.
 
     Returns:
         Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
@@ -61,7 +63,7 @@ def build_unet(
     x = decode(features, decoder_channels)  # stride 1
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
     network = keras.Model(pixels, CropLike(dtype="float32", name="crop")([logits, pixels]), name=f"unet_{encoder}")
-    return fuse(network, batch_norm_momentum)
+    return fuse(network, batch_norm_momentum, tanh)
 
 
 def normalize(pixels):

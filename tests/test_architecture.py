@@ -41,7 +41,7 @@ ALLOWED = {
     "losses": set(),
     "fused": set(),
     "unet": {"fused"},
-    "metrics": {"labels"},
+    "metrics": {"fused", "labels"},
     "learner": {"config", "fused", "metrics", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
     "train": {

@@ -1,7 +1,3 @@
-import json
-import math
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -215,61 +211,32 @@ def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
     assert (compiled[1] == plain[1]).mean() > 0.999
 
 
-class Kernels:
-    """TensorFlow's operations on the Metal device: recorded from the registration calls of tensorflow-metal 1.2.0."""
-
-    def __init__(self):
-        facts = json.loads((Path(__file__).parent / "metal_kernels.json").read_text())
-        self.kernels = facts["kernels"]
-
-    def has(self, operation) -> bool:
-        """Whether an operation of a graph can be there; what is fed comes from the processor."""
-        return operation.type != "Placeholder" and any(
-            all(operation.get_attr(name).name in allowed for name, allowed in types.items())
-            for types in self.kernels.get(operation.type, [])
-        )
-
-
 @tensorflow_only
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_on_metal_no_batch_goes_back_to_the_processor(policy, monkeypatch):
-    """What has a kernel runs on the GPU, the rest on the processor: no large tensor crosses from one to the other."""
+def test_on_metal_nothing_leaves_the_gpu(policy):
+    import check_metal
     import tensorflow as tf
 
-    monkeypatch.setattr(fused, "jit", lambda function: function)  # there is no XLA on Metal
     keras.mixed_precision.set_dtype_policy(policy)
     try:
         augmentation = Augmentation(**EVERYTHING, seed=5)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     shape = (2, 64, 96)
-    traced = tf.function(lambda image, mask, step: augmentation(image, mask, step)).get_concrete_function(
-        tf.TensorSpec((*shape, 3), tf.uint8), tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((), tf.int32)
-    )
-    kernels = Kernels()
-    large = math.prod(shape)  # of a picture's plane and more
-    on_gpu = {operation.name: kernels.has(operation) for operation in traced.graph.get_operations()}
-    left = [
-        f"{operation.type} {tensor.dtype.name} {tensor.shape}"
-        for operation in traced.graph.get_operations()
-        for tensor in operation.inputs
-        if operation.type != "Identity"  # of what the function returns; inlined, there is none
-        if not on_gpu[operation.name] and on_gpu[tensor.op.name] and tensor.shape.num_elements() >= large
-    ]
-    assert set(left) == set()
-    counted = [operation.type for operation in traced.graph.get_operations() if on_gpu[operation.name]]
-    assert counted.count("GatherV2") >= 4 and len(counted) > 100  # the table is read
+    specs = tf.TensorSpec((*shape, 3), tf.int8), tf.TensorSpec(shape, tf.int8), tf.TensorSpec((), tf.int32)
+    with check_metal.as_on_metal():
+        graph = tf.function(augmentation).get_concrete_function(*specs).graph
+    report = check_metal.examine(graph)
+    assert report.left == [] and report.passes
+    counted = [operation.type for operation in graph.get_operations()]
+    assert counted.count("GatherV2") >= 4 and len(counted) > 100
 
 
-@tensorflow_only
-@pytest.mark.parametrize("operation", ["sin", "round", "sqrt"])
-def test_metal_has_no_sine(operation):
-    import tensorflow as tf
-
-    graph = tf.Graph()
-    with graph.as_default():
-        result = getattr(tf.math, operation)(tf.ones((2, 3)))
-    assert Kernels().has(result.op) == (operation == "sqrt")
+def test_signed_bytes_are_the_same(batch):
+    augmentation = Augmentation(**EVERYTHING, seed=5)
+    signed = augmentation(batch[0].view(np.int8), batch[1].view(np.int8), 2)
+    for mine, theirs in zip(to_numpy(signed), to_numpy(augmentation(*batch, 2)), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_change_is_all_there_is(batch):

@@ -84,7 +84,7 @@ class Augmentation:
         """Changes a batch.
 
         Args:
-            image: (batch, height, width, 3), RGB, 0..255, integers or floats.
+            image: (batch, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
             mask: integers (batch, height, width), below 8.
             step: whole number; another one gives other draws.
             replica: number of the device; another one gives other draws.

@@ -12,7 +12,7 @@ single numbers.
 
 from keras import ops
 
-from tfseg.fused import gather
+from tfseg.fused import as_floats, gather
 
 VOID = 0
 GREY = 127.5
@@ -26,7 +26,7 @@ def change(
     """Changes a batch by what was drawn for it; what is None is left out.
 
     Args:
-        image: (B, height, width, 3), RGB, 0..255, integers or floats.
+        image: (B, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
         mask: integers (B, height, width).
         classes: for `mix_classes`.
         matrix: for `warp`.
@@ -40,7 +40,7 @@ def change(
     Returns:
         float32 picture in 0..255 and int32 mask, of the same shapes.
     """
-    image, mask = ops.cast(image, "float32"), ops.cast(mask, "float32")
+    image, mask = as_floats(image), ops.cast(mask, "float32")
     if classes is not None:
         image, mask = mix_classes(image, mask, classes)
     if matrix is not None:

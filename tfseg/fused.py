@@ -117,6 +117,14 @@ class _FusedSteps:
         if not self._fuses:  # else it is part of `update_step`
             super()._apply_weight_decay(variables)
 
+    def _update_model_variables_moving_average(self, trainable_variables):
+        """As in Keras, which computes the momentum anew for each variable."""
+        momentum = ops.cast(ops.not_equal(self.iterations, 0), "float32") * self.ema_momentum  # first a copy
+        for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
+            if average is not None:
+                share = ops.cast(momentum, average.dtype)
+                average.assign(share * average + (1 - share) * variable)
+
     def _share(self, learning_rate) -> dict:
         """What ResourceApplyAdam wants beside a variable, its slots and its gradient."""
         step = ops.cast(self.iterations + 1, "float32")
@@ -156,6 +164,18 @@ class Adam(_FusedSteps, keras.optimizers.Adam):
 @keras.saving.register_keras_serializable("tfseg")
 class AdamW(_FusedSteps, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` (Loshchilov and Hutter 2019), fused likewise: same arguments, variables and steps."""
+
+
+def as_floats(image):
+    """Returns pixels of 0..255 in float32, of any type; bytes may be signed, since Metal has no kernel for others.
+
+    Args:
+        image: floats, uint8, or int8 with the same eight bits, so that -1 stands for 255.
+    """
+    floats = ops.cast(image, "float32")
+    if keras.backend.standardize_dtype(image.dtype) == "int8":
+        floats = ops.where(floats < 0, floats + 256, floats)
+    return floats
 
 
 def gather(rows, places):

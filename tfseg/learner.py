@@ -20,8 +20,9 @@ class Learner(keras.Model):
     `steps` counts the batches that it has learnt from; it is a weight, so that what goes on from saved weights goes on
     with the draws that would have come.
 
-    Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}. The augmented mask is
-    an output beside the logits, for the loss to see. So Keras' own train step serves, on every backend.
+    Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}, or int8 of the same
+    bits. The augmented mask is an output beside the logits, for the loss to see. So Keras' own train step serves, on
+    every backend.
     """
 
     def __init__(self, network: keras.Model, loss, augmentation):
@@ -51,7 +52,7 @@ class Learner(keras.Model):
         if training:
             image, mask = self.augmentation(image, mask, step=self.steps)
             self.steps.assign(self.steps + 1)
-        return {"logits": self.network(ops.cast(image, "float32"), training=training), "mask": mask}
+        return {"logits": self.network(fused.as_floats(image), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return ops.mean(self.loss_function(y_pred["mask"], y_pred["logits"]))

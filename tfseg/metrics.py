@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfseg.fused import as_floats
 from tfseg.labels import CATEGORIES, VOID
 
 
@@ -42,8 +43,8 @@ def _flat(mask):
 class Scorer(keras.Model):
     """A network with its truth beside it: batches in, confusion matrices and losses out, a row a picture.
 
-    Called with {"image": (batch, height, width, 3) in 0..255, "mask": integers (batch, height, width)}; gives
-    {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,)}.
+    Called with {"image": (batch, height, width, 3) in 0..255 or as `fused.as_floats` takes them, "mask": integers
+    (batch, height, width)}; gives {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,)}.
     """
 
     def __init__(self, network: keras.Model, loss):
@@ -52,7 +53,7 @@ class Scorer(keras.Model):
         self.loss_function = loss
 
     def call(self, batch):
-        logits = self.network(ops.cast(batch["image"], "float32"), training=False)
+        logits = self.network(as_floats(batch["image"]), training=False)
         predicted = ops.argmax(logits, axis=-1)
         matrix = confusion_matrix(batch["mask"], predicted, logits.shape[-1])
         return {"matrix": matrix, "loss": self.loss_function(batch["mask"], logits)}

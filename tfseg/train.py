@@ -36,7 +36,7 @@ def train(config: Config) -> dict:
     from tfseg.learner import HistoryFile, KeepLast, Learner, Validate, make_optimizer
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer
-    from tfseg.pipeline import count_steps, told_damage
+    from tfseg.pipeline import as_signed, count_steps, told_damage
     from tfseg.unet import build_unet
 
     start = time.monotonic()
@@ -45,6 +45,8 @@ def train(config: Config) -> dict:
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
     batches, val_batches = make_batches(config)
+    if device.kind == "metal":
+        batches, val_batches = batches.map(as_signed), val_batches.map(as_signed)
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), tanh=device.tanh)
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)

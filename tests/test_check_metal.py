@@ -1,0 +1,163 @@
+"""The check of a train step for Metal: every config passes it, and what should not pass does not."""
+
+import re
+from pathlib import Path
+
+import check_metal
+import keras
+import pytest
+import tensorflow as tf
+
+from tfseg import config, fused
+from tfseg.augment import Augmentation
+from tfseg.learner import Learner
+from tfseg.losses import SegmentationLoss
+
+CONFIGS = sorted(path for path in (Path(__file__).parents[1] / "configs").glob("*.yaml") if "labels" not in path.name)
+
+
+def load(path, *settings):
+    return config.parse_config(["--config", str(path), *settings])
+
+
+def examine(loaded, size=(64, 96)):
+    return check_metal.examine(check_metal.trace(check_metal.build(loaded), size, 2))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_augmentation_loss_and_optimizer_of_every_config(path):
+    report = examine(load(path, "--model.encoder", "tiny"))
+    assert report.passes, list(check_metal.describe(report))
+    assert 0 < report.bytes(True) + report.bytes(False) < 20_000 and report.nodes > 1000
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_network_of_every_config(precision):
+    """They share it; it takes half a minute to trace."""
+    loaded = [load(path, "--device.precision", precision) for path in CONFIGS]
+    assert {one.model.encoder for one in loaded} == {"efficientnetb3"}
+    report = examine(loaded[0])
+    assert report.passes, list(check_metal.describe(report))
+    assert 10_000 < report.nodes < 17_000
+
+
+# ---- what does not pass
+
+
+def make_learner(*layers, augmentation=None, policy="float32"):
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        pixels = keras.Input((None, None, 3))
+        x = pixels
+        for layer in (*layers, lambda: keras.layers.Conv2D(8, 1, dtype="float32")):
+            x = layer()(x)
+        learner = Learner(keras.Model(pixels, x), SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    learner.compile(fused.Adam(), jit_compile=False)
+    return learner
+
+
+def check(*layers, **settings):
+    return check_metal.examine(check_metal.trace(make_learner(*layers, **settings), (64, 96), 2))
+
+
+def convolution(**settings):
+    return lambda: keras.layers.Conv2D(4, 3, padding="same", **settings)
+
+
+def test_a_small_network_passes():
+    report = check(convolution(activation="swish"), convolution(activation=fused.tanh_swish))
+    assert report.passes and report.left == []
+
+
+def test_bilinear_upsampling_does_not():
+    half = convolution(strides=2)
+    report = check(half, lambda: keras.layers.UpSampling2D(2, interpolation="bilinear"))
+    assert not report.passes
+    assert {operation.type for operation in report.left} == {"ResizeBilinearGrad"}
+    lines = list(check_metal.describe(report))
+    assert any(line.startswith("leaves the GPU: ResizeBilinearGrad (float32), 1 times") for line in lines)
+    assert lines[-1].startswith("fails")
+    assert report.bytes(True) >= 2 * 32 * 48 * 4 * 4  # the gradient goes back
+    assert check(half, lambda: keras.layers.UpSampling2D(2, interpolation="nearest")).passes
+
+
+def test_native_swish_in_half_precision_does_not():
+    report = check(convolution(activation="swish"), policy="mixed_bfloat16")
+    assert "Sigmoid" in {operation.type for operation in report.left}
+    assert not report.passes
+    assert check(convolution(activation=fused.tanh_swish), policy="mixed_bfloat16").passes
+
+
+class Rotation:
+    """Keras' own layer in the place of our augmentation."""
+
+    def __init__(self):
+        self.layer = keras.layers.RandomRotation(0.1)
+
+    def __call__(self, image, mask, step=0, replica=0):
+        return self.layer(fused.as_floats(image), training=True), mask
+
+
+def test_a_rotation_of_keras_does_not():
+    report = check(convolution(), augmentation=Rotation())
+    assert "ImageProjectiveTransformV3" in {operation.type for operation in report.left}
+    assert not report.passes
+
+
+def test_unsigned_bytes_do_not():
+    learner = make_learner(convolution())
+    specs = {"image": tf.TensorSpec((2, 64, 96, 3), tf.uint8), "mask": tf.TensorSpec((2, 64, 96), tf.uint8)}
+    with check_metal.as_on_metal():
+        report = check_metal.examine(tf.function(learner.train_step).get_concrete_function(specs).graph)
+    assert {operation.type for operation in report.left} == {"Cast"}
+    assert report.bytes(True) >= 2 * 64 * 96 * 3 * 4
+    assert check_metal.source_line(report.left[0]).startswith("tfseg/")
+
+
+# ---- the rule
+
+
+@pytest.mark.parametrize("operation", ["sin", "round", "sqrt"])
+def test_metal_has_no_sine(operation):
+    graph = tf.Graph()
+    with graph.as_default():
+        result = getattr(tf.math, operation)(tf.ones((2, 3)))
+    assert (check_metal.find_kernel(result.op) is not None) == (operation == "sqrt")
+
+
+def test_what_crosses_is_counted_once_in_each_direction():
+    def there_and_back(x):
+        rounded = tf.round(x * 2)
+        return rounded + 1, rounded * 3
+
+    graph = tf.function(there_and_back).get_concrete_function(tf.TensorSpec((100, 100))).graph
+    report = check_metal.examine(graph)
+    assert [operation.type for operation in report.left] == ["Round"]
+    assert (report.bytes(False), report.bytes(True)) == (40_000, 40_000)
+    assert report.passes is False
+    small = tf.function(there_and_back).get_concrete_function(tf.TensorSpec((10, 10))).graph
+    assert check_metal.examine(small).passes
+    unknown = tf.function(there_and_back).get_concrete_function(tf.TensorSpec((None, 10))).graph
+    report = check_metal.examine(unknown)
+    assert not report.passes and report.left != []
+    assert any("of unknown size" in line for line in check_metal.describe(report))
+
+
+def test_the_command_fails_with_the_list(monkeypatch, capsys):
+    from tfseg import unet
+
+    path = next(path for path in CONFIGS if path.stem == "demo")
+    monkeypatch.setattr("sys.argv", ["check_metal.py", "--config", str(path), "--model.encoder", "tiny"])
+    with pytest.raises(SystemExit) as stopped:
+        check_metal.main()
+    assert stopped.value.code == 0
+    upsampling = keras.layers.UpSampling2D
+    monkeypatch.setattr(
+        unet.layers, "UpSampling2D", lambda size, interpolation, **_: upsampling(size, interpolation="bilinear")
+    )
+    with pytest.raises(SystemExit) as stopped:
+        check_metal.main()
+    assert stopped.value.code == 1
+    assert re.search(r"leaves the GPU: ResizeBilinearGrad \(.*\), 5 times, made by \S+:\d+\n", capsys.readouterr().out)

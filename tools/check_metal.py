@@ -1,0 +1,222 @@
+"""Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac.
+
+    python tools/check_metal.py --config configs/cityscapes.yaml
+    python tools/check_metal.py --config configs/cityscapes.yaml --device.precision float32
+
+Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. By
+TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
+metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Ends with 1 if an operation on
+pictures or weights leaves the GPU, or more than 0.1 MB a step cross besides the batch. Says nothing of speed, nor of
+what a kernel computes. Takes every setting of a training; weights are random, since nothing depends on them.
+"""
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from tfseg import cli
+from tfseg.config import Config, parse_config
+
+KERNELS = Path(__file__).parent / "metal_kernels.json"
+LARGE = 4096  # elements of a tensor: no single number, nor a few a picture
+LIMIT = 100_000  # bytes a step that may cross besides the batch
+ANYWHERE = {"Const", "NoOp"}  # TensorFlow puts these where they are needed
+
+
+class Crossing(NamedTuple):
+    """A tensor that goes from one memory to the other."""
+
+    tensor: str
+    bytes: int | None  # None: its shape is not known before it is there
+    to_gpu: bool
+
+
+class Report(NamedTuple):
+    """What a graph would do on Metal."""
+
+    nodes: int
+    left: list  # operations on the processor that have a large tensor
+    crossings: list[Crossing]
+
+    def bytes(self, to_gpu: bool) -> int:
+        """Bytes that cross in a direction, where they are known."""
+        return sum(crossing.bytes or 0 for crossing in self.crossings if crossing.to_gpu == to_gpu)
+
+    @property
+    def passes(self) -> bool:
+        """Whether nothing large leaves the GPU and little crosses."""
+        known = all(crossing.bytes is not None for crossing in self.crossings)
+        return not self.left and known and self.bytes(True) + self.bytes(False) <= LIMIT
+
+
+@functools.cache
+def read_kernels() -> dict:
+    """Reads the table: operation -> kernels, {"types": attribute -> dtypes, "host": names of arguments}."""
+    return json.loads(KERNELS.read_text(encoding="utf-8"))["kernels"]
+
+
+def find_kernel(operation) -> dict | None:
+    """Finds the kernel on Metal's GPU for an operation of a graph; None: it runs on the processor."""
+    for kernel in read_kernels().get(operation.type, []):
+        if all(operation.get_attr(name).name in allowed for name, allowed in kernel["types"].items()):
+            return kernel
+    return None
+
+
+def memories(operation) -> tuple[list[bool], list[bool]]:
+    """Of each input and each output of an operation, whether it lies in the GPU's memory."""
+    kernel = find_kernel(operation)
+    if kernel is None:
+        return [False] * len(operation.inputs), [False] * len(operation.outputs)
+    host = kernel.get("host", [])
+    sides = []
+    for arguments in (operation.op_def.input_arg, operation.op_def.output_arg):
+        side = []
+        for argument in arguments:
+            count = 1
+            if argument.number_attr:
+                count = operation.get_attr(argument.number_attr)
+            elif argument.type_list_attr:
+                count = len(operation.get_attr(argument.type_list_attr))
+            side += [argument.name not in host] * count
+        sides.append(side)
+    return tuple(sides)
+
+
+def examine(graph) -> Report:
+    """Places every operation of a graph; what is fed comes from the processor and is not counted."""
+    operations = graph.get_operations()
+    where = {operation.name: memories(operation) for operation in operations}
+    crossings, left = {}, []
+    for operation in operations:
+        tensors = [*operation.inputs, *operation.outputs]
+        placed = operation.type not in {*ANYWHERE, "Placeholder"}
+        if placed and find_kernel(operation) is None and any(is_large(tensor) for tensor in tensors):
+            left.append(operation)
+        for place, tensor in enumerate(operation.inputs):
+            source = tensor.op
+            if source.type in ANYWHERE or source.type == "Placeholder" or tensor.dtype.name in ("resource", "variant"):
+                continue
+            to_gpu, from_gpu = where[operation.name][0][place], where[source.name][1][tensor.value_index]
+            if operation.type == "Identity" and not operation.outputs[0].consumers():
+                continue  # what the function returns
+            if to_gpu != from_gpu:
+                count = tensor.shape.num_elements()
+                size = None if count is None else count * tensor.dtype.size
+                crossings[tensor.name, to_gpu] = Crossing(f"{source.type} {tensor.dtype.name}", size, to_gpu)
+    return Report(len(operations), left, list(crossings.values()))
+
+
+def is_large(tensor) -> bool:
+    """Whether a tensor has pictures or weights in it; one whose shape is not known may have."""
+    if tensor.dtype.name in ("resource", "variant", "string"):
+        return False
+    count = tensor.shape.num_elements()
+    return count is None or count >= LARGE
+
+
+def source_line(operation) -> str:
+    """Names the line of tfseg, or else of Keras, that made an operation."""
+    frames = [frame for frame in operation.traceback if "tfseg" in Path(frame.filename).parts]
+    frames = frames or [frame for frame in operation.traceback if "keras" in Path(frame.filename).parts]
+    if not frames:
+        return "?"
+    path = Path(frames[-1].filename)
+    return f"{path.parent.name}/{path.name}:{frames[-1].lineno}"
+
+
+@contextlib.contextmanager
+def as_on_metal() -> Iterator[None]:
+    """Leaves XLA out, which Metal has none of."""
+    from tfseg import fused
+
+    jit, fused.jit = fused.jit, lambda function: function
+    try:
+        yield
+    finally:
+        fused.jit = jit
+
+
+def trace(learner, size: tuple[int, int], batch_size: int):
+    """Traces the train step of a compiled learner for a batch as it comes on Metal."""
+    import tensorflow as tf
+
+    shape = (batch_size, *size)
+    batch = {"image": tf.TensorSpec((*shape, 3), tf.int8), "mask": tf.TensorSpec(shape, tf.int8)}
+    with as_on_metal():
+        return tf.function(learner.train_step).get_concrete_function(batch).graph
+
+
+def build(config: Config):
+    """Builds the learner of a config as a training on Metal has it."""
+    import keras
+
+    from tfseg.augment import Augmentation
+    from tfseg.labels import CATEGORIES
+    from tfseg.learner import Learner, make_optimizer
+    from tfseg.losses import SegmentationLoss
+    from tfseg.unet import build_unet
+
+    precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(precision)
+    try:
+        settings = dataclasses.asdict(config.model) | {"weights": None}
+        network = build_unet(len(CATEGORIES), **settings, tanh=precision != "float32")
+        loss = SegmentationLoss(**dataclasses.asdict(config.loss))
+        learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
+        learner.compile(make_optimizer(config.optimizer, config.train.epochs, 100), jit_compile=False)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    return learner
+
+
+def describe(report: Report) -> Iterator[str]:
+    """Lines of what was found."""
+    yield (
+        f"{report.nodes:,} nodes; {report.bytes(False) / 1e6:.3f} MB a step from the GPU, "
+        f"{report.bytes(True) / 1e6:.3f} MB to it, besides the batch"
+    )
+    groups = collections.defaultdict(list)
+    for operation in report.left:
+        types = sorted({tensor.dtype.name for tensor in [*operation.inputs, *operation.outputs]})
+        groups[operation.type, ", ".join(types), source_line(operation)].append(operation)
+    for (kind, types, line), operations in sorted(groups.items(), key=lambda item: -len(item[1])):
+        yield f"leaves the GPU: {kind} ({types}), {len(operations)} times, made by {line}"
+    sizes = collections.Counter()
+    for crossing in report.crossings:
+        sizes[crossing.tensor, crossing.to_gpu] += math.inf if crossing.bytes is None else crossing.bytes
+    for (tensor, to_gpu), size in sizes.most_common(8):
+        if size > LIMIT / 100:
+            known = "of unknown size" if size == math.inf else f"{size / 1e6:.3f} MB"
+            yield f"crosses: {tensor}, {known}, {'to' if to_gpu else 'from'} the GPU"
+    yield "passes" if report.passes else f"fails: nothing large may leave the GPU, and {LIMIT / 1e6} MB may cross"
+
+
+def main() -> None:
+    """Checks the config that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")
+    options, settings = parser.parse_known_args()
+    settings += ["--config", options.config] if options.config else []
+    config = parse_config(["--run_dir", "none", *settings], program="tools/check_metal.py")
+    report = examine(trace(build(config), cli.parse_size(config.data.size), config.train.batch_size))
+    print("\n".join(describe(report)))
+    sys.exit(0 if report.passes else 1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import bench_augment
 import bench_convert
+import bench_pipeline
+import bench_step
 import pytest
 
 from tfseg.report import percent
@@ -120,6 +122,25 @@ def test_loaders_come_from_the_committed_results():
     for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "pictures")):
         ours, theirs = rates[what]["tfseg"], rates[what][name]
         assert cells == [f"{theirs:.0f}", "" if name == "tfseg" else f"{ours / theirs:.1f}x"], name
+
+
+def test_speed_of_the_pipeline_comes_from_the_committed_results():
+    text = (ROOT / "docs/results/pipeline/README.md").read_text(encoding="utf-8")
+    for name in ("speed", "raw"):
+        rows = bench_pipeline.table(results(f"pipeline/{name}.json"), "decode only", "of decode only")
+        assert "\n".join(rows) in text
+    shares = [row[4] for row in table_rows(text, "cores") if row[2] in ("pipeline", "pipeline with a seed")]
+    assert f"{min(shares)} to {max(shares)}." in README
+    sizes = results("pipeline/memory.json")
+    assert f"{min(sizes):.0f} to {max(sizes):.0f} MiB" in text
+    assert f"{bench_pipeline.slope(sizes):+.2f} MiB an epoch" in text
+
+
+def test_speed_of_the_step_comes_from_the_committed_results():
+    rows = bench_step.table(results("step/speed.json"))
+    assert "\n".join(rows) in (ROOT / "docs/results/step/README.md").read_text(encoding="utf-8")
+    plain, ours = (float(row.split("|")[3]) for row in rows[2:4])
+    assert f"({ours:.1f} instead of {plain:.0f} s)" in README
 
 
 def test_cost_of_the_augmentation_comes_from_the_committed_results():

@@ -1,5 +1,6 @@
 """What the README says is so: commands exist, the tree is the repository's, numbers come from committed files."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ import bench_pipeline
 import bench_step
 import pytest
 
+from tfseg.config import load_config
 from tfseg.report import percent
 
 ROOT = Path(__file__).parents[1]
@@ -122,6 +124,16 @@ def test_loaders_come_from_the_committed_results():
     for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "pictures")):
         ours, theirs = rates[what]["tfseg"], rates[what][name]
         assert cells == [f"{theirs:.0f}", "" if name == "tfseg" else f"{ours / theirs:.1f}x"], name
+
+
+def test_gain_of_the_augmentation_comes_from_the_committed_results():
+    folder = ROOT / "docs/results/augment"
+    for row, name in zip(table_rows(README, "CamVid, from scratch"), ("plain", "augmented"), strict=True):
+        metrics = json.loads((folder / f"camvid_{name}.json").read_text(encoding="utf-8"))
+        assert row[1:] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+    plain, augmented = (load_config(folder / f"camvid_{name}.yaml") for name in ("plain", "augmented"))
+    assert dataclasses.replace(augmented, augment=plain.augment, run_dir=plain.run_dir) == plain
+    assert augmented.augment == load_config(ROOT / "configs/cityscapes_320_augmented.yaml").augment
 
 
 def test_speed_of_the_pipeline_comes_from_the_committed_results():

@@ -108,6 +108,7 @@ def make_train_batches(
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
     shrink = choose_shrink(manifest, size)
+    unscaled = windows.scale == (1, 1) and manifest.size is not None and np.all(np.array(manifest.size) >= size)
     place = partial(place_windows, size=size, scale=windows.scale)
 
     def draw(key: tf.Tensor, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,7 +125,8 @@ def make_train_batches(
             candidates = place(*picture.size, draws=candidates)
         if not windows.look:
             window = candidates[0]
-            return resize({"image": picture.image(window), "mask": picture.mask(window)}, size)
+            example = {"image": picture.image(window), "mask": picture.mask(window)}
+            return shape_as(example, size) if unscaled else resize(example, size)
         mask = picture.mask()
         window = choose_window(candidates, mask, windows, class_weights(entry), rare)
         return resize({"image": picture.image(window), "mask": cut(mask, window)}, size)
@@ -316,7 +318,13 @@ def resize(example: dict, size: tuple[int, int] | None) -> dict:
     shapes = tf.stack([tf.shape(example["image"])[:2], tf.shape(example["mask"])])
     fits = tf.reduce_all(shapes == size)  # as most windows do
     image, mask = tf.cond(fits, lambda: (example["image"], example["mask"]), lambda: _squash(example, size))
-    return {**example, "image": tf.ensure_shape(image, (*size, 3)), "mask": tf.ensure_shape(mask, size)}
+    return shape_as({**example, "image": image, "mask": mask}, size)
+
+
+def shape_as(example: dict, size: tuple[int, int]) -> dict:
+    """Says that picture and mask are of (height, width)."""
+    shapes = {"image": (*size, 3), "mask": size}
+    return {**example, **{key: tf.ensure_shape(example[key], shape) for key, shape in shapes.items()}}
 
 
 def _squash(example: dict, size: tuple[int, int]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -96,7 +96,7 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0):
         size=cli.parse_size(data.size),
         batch_size=config.train.batch_size,
         fit=data.fit,
-        windows=Windows(data.scale, data.max_class_share, data.rare_classes),
+        windows=Windows(tuple(data.scale), data.max_class_share, data.rare_classes),
         shuffle=data.shuffle,
         ram_budget=data.ram_budget,
         seed=config.train.seed,

@@ -58,7 +58,7 @@ def train(config: Config) -> dict:
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
     validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
-    print("tracing the first step; this takes a minute for EfficientNetB3", flush=True)
+    print("tracing the first step; EfficientNetB3 takes seconds, on a busy machine half a minute", flush=True)
     with told_damage(config.data.records):
         learner.fit(
             batches,

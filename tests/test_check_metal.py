@@ -41,6 +41,16 @@ def test_the_network_of_every_config(precision):
     assert 10_000 < report.nodes < 17_000
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_only_float16_asks_whether_gradients_are_finite(precision):
+    """Metal has no kernel for that."""
+    loaded = load(CONFIGS[-1], "--model.encoder", "tiny", "--device.precision", precision)
+    graph = check_metal.trace(check_metal.build(loaded), (64, 96), 2)
+    report = check_metal.examine(graph)
+    assert any(operation.type == "IsFinite" for operation in graph.get_operations()) == (precision == "mixed_float16")
+    assert report.passes == (precision != "mixed_float16")
+
+
 # ---- what does not pass
 
 
@@ -156,6 +166,17 @@ def test_what_crosses_is_counted_once_in_each_direction():
     assert any("of unknown size" in line for line in check_metal.describe(report))
 
 
+def bilinear(filters, name):
+    """What the decoder's layer would be with other upsampling."""
+
+    def layer(inputs):
+        x = keras.layers.UpSampling2D(2, interpolation="bilinear")(inputs[0])
+        x = keras.layers.Concatenate()([x, *inputs[1:]]) if inputs[1:] else x
+        return keras.layers.Conv2D(filters, 3, padding="same", name=name)(x)
+
+    return layer
+
+
 def test_the_command_fails_with_the_list(monkeypatch, capsys):
     from tfseg import unet
 
@@ -164,10 +185,7 @@ def test_the_command_fails_with_the_list(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stopped:
         check_metal.main()
     assert stopped.value.code == 0
-    upsampling = keras.layers.UpSampling2D
-    monkeypatch.setattr(
-        unet.layers, "UpSampling2D", lambda size, interpolation, **_: upsampling(size, interpolation="bilinear")
-    )
+    monkeypatch.setattr(unet, "UpsampledConv2D", bilinear)
     with pytest.raises(SystemExit) as stopped:
         check_metal.main()
     assert stopped.value.code == 1

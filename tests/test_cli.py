@@ -32,6 +32,10 @@ def raises(error):
             ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
             "make: error: TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
         ),
+        (
+            ModuleNotFoundError("No module named 'jax'", name="jax"),
+            "make: error: KERAS_BACKEND is jax, which is not installed; pip install jax, or set it to tensorflow",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(monkeypatch, error, code):

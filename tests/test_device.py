@@ -35,16 +35,22 @@ def test_without_a_gpu(machine):
     choice = device.choose_device()
     assert keras.mixed_precision.dtype_policy().name == "float32"
     assert str(choice) == (
-        "device: cpu (no GPU is seen by TensorFlow); float32 (half precision is slower on a CPU); "
-        "no XLA (four times slower for this network on a CPU)"
+        "device: cpu (no GPU is seen by TensorFlow); "
+        "float32 (bfloat16 is faster on some CPUs, see tfseg.doctor); "
+        "no XLA (four times slower for this network on a CPU); "
+        "nearest upsampling (within its convolution, four ninths of the work); "
+        "fused batch normalisation and Adam (Keras makes a dozen and thirty operations of one); "
+        "convolutions in pieces and as products (faster on a CPU)"
     )
-    assert choice.xla is False and choice.tanh is False
+    assert choice.xla is False and choice.network == {"tanh": False, "cpu": True}
+    assert choice.batches == {"signed": False, "ahead": False}
 
 
 def test_what_is_configured_is_used(machine):
     machine()
     choice = device.choose_device(precision="mixed_bfloat16")
-    assert (choice.precision, choice.precision_reason) == ("mixed_bfloat16", "as configured")
+    assert choice.precision == "mixed_bfloat16"
+    assert choice.reasons["mixed_bfloat16"] == "as configured"
     assert keras.mixed_precision.dtype_policy().compute_dtype == "bfloat16"
 
 
@@ -72,9 +78,13 @@ def test_what_is_not_there_is_refused(machine, kind, settings):
 def test_precision_by_card(machine, capability, precision):
     used = machine(gpus=1, capability=capability)
     choice = device.choose_device()
-    assert (choice.kind, choice.kind_reason, choice.precision) == ("cuda", "1 GPU seen", precision)
-    assert not choice.tanh
+    assert (choice.kind, choice.precision, choice.reasons["cuda"]) == ("cuda", precision, "1 GPU seen")
+    assert choice.network == {"tanh": False, "cpu": False}
+    assert choice.batches == {"signed": False, "ahead": True}
+    assert "the next batch sent ahead (so that no step waits for it)" in str(choice)
+    assert "memory as needed (TensorFlow would take all of the GPU's at once)" in str(choice)
     assert used == [["a card"]]
+    assert device.choose_device(prefetch=False).batches == {"signed": False, "ahead": False}
 
 
 @pytest.mark.parametrize(
@@ -84,18 +94,49 @@ def test_precision_by_card(machine, capability, precision):
 def test_metal(machine, macos, precision, tanh):
     machine(gpus=1, system="Darwin", macos=macos)
     choice = device.choose_device()
-    assert (choice.kind, choice.precision, choice.xla, choice.tanh) == ("metal", precision, False, tanh)
+    assert (choice.kind, choice.precision, choice.xla) == ("metal", precision, False)
+    assert choice.network == {"tanh": tanh, "cpu": False}
+    assert choice.batches == {"signed": True, "ahead": True}
     assert f"macOS {macos}" in str(choice)
     assert ("sigmoids by tanh" in str(choice)) == tanh
-    assert not device.choose_device("metal", "float32").tanh
-    assert device.choose_device(precision="mixed_float16").tanh
+    assert not device.choose_device("metal", "float32").network["tanh"]
+    assert device.choose_device(precision="mixed_float16").network["tanh"]
 
 
-def test_other_backends_place_the_work(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+class Elsewhere:
+    """A number of PyTorch or JAX."""
+
+    def __init__(self, kind):
+        self.device = self
+        self.type = self.platform = kind
+
+
+@pytest.mark.parametrize(
+    ("backend", "there", "kind", "xla"),
+    [("torch", "mps", "mps", False), ("torch", "cuda", "cuda", False), ("jax", "gpu", "cuda", "auto")],
+)
+def test_other_backends_place_the_work(monkeypatch, backend, there, kind, xla):
+    hidden = []
+    monkeypatch.setattr(device, "use_gpus", hidden.append)
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: Elsewhere(there))
     choice = device.choose_device()
-    assert (choice.precision, choice.xla) == ("float32", "auto")
-    assert "jax places the work itself" in str(choice)
+    assert hidden == [[]], "TensorFlow would take the GPU's memory"
+    assert (choice.kind, choice.precision, choice.xla) == (kind, "float32", xla)
+    assert str(choice).startswith(f"device: {kind} (chosen by {backend}); float32")
+    assert f"batch normalisation and Adam of Keras (there are no fused ones on {backend})" in str(choice)
+    assert choice.network == {"tanh": False, "cpu": False}
+    assert choice.batches == {"signed": False, "ahead": False}
+    assert device.choose_device(kind).kind == kind
+    with pytest.raises(ValueError, match=rf"device.kind: cpu is not what {backend} computes on, which is {kind}; set"):
+        device.choose_device("cpu")
+
+
+def test_other_backends_are_unknown(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    monkeypatch.setattr(device, "use_gpus", lambda gpus: None)
+    with pytest.raises(ValueError, match="KERAS_BACKEND: expected tensorflow, torch or jax, got numpy"):
+        device.choose_device()
 
 
 def test_a_training_chooses_first_of_all(monkeypatch):
@@ -108,5 +149,5 @@ def test_a_training_chooses_first_of_all(monkeypatch):
     from tfseg import train
 
     monkeypatch.setattr(train, "make_batches", lambda config: pytest.fail("too late"))
-    with pytest.raises(InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto'\}"):
+    with pytest.raises(InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True\}"):
         train.train(Config(Data("none"), "none"))

@@ -176,6 +176,15 @@ def test_another_backend_is_told_what_to_set(tmp_path, monkeypatch):
         export_saved_model(nearest_color_network(), tmp_path / "model", CATEGORIES, CATEGORY_COLORS)
 
 
+def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
+    message = (
+        rf"no SavedModel was made \(.*: holds no run .*\); weights and scores are in {tmp_path}: mend that and export "
+        rf"by KERAS_BACKEND=tensorflow python -m tfseg.export --run {tmp_path} --out {tmp_path}/model$"
+    )
+    with pytest.raises(OSError, match=message):
+        export.export_by_tensorflow(tmp_path, tmp_path / "model")
+
+
 def test_command_exports_the_network_of_a_run(tmp_path, monkeypatch, capsys):
     networks = {tmp_path / "run": nearest_color_network()}
     monkeypatch.setattr(export.run_folder, "load_network", networks.__getitem__)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg import fused
+from tfseg import convolutions, fused
 from tfseg.fused import BatchNormalization, fuse
 
 
@@ -76,6 +76,58 @@ def test_fuse_keeps_the_function():
         assert layer.momentum == 0.9
     picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
     np.testing.assert_allclose(copy(picture), outer(picture), rtol=1e-5, atol=1e-5)
+
+
+def inverted_bottleneck():
+    """What EfficientNet is made of: pointwise, depthwise, squeeze and excite, pointwise."""
+    x = pixels = keras.Input((None, None, 3))
+    x = keras.layers.Activation("swish")(keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 1)(x)))
+    x = keras.layers.DepthwiseConv2D(5, padding="same", use_bias=False)(x)
+    x = keras.layers.Activation("swish")(keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
+    squeezed = keras.layers.GlobalAveragePooling2D(keepdims=True)(x)
+    squeezed = keras.layers.Conv2D(2, 1, activation="swish")(squeezed)
+    x = keras.layers.Multiply()([x, keras.layers.Conv2D(8, 1, activation="sigmoid")(squeezed)])
+    return keras.Model(pixels, keras.layers.Conv2D(4, 3)(x))
+
+
+def test_for_a_cpu_the_network_is_the_same(tmp_path):
+    """In its outputs, its gradients, and its file of weights."""
+    plain = fuse(inverted_bottleneck(), momentum=0.9)
+    ours = fuse(plain, momentum=0.9, cpu=True)
+    kinds = [type(layer) for layer in ours.layers]
+    assert kinds.count(convolutions.Conv2D) == 3 and kinds.count(keras.layers.Conv2D) == 1
+    assert kinds.count(convolutions.DepthwiseConv2D) == kinds.count(keras.layers.DepthwiseConv2D) == 1
+    activations = [getattr(layer, "activation", None) for layer in ours.layers]
+    assert activations.count(fused.jit_swish) == 2  # the third has two numbers a picture
+    results = []
+    for network in (ours, plain):
+        with tf.GradientTape() as tape:
+            outputs = network(np.random.default_rng(0).normal(size=(2, 9, 8, 3)), training=True)
+            loss = tf.reduce_sum(outputs**2)
+        results.append([outputs, *tape.gradient(loss, [weight.value for weight in network.trainable_weights])])
+    for mine, other in zip(*results, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=0, atol=1e-5 * max(1, np.abs(other).max()))
+    ours.save_weights(tmp_path / "one.weights.h5")
+    other = fuse(inverted_bottleneck(), momentum=0.9)
+    other.load_weights(tmp_path / "one.weights.h5")
+    for mine, loaded in zip(ours.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, loaded)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 4e-3), ("float16", 5e-4)])
+def test_jit_swish_is_swish(dtype, tolerance):
+    x = tf.cast(np.linspace(-30, 30, 999), dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = fused.jit_swish(x)
+    gradient = tape.gradient(outputs, x)
+    exact = np.asarray(x, np.float64)
+    sigmoid = 1 / (1 + np.exp(-exact))
+    assert outputs.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(
+        np.asarray(gradient, np.float64), sigmoid + exact * sigmoid * (1 - sigmoid), atol=tolerance
+    )
+    np.testing.assert_array_equal(outputs, keras.activations.silu(x))
 
 
 @pytest.mark.parametrize("ours, keras_name", [(fused.tanh_sigmoid, "sigmoid"), (fused.tanh_swish, "silu")])
@@ -213,7 +265,7 @@ def test_two_replicas_step_as_one():
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfseg import fused
+from tfseg import convolutions, fused
 def run(optimizer):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():

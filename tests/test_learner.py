@@ -73,6 +73,16 @@ def test_each_step_has_its_own_draws_and_is_counted():
     assert int(learner.steps) == 1
 
 
+def test_compiled_steps_differ_in_their_draws_too():
+    image, mask = np.full((2, 1, 2, 3), 128, np.uint8), np.broadcast_to(np.uint8([[1, 2]]), (2, 1, 2))
+    learner = make_learner(Augmentation(brightness=0.3, seed=0))
+    learner.network.layers[-1].set_weights([np.float32([[np.diag([1, 2, 3])]]), np.zeros(3)])
+    learner.compile(keras.optimizers.SGD(0.0))  # what else could change the loss
+    losses = [float(learner.train_on_batch({"image": image, "mask": mask})) for _ in range(4)]
+    assert len(set(losses)) == 4
+    assert int(learner.steps) == 4
+
+
 def test_steps_are_saved_with_the_weights(tmp_path):
     image, mask = np.zeros((2, 1, 2, 3), np.uint8), np.ones((2, 1, 2), np.uint8)
     learner, other = (make_learner(Augmentation()) for _ in range(2))

@@ -1,7 +1,10 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from tfseg.augment import Augmentation
+from tfseg.learner import Learner
 from tfseg.losses import SegmentationLoss, cross_entropy_loss, dice_loss
 
 SURE = 50.0  # a logit that makes softmax 1
@@ -78,11 +81,29 @@ def test_better_predictions_lose_less():
 
 
 def test_half_precision_logits_of_a_large_picture_do_not_overflow():
-    mask = np.ones((1, 1024, 1024), np.uint8)
-    logits = ops.cast(np.broadcast_to(np.float32([0, 1, 0, 0]), (1, 1024, 1024, 4)), "float16")
+    mask = np.ones((1, 1024, 2048), np.uint8)
+    logits = ops.cast(np.broadcast_to(np.float32([0, 1, 0, 0]), (1, 1024, 2048, 4)), "float16")
     p = np.exp(1) / (np.exp(1) + 3)
     assert value(dice_loss(mask, logits)) == pytest.approx([1 - 2 * p / (1 + p)], abs=1e-4)
     assert value(cross_entropy_loss(mask, logits)) == pytest.approx([-np.log(p)], abs=1e-4)
+
+
+def test_a_step_on_a_large_picture_in_half_precision():
+    """Of a network whose logits are all 0: each class has a quarter of every pixel."""
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        pixels = keras.Input((None, None, 3))
+        logits = keras.layers.Conv2D(4, 1, kernel_initializer="zeros")(keras.layers.Rescaling(1 / 255)(pixels))
+        learner = Learner(keras.Model(pixels, logits), SegmentationLoss(dice=1.0), Augmentation())
+        learner.compile(keras.optimizers.SGD(0.1))
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    assert keras.backend.standardize_dtype(logits.dtype) == "float16"
+    batch = {"image": np.full((1, 1024, 2048, 3), 255, np.uint8), "mask": np.ones((1, 1024, 2048), np.uint8)}
+    assert learner.train_on_batch(batch) == pytest.approx(1 - 2 * 0.25 / 1.25, abs=1e-4)
+    kernel, bias = learner.network.get_weights()
+    assert np.isfinite(kernel).all() and bias[1] > 0 > bias[0]
+    assert float(learner.optimizer.dynamic_scale) == 2**15  # nothing overflowed
 
 
 def test_sum_by_weights():

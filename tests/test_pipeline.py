@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 import cv2
@@ -306,3 +308,42 @@ def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
     flip(folder / TRAIN, 100)
     with pytest.raises(tf.errors.ResourceExhaustedError), told_damage(folder):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+
+
+def test_the_next_batch_is_sent_ahead_as_bytes(tiny_records):
+    """To another of two processors, in a process of its own, since devices are made before anything else."""
+    program = f"""
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfseg.pipeline import make_eval_batches, make_train_batches, to_device
+from tfseg.augment import Augmentation
+from tfseg.learner import Learner
+from tfseg.losses import SegmentationLoss
+from tfseg.metrics import Scorer, score
+records = {str(tiny_records)!r}
+made = make_train_batches(records, "train", size=(24, 32), batch_size=4, seed=0)
+sent = to_device(made, signed=True, ahead=True, device="/CPU:1")
+for plain, batch in zip(made.take(3), iter(sent)):
+    for key in ("image", "mask"):
+        assert batch[key].dtype == tf.int8 and batch[key].device.endswith("CPU:1"), (key, batch[key].device)
+        np.testing.assert_array_equal(batch[key].numpy().view(np.uint8), plain[key])
+pixels = keras.Input((None, None, 3))
+network = keras.Model(pixels, keras.layers.Conv2D(8, 1)(keras.layers.Rescaling(1 / 255)(pixels)))
+places = set()
+class Watcher(Learner):
+    def call(self, batch, training=False):
+        places.add(batch["image"].device[-5:])
+        return super().call(batch, training)
+learner = Watcher(network, SegmentationLoss(0.0, 1.0), Augmentation())
+learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+history = learner.fit(sent, epochs=2, steps_per_epoch=5, verbose=0, shuffle=False).history["loss"]
+assert history[1] < history[0] and int(learner.steps) == 10, (history, learner.steps)
+assert places == {{"CPU:1"}}, places
+val = make_eval_batches(records, "val", size=(24, 32), batch_size=4)
+scorer = Scorer(network, SegmentationLoss(0.0, 1.0))
+assert score(scorer, to_device(val, True, True, "/CPU:1"))["confusion_matrix"] == score(scorer, val)["confusion_matrix"]
+print("sent")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "sent\n", result.stderr[-2000:]

@@ -1,5 +1,6 @@
 """What the README says is so: commands exist, the tree is the repository's, numbers come from committed files."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -149,13 +150,35 @@ def test_speed_of_the_pipeline_comes_from_the_committed_results():
 
 
 def test_speed_of_the_step_comes_from_the_committed_results():
-    rows = bench_step.table(results("step/speed.json"))
-    assert "\n".join(rows) in (ROOT / "docs/results/step/README.md").read_text(encoding="utf-8")
-    plain, ours = (float(row.split("|")[3]) for row in rows[2:4])
-    assert f"({ours:.1f} instead of {plain:.0f} s)" in README
+    text = (ROOT / "docs/results/step/README.md").read_text(encoding="utf-8")
+    columns = []
+    for name, batch in (("float32", 4), ("mixed_bfloat16", 4), ("two_cores", 8)):
+        measured = results(f"step/{name}.json")
+        rows = bench_step.table(measured, batch)
+        assert "\n".join(rows) in text
+        columns.append([row.split("|")[5].strip() for row in rows[2:5]])
+    assert [row[1:] for row in table_rows(README, "trained pictures/s")] == [
+        list(row) for row in zip(*columns, strict=True)
+    ]
+    first = [bench_step.summarize(results("step/float32.json")[kind])[1] for kind in ("plain", "tfseg")]
+    assert f"{first[1]:.0f} instead of {first[0]:.0f} s" in README
 
 
 def test_cost_of_the_augmentation_comes_from_the_committed_results():
     measured = results("augment/speed.json")
     rows = bench_augment.table(measured["augment"], measured["step"])
     assert "\n".join(rows) in README
+
+
+def test_curves_of_both_precisions_come_from_the_committed_results():
+    folder, columns = ROOT / "docs/results/precision", []
+    for seed in (0, 1):
+        for precision in ("float32", "mixed_bfloat16"):
+            with (folder / f"{precision}_{seed}.csv").open(encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            columns.append([f"{float(row['loss']):.3f}" for row in rows])
+            columns.append([percent(float(row["val_mean_iou_7"])) for row in rows])
+    expected = [[str(epoch), *cells] for epoch, cells in enumerate(zip(*columns, strict=True), start=1)]
+    assert table_rows((folder / "README.md").read_text(encoding="utf-8"), "epoch") == expected
+    for loss, half in ((columns[0], columns[2]), (columns[4], columns[6])):
+        assert max(abs(float(a) - float(b)) for a, b in zip(loss, half, strict=True)) < 0.01

@@ -6,6 +6,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# Package that is missing -> what to do about it.
+REMEDIES = {
+    "tensorflow": "TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
+    **{
+        name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
+        for name in ("torch", "jax")
+    },
+}
+
 
 def parse_size(text: str) -> tuple[int, int]:
     """Reads "512x1024" as (height, width) = (512, 1024), in pixels.
@@ -28,10 +37,8 @@ def run(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"{program}: error: {error}")
     except ModuleNotFoundError as error:
-        if error.name != "tensorflow":
+        if error.name not in REMEDIES:
             raise
-        sys.exit(
-            f"{program}: error: TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"
-        )
+        sys.exit(f"{program}: error: {REMEDIES[error.name]}")
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C

@@ -273,6 +273,8 @@ class Device:
     """auto: the GPU that TensorFlow sees, else the CPU."""
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = "auto"
     """auto: float32 on the CPU, half precision on CUDA, and on Metal from macOS 14 on."""
+    prefetch: bool = True
+    """Whether the next batch lies in the GPU's memory before its step begins."""
 
 
 @dataclass(frozen=True)

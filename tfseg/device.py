@@ -8,27 +8,20 @@ from typing import NamedTuple
 
 
 class Choice(NamedTuple):
-    """What a run computes on, and how, each with the reason for it."""
+    """What a run computes on, and how."""
 
-    kind: str  # cpu, cuda or metal
-    kind_reason: str
+    kind: str  # cpu, cuda, metal, or on PyTorch mps
     precision: str  # a Keras dtype policy
-    precision_reason: str
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
-    xla_reason: str
-    tanh: bool  # whether sigmoids are computed by tanh, see `fused.fuse`
+    network: dict[str, bool]  # how the network computes the same: arguments `tanh` and `cpu` of `unet.build_unet`
+    batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
+    reasons: dict[str, str]  # each choice in words, and why
 
     def __str__(self) -> str:
-        xla = {True: "XLA", False: "no XLA", "auto": "compiled"}[self.xla]
-        parts = [
-            f"device: {self.kind} ({self.kind_reason})",
-            f"{self.precision} ({self.precision_reason})",
-            f"{xla} ({self.xla_reason})",
-        ]
-        return "; ".join(parts + ["sigmoids by tanh (Metal's sigmoid is for float32 alone)"] * self.tanh)
+        return "device: " + "; ".join(f"{choice} ({reason})" for choice, reason in self.reasons.items())
 
 
-def choose_device(kind: str = "auto", precision: str = "auto") -> Choice:
+def choose_device(kind: str = "auto", precision: str = "auto", prefetch: bool = True) -> Choice:
     """Looks for a GPU, lets its memory grow as needed, and sets Keras' precision.
 
     To be called before TensorFlow computes anything: after that it can hide no device.
@@ -36,16 +29,18 @@ def choose_device(kind: str = "auto", precision: str = "auto") -> Choice:
     Args:
         kind: auto, cpu, cuda or metal; auto takes the GPU that there is.
         precision: auto, float32, mixed_bfloat16 or mixed_float16; auto decides by the device.
+        prefetch: whether TensorFlow sends each batch to its GPU before its step begins.
 
     Returns:
         What was decided.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: there is no such device, or Keras runs on a backend that cannot train.
     """
     import keras
 
-    if keras.backend.backend() == "tensorflow":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
         gpus = find_gpus()
         kind, kind_reason = pick_kind(kind, len(gpus))
         automatic, precision_reason = pick_precision(kind, gpus)
@@ -53,15 +48,65 @@ def choose_device(kind: str = "auto", precision: str = "auto") -> Choice:
         if gpus:
             use_gpus(gpus if kind != "cpu" else [])
     else:
-        name = keras.backend.backend()
-        kind, kind_reason = "cpu" if kind == "auto" else kind, f"{name} places the work itself"
-        automatic, precision_reason = "float32", f"the default on {name}"
-        xla, xla_reason = "auto", f"as {name} does"
+        use_gpus([])  # TensorFlow only reads the data
+        kind, kind_reason = place_elsewhere(backend, kind)
+        automatic, precision_reason = "float32", f"the default on {backend}"
+        xla, xla_reason = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
     keras.mixed_precision.set_dtype_policy(automatic)
-    tanh = kind == "metal" and automatic != "float32"
-    return Choice(kind, kind_reason, automatic, precision_reason, xla, xla_reason, tanh)
+    network = {
+        "tanh": kind == "metal" and automatic != "float32",
+        "cpu": kind == "cpu" and backend == "tensorflow",
+    }
+    on_gpu = kind != "cpu" and backend == "tensorflow"
+    batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu}
+    reasons = {
+        kind: kind_reason,
+        automatic: precision_reason,
+        {True: "XLA", False: "no XLA", "auto": "compiled"}[xla]: xla_reason,
+        **explain(backend, on_gpu, **network, **batches),
+    }
+    return Choice(kind, automatic, xla, network, batches, reasons)
+
+
+def explain(backend: str, on_gpu: bool, tanh: bool, cpu: bool, signed: bool, ahead: bool) -> dict[str, str]:
+    """Returns what follows from the device: each choice in words, and the reason for it."""
+    reasons = {}
+    if on_gpu:
+        reasons["memory as needed"] = "TensorFlow would take all of the GPU's at once"
+    if ahead:
+        reasons["the next batch sent ahead"] = "so that no step waits for it"
+    if signed:
+        reasons["bytes as int8"] = "Metal has nothing that takes uint8"
+    reasons["nearest upsampling"] = "within its convolution, four ninths of the work"
+    if backend == "tensorflow":
+        reasons["fused batch normalisation and Adam"] = "Keras makes a dozen and thirty operations of one"
+    else:
+        reasons["batch normalisation and Adam of Keras"] = f"there are no fused ones on {backend}"
+    if tanh:
+        reasons["sigmoids by tanh"] = "Metal's sigmoid is for float32 alone"
+    if cpu:
+        reasons["convolutions in pieces and as products"] = "faster on a CPU"
+    return reasons
+
+
+def place_elsewhere(backend: str, wanted: str) -> tuple[str, str]:
+    """Returns the kind of device on which PyTorch or JAX computes, and the reason for it."""
+    from keras import ops
+
+    if backend not in ("torch", "jax"):
+        raise ValueError(f"KERAS_BACKEND: expected tensorflow, torch or jax, got {backend}")
+    device = ops.zeros(()).device  # where Keras puts what it makes
+    there = device.type if backend == "torch" else device.platform
+    there = "cuda" if there == "gpu" else there
+    if wanted in ("auto", there):
+        return there, f"chosen by {backend}"
+    setting = "KERAS_TORCH_DEVICE" if backend == "torch" else "JAX_PLATFORMS"
+    raise ValueError(
+        f"device.kind: {wanted} is not what {backend} computes on, which is {there}; "
+        f"set it to auto, and the environment variable {setting} to the device"
+    )
 
 
 def find_gpus() -> list:
@@ -98,7 +143,7 @@ def pick_kind(wanted: str, gpus: int) -> tuple[str, str]:
 def pick_precision(kind: str, gpus: list) -> tuple[str, str]:
     """Returns a Keras dtype policy and the reason for it."""
     if kind == "cpu":
-        return "float32", "half precision is slower on a CPU"
+        return "float32", "bfloat16 is faster on some CPUs, see tfseg.doctor"
     if kind == "metal":
         # bfloat16 saves memory traffic; float16 would need its losses scaled, and Metal has no kernel to check them.
         version = platform.mac_ver()[0]

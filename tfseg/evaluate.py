@@ -38,11 +38,16 @@ def evaluate(run: Path, records: str | None = None, split: str | None = None) ->
     """
     config = run_folder.read_config(run)
     # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
+    import keras
+
+    from tfseg.device import use_gpus
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer, score
     from tfseg.pipeline import check_truth, make_eval_batches, told_damage
     from tfseg.report import scores_table
 
+    if keras.backend.backend() != "tensorflow":
+        use_gpus([])  # TensorFlow only reads the records
     records, split = records or config.data.records, split or config.data.val_split
     check_truth(records, split)
     batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)

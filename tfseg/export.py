@@ -8,7 +8,11 @@ height and width and answers at that size: rescaling and padding are inside, res
 
 import argparse
 import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +55,28 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
     with replace_export(Path(directory)) as incomplete:
         save_module(network, incomplete)
         (incomplete / LABELS_FILE).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+
+
+def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
+    """Exports a run's network in a process of its own, where Keras computes with TensorFlow.
+
+    Args:
+        run: run folder, its best epoch's weights in it.
+        directory: as of `export_saved_model`.
+
+    Raises:
+        OSError: it could not be exported; the message says why, and names the command to give by hand.
+    """
+    command = ["-m", "tfseg.export", "--run", str(run), "--out", str(directory)]
+    # Without a GPU: an export computes next to nothing, and the card's memory is taken.
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
+    result = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
+    if result.returncode:
+        reason = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+        raise OSError(
+            f"no SavedModel was made ({reason}); weights and scores are in {run}: mend that and export by "
+            f"KERAS_BACKEND=tensorflow python {shlex.join(command)}"
+        )
 
 
 def describe(classes: Sequence[str], colors) -> dict:

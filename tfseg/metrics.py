@@ -56,7 +56,8 @@ class Scorer(keras.Model):
         logits = self.network(as_floats(batch["image"]), training=False)
         predicted = ops.argmax(logits, axis=-1)
         matrix = confusion_matrix(batch["mask"], predicted, logits.shape[-1])
-        return {"matrix": matrix, "loss": self.loss_function(batch["mask"], logits)}
+        # `call` is the loss before Keras reduces it, so that a smaller last batch counts by its pictures.
+        return {"matrix": matrix, "loss": self.loss_function.call(batch["mask"], logits)}
 
 
 def score(scorer: Scorer, batches) -> dict:

@@ -7,9 +7,17 @@ SavedModel.
 import dataclasses
 import sys
 import time
+from pathlib import Path
 
 from tfseg import cli, run_folder
 from tfseg.config import Config, parse_config, save_config
+
+# What takes its time at first, by Keras' backend.
+FIRST_STEP = {
+    "tensorflow": "tracing the first step; EfficientNetB3 takes seconds, on a busy machine half a minute",
+    "jax": "compiling the first step; on a CPU EfficientNetB3 takes two minutes",
+    "torch": "steps are computed as they come, without being compiled",
+}
 
 
 def main() -> None:
@@ -31,12 +39,11 @@ def train(config: Config) -> dict:
 
     from tfseg.augment import Augmentation
     from tfseg.device import choose_device
-    from tfseg.export import export_saved_model
-    from tfseg.labels import CATEGORIES, CATEGORY_COLORS
+    from tfseg.labels import CATEGORIES
     from tfseg.learner import HistoryFile, KeepLast, Learner, Validate, make_optimizer
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer
-    from tfseg.pipeline import as_signed, count_steps, told_damage
+    from tfseg.pipeline import count_steps, to_device, told_damage
     from tfseg.unet import build_unet
 
     start = time.monotonic()
@@ -44,11 +51,9 @@ def train(config: Config) -> dict:
     print(device, flush=True)
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
-    batches, val_batches = make_batches(config)
-    if device.kind == "metal":
-        batches, val_batches = batches.map(as_signed), val_batches.map(as_signed)
+    batches, val_batches = (to_device(made, **device.batches) for made in make_batches(config))
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
-    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), tanh=device.tanh)
+    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
 
     directory = run_folder.create(config.run_dir, config.overwrite)
@@ -58,7 +63,7 @@ def train(config: Config) -> dict:
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
     validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
     swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
-    print("tracing the first step; EfficientNetB3 takes seconds, on a busy machine half a minute", flush=True)
+    print(FIRST_STEP[keras.backend.backend()], flush=True)
     with told_damage(config.data.records):
         learner.fit(
             batches,
@@ -75,8 +80,7 @@ def train(config: Config) -> dict:
             ],
         )
 
-    network.load_weights(directory / run_folder.BEST_WEIGHTS)
-    export_saved_model(network, directory / run_folder.SAVED_MODEL, CATEGORIES, CATEGORY_COLORS)
+    export(directory)
     metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **validate.best_scores}
     run_folder.write_json(metrics, directory / run_folder.METRICS)
     print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
@@ -109,6 +113,20 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0):
         data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
     )
     return batches, val_batches
+
+
+def export(run: Path) -> None:
+    """Makes the SavedModel of a run in float32, whatever it was trained in and on."""
+    import keras
+
+    from tfseg.export import export_by_tensorflow, export_saved_model
+    from tfseg.labels import CATEGORIES, CATEGORY_COLORS
+
+    if keras.backend.backend() == "tensorflow":
+        keras.mixed_precision.set_dtype_policy("float32")
+        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, CATEGORIES, CATEGORY_COLORS)
+    else:
+        export_by_tensorflow(run, run / run_folder.SAVED_MODEL)
 
 
 if __name__ == "__main__":

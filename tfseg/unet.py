@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from tfseg.convolutions import UpsampledConv2D
 from tfseg.fused import fuse
 
 # The last activation at each stride; the names are the same in all EfficientNets of keras.applications.
@@ -35,6 +36,7 @@ def build_unet(
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
     batch_norm_momentum: float = 0.99,
     tanh: bool = False,
+    cpu: bool = False,
 ) -> keras.Model:
     """Builds the network.
 
@@ -47,6 +49,7 @@ def build_unet(
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
         tanh: whether to compute sigmoids by tanh, see `fused.fuse`.
+        cpu: whether to train on TensorFlow's CPU, see there.
 
     Returns:
         Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
@@ -63,7 +66,7 @@ def build_unet(
     x = decode(features, decoder_channels)  # stride 1
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
     network = keras.Model(pixels, CropLike(dtype="float32", name="crop")([logits, pixels]), name=f"unet_{encoder}")
-    return fuse(network, batch_norm_momentum, tanh)
+    return fuse(network, batch_norm_momentum, tanh, cpu)
 
 
 def normalize(pixels):
@@ -77,11 +80,9 @@ def decode(features: Sequence, channels: Sequence[int]):
     """Walks from the deepest feature up to full size, taking in each finer feature on the way."""
     *skips, x = features
     for index, (skip, width) in enumerate(zip([*reversed(skips), None], channels, strict=True)):
-        x = layers.UpSampling2D(2, interpolation="nearest", name=f"decoder{index}_up")(x)
-        if skip is not None:
-            x = layers.Concatenate(name=f"decoder{index}_concat")([x, skip])
-        for convolution in "ab":
-            x = convolve(x, width, name=f"decoder{index}{convolution}")
+        x = UpsampledConv2D(width, name=f"decoder{index}a_conv")([x] if skip is None else [x, skip])
+        x = normalize_and_rectify(x, name=f"decoder{index}a")
+        x = convolve(x, width, name=f"decoder{index}b")
     return x
 
 
@@ -89,6 +90,10 @@ def convolve(x, channels: int, name: str, strides: int = 1):
     x = layers.Conv2D(
         channels, 3, strides, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
     )(x)
+    return normalize_and_rectify(x, name)
+
+
+def normalize_and_rectify(x, name: str):
     x = layers.BatchNormalization(name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
 

@@ -1,0 +1,64 @@
+"""A training, and what other backends' trainings left, under KERAS_BACKEND; test_backends.py starts it.
+
+python tests/backend_run.py train START --SETTING VALUE ...    trains as tfseg.train does, from given weights
+python tests/backend_run.py read OUT RUN ...                   scores runs, goes on with them: OUT/RUN.npz each
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfseg import run_folder, train, unet
+from tfseg.augment import Augmentation
+from tfseg.config import parse_config
+from tfseg.evaluate import evaluate
+from tfseg.learner import Learner, make_optimizer
+from tfseg.losses import SegmentationLoss
+
+
+def train_from(start: str, arguments: list[str]) -> None:
+    """Trains as the command does, but for the weights that it begins with."""
+    build = unet.build_unet
+
+    def build_from_start(*args, **kwargs):
+        network = build(*args, **kwargs)
+        network.load_weights(start)
+        return network
+
+    unet.build_unet = build_from_start
+    train.train(parse_config(arguments))
+
+
+def read(out: str, *runs: str) -> None:
+    """Writes of each run: the scores of its best weights, and what its last ones hold and go on to."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (4, 64, 64, 3), np.uint8)
+    batch = {"image": image, "mask": image[..., 0] // 32}
+    learner = make_learner(run_folder.read_config(runs[0]))
+    learner(batch)
+    for run in runs:
+        learner.load_weights(Path(run, run_folder.LAST_WEIGHTS))
+        found = {"optimizer": np.concatenate([flat(variable) for variable in learner.optimizer.variables])}
+        found["logits"] = keras.ops.convert_to_numpy(learner.network(image.astype(np.float32)))
+        found["losses"] = [float(learner.train_on_batch(batch)) for _ in range(2)]
+        found["steps"] = flat(learner.steps)
+        found["matrix"] = evaluate(Path(run))["confusion_matrix"]
+        np.savez(Path(out, f"{Path(run).name}.npz"), **found)
+
+
+def make_learner(config) -> Learner:
+    network = unet.build_unet(8, config.model.encoder, None, config.model.decoder_channels)
+    learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmentation())
+    learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
+    return learner
+
+
+def flat(variable) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable).astype(np.float64).ravel()
+
+
+if __name__ == "__main__":
+    command, first, *rest = sys.argv[1:]
+    train_from(first, rest) if command == "train" else read(first, *rest)

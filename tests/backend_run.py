@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfseg import run_folder, train, unet
+from tfseg import checkpoints, run_folder, train, unet
 from tfseg.augment import Augmentation
 from tfseg.config import parse_config
 from tfseg.evaluate import evaluate
@@ -39,7 +39,7 @@ def read(out: str, *runs: str) -> None:
     learner = make_learner(run_folder.read_config(runs[0]))
     learner(batch)
     for run in runs:
-        learner.load_weights(Path(run, run_folder.LAST_WEIGHTS))
+        checkpoints.load(learner, Path(run), checkpoints.find_last(Path(run)))
         found = {"optimizer": np.concatenate([flat(variable) for variable in learner.optimizer.variables])}
         found["logits"] = keras.ops.convert_to_numpy(learner.network(image.astype(np.float32)))
         found["losses"] = [float(learner.train_on_batch(batch)) for _ in range(2)]

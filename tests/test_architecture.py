@@ -43,10 +43,11 @@ ALLOWED = {
     "fused": {"convolutions"},
     "unet": {"convolutions", "fused"},
     "metrics": {"fused", "labels"},
-    "learner": {"config", "fused", "metrics", "run_folder"},
+    "checkpoints": {"run_folder"},
+    "learner": {"checkpoints", "config", "fused", "metrics", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
     "train": {
-        *("augment", "config", "device", "export", "labels", "learner", "losses", "metrics"),
+        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics"),
         *("pipeline", "run_folder", "unet", "windows"),
     },
     "evaluate": {"device", "losses", "metrics", "pipeline", "report", "run_folder"},

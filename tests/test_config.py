@@ -111,9 +111,12 @@ def test_an_empty_file_sets_nothing(write):
         ("--data.recrds=x", "data.recrds: unknown setting; did you mean data.records?"),
         ("--epochs 3", "epochs: unknown setting; did you mean train.epochs?"),
         ("--optimiser.name adam", "optimiser.name: unknown setting; did you mean optimizer.name?"),
-        ("--train.q 1", "train.q: unknown setting; those of train are epochs, batch_size, seed"),
+        ("--train.q 1", "train.q: unknown setting; those of train are epochs, batch_size, seed, save_minutes"),
         ("--xyz 1", "xyz: unknown setting; --help lists all"),
-        ("--train 3", "train: expected one of its settings, as --train.NAME; they are epochs, batch_size, seed"),
+        (
+            "--train 3",
+            "train: expected one of its settings, as --train.NAME; they are epochs, batch_size, seed, save_minutes",
+        ),
         ("--train.epoch 3", "train.epoch: unknown setting; did you mean train.epochs?"),  # no abbreviations
         (
             "run.yaml",
@@ -159,8 +162,8 @@ def test_error_on_the_command_line_is_one_line(arguments, line, capsys):
         ("train: {epochs: many}", "run.yaml: train.epochs: expected a whole number, got many"),
         ("train: {epochs: }", "run.yaml: train.epochs: expected a whole number, got null"),
         ("train: {epochs: 0}", "run.yaml: train.epochs: expected at least 1, got 0"),
-        ("train:", "run.yaml: train: expected the settings epochs, batch_size, seed below it, got null"),
-        ("train: 3", "run.yaml: train: expected the settings epochs, batch_size, seed below it, got 3"),
+        ("train:", "run.yaml: train: expected the settings epochs, batch_size, seed, save_minutes below it, got null"),
+        ("train: 3", "run.yaml: train: expected the settings epochs, batch_size, seed, save_minutes below it, got 3"),
         ("data: {size: 320}", "run.yaml: data.size: expected text, such as 320x320, got 320"),
         ("data: {fit: stretch}", "run.yaml: data.fit: expected resize or crop, got stretch"),
         ("run_dir: 2024", "run.yaml: run_dir: expected text, got 2024"),

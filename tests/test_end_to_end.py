@@ -2,8 +2,11 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 
 import cv2
 import h5py
@@ -12,7 +15,8 @@ import make_tfrecords
 import numpy as np
 import pytest
 
-from tfseg import evaluate, report
+import tfseg.train as train_module
+from tfseg import checkpoints, evaluate, report
 from tfseg.config import parse_config
 from tfseg.train import train
 
@@ -41,14 +45,17 @@ def metrics(settings):
 def test_run_folder(city, metrics):
     run = city / "run"
     names = {path.name for path in run.iterdir()}
-    expected = {"config.yaml", "history.csv", "tensorboard", "best.weights.h5", "last.weights.h5", "metrics.json"}
+    expected = {"config.yaml", "history.csv", "tensorboard", "best.weights.h5", "checkpoints", "metrics.json"}
     assert names == expected | {"saved_model"}
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
+        *("00000008.json", "00000008.weights.h5", "00000012.json", "00000012.weights.h5")
+    ]
     assert any((run / "tensorboard").rglob("events*"))
     with (run / "history.csv").open() as file:
         history = list(csv.DictReader(file))
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert float(history[2]["loss"]) < float(history[0]["loss"])
-    with h5py.File(run / "last.weights.h5") as file:
+    with h5py.File(run / "checkpoints/00000012.weights.h5") as file:
         assert file["optimizer/vars/0"][()] == 3 * 4, "16 pictures in batches of 4, three times, and not a step more"
     best = max(history, key=lambda row: float(row["val_mean_iou_7"]))
     assert json.loads((run / "metrics.json").read_text())["epoch"] == int(best["epoch"]) == metrics["epoch"]
@@ -95,9 +102,100 @@ def test_a_second_run_does_not_touch_the_first(settings, city, metrics):
     assert (city / "run/metrics.json").read_bytes() == before
 
 
+class StopAfter:
+    """An event that is set after it was asked for a number of times: twice at each step."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def is_set(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def read_metrics(run):
+    """All but the time it took."""
+    return {**json.loads((run / "metrics.json").read_text()), "seconds": 0}
+
+
+def read_weights(path):
+    """{name: array} of a file of weights."""
+    arrays = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
+    return arrays
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics, monkeypatch, capsys):
+    """In the middle of an epoch, at its very end, and twice in one epoch: to the last bit, optimizer included."""
+    arguments = [*settings, "--run_dir", str(city / "stopped")]
+    for steps in (2, 1, 1, 0):
+        monkeypatch.setattr(train_module, "stoppable", lambda steps=steps: nullcontext(StopAfter(steps)))
+        with pytest.raises(checkpoints.Stopped, match=r"stopped after step \d of epoch \d; the same command goes on"):
+            train(parse_config(arguments))
+    monkeypatch.undo()
+    train(parse_config(arguments))
+    assert "going on after step" in capsys.readouterr().out
+    assert read_metrics(city / "stopped") == read_metrics(city / "run")
+    for name in ("best.weights.h5", "checkpoints/00000012.weights.h5"):
+        whole, ours = (read_weights(city / run / name) for run in ("run", "stopped"))
+        assert whole.keys() == ours.keys() and len(ours) > 50
+        for path, array in whole.items():
+            np.testing.assert_array_equal(ours[path], array, err_msg=path)
+    rows = [
+        [line.rpartition(",")[0] for line in (city / run / "history.csv").read_text().splitlines()]
+        for run in ("run", "stopped")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_other_settings_do_not_go_on(settings, city, monkeypatch):
+    arguments = [*settings, "--run_dir", str(city / "half")]
+    monkeypatch.setattr(train_module, "stoppable", lambda: nullcontext(StopAfter(0)))
+    with pytest.raises(checkpoints.Stopped):
+        train(parse_config(arguments))
+    with pytest.raises(ValueError, match=r"other settings \(optimizer.learning_rate was 0.003 and is 0.5\)"):
+        train(parse_config([*arguments, "--optimizer.learning_rate", "0.5"]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_stops_after_the_step(settings, city, number):
+    run = city / f"signal-{number}"
+    command = [sys.executable, "-m", "tfseg.train", *settings, "--run_dir", run, "--train.epochs", "500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stdout.readline().startswith("epoch 1/500"):
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert output.splitlines()[-1].startswith("stopped after step")
+    assert checkpoints.find_last(run).step >= 4
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_never_was(settings, city, metrics):
+    """Killed whenever it comes, twenty times; the state is saved at every step."""
+    random = np.random.default_rng(0)
+    arguments = [*settings, "--train.epochs", "40", "--train.save_minutes", "0"]
+    command = [sys.executable, "-m", "tfseg.train", *arguments, "--run_dir"]
+    started = time.monotonic()
+    subprocess.run([*command, city / "never-killed"], check=True)
+    took = time.monotonic() - started
+    for _ in range(20):
+        with subprocess.Popen([*command, city / "killed"]) as process:
+            time.sleep(random.uniform(0.3, 0.5) * took)
+            process.kill()
+    if not (city / "killed/metrics.json").exists():
+        subprocess.run([*command, city / "killed"], check=True)
+    for name in ("best.weights.h5", "checkpoints/00000160.weights.h5"):
+        whole, ours = (read_weights(city / run / name) for run in ("never-killed", "killed"))
+        for path, array in whole.items():
+            np.testing.assert_array_equal(ours[path], array, err_msg=path)
+
+
 def test_the_same_seed_gives_the_same_run(settings, city, metrics):
-    again = train(parse_config([*settings, "--run_dir", str(city / "again")]))
-    assert again["loss"] == pytest.approx(metrics["loss"], rel=1e-3)
+    train(parse_config([*settings, "--run_dir", str(city / "again")]))
+    assert read_metrics(city / "again") == read_metrics(city / "run")
 
 
 def test_missing_records_leave_no_run_folder(settings, city):

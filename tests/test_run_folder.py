@@ -3,29 +3,46 @@ import json
 import pytest
 
 from tfseg import run_folder
-from tfseg.config import Config, Data, Model, save_config
+from tfseg.config import Config, Data, Device, Model, Train, save_config
 from tfseg.unet import build_unet
 
 
+def settings(directory, **others):
+    return Config(Data("somewhere"), str(directory), model=Model("tiny", None, (8, 8, 8, 8, 8)), **others)
+
+
 def test_a_new_folder_is_made(tmp_path):
-    assert run_folder.create(tmp_path / "a/b", overwrite=False).is_dir()
-    run_folder.create(tmp_path / "a/b", overwrite=False)  # still empty
+    assert run_folder.open_run(settings(tmp_path / "a/b")).is_dir()
+    run_folder.open_run(settings(tmp_path / "a/b"))  # still empty
 
 
 def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
-    (tmp_path / run_folder.CONFIG).write_text("")
+    save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
+    (tmp_path / run_folder.METRICS).write_text("{}")
     with pytest.raises(ValueError, match="holds an earlier run; give another run_dir, or --overwrite true"):
-        run_folder.create(tmp_path, overwrite=False)
+        run_folder.open_run(settings(tmp_path))
     assert (tmp_path / run_folder.CONFIG).exists()
-    run_folder.create(tmp_path, overwrite=True)
+    run_folder.open_run(settings(tmp_path, overwrite=True))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_run_is_never_deleted(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="holds no run"):
-        run_folder.create(tmp_path, overwrite=True)
+        run_folder.open_run(settings(tmp_path, overwrite=True))
     assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
+    save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
+    (tmp_path / run_folder.BEST_WEIGHTS).write_text("")
+    run_folder.open_run(settings(tmp_path, device=Device("cpu", "float32")))
+    others = settings(tmp_path, train=Train(epochs=3, seed=7))
+    with pytest.raises(
+        ValueError, match=r"other settings \(train.epochs was 10 and is 3; train.seed was 0 and is 7\);"
+    ):
+        run_folder.open_run(others)
+    assert (tmp_path / run_folder.BEST_WEIGHTS).exists()
 
 
 def test_json_has_null_for_nan(tmp_path):
@@ -43,8 +60,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
 
 
 def test_network_comes_back(tmp_path):
-    config = Config(Data("somewhere"), str(tmp_path), model=Model("tiny", None, (8, 8, 8, 8, 8)))
-    save_config(config, tmp_path / run_folder.CONFIG)
+    save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
     with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
         run_folder.load_network(tmp_path)
     network = build_unet(8, "tiny", None, (8, 8, 8, 8, 8))

@@ -257,10 +257,13 @@ class Train:
     """Pictures a step."""
     seed: int | None = 0
     """null: another run every time."""
+    save_minutes: float = 10.0
+    """How often the state is saved within an epoch, for a run that is stopped to go on from."""
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
         _check(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
+        _check(self.save_minutes >= 0, "train.save_minutes", self.save_minutes, "0 or more")
         # NumPy takes no more.
         _check(self.seed is None or 0 <= self.seed < 2**32, "train.seed", self.seed, "0 to 4294967295, or null")
 
@@ -283,7 +286,8 @@ class Config:
 
     data: Data
     run_dir: str
-    """Folder that the run writes: config, scores, checkpoints, SavedModel. It must not exist yet, or be empty."""
+    """Folder that the run writes: config, scores, checkpoints, SavedModel. If it holds this run, stopped before its
+    end, that goes on."""
     overwrite: bool = False
     """true: whatever an earlier run left in run_dir is deleted first."""
     augment: Augment = field(default_factory=Augment)

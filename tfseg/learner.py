@@ -2,13 +2,18 @@
 
 import csv
 import math
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
-from tfseg import fused
+from tfseg import checkpoints, fused
 from tfseg.config import Optimizer
 from tfseg.metrics import Scorer, score
 from tfseg.run_folder import save_weights
@@ -38,6 +43,7 @@ class Learner(keras.Model):
             name="steps",
             aggregation="only_first_replica",
         )
+        self.built = True  # the network is, and there is nothing else
 
     def compile(self, *args, **kwargs):
         """Compiles as Keras does, and makes the optimizer's variables at once.
@@ -91,15 +97,68 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "cosine": self.cosine}
 
 
-class KeepLast(keras.callbacks.Callback):
-    """Saves the state after each epoch: network and optimizer, with its average of the weights if it has one."""
+class KeepState(keras.callbacks.Callback):
+    """Saves the state after each epoch, before it is validated, every so many minutes, and when a stop is asked for.
 
-    def __init__(self, path: Path):
+    A disk that is full stops no training: it is told, and the states before stay.
+
+    Raises:
+        Stopped: a stop was asked for, and the state is saved.
+    """
+
+    def __init__(self, run: Path, steps_per_epoch: int, minutes: float, validate: "Validate", stop: threading.Event):
         super().__init__()
-        self.path = path
+        self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
+        self.validate, self.stop = validate, stop
+
+    def on_train_begin(self, logs=None):
+        self.saved_at = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.steps_per_epoch:
+            return  # the epoch's end follows
+        if self.stop.is_set() or time.monotonic() - self.saved_at > self.seconds:
+            self.save(batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
-        save_weights(self.model, self.path)
+        self.save(self.steps_per_epoch)
+
+    def save(self, batches: int) -> None:
+        """Saves the state after so many batches of this epoch."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # within an epoch, variables have no values on JAX
+        step = self.epoch * self.steps_per_epoch + batches
+        try:
+            checkpoints.save(self.model, self.run, step, self.validate.best_scores)
+        except OSError as error:
+            print(f"warning: the state after step {step} is not saved: {error}", file=sys.stderr, flush=True)
+        self.saved_at = time.monotonic()
+        if self.stop.is_set():
+            place = f"after step {batches} of epoch {self.epoch + 1}"
+            raise checkpoints.Stopped(f"stopped {place}; the same command goes on from there")
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Has the averages of a model's weights in their place for a while, if its optimizer keeps any.
+
+    Unlike `keras.callbacks.SwapEMAWeights` it leaves every bit as it was, so that a training goes on as it would have.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    variables, averages = [], []
+    if optimizer.use_ema:
+        variables, averages = optimizer._trainable_variables, optimizer._model_variables_moving_average
+    kept = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
+    for variable, average in zip(variables, averages, strict=True):
+        variable.assign(np.array(ops.convert_to_numpy(average)))
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
 
 
 class Validate(keras.callbacks.Callback):
@@ -110,25 +169,28 @@ class Validate(keras.callbacks.Callback):
 
     SHOWN = ("loss", "mean_iou_7", "mean_f1_7", "mean_iou_8", "mean_f1_8", "pixel_accuracy")
 
-    def __init__(self, scorer: Scorer, batches, best: Path):
+    def __init__(self, scorer: Scorer, batches, best: Path, best_scores: dict | None = None):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
-        self.best_scores = None
+        self.best_scores = best_scores
 
     def on_epoch_end(self, epoch, logs=None):
-        scores = score(self.scorer, self.batches)
-        logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
-        if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
-            self.best_scores = {"epoch": epoch + 1, **scores}
-            save_weights(self.model.network, self.path)
+        with averaged(self.model):
+            scores = score(self.scorer, self.batches)
+            logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
+            if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
+                self.best_scores = {"epoch": epoch + 1, **scores}
+                save_weights(self.model.network, self.path)
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes a line an epoch into a CSV file and prints it."""
+    """Writes a line an epoch into a CSV file and prints it; `epochs` is how many lines of an earlier start stay."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, epochs: int):
         super().__init__()
         self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        path.write_text("".join(lines[: 1 + epochs]) if epochs else "", encoding="utf-8")
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.monotonic()
@@ -148,3 +210,28 @@ class HistoryFile(keras.callbacks.Callback):
             f"{row['seconds']:.0f} s",
             flush=True,
         )
+
+
+def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: list, params: dict) -> None:
+    """Takes the steps from `step` on that an epoch is short of, and ends it, as `fit` does from its beginning.
+
+    Args:
+        learner: compiled, its state loaded.
+        batches: iterator of NumPy batches, from that step on.
+        epoch: counted from 0.
+        step: of the epoch, counted from 0.
+        callbacks: as of `fit`.
+        params: "epochs" and "steps" of the whole training.
+    """
+    callbacks = keras.callbacks.CallbackList(callbacks, model=learner, **params)
+    callbacks.on_train_begin()
+    callbacks.on_epoch_begin(epoch)
+    for index in range(step, params["steps"]):
+        callbacks.on_train_batch_begin(index)
+        before = [ops.convert_to_numpy(variable) for variable in learner.metrics_variables]
+        learner.train_on_batch(next(batches))  # which begins its sums anew
+        for variable, value in zip(learner.metrics_variables, before, strict=True):
+            variable.assign(value + variable)
+        callbacks.on_train_batch_end(index)
+    logs = {name: float(value) for name, value in learner.get_metrics_result().items()}
+    callbacks.on_epoch_end(epoch, logs)

@@ -3,15 +3,17 @@
 config.yaml                     the run's settings, resolved
 history.csv  tensorboard/       losses and scores of each epoch
 best.weights.h5                 the network of the best epoch
-last.weights.h5                 network and optimizer after the last epoch
+checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split
 saved_model/                    that network, for use elsewhere
 
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
+import dataclasses
 import json
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,28 +25,57 @@ CONFIG = "config.yaml"
 HISTORY = "history.csv"
 TENSORBOARD = "tensorboard"
 BEST_WEIGHTS = "best.weights.h5"
-LAST_WEIGHTS = "last.weights.h5"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
+# Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
+MAY_CHANGE = {"overwrite", "run_dir", "device"}
 
 
-def create(directory: str | Path, overwrite: bool) -> Path:
-    """Makes an empty run folder.
+def open_run(config: Config) -> Path:
+    """Makes the run folder of a training, or gives that of the same training, stopped before its end.
 
     Raises:
-        ValueError: there is something in it and `overwrite` is not set, or what is in it is no run's.
+        ValueError: as of `check_run`.
     """
-    directory = Path(directory)
-    if directory.exists() and any(directory.iterdir()):
-        if not overwrite:
-            raise ValueError(
-                f"{directory}: holds an earlier run; give another run_dir, or --overwrite true to delete it"
-            )
-        if not (directory / CONFIG).is_file():
-            raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
+    check_run(config)
+    directory = Path(config.run_dir)
+    if config.overwrite and directory.exists():
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     return directory
+
+
+def check_run(config: Config) -> None:
+    """Raises ValueError unless a training can have its run folder.
+
+    What is in it must be the same training, stopped before its end, or any run if `overwrite` is set.
+    """
+    directory = Path(config.run_dir)
+    if not directory.exists() or not any(directory.iterdir()):
+        return
+    if not (directory / CONFIG).is_file():
+        raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
+    if config.overwrite:
+        return
+    remedy = "give another run_dir, or --overwrite true to delete it"
+    if (directory / METRICS).exists():
+        raise ValueError(f"{directory}: holds an earlier run; {remedy}")
+    before, now = (_flat(dataclasses.asdict(one)) for one in (read_config(directory), config))
+    changed = [
+        f"{name} was {before.get(name)} and is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and name.partition(".")[0] not in MAY_CHANGE
+    ]
+    if changed:
+        raise ValueError(f"{directory}: holds a run with other settings ({'; '.join(changed)}); {remedy}")
+
+
+def _flat(settings: dict, prefix: str = "") -> dict:
+    """{"train": {"epochs": 3}} -> {"train.epochs": 3}."""
+    flat = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def read_config(directory: str | Path) -> Config:
@@ -102,6 +133,8 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f"incomplete-{path.name}")
     try:
         yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

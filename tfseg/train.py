@@ -5,11 +5,15 @@ SavedModel.
 """
 
 import dataclasses
+import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tfseg import cli, run_folder
+from tfseg import checkpoints, cli, run_folder
 from tfseg.config import Config, parse_config, save_config
 
 # What takes its time at first, by Keras' backend.
@@ -21,7 +25,11 @@ FIRST_STEP = {
 
 
 def main() -> None:
-    train(parse_config())
+    try:
+        train(parse_config())
+    except checkpoints.Stopped as stopped:
+        print(stopped)
+        sys.exit(130)  # the shell's code for Ctrl-C
 
 
 def train(config: Config) -> dict:
@@ -33,6 +41,7 @@ def train(config: Config) -> dict:
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
         OSError: the records cannot be read, or the run folder cannot be written.
+        checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
@@ -40,44 +49,56 @@ def train(config: Config) -> dict:
     from tfseg.augment import Augmentation
     from tfseg.device import choose_device
     from tfseg.labels import CATEGORIES
-    from tfseg.learner import HistoryFile, KeepLast, Learner, Validate, make_optimizer
+    from tfseg.learner import HistoryFile, KeepState, Learner, Validate, finish_epoch, make_optimizer
     from tfseg.losses import SegmentationLoss
     from tfseg.metrics import Scorer
     from tfseg.pipeline import count_steps, to_device, told_damage
     from tfseg.unet import build_unet
 
     start = time.monotonic()
+    run_folder.check_run(config)
     device = choose_device(**dataclasses.asdict(config.device))
     print(device, flush=True)
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
-    batches, val_batches = (to_device(made, **device.batches) for made in make_batches(config))
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
+    state = None if config.overwrite else checkpoints.find_last(Path(config.run_dir))
+    epoch, step = locate(state, steps)
+    batches, val_batches = make_batches(config, epoch, step)
     network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
 
-    directory = run_folder.create(config.run_dir, config.overwrite)
+    directory = run_folder.open_run(config)
     save_config(config, directory / run_folder.CONFIG)
     loss = SegmentationLoss(**dataclasses.asdict(config.loss))
     learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
-    validate = Validate(Scorer(network, loss), val_batches, directory / run_folder.BEST_WEIGHTS)
-    swap = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.optimizer.ema else []
+    scorer, best = Scorer(network, loss), directory / run_folder.BEST_WEIGHTS
+    validate = Validate(scorer, to_device(val_batches, **device.batches), best, state and state.best)
     print(FIRST_STEP[keras.backend.backend()], flush=True)
-    with told_damage(config.data.records):
+    with told_damage(config.data.records), stoppable() as stop:
+        callbacks = [  # in this order: a run that is stopped while it validates does so again
+            KeepState(directory, steps, config.train.save_minutes, validate, stop),
+            validate,
+            HistoryFile(directory / run_folder.HISTORY, epoch),
+            keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
+        ]
+        if state:
+            print(f"going on after step {step} of epoch {epoch + 1}", flush=True)
+            checkpoints.load(learner, directory, state)
+            rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
+            finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
+            epoch += 1
+            del batches, rest  # with what they keep in memory
+            batches, _ = make_batches(config, epoch)
         learner.fit(
-            batches,
+            to_device(batches, **device.batches),
+            initial_epoch=epoch,
             epochs=config.train.epochs,
             steps_per_epoch=steps,
             shuffle=False,  # the batches are
             verbose=1 if sys.stdout.isatty() else 0,
-            callbacks=[  # in this order: keep the state to go on from, put the averaged weights in place, use them
-                KeepLast(directory / run_folder.LAST_WEIGHTS),
-                *swap,
-                validate,
-                HistoryFile(directory / run_folder.HISTORY),
-                keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
-            ],
+            callbacks=callbacks,
         )
 
     export(directory)
@@ -87,12 +108,46 @@ def train(config: Config) -> dict:
     return metrics
 
 
+def locate(state: checkpoints.State | None, steps: int) -> tuple[int, int]:
+    """Returns the epoch, counted from 0, that a state is of, and how many of its steps are done: all, at its end."""
+    if state is None:
+        return 0, 0
+    epoch, step = divmod(state.step - 1, steps)
+    return epoch, step + 1
+
+
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """Gives an event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main one hears signals
+        return
+
+    def ask(*_) -> None:
+        stop.set()
+        restore()
+        print("stopping after this step, or its epoch's validation; once more stops at once", flush=True)
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        restore()
+
+
 def make_batches(config: Config, epoch: int = 0, step: int = 0):
     """Makes the training batches that a config describes, from a step of an epoch on, and the validation batches."""
     from tfseg.pipeline import check_truth, make_eval_batches, make_train_batches
     from tfseg.windows import Windows
 
     data = config.data
+    if data.service:
+        epoch = step = 0  # its batches come as they are ready, there is no place to go on from
     check_truth(data.records, data.val_split)
     batches = make_train_batches(
         data.records,

@@ -187,15 +187,17 @@ def bench(sizes: list[str], rounds: int) -> dict:
 
 def bench_step(sizes: list[str], rounds: int) -> dict:
     """Measures a train step of the EfficientNetB3 U-Net without augmentation: {size: [milliseconds of each round]}."""
-    import keras
-
     from tfseg.augment import Augmentation
+    from tfseg.device import choose_device
+    from tfseg.fused import Adam
     from tfseg.learner import Learner
     from tfseg.losses import SegmentationLoss
     from tfseg.unet import build_unet
 
-    learner = Learner(build_unet(8, encoder="efficientnetb3", weights=None), SegmentationLoss(1.0, 1.0), Augmentation())
-    learner.compile(keras.optimizers.Adam(1e-4))
+    device = choose_device()
+    network = build_unet(8, encoder="efficientnetb3", weights=None, **device.network)
+    learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmentation())
+    learner.compile(Adam(1e-4), jit_compile=device.xla)
     results = {}
     for size in sizes:
         shape = (BATCH_SIZE, *cli.parse_size(size))

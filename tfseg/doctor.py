@@ -83,7 +83,7 @@ class Report:
 
 def run_child(part: str, command: Sequence[str], seconds: float) -> tuple[list[dict], Finding | None, str]:
     """Runs a part; what it said until its end, a finding if that was not a good one, and what is on its stderr."""
-    # A session of its own: Ctrl-C is for this process, which then ends the other.
+    # Ctrl-C is for this process alone, which then ends the other.
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True
     ) as process:

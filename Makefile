@@ -50,7 +50,8 @@ test: $(INSTALLED)
 # The fast part of the tests on the oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_convolutions.py tests/test_doctor.py \
-		tests/test_export.py tests/test_fused.py tests/test_learner.py tests/test_losses.py tests/test_metrics.py tests/test_pipeline.py tests/test_records.py tests/test_unet.py
+		tests/test_export.py tests/test_fused.py tests/test_learner.py tests/test_losses.py tests/test_metrics.py \
+		tests/test_pipeline.py tests/test_records.py tests/test_unet.py
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed

@@ -1,9 +1,9 @@
 """The states that a training goes on from, each of them whole or not there.
 
 checkpoints/00000300.weights.h5   after 300 steps: network, its average, optimizer and counts
-checkpoints/00000300.json         checksum of that file, and what else was reached; written last
+checkpoints/00000300.json         checksum of that file, and what else a `State` has; written last
 
-Which batch comes next, and how it is augmented, depends on seed, epoch and step alone: nothing else is needed.
+Which batch comes next, and how it is augmented, depends on seed, epoch and step alone, so that neither is saved.
 """
 
 import json

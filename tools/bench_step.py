@@ -49,8 +49,10 @@ def _measure_here(kind: str, options: argparse.Namespace, results) -> None:
     random = np.random.default_rng(0)
     shape = (options.batch, *cli.parse_size(options.size))
     image, mask = random.integers(0, 256, (*shape, 3), np.uint8), random.integers(0, NUM_CLASSES, shape, np.uint8)
-    measurement = measure_torch if kind == "torch" else measure_keras
-    results.put(measurement(image, mask, options.precision, plain=kind == "plain"))
+    if kind == "torch":
+        results.put(measure_torch(image, mask, options.precision))
+    else:
+        results.put(measure_keras(image, mask, options.precision, plain=kind == "plain"))
     results.close()
     results.join_thread()
 
@@ -121,7 +123,7 @@ def make_plain() -> None:
     learner.Learner.compile = keras.Model.compile
 
 
-def measure_torch(image, mask, precision: str, plain: bool) -> dict:
+def measure_torch(image, mask, precision: str) -> dict:
     """The same of PyTorch, which has no nodes, and whose first call is but its slowest."""
     import segmentation_models_pytorch
     import torch

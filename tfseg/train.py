@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tfseg import checkpoints, cli, run_folder
 from tfseg.config import Config, parse_config, save_config
+from tfseg.device import Choice
 
 # What takes its time at first, by Keras' backend.
 FIRST_STEP = {
@@ -46,14 +47,10 @@ def train(config: Config) -> dict:
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
 
-    from tfseg.augment import Augmentation
     from tfseg.device import choose_device
-    from tfseg.labels import CATEGORIES
-    from tfseg.learner import HistoryFile, KeepState, Learner, Validate, finish_epoch, make_optimizer
-    from tfseg.losses import SegmentationLoss
+    from tfseg.learner import HistoryFile, KeepState, Validate, finish_epoch
     from tfseg.metrics import Scorer
     from tfseg.pipeline import count_steps, to_device, told_damage
-    from tfseg.unet import build_unet
 
     start = time.monotonic()
     run_folder.check_run(config)
@@ -65,15 +62,13 @@ def train(config: Config) -> dict:
     state = None if config.overwrite else checkpoints.find_last(Path(config.run_dir))
     epoch, step = locate(state, steps)
     batches, val_batches = make_batches(config, epoch, step)
-    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
+    learner = build_learner(config, device, steps)
+    network = learner.network
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
 
     directory = run_folder.open_run(config)
     save_config(config, directory / run_folder.CONFIG)
-    loss = SegmentationLoss(**dataclasses.asdict(config.loss))
-    learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
-    learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
-    scorer, best = Scorer(network, loss), directory / run_folder.BEST_WEIGHTS
+    scorer, best = Scorer(network, learner.loss_function), directory / run_folder.BEST_WEIGHTS
     validate = Validate(scorer, to_device(val_batches, **device.batches), best, state and state.best)
     print(FIRST_STEP[keras.backend.backend()], flush=True)
     with told_damage(config.data.records), stoppable() as stop:
@@ -106,6 +101,21 @@ def train(config: Config) -> dict:
     run_folder.write_json(metrics, directory / run_folder.METRICS)
     print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
     return metrics
+
+
+def build_learner(config: Config, device: Choice, steps: int):
+    """Builds and compiles what a config trains: network, augmentation and loss as one model, with `steps` an epoch."""
+    from tfseg.augment import Augmentation
+    from tfseg.labels import CATEGORIES
+    from tfseg.learner import Learner, make_optimizer
+    from tfseg.losses import SegmentationLoss
+    from tfseg.unet import build_unet
+
+    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
+    loss = SegmentationLoss(**dataclasses.asdict(config.loss))
+    learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
+    learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
+    return learner
 
 
 def locate(state: checkpoints.State | None, steps: int) -> tuple[int, int]:

@@ -162,21 +162,17 @@ def build(config: Config):
     """Builds the learner of a config as a training on Metal has it."""
     import keras
 
-    from tfseg.augment import Augmentation
-    from tfseg.labels import CATEGORIES
-    from tfseg.learner import Learner, make_optimizer
-    from tfseg.losses import SegmentationLoss
-    from tfseg.unet import build_unet
+    from tfseg.device import Choice
+    from tfseg.train import build_learner
 
     precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
+    network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
+    device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:
-        settings = dataclasses.asdict(config.model) | {"weights": None}
-        network = build_unet(len(CATEGORIES), **settings, tanh=precision != "float32")
-        loss = SegmentationLoss(**dataclasses.asdict(config.loss))
-        learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
-        learner.compile(make_optimizer(config.optimizer, config.train.epochs, 100), jit_compile=False)
+        learner = build_learner(config, device, steps=100)
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     return learner

@@ -54,8 +54,8 @@ ALLOWED = {
     "export": {"labels", "run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
-        *("augment", "config", "convert", "device", "doctor_checks", "labels", "learner", "losses"),
-        *("pipeline", "records", "sources", "train", "unet"),
+        *("config", "convert", "device", "doctor_checks", "labels", "learner"),
+        *("pipeline", "records", "sources", "train"),
     },
     "doctor_device": {
         *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "losses", "metrics"),

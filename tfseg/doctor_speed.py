@@ -15,15 +15,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg import cli, convert, labels, records
-from tfseg.augment import Augmentation
+from tfseg import cli, convert, labels, records, train
 from tfseg.config import Config
 from tfseg.device import Choice, choose_device
 from tfseg.doctor_checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
-from tfseg.learner import Learner, make_optimizer
-from tfseg.losses import SegmentationLoss
+from tfseg.learner import Learner
 from tfseg.sources import Source
-from tfseg.unet import build_unet
 
 ROUNDS, ROUND_SECONDS, ROUNDS_SECONDS = 5, 0.4, 10.0  # of a measurement of steps: how many, of one, of all at most
 RATE_SECONDS = 2.0  # of a measurement of pictures/s
@@ -43,8 +40,8 @@ def time_steps(config: Config, variant: str) -> Part:
     one = Stepper(config, choices[0])
     yield {"began": variant}
     size = config.train.batch_size * (2 if variant == DOUBLE else 1)
-    train = dataclasses.replace(config.train, batch_size=size)
-    other = Stepper(dataclasses.replace(config, train=train), choices[1], plain=variant == PLAIN)
+    sized = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size))
+    other = Stepper(sized, choices[1], plain=variant == PLAIN)
     seconds = take_turns(one, other)
     rates = [stepper.pictures / time for stepper, time in zip((one, other), seconds, strict=True)]
     gain = rates[1] / rates[0]
@@ -97,21 +94,19 @@ class Stepper:
 
 def build_network(config: Config, choice: Choice) -> keras.Model:
     """Builds the network of a config with random weights, on which nothing here depends."""
-    keras.mixed_precision.set_dtype_policy(choice.precision)
-    keras.utils.set_random_seed(0)
-    settings = dataclasses.asdict(config.model) | {"weights": None}
-    return build_unet(len(labels.CATEGORIES), **settings, **choice.network)
+    return build_learner(config, choice).network
 
 
 def build_learner(config: Config, choice: Choice, plain: bool = False) -> Learner:
     """Builds and compiles what a training has; `plain` takes the optimizer of Keras itself."""
-    loss = SegmentationLoss(**dataclasses.asdict(config.loss))
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=0)
-    learner = Learner(build_network(config, choice), loss, augmentation)
-    optimizer = make_optimizer(config.optimizer, config.train.epochs, 100)
+    keras.mixed_precision.set_dtype_policy(choice.precision)
+    keras.utils.set_random_seed(0)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
+    learner = train.build_learner(config, choice, steps=100)
     if plain:
+        optimizer = learner.optimizer
         optimizer = getattr(keras.optimizers, type(optimizer).__name__).from_config(optimizer.get_config())
-    learner.compile(optimizer, jit_compile=choice.xla)
+        learner.compile(optimizer, jit_compile=choice.xla)
     return learner
 
 
@@ -181,11 +176,10 @@ def draw_batch(size: tuple[int, int], count: int) -> dict:
 def measure_input(config: Config) -> Part:
     """Measures the pipeline alone, the step alone and the step fed by the pipeline, in pictures a second."""
     from tfseg.pipeline import to_device
-    from tfseg.train import make_batches
 
     choice = choose_device(**dataclasses.asdict(config.device))
     yield {"began": "the pipeline"}
-    batches = to_device(make_batches(config)[0], **choice.batches)
+    batches = to_device(train.make_batches(config)[0], **choice.batches)
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}
@@ -199,7 +193,7 @@ def measure_input(config: Config) -> Part:
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
-        rate = measure_rate(functools.partial(next, iter(make_batches(cached)[0])), size)
+        rate = measure_rate(functools.partial(next, iter(train.make_batches(cached)[0])), size)
         yield {"cache": rate / pipeline}
         yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} pictures/s")
 

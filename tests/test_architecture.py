@@ -48,9 +48,9 @@ ALLOWED = {
     "run_folder": {"config", "labels", "unet"},
     "train": {
         *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics"),
-        *("pipeline", "run_folder", "unet", "windows"),
+        *("pipeline", "records", "run_folder", "unet", "windows"),
     },
-    "evaluate": {"device", "losses", "metrics", "pipeline", "report", "run_folder"},
+    "evaluate": {"device", "metrics", "pipeline", "report", "run_folder", "train"},
     "export": {"labels", "run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
@@ -58,7 +58,7 @@ ALLOWED = {
         *("pipeline", "records", "sources", "train"),
     },
     "doctor_device": {
-        *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "losses", "metrics"),
+        *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "metrics", "train"),
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
     "predict": set(),

@@ -51,14 +51,14 @@ def test_float16_asks_whether_gradients_are_finite():
 # ---- what does not pass
 
 
-def make_learner(*layers, augmentation=None, policy="float32"):
+def make_learner(*layers, augmentation=None, policy="float32", loss=None):
     keras.mixed_precision.set_dtype_policy(policy)
     try:
         pixels = keras.Input((None, None, 3))
         x = pixels
         for layer in (*layers, lambda: keras.layers.Conv2D(8, 1, dtype="float32")):
             x = layer()(x)
-        learner = Learner(keras.Model(pixels, x), SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
+        learner = Learner(keras.Model(pixels, x), loss or SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     learner.compile(fused.Adam(), jit_compile=False)
@@ -76,6 +76,25 @@ def convolution(**settings):
 def test_a_small_network_passes():
     report = check(convolution(activation="swish"), convolution(activation=fused.tanh_swish))
     assert report.passes and report.left == []
+
+
+@pytest.mark.parametrize("learn_void", [False, True])
+def test_every_loss_but_lovasz_passes(learn_void):
+    """With gamma below 1 too, whose gradient is another."""
+    weights = dict.fromkeys(("dice", "cross_entropy", "jaccard", "tversky", "focal"), 1.0)
+    settings = {"focal_gamma": 0.5, "label_smoothing": 0.1, "class_weights": [1.0] * 8, "learn_void": learn_void}
+    report = check(convolution(), loss=SegmentationLoss(**weights, **settings))
+    assert report.passes and report.left == [], list(check_metal.describe(report))
+
+
+def test_lovasz_is_refused():
+    loaded = load(CONFIGS[0], "--model.encoder", "tiny", "--loss.lovasz", "0.5")
+    with pytest.raises(ValueError, match=r"^loss\.lovasz: expected 0 on metal, .+, got 0\.5; "):
+        check_metal.build(loaded)
+
+
+def test_class_weights_need_no_records():
+    assert check_metal.build(load(CONFIGS[0], "--model.encoder", "tiny", "--loss.class_weights", "manifest"))
 
 
 def test_bilinear_upsampling_does_not():

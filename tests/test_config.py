@@ -72,6 +72,8 @@ def test_command_line_goes_before_file_goes_before_default(write, config_first):
         ("optimizer.ema", "null", None),
         ("loss.dice", "2", 2.0),
         ("loss.learn_void", "true", True),
+        ("loss.class_weights", "manifest", "manifest"),
+        ("loss.class_weights", "null", None),
         ("model.weights", "null", None),
         ("model.weights", "weights/b3.h5", "weights/b3.h5"),
         ("model.decoder_channels", "[5, 4, 3, 2, 1]", (5, 4, 3, 2, 1)),
@@ -129,6 +131,7 @@ def test_an_empty_file_sets_nothing(write):
         ("--train.epochs 0", "train.epochs: expected at least 1, got 0"),
         ("--train.seed x", "train.seed: expected a whole number or null, got x"),
         ("--loss.learn_void maybe", "loss.learn_void: expected true or false, got maybe"),
+        ("--loss.class_weights median", "loss.class_weights: expected manifest or null, got median"),
         ("--data.fit stretch", "data.fit: expected resize or crop, got stretch"),
         ("--data.max_class_share 0.7", "data.max_class_share: expected 1 unless data.fit is crop, got 0.7"),
         ("--data.rare_classes 2 --data.fit crop", "data.rare_classes: expected 0 to 1, got 2.0"),
@@ -257,6 +260,11 @@ def test_missing_settings_are_named(arguments, line, capsys):
         (Loss, {"dice": -1.0}, "loss.dice"),
         (Loss, {"cross_entropy": float("nan")}, "loss.cross_entropy"),
         (Loss, {"dice": 0.0}, "loss.dice"),
+        *((Loss, {name: -1.0}, f"loss.{name}") for name in ("jaccard", "tversky", "focal", "lovasz")),
+        (Loss, {"tversky_alpha": -0.1}, "loss.tversky_alpha"),
+        (Loss, {"tversky_beta": 0.0}, "loss.tversky_beta"),
+        (Loss, {"focal_gamma": float("inf")}, "loss.focal_gamma"),
+        (Loss, {"label_smoothing": 1.0}, "loss.label_smoothing"),
         (Optimizer, {"learning_rate": 0.0}, "optimizer.learning_rate"),
         (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate"),
         (Optimizer, {"learning_rate": float("inf")}, "optimizer.learning_rate"),
@@ -288,6 +296,7 @@ def test_the_ends_of_the_ranges_are_taken():
     Augment(shear=60.0, perspective=0.4, gamma=(1.0, 1.0), tone_curve=0.33, blur=3.0, sharpen=0.0, cutout=1.0)
     Augment(blur=1.0, sharpen=1.0, one_of=[{"effects": ["sharpen", "hue", "blur"], "p": 1}], probability={"blur": 0})
     Loss(dice=0.0, cross_entropy=0.1)
+    Loss(dice=0.0, lovasz=1e-9, tversky_alpha=0.0, tversky_beta=1e-9, focal_gamma=0.0, label_smoothing=0.0)
     Optimizer(name="adamw", weight_decay=0.1, ema=0.5)
     Config(Data("x"), "y", optimizer=Optimizer(warmup_epochs=0.9), train=Train(epochs=1, batch_size=1, seed=2**32 - 1))
     for encoder in ENCODERS:
@@ -338,7 +347,12 @@ def random_config(rng: random.Random) -> Config:
             one_of=rng.choice([None, [], [{"effects": ["hue", "blur"], "p": rng.random()}]]),
         ),
         model=Model(rng.choice(ENCODERS), rng.choice([None, "imagenet", "a b.h5", "1e-4"]), (rng.randint(1, 512),) * 5),
-        loss=Loss(rng.random(), 10 ** rng.uniform(-20, 20), rng.random() < 0.5),
+        loss=Loss(
+            *(rng.random(), 10 ** rng.uniform(-20, 20), rng.random()),
+            label_smoothing=rng.random(),
+            class_weights=rng.choice([None, "manifest"]),
+            learn_void=rng.random() < 0.5,
+        ),
         optimizer=Optimizer(
             "adamw" if adamw else "adam",
             10 ** rng.uniform(-20, 20),

@@ -297,8 +297,8 @@ def transposed(function, *arrays):
     ("name", "run", "meaning"),
     [
         ("a dense layer with ReLU", without_relu, "tfseg has no such layer; own models"),
-        ("top_k and sort of 500", with_wrong_rest, "no OHEM or Lovasz"),
-        ("top_k and sort of 500", unsorted, "no OHEM or Lovasz"),
+        ("top_k and sort of 500", with_wrong_rest, "leave loss.lovasz at 0"),
+        ("top_k and sort of 500", unsorted, "leave loss.lovasz at 0"),
         ("the confusion matrix", transposed, "scores from this device are wrong"),
     ],
 )
@@ -550,9 +550,10 @@ def test_a_config_is_examined(tmp_path, tiny_records):
     config, synthetic = doctor.choose_config(options, tmp_path)
     assert (config.data.records, config.data.size, config.train.batch_size) == (str(tiny_records), "32x64", 3)
     assert not synthetic
-    file.write_text("run_dir: r\ndata:\n  records: nowhere\n")
+    file.write_text("run_dir: r\ndata:\n  records: nowhere\nloss:\n  class_weights: manifest\n  focal: 1.0\n")
     config, synthetic = doctor.choose_config(options, tmp_path)
     assert synthetic and config.data.records == str(tmp_path / "records")
+    assert config.loss == Loss(focal=1.0), "there are no pixels to count yet"
 
 
 def test_full_is_the_large_network(tmp_path):

@@ -70,10 +70,10 @@ def test_the_score_does_not_depend_on_the_batch_size(batch_size):
         pixels, keras.layers.Conv2D(8, 1, kernel_initializer=keras.initializers.RandomNormal(seed=1))(pixels)
     )
     batches = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).batch(batch_size)
-    result = score(Scorer(network, SegmentationLoss(0, 1.0, True)), batches)
+    result = score(Scorer(network, SegmentationLoss(0, 1.0, learn_void=True)), batches)
     logits = network(images.astype(np.float32))
     predicted = ops.convert_to_numpy(ops.argmax(logits, axis=-1))
     matrix = np.bincount((masks.astype(int) * 8 + predicted).ravel(), minlength=64).reshape(8, 8)
     assert result["confusion_matrix"] == matrix.tolist()
     assert result["mean_iou_7"] == scores(matrix)["mean_iou_7"]
-    assert result["loss"] == pytest.approx(float(SegmentationLoss(0, 1.0, True)(masks, logits)), rel=1e-4)
+    assert result["loss"] == pytest.approx(float(SegmentationLoss(0, 1.0, learn_void=True)(masks, logits)), rel=1e-4)

@@ -370,6 +370,13 @@ def test_class_weights_without_ground_truth(pixels):
     assert records.balance_classes(pixels) == [0] * 8
 
 
+def test_class_weights_with_void_as_a_class():
+    split = dataclasses.replace(MANIFEST.splits["val"], class_pixels=[80, 10, 0, 20, 0, 0, 0, 40])
+    # Median 30: 0.375, 3, 1.5, 0.75, whose mean is 5.625 / 4.
+    weights = [0.375, 3, 0, 1.5, 0, 0, 0, 0.75]
+    assert records.class_weights(split, with_void=True) == pytest.approx([weight / (5.625 / 4) for weight in weights])
+
+
 def test_class_weights_have_a_mean_of_one_and_fall_with_frequency():
     pixels = np.random.default_rng(0).integers(1, 10**9, 8)
     weights = np.array(records.balance_classes(pixels.tolist()))

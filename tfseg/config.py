@@ -48,6 +48,7 @@ HIGHEST = {
 }
 # Those that can be given a probability; flip and class_mix are probabilities.
 EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
+LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
 ENCODERS = ("tiny", *(f"efficientnetb{size}" for size in range(8)))
 
 
@@ -211,13 +212,36 @@ class Loss:
     """Weight of the Dice loss."""
     cross_entropy: float = 0.0
     """Weight of the cross entropy."""
+    jaccard: float = 0.0
+    """Weight of the Jaccard (IoU) loss."""
+    tversky: float = 0.0
+    """Weight of the Tversky loss: Dice whose two kinds of error count by tversky_alpha and tversky_beta."""
+    focal: float = 0.0
+    """Weight of the focal loss: cross entropy in which what is right already counts little."""
+    lovasz: float = 0.0
+    """Weight of Lovasz-Softmax, which sorts all pixels and takes its time; not on Metal."""
+    tversky_alpha: float = 0.3
+    """Weight of the pixels that are wrongly taken for a class."""
+    tversky_beta: float = 0.7
+    """Weight of the pixels of a class that are missed; above tversky_alpha, more of it is found."""
+    focal_gamma: float = 2.0
+    """The higher, the less counts what is right already; 0 is the cross entropy."""
+    label_smoothing: float = 0.0
+    """Share of the truth that cross entropy and focal spread over all classes; 0.1 is usual."""
+    class_weights: Literal["manifest"] | None = None
+    """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     learn_void: bool = False
     """true: void is a class to learn like the others. false: void pixels count nowhere."""
 
     def __post_init__(self) -> None:
-        for name in ("dice", "cross_entropy"):
+        for name in LOSSES:
             _check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "a weight of 0 or more")
-        _check(self.dice + self.cross_entropy > 0, "loss.dice", self.dice, "above 0 when loss.cross_entropy is 0")
+        weighted = any(getattr(self, name) for name in LOSSES)
+        _check(weighted, "loss.dice", self.dice, f"above 0 when {', '.join(LOSSES[1:])} are 0")
+        for name in ("tversky_alpha", "focal_gamma"):
+            _check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "0 or more")
+        _check(0 < self.tversky_beta < math.inf, "loss.tversky_beta", self.tversky_beta, "above 0")
+        _check(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "0 to below 1")
 
 
 @dataclass(frozen=True)

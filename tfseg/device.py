@@ -109,6 +109,11 @@ def place_elsewhere(backend: str, wanted: str) -> tuple[str, str]:
     )
 
 
+def can_sort(kind: str) -> bool:
+    """Whether a device sorts millions of numbers right: Metal's kernel did not beyond 16, see tensorflow#57204."""
+    return kind != "metal"
+
+
 def find_gpus() -> list:
     """Lists TensorFlow's GPUs."""
     import tensorflow as tf

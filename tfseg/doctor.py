@@ -277,8 +277,9 @@ def choose_config(options: argparse.Namespace, folder: Path) -> tuple[Config, bo
     records = options.records or config.data.records
     synthetic = not options.records and not Path(records, "manifest.json").exists()
     records = str(folder / "records") if synthetic else records
+    loss = dataclasses.replace(config.loss, class_weights=None) if synthetic else config.loss  # no pixels to count yet
     data = dataclasses.replace(config.data, records=records, size=options.size or config.data.size)
-    return dataclasses.replace(config, data=data), synthetic
+    return dataclasses.replace(config, data=data, loss=loss), synthetic
 
 
 def write_json(report: Report, config: Config, fragment: str, seconds: float, place: str) -> None:

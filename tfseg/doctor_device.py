@@ -8,13 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg import cli, effects, fused
+from tfseg import cli, effects, fused, train
 from tfseg.augment import Augmentation
 from tfseg.config import Config
 from tfseg.device import Choice, choose_device
 from tfseg.doctor_checks import FAILED, FORWARD, GRADIENT, OK, WARNING, Finding, compare, judge_difference
 from tfseg.doctor_speed import Part, as_trained, build_network, draw_batch, to_numpy
-from tfseg.losses import SegmentationLoss
 from tfseg.metrics import confusion_matrix
 
 SMALL = 128  # height and width of what is compared, at most
@@ -102,7 +101,7 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
                 layer, "rate"
             ):  # of dropout, random on either; batch normalisation goes by the batch, as trained
                 layer.rate = 0.0
-        loss = SegmentationLoss(**dataclasses.asdict(config.loss))
+        loss = train.make_loss(config)
 
         def learn(image, mask):
             with tf.GradientTape() as tape:
@@ -203,7 +202,10 @@ PROBES = {
         computes_dense,
         "tfseg has no such layer; own models with Dense(activation='relu') give wrong values here",
     ),
-    "top_k and sort of 500": (computes_top_k, "tfseg has none; no OHEM or Lovasz loss on this device"),
+    "top_k and sort of 500": (
+        computes_top_k,
+        "leave loss.lovasz at 0; own losses that sort, as OHEM does, give wrong values here",
+    ),
     "the confusion matrix": (computes_confusion, "scores from this device are wrong; set device.kind to cpu"),
 }
 

@@ -4,7 +4,6 @@ Scores a run's network on a split of records, at the size that its validation us
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 from tfseg import cli, run_folder
@@ -34,26 +33,28 @@ def evaluate(run: Path, records: str | None = None, split: str | None = None) ->
 
     Raises:
         ValueError: the split is not there or has no ground truth, or a record is damaged.
-        OSError: the run or the records cannot be read.
+        OSError: the run or the records cannot be read; with class weights, those that the run was trained on as well.
     """
     config = run_folder.read_config(run)
     # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
     import keras
 
-    from tfseg.device import use_gpus
-    from tfseg.losses import SegmentationLoss
+    from tfseg.device import can_sort, find_gpus, pick_kind, use_gpus
     from tfseg.metrics import Scorer, score
     from tfseg.pipeline import check_truth, make_eval_batches, told_damage
     from tfseg.report import scores_table
+    from tfseg.train import make_loss
 
     if keras.backend.backend() != "tensorflow":
         use_gpus([])  # TensorFlow only reads the records
+    elif config.loss.lovasz and not can_sort(pick_kind("auto", len(find_gpus()))[0]):
+        use_gpus([])  # the processor can
     records, split = records or config.data.records, split or config.data.val_split
     check_truth(records, split)
     batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)
-    network = run_folder.load_network(run)
+    scorer = Scorer(run_folder.load_network(run), make_loss(config))
     with told_damage(records):
-        scores = score(Scorer(network, SegmentationLoss(**dataclasses.asdict(config.loss))), batches)
+        scores = score(scorer, batches)
     run_folder.write_json({"split": split, **scores}, run / f"scores-{split}.json")
     print(scores_table(scores))
     print(f"scored {split} of {records}; the numbers are in {run / f'scores-{split}.json'}")

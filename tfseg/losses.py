@@ -1,18 +1,22 @@
 """Losses over pixels: pure functions of (mask, logits), each one value a picture, and their weighted sum.
 
-All arithmetic is float32, whatever the network's precision: a sum over 320x320 pixels overflows float16.
+All arithmetic is float32, whatever the network's precision: a sum over 320x320 pixels overflows float16. No finite
+logits give nan or infinity.
 
 Void pixels: unless `learn_void`, they count nowhere, neither as truth nor as prediction. Class 0 then has no truth and,
-like every class that is absent from the truth, no part in the Dice loss.
+like every class that is absent from the truth, no part in a mean over classes.
 """
+
+from functools import partial
 
 import keras
 from keras import ops
 
 VOID = 0
+LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
 
 
-def dice_loss(mask, logits, learn_void: bool = False):
+def dice_loss(mask, logits, learn_void: bool = False, class_weights=None):
     """Soft Dice loss (Milletari et al. 2016): 1 - mean of 2 |truth x prediction| / (|truth| + |prediction|) by class.
 
     The sums run over the whole batch: a class too rare for one picture still has a steady share. A class absent from
@@ -23,36 +27,131 @@ def dice_loss(mask, logits, learn_void: bool = False):
         mask: integers (batch, height, width), class ids.
         logits: float (batch, height, width, classes).
         learn_void: whether class 0 is a class like the others.
+        class_weights: of each class, 0 or more, by class id; the mean over classes is weighted by them. None: all 1.
 
     Returns:
         float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over several devices' pictures is right.
     """
+    return tversky_loss(mask, logits, learn_void, class_weights, alpha=0.5, beta=0.5)
+
+
+def jaccard_loss(mask, logits, learn_void: bool = False, class_weights=None):
+    """Soft Jaccard loss (Rahman and Wang 2016): 1 - mean of |truth x prediction| / |truth or prediction| by class.
+
+    Of sure predictions it is 1 - mean IoU. Sums, arguments and what is returned as in `dice_loss`.
+    """
+    return tversky_loss(mask, logits, learn_void, class_weights, alpha=1.0, beta=1.0)
+
+
+def tversky_loss(mask, logits, learn_void: bool = False, class_weights=None, alpha: float = 0.3, beta: float = 0.7):
+    """Tversky loss (Salehi et al. 2017, arXiv:1706.05721): 1 - mean of TP / (TP + alpha FP + beta FN) by class.
+
+    With more beta than alpha, more of a class is found, and more is wrongly taken for it. Sums, other arguments and
+    what is returned as in `dice_loss`.
+
+    Args:
+        alpha: weight of false positives, 0 or more.
+        beta: weight of false negatives, above 0.
+    """
     logits = ops.cast(logits, "float32")
     truth = _one_hot(mask, logits.shape[-1], learn_void)  # (B, H, W, C), all zero where void
     prediction = ops.softmax(logits) * ops.sum(truth, axis=-1, keepdims=True)
-    intersection = _sum_over_pixels(truth * prediction)  # (C,)
-    truth_size = _sum_over_pixels(truth)
-    present = ops.cast(truth_size > 0, "float32")
-    dice = 2 * intersection / ops.maximum(truth_size + _sum_over_pixels(prediction), 1)  # a present class has >= 1
-    classes = ops.sum(present)
-    loss = (classes - ops.sum(present * dice)) / ops.maximum(classes, 1)
-    return ops.broadcast_to(loss, ops.shape(mask)[:1])
+    hits, truth_size = _sum_over_pixels(truth * prediction), _sum_over_pixels(truth)  # (C,)
+    size = (1 - alpha - beta) * hits + alpha * _sum_over_pixels(prediction) + beta * truth_size
+    return _one_minus_mean(hits / ops.where(truth_size > 0, size, 1.0), truth_size, mask, class_weights)
 
 
-def cross_entropy_loss(mask, logits, learn_void: bool = False):
-    """Softmax cross-entropy, averaged over the batch's valid pixels.
+def lovasz_loss(mask, logits, learn_void: bool = False, class_weights=None):
+    """Lovasz-Softmax (Berman et al. 2018, arXiv:1705.08790): the IoU's own extension to probabilities.
 
-    Args and shapes as in `dice_loss`.
+    Of each class, the errors |truth - probability| of all pixels of the batch are sorted, the largest first. Each has
+    the weight by which the IoU falls if that pixel is wrong beside those before it. Of sure predictions it is
+    1 - mean IoU, as the Jaccard loss, which has other gradients.
 
-    Returns:
-        float32 (batch,), >= 0: each picture's sum over the batch's mean count of valid pixels, so that the mean over
-        pictures is the mean over pixels. 0 for a batch without any truth.
+    The sort is dear, SECONDS. Counts are exact up to 2**24 pixels a batch, as far as float32 counts. Arguments and what
+    is returned as in `dice_loss`.
     """
     logits = ops.cast(logits, "float32")
     truth = _one_hot(mask, logits.shape[-1], learn_void)
-    sums = -ops.sum(ops.sum(truth * ops.log_softmax(logits), axis=(2, 3)), axis=1)  # (B,)
-    valid = ops.sum(ops.sum(truth, axis=(2, 3)), axis=1)
-    return sums / ops.maximum(ops.mean(valid), 1)
+    errors = ops.abs(truth - ops.softmax(logits))
+    errors = ops.where(ops.sum(truth, axis=-1, keepdims=True) > 0, errors, -1.0)  # void last, where no weight is left
+    first = _first_class(learn_void)
+    truth, errors = (_by_class(x[..., first:]) for x in (truth, errors))  # (C, B * H * W)
+    order = ops.argsort(-errors, axis=-1)
+    truth, errors = (ops.take_along_axis(x, order, axis=-1) for x in (truth, errors))
+    truth_size = ops.sum(truth, axis=-1)
+    intersection = truth_size[:, None] - ops.cumsum(truth, axis=-1)
+    union = truth_size[:, None] + ops.cumsum(1 - truth, axis=-1)
+    # What 1 - intersection / union is more than at the pixel before; as a difference it would be all rounding.
+    growth = ops.where(truth > 0, 1 / ops.maximum(union, 1), intersection / ops.maximum(union * (union - 1), 1))
+    rows = ops.reshape(errors * growth, (truth.shape[0], -1, ops.shape(mask)[2]))
+    losses = ops.sum(ops.sum(rows, axis=-1), axis=-1)
+    return _one_minus_mean(1 - losses, truth_size, mask, class_weights and class_weights[first:])
+
+
+def cross_entropy_loss(mask, logits, learn_void: bool = False, class_weights=None, label_smoothing: float = 0.0):
+    """Softmax cross-entropy, averaged over the batch's valid pixels.
+
+    Args:
+        mask, logits, learn_void: as in `dice_loss`.
+        class_weights: of each class, 0 or more, by class id; the mean over pixels is weighted by those of their true
+            classes. None: all 1.
+        label_smoothing: share of the truth that is spread evenly over the classes to learn (Szegedy et al. 2016), which
+            void is for `learn_void` alone; 0 to below 1.
+
+    Returns:
+        float32 (batch,), >= 0: each picture's weighted sum over the batch's mean sum of weights, so that the mean over
+        pictures is the mean over pixels. 0 for a batch without any truth.
+    """
+    return focal_loss(mask, logits, learn_void, class_weights, label_smoothing, gamma=0.0)
+
+
+def focal_loss(
+    mask, logits, learn_void: bool = False, class_weights=None, label_smoothing: float = 0.0, gamma: float = 2.0
+):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002): each pixel's cross-entropy times (1 - p) ** gamma.
+
+    p is the probability of its true class: pixels that are right already count little. The paper's alpha is
+    `class_weights` here, and its sum over a picture's objects a mean over pixels. Other arguments and what is returned
+    as in `cross_entropy_loss`.
+
+    Args:
+        gamma: 0 or more; 0 is the cross-entropy.
+    """
+    logits = ops.cast(logits, "float32")
+    truth = _one_hot(mask, logits.shape[-1], learn_void)
+    logs = ops.maximum(ops.log_softmax(logits), LOWEST)
+    weighted = truth if class_weights is None else truth * ops.convert_to_tensor(class_weights, "float32")
+    losses = _smooth(weighted, label_smoothing, learn_void) * logs
+    if gamma:
+        probability = ops.exp(ops.sum(truth * logs, axis=-1, keepdims=True))
+        losses *= ops.power(ops.maximum(1 - probability, 1e-7), gamma)  # at 0, the gradient of a root is infinite
+    sums = -ops.sum(ops.sum(losses, axis=(2, 3)), axis=1)  # (B,)
+    weights = ops.sum(ops.sum(weighted, axis=(2, 3)), axis=1)
+    return sums / _or_one(ops.mean(weights))
+
+
+def _one_hot(mask, classes: int, learn_void: bool):
+    truth = ops.one_hot(ops.cast(mask, "int32"), classes, dtype="float32")
+    return truth if learn_void else truth * ops.cast(ops.arange(classes) != VOID, "float32")
+
+
+def _first_class(learn_void: bool) -> int:
+    return VOID if learn_void else VOID + 1
+
+
+def _by_class(x):
+    """(batch, height, width, classes) -> (classes, batch * height * width)."""
+    return ops.transpose(ops.reshape(x, (-1, x.shape[-1])))
+
+
+def _smooth(truth, share: float, learn_void: bool):
+    """Spreads a share of each pixel's truth evenly over the classes that are learnt."""
+    if not share:
+        return truth
+    classes, first = truth.shape[-1], _first_class(learn_void)
+    even = ops.cast(ops.arange(classes) >= first, "float32") / (classes - first)
+    return (1 - share) * truth + share * ops.sum(truth, axis=-1, keepdims=True) * even
 
 
 def _sum_over_pixels(x):
@@ -61,29 +160,89 @@ def _sum_over_pixels(x):
     return ops.sum(ops.sum(ops.sum(x, axis=2), axis=1), axis=0)
 
 
-def _one_hot(mask, classes: int, learn_void: bool):
-    truth = ops.one_hot(ops.cast(mask, "int32"), classes, dtype="float32")
-    return truth if learn_void else truth * ops.cast(ops.arange(classes) != VOID, "float32")
+def _one_minus_mean(scores, truth_size, mask, class_weights):
+    """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every picture's loss."""
+    weights = ops.cast(truth_size > 0, "float32")
+    if class_weights is not None:
+        weights *= ops.convert_to_tensor(class_weights, "float32")
+    total = ops.sum(weights)
+    return ops.broadcast_to((total - ops.sum(weights * scores)) / _or_one(total), ops.shape(mask)[:1])
+
+
+def _or_one(x):
+    """A sum to divide by: where there is nothing to sum, there is nothing to divide either."""
+    return ops.where(x > 0, x, 1.0)
 
 
 @keras.saving.register_keras_serializable("tfseg")
 class SegmentationLoss(keras.losses.Loss):
-    """Weighted sum of the losses above; called with (mask, logits)."""
+    """Weighted sum of the losses above; called with (mask, logits).
 
-    def __init__(self, dice=1.0, cross_entropy=0.0, learn_void=False, name="segmentation_loss", **kwargs):
+    Args:
+        dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
+        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, learn_void: as the losses take them.
+    """
+
+    def __init__(
+        self,
+        dice=1.0,
+        cross_entropy=0.0,
+        jaccard=0.0,
+        tversky=0.0,
+        focal=0.0,
+        lovasz=0.0,
+        tversky_alpha=0.3,
+        tversky_beta=0.7,
+        focal_gamma=2.0,
+        label_smoothing=0.0,
+        class_weights=None,
+        learn_void=False,
+        name="segmentation_loss",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
-        self.dice = dice
-        self.cross_entropy = cross_entropy
+        self.weights = {
+            "dice": dice,
+            "cross_entropy": cross_entropy,
+            "jaccard": jaccard,
+            "tversky": tversky,
+            "focal": focal,
+            "lovasz": lovasz,
+        }
+        self.tversky_alpha = tversky_alpha
+        self.tversky_beta = tversky_beta
+        self.focal_gamma = focal_gamma
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.learn_void = learn_void
 
+    def terms(self, mask, logits):
+        """Computes the losses whose weight is not 0: name -> float32 (batch,), unweighted, in the order above."""
+        smoothing = {"label_smoothing": self.label_smoothing}
+        losses = {
+            "dice": dice_loss,
+            "cross_entropy": partial(cross_entropy_loss, **smoothing),
+            "jaccard": jaccard_loss,
+            "tversky": partial(tversky_loss, alpha=self.tversky_alpha, beta=self.tversky_beta),
+            "focal": partial(focal_loss, **smoothing, gamma=self.focal_gamma),
+            "lovasz": lovasz_loss,
+        }
+        return {
+            name: losses[name](mask, logits, self.learn_void, self.class_weights)
+            for name, weight in self.weights.items()
+            if weight
+        }
+
     def call(self, mask, logits):
-        loss = ops.zeros(ops.shape(mask)[:1], "float32")
-        if self.dice:
-            loss += self.dice * dice_loss(mask, logits, self.learn_void)
-        if self.cross_entropy:
-            loss += self.cross_entropy * cross_entropy_loss(mask, logits, self.learn_void)
-        return loss
+        return sum(self.weights[name] * term for name, term in self.terms(mask, logits).items())
 
     def get_config(self):
-        settings = {"dice": self.dice, "cross_entropy": self.cross_entropy, "learn_void": self.learn_void}
-        return {**super().get_config(), **settings}
+        settings = {
+            "tversky_alpha": self.tversky_alpha,
+            "tversky_beta": self.tversky_beta,
+            "focal_gamma": self.focal_gamma,
+            "label_smoothing": self.label_smoothing,
+            "class_weights": self.class_weights,
+            "learn_void": self.learn_void,
+        }
+        return {**super().get_config(), **self.weights, **settings}

@@ -93,12 +93,12 @@ class Manifest:
     tile_width: int | None = None  # of the column tiles of pictures and masks; None: they are in one piece
 
 
-def class_weights(split: Split) -> list[float]:
+def class_weights(split: Split, with_void: bool = False) -> list[float]:
     """Weights that balance the classes of a split in a loss, from its manifest alone; see `balance_classes`."""
-    return balance_classes(split.class_pixels)
+    return balance_classes(split.class_pixels, with_void)
 
 
-def balance_classes(class_pixels: Sequence[int]) -> list[float]:
+def balance_classes(class_pixels: Sequence[int], with_void: bool = False) -> list[float]:
     """Median-frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): weight = median frequency / frequency.
 
     A class's frequency is its share of all pixels that are not void; the paper's is its share of those pictures alone
@@ -107,12 +107,15 @@ def balance_classes(class_pixels: Sequence[int]) -> list[float]:
 
     Args:
         class_pixels: of each class, by class id.
+        with_void: whether void is a class like the others.
 
     Returns:
-        A weight a class. Void and classes without pixels have 0, the P others more than 0 and at most P, 1 on average.
+        A weight a class. Void, unless it is one, and classes without pixels have 0, the P others more than 0 and at
+        most P, 1 on average.
     """
     pixels = np.array(class_pixels, np.float64)
-    pixels[labels.VOID] = 0
+    if not with_void:
+        pixels[labels.VOID] = 0
     weights, present = np.zeros_like(pixels), pixels > 0
     if present.any():
         weights[present] = np.median(pixels[present]) / pixels[present]

@@ -104,18 +104,53 @@ def train(config: Config) -> dict:
 
 
 def build_learner(config: Config, device: Choice, steps: int):
-    """Builds and compiles what a config trains: network, augmentation and loss as one model, with `steps` an epoch."""
+    """Builds and compiles what a config trains: network, augmentation and loss as one model, with `steps` an epoch.
+
+    Raises:
+        ValueError: as of `make_loss`, or the device cannot compute the loss.
+        OSError: as of `make_loss`.
+    """
     from tfseg.augment import Augmentation
+    from tfseg.device import can_sort
     from tfseg.labels import CATEGORIES
     from tfseg.learner import Learner, make_optimizer
-    from tfseg.losses import SegmentationLoss
     from tfseg.unet import build_unet
 
+    if config.loss.lovasz and not can_sort(device.kind):
+        raise ValueError(
+            f"loss.lovasz: expected 0 on {device.kind}, whose sorting cannot be trusted, got {config.loss.lovasz}; "
+            "take loss.jaccard, or set device.kind to cpu"
+        )
     network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
-    loss = SegmentationLoss(**dataclasses.asdict(config.loss))
-    learner = Learner(network, loss, Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed))
+    augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
+    learner = Learner(network, make_loss(config), augmentation)
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
     return learner
+
+
+def make_loss(config: Config):
+    """Makes the loss that a config describes, with the class weights of its records if it wants them.
+
+    Raises:
+        ValueError: there are to be class weights, and the training split is missing or holds nothing but void.
+        OSError: there are to be class weights, and the records cannot be read.
+    """
+    from tfseg.losses import SegmentationLoss
+
+    weights = read_class_weights(config) if config.loss.class_weights == "manifest" else None
+    return SegmentationLoss(**{**dataclasses.asdict(config.loss), "class_weights": weights})
+
+
+def read_class_weights(config: Config) -> list[float]:
+    """Reads how much each class weighs from the pixels of the training split; errors as of `make_loss`."""
+    from tfseg.pipeline import check_split
+    from tfseg.records import class_weights, read_manifest
+
+    records, name = config.data.records, config.data.train_split
+    split = check_split(read_manifest(records), records, name)
+    if not split.has_truth:
+        raise ValueError(f"{records}: split {name!r} holds nothing but void; loss.class_weights must be null for it")
+    return class_weights(split, with_void=config.loss.learn_void)
 
 
 def locate(state: checkpoints.State | None, steps: int) -> tuple[int, int]:

@@ -7,7 +7,8 @@ Traces the very step that a training with the config runs: augmentation, network
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
 metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Ends with 1 if an operation on
 pictures or weights leaves the GPU, or more than 0.1 MB a step cross besides the batch. Says nothing of speed, nor of
-what a kernel computes. Takes every setting of a training; weights are random, since nothing depends on them.
+what a kernel computes. Takes every setting of a training; weights are random and those of classes are 1, since nothing
+depends on them.
 """
 
 import argparse
@@ -168,7 +169,8 @@ def build(config: Config):
     precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
     network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
     device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
+    model, loss = dataclasses.replace(config.model, weights=None), dataclasses.replace(config.loss, class_weights=None)
+    config = dataclasses.replace(config, model=model, loss=loss)
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:

@@ -5,6 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from tfseg import records, train
@@ -20,6 +21,7 @@ from tfseg.losses import (
     lovasz_loss,
     tversky_loss,
 )
+from tfseg.metrics import Scorer, score
 
 SURE = 50.0  # a logit that makes softmax 1
 OVERLAPS = (dice_loss, jaccard_loss, tversky_loss, lovasz_loss)  # means over classes
@@ -371,6 +373,22 @@ def test_a_loss_without_weight_is_no_term():
     assert list(SegmentationLoss().terms(mask, logits)) == ["dice"]
     terms = SegmentationLoss(dice=0, focal=0.5, cross_entropy=1.0).terms(mask, logits)
     assert list(terms) == ["cross_entropy", "focal"] and all(value(term).shape == (3,) for term in terms.values())
+
+
+def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
+    mask, pixels = draw(shape=(5, 8, 8))[0], keras.Input((None, None, 3))
+    network = keras.Model(pixels, keras.layers.Conv2D(5, 1, kernel_initializer="zeros")(pixels))
+    loss = SegmentationLoss(**ALL, **OTHERS)
+    learner = Learner(network, loss, Augmentation())
+    learner.compile(keras.optimizers.SGD(1e-3))
+    data = {"image": mask[..., None].repeat(3, axis=-1).astype(np.uint8), "mask": mask.astype(np.uint8)}
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(2)
+    first, second = learner.fit(batches, epochs=2, shuffle=False, verbose=0).history["loss"]
+    assert 0 < second < first
+    scored = score(Scorer(network, loss), batches)["loss"]
+    logits = network(data["image"].astype(np.float32))
+    parts = [value(loss.call(mask[i : i + 2], logits[i : i + 2])) for i in (0, 2, 4)]
+    assert scored == pytest.approx(np.concatenate(parts).mean(), rel=1e-4)
 
 
 # ---- that of a config

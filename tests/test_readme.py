@@ -57,6 +57,12 @@ def test_there_are_commands():
     assert len(COMMANDS) >= 6
 
 
+@pytest.mark.parametrize("settings", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+def test_settings_are_those_of_a_run(settings, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"run_dir: run\ndata:\n  records: somewhere\n{settings}", encoding="utf-8")
+    load_config(tmp_path / "run.yaml")
+
+
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE):

@@ -68,8 +68,9 @@ def lovasz_loss(mask, logits, learn_void: bool = False, class_weights=None):
     the weight by which the IoU falls if that pixel is wrong beside those before it. Of sure predictions it is
     1 - mean IoU, as the Jaccard loss, which has other gradients.
 
-    The sort is dear, SECONDS. Counts are exact up to 2**24 pixels a batch, as far as float32 counts. Arguments and what
-    is returned as in `dice_loss`.
+    Sorting is dear: with its gradient, a picture of 1024x2048 in 8 classes takes over 4 s on two shared CPU cores, of
+    Dice 0.2 s, and 0.8 GiB, of Dice 0.4. Counts are exact up to 2**24 pixels a batch, as far as float32 counts.
+    Arguments and what is returned as in `dice_loss`.
     """
     logits = ops.cast(logits, "float32")
     truth = _one_hot(mask, logits.shape[-1], learn_void)

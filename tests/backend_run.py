@@ -15,7 +15,6 @@ from tfseg.augment import Augmentation
 from tfseg.config import parse_config
 from tfseg.evaluate import evaluate
 from tfseg.learner import Learner, make_optimizer
-from tfseg.losses import SegmentationLoss
 
 
 def train_from(start: str, arguments: list[str]) -> None:
@@ -42,7 +41,7 @@ def read(out: str, *runs: str) -> None:
         checkpoints.load(learner, Path(run), checkpoints.find_last(Path(run)))
         found = {"optimizer": np.concatenate([flat(variable) for variable in learner.optimizer.variables])}
         found["logits"] = keras.ops.convert_to_numpy(learner.network(image.astype(np.float32)))
-        found["losses"] = [float(learner.train_on_batch(batch)) for _ in range(2)]
+        found["losses"] = [learner.train_on_batch(batch, return_dict=True)["loss"] for _ in range(2)]
         found["steps"] = flat(learner.steps)
         found["matrix"] = evaluate(Path(run))["confusion_matrix"]
         np.savez(Path(out, f"{Path(run).name}.npz"), **found)
@@ -50,7 +49,7 @@ def read(out: str, *runs: str) -> None:
 
 def make_learner(config) -> Learner:
     network = unet.build_unet(8, config.model.encoder, None, config.model.decoder_channels)
-    learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmentation())
+    learner = Learner(network, train.make_loss(config), Augmentation())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner
 

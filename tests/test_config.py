@@ -24,6 +24,7 @@ from tfseg.config import (
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith("_labels"))
+TRAIN = "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes"
 REQUIRED = ["--data.records", "records", "--run_dir", "run"]
 
 
@@ -113,11 +114,11 @@ def test_an_empty_file_sets_nothing(write):
         ("--data.recrds=x", "data.recrds: unknown setting; did you mean data.records?"),
         ("--epochs 3", "epochs: unknown setting; did you mean train.epochs?"),
         ("--optimiser.name adam", "optimiser.name: unknown setting; did you mean optimizer.name?"),
-        ("--train.q 1", "train.q: unknown setting; those of train are epochs, batch_size, seed, save_minutes"),
+        ("--train.q 1", f"train.q: unknown setting; those of train are {TRAIN}"),
         ("--xyz 1", "xyz: unknown setting; --help lists all"),
         (
             "--train 3",
-            "train: expected one of its settings, as --train.NAME; they are epochs, batch_size, seed, save_minutes",
+            f"train: expected one of its settings, as --train.NAME; they are {TRAIN}",
         ),
         ("--train.epoch 3", "train.epoch: unknown setting; did you mean train.epochs?"),  # no abbreviations
         (
@@ -165,8 +166,8 @@ def test_error_on_the_command_line_is_one_line(arguments, line, capsys):
         ("train: {epochs: many}", "run.yaml: train.epochs: expected a whole number, got many"),
         ("train: {epochs: }", "run.yaml: train.epochs: expected a whole number, got null"),
         ("train: {epochs: 0}", "run.yaml: train.epochs: expected at least 1, got 0"),
-        ("train:", "run.yaml: train: expected the settings epochs, batch_size, seed, save_minutes below it, got null"),
-        ("train: 3", "run.yaml: train: expected the settings epochs, batch_size, seed, save_minutes below it, got 3"),
+        ("train:", f"run.yaml: train: expected the settings {TRAIN} below it, got null"),
+        ("train: 3", f"run.yaml: train: expected the settings {TRAIN} below it, got 3"),
         ("data: {size: 320}", "run.yaml: data.size: expected text, such as 320x320, got 320"),
         ("data: {fit: stretch}", "run.yaml: data.fit: expected resize or crop, got stretch"),
         ("run_dir: 2024", "run.yaml: run_dir: expected text, got 2024"),
@@ -277,6 +278,13 @@ def test_missing_settings_are_named(arguments, line, capsys):
         (Train, {"batch_size": 0}, "train.batch_size"),
         (Train, {"seed": -1}, "train.seed"),
         (Train, {"seed": 2**32}, "train.seed"),
+        (Train, {"frozen_epochs": -1}, "train.frozen_epochs"),
+        (Train, {"patience": 0}, "train.patience"),
+        (Train, {"rollbacks": -1}, "train.rollbacks"),
+        (Optimizer, {"encoder_rate": 0.0}, "optimizer.encoder_rate"),
+        (Optimizer, {"encoder_rate": 1.5}, "optimizer.encoder_rate"),
+        (Optimizer, {"clip_norm": 0.0}, "optimizer.clip_norm"),
+        (Optimizer, {"accumulate": 0}, "optimizer.accumulate"),
         (Config, {"data": Data("x"), "run_dir": ""}, "run_dir"),
         (
             Config,
@@ -297,7 +305,8 @@ def test_the_ends_of_the_ranges_are_taken():
     Augment(blur=1.0, sharpen=1.0, one_of=[{"effects": ["sharpen", "hue", "blur"], "p": 1}], probability={"blur": 0})
     Loss(dice=0.0, cross_entropy=0.1)
     Loss(dice=0.0, lovasz=1e-9, tversky_alpha=0.0, tversky_beta=1e-9, focal_gamma=0.0, label_smoothing=0.0)
-    Optimizer(name="adamw", weight_decay=0.1, ema=0.5)
+    Optimizer(name="adamw", weight_decay=0.1, ema=0.5, encoder_rate=1.0, clip_norm=1e-9, accumulate=1)
+    Train(frozen_epochs=0, patience=1, rollbacks=0)
     Config(Data("x"), "y", optimizer=Optimizer(warmup_epochs=0.9), train=Train(epochs=1, batch_size=1, seed=2**32 - 1))
     for encoder in ENCODERS:
         Model(encoder, decoder_channels=(1, 1, 1, 1, 1))
@@ -356,12 +365,15 @@ def random_config(rng: random.Random) -> Config:
         optimizer=Optimizer(
             "adamw" if adamw else "adam",
             10 ** rng.uniform(-20, 20),
-            rng.choice(["constant", "cosine"]),
+            rng.choice(["constant", "cosine", "polynomial"]),
             rng.random(),
             rng.choice([0.0, 1e-4]) if adamw else 0.0,
-            rng.choice([None, 0.999]),
+            *(rng.choice([None, 0.999]), 1 - rng.random(), rng.choice([None, 1.0]), rng.randint(1, 9)),
         ),
-        train=Train(rng.randint(1, 1000), rng.randint(1, 64), rng.choice([None, 0, 2**32 - 1])),
+        train=Train(
+            *(rng.randint(1, 1000), rng.randint(1, 64), rng.choice([None, 0, 2**32 - 1])),
+            *(rng.randint(0, 9), rng.choice([None, 3]), rng.randint(0, 9), 10 * rng.random()),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from contextlib import nullcontext
 
 import cv2
 import h5py
+import keras
 import make_sample_city
 import make_tfrecords
 import numpy as np
@@ -127,11 +129,11 @@ def read_weights(path):
 
 
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics, monkeypatch, capsys):
-    """In the middle of an epoch, at its very end, and twice in one epoch: to the last bit, optimizer included."""
+    """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]
     for steps in (2, 1, 1, 0):
         monkeypatch.setattr(train_module, "stoppable", lambda steps=steps: nullcontext(StopAfter(steps)))
-        with pytest.raises(checkpoints.Stopped, match=r"stopped after step \d of epoch \d; the same command goes on"):
+        with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command goes on"):
             train(parse_config(arguments))
     monkeypatch.undo()
     train(parse_config(arguments))
@@ -169,6 +171,36 @@ def test_a_signal_stops_after_the_step(settings, city):
     assert process.returncode == 130, errors
     assert output.splitlines()[-1].startswith("stopped after step")
     assert checkpoints.find_last(run).step >= 4
+
+
+def test_a_loss_that_is_not_finite(settings, city, monkeypatch, capsys):
+    """At step 7, unless the rate is smaller: it is told with terms and pictures, and gone back from if asked."""
+    build, shares = train_module.build_learner, []
+
+    def build_faulty(*args, share):
+        learner = build(*args, share=share)
+        shares.append(share)
+        terms = learner.loss_function.terms
+        if share == 1:
+            learner.loss_function.terms = lambda *of: {
+                name: keras.ops.where(learner.steps == 7, np.nan, term) for name, term in terms(*of).items()
+            }
+        return learner
+
+    monkeypatch.setattr(train_module, "build_learner", build_faulty)
+    arguments = [*settings, "--run_dir", str(city / "faulty")]
+    told = r"step 3 of epoch 2: the loss is not finite \(dice nan, cross_entropy nan\) on (\w+_\d{6}_\d{6}(, )?){4}"
+    with pytest.raises(ValueError, match=rf"faulty: {told}; lower optimizer.learning_rate"):
+        train(parse_config(arguments))
+    assert checkpoints.find_last(city / "faulty").step == 4
+    train(parse_config([*arguments, "--train.rollbacks", "1", "--overwrite", "true"]))
+    assert shares == [1.0, 1.0, 0.5]
+    assert re.search(
+        rf"{told}; going on from the state after step 4, with the rate times 0.5\n", capsys.readouterr().out
+    )
+    with (city / "faulty/history.csv").open() as file:
+        assert [row["learning_rate"] for row in csv.DictReader(file)][1:] == ["0.0015", "0.0015"]
+    assert checkpoints.find_last(city / "faulty").rollbacks == 1
 
 
 @pytest.mark.slow

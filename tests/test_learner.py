@@ -1,12 +1,15 @@
+import threading
+
 import keras
 import numpy as np
 import pytest
 
-from tfseg import fused
+from tfseg import checkpoints, fused
 from tfseg.augment import Augmentation
 from tfseg.config import Optimizer
-from tfseg.learner import Learner, Schedule, make_optimizer
+from tfseg.learner import Freeze, Learner, NotFinite, Schedule, Validate, make_optimizer
 from tfseg.losses import SegmentationLoss
+from tfseg.metrics import Scorer
 
 
 def rates(schedule, steps):
@@ -14,14 +17,19 @@ def rates(schedule, steps):
 
 
 def test_warmup_then_constant():
-    schedule = Schedule(0.1, warmup=4, total=100, cosine=False)
+    schedule = Schedule(0.1, warmup=4, total=100, decay="constant")
     assert rates(schedule, [0, 1, 3, 4, 50, 99]) == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1, 0.1])
 
 
 def test_warmup_then_cosine_to_zero():
-    schedule = Schedule(0.1, warmup=4, total=104, cosine=True)
+    schedule = Schedule(0.1, warmup=4, total=104, decay="cosine")
     assert rates(schedule, [0, 4, 54, 104]) == pytest.approx([0.025, 0.1, 0.05, 0.0])
     assert rates(Schedule.from_config(schedule.get_config()), [54]) == pytest.approx([0.05])
+
+
+def test_polynomial_decay():
+    schedule = Schedule(0.1, warmup=0, total=100, decay="polynomial")
+    assert rates(schedule, [0, 50, 99, 100]) == pytest.approx([0.1, 0.1 * 0.5**0.9, 0.1 * 0.01**0.9, 0.0])
 
 
 def test_optimizer_follows_the_settings():
@@ -58,7 +66,7 @@ def test_the_optimizer_is_whole_before_the_first_step():
     names = [variable.name for variable in learner.optimizer.variables]
     learner.train_on_batch({"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)})
     assert names == [variable.name for variable in learner.optimizer.variables]
-    assert len(names) == 2 + 2 * 2
+    assert len(names) == 1 + 2 * 2
 
 
 def test_each_step_has_its_own_draws_and_is_counted():
@@ -101,3 +109,136 @@ def test_nothing_is_augmented_in_evaluation():
     assert np.asarray(outputs["mask"]).tolist() == mask.tolist()
     outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=True)
     assert np.asarray(outputs["mask"]).tolist() == [[[2, 1]]]
+
+
+def make_parts(settings: Optimizer):
+    """A learner of two layers, "encoder" with batch normalisation and "logits", and a batch for it."""
+    pixels = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 1)(keras.layers.Rescaling(1 / 255)(pixels))
+    encoder = keras.Model(pixels, fused.BatchNormalization()(x), name="encoder")
+    logits = keras.layers.Conv2D(3, 1, name="logits")(encoder(pixels))
+    learner = Learner(keras.Model(pixels, logits), SegmentationLoss(0, 1.0), Augmentation())
+    optimizer = make_optimizer(settings, epochs=1, steps_per_epoch=10)
+    learner.compile(optimizer)
+    random = np.random.default_rng(0)
+    batch = {"image": random.integers(0, 256, (8, 4, 4, 3), np.uint8), "mask": random.integers(1, 3, (8, 4, 4))}
+    return learner, learner.network.get_layer("encoder"), optimizer, batch
+
+
+def weights_of(layer):
+    return [keras.ops.convert_to_numpy(weight).copy() for weight in layer.weights]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_encoder_moves_at_its_share_of_the_rate(name):
+    """Adam's first step is the rate, whatever the gradient; decay, too, goes with the variable's own rate."""
+    moves = []
+    for share in (1.0, 0.1):
+        keras.utils.set_random_seed(0)
+        settings = Optimizer(name, 0.01, weight_decay=0.0 if name == "adam" else 0.5, encoder_rate=share)
+        learner, encoder, optimizer, batch = make_parts(settings)
+        optimizer.slow_down(encoder.trainable_variables, settings.encoder_rate)
+        before = weights_of(encoder)[0], weights_of(learner.network.get_layer("logits"))[0]
+        learner.train_on_batch(batch)
+        after = weights_of(encoder)[0], weights_of(learner.network.get_layer("logits"))[0]
+        moves.append([new - old for new, old in zip(after, before, strict=True)])
+    (encoder_whole, head_whole), (encoder_slow, head_slow) = moves
+    np.testing.assert_allclose(encoder_slow, 0.1 * encoder_whole, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(head_slow, head_whole, rtol=1e-5, atol=1e-7)
+    assert np.abs(encoder_slow).max() > 5e-4
+
+
+def test_a_frozen_encoder_learns_nothing_and_then_does():
+    learner, encoder, _, batch = make_parts(Optimizer(learning_rate=0.01))
+    freeze = Freeze(encoder, epochs=1)
+    freeze.set_model(learner)
+    seen = []
+    for epoch in (0, 1):
+        freeze.on_epoch_begin(epoch)
+        before, head = weights_of(encoder), weights_of(learner.network.get_layer("logits"))[0]
+        learner.train_on_batch(batch)
+        seen.append([(old == new).all() for old, new in zip(before, weights_of(encoder), strict=True)])
+        assert (head != weights_of(learner.network.get_layer("logits"))[0]).any()
+    assert all(seen[0]) and len(seen[0]) == 6, "weights and statistics"
+    assert not any(seen[1])
+
+
+def test_two_halves_of_a_batch_make_the_step_of_the_whole():
+    """Of a loss that is a mean over equally many pixels, without batch normalisation."""
+    random = np.random.default_rng(0)
+    batch = {"image": random.integers(0, 256, (8, 4, 4, 3), np.uint8), "mask": random.integers(1, 3, (8, 4, 4))}
+    found = []
+    for parts in (1, 2):
+        learner = make_learner(Augmentation())
+        learner.compile(make_optimizer(Optimizer("adamw", 0.1, "cosine", accumulate=parts, clip_norm=0.1), 1, 100))
+        for _ in range(3):
+            for part in range(parts):
+                learner.train_on_batch({name: array[part::parts] for name, array in batch.items()})
+        found.append(learner.network.get_weights())
+    for whole, halves in zip(*found, strict=True):
+        np.testing.assert_allclose(halves, whole, atol=1e-2)  # the schedule counts batches
+    assert np.abs(found[0][0]).max() > 0.1
+
+
+def test_gradients_are_shortened_to_a_norm():
+    _, _, optimizer, _ = make_parts(Optimizer(clip_norm=1.0))
+    clipped = optimizer._clip_gradients([keras.ops.array([3.0]), keras.ops.array([4.0])])
+    assert [float(gradient[0]) for gradient in clipped] == pytest.approx([0.6, 0.8])
+
+
+def test_the_first_loss_that_is_not_finite_is_kept():
+    learner = make_learner(Augmentation())
+    learner.loss_function.weights["dice"] = 0.5
+    learner = Learner(learner.network, learner.loss_function, Augmentation())
+    learner.compile(keras.optimizers.SGD(0.0))
+    image, mask = np.zeros((2, 1, 2, 3), np.uint8), np.ones((2, 1, 2), np.uint8)
+    learner.train_on_batch({"image": image, "mask": mask})
+    learner.check_loss()
+    learner.network.layers[-1].bias.assign([0.0, np.nan, 0.0])
+    for _ in range(2):
+        learner.train_on_batch({"image": image, "mask": mask})
+    with pytest.raises(NotFinite) as caught:
+        learner.check_loss()
+    assert caught.value.step == 2
+    assert list(caught.value.terms) == ["dice", "cross_entropy"]
+    assert np.isnan(caught.value.terms["cross_entropy"])
+
+
+def test_terms_of_the_loss_are_logged():
+    learner = Learner(make_learner(Augmentation()).network, SegmentationLoss(0.5, 2.0), Augmentation())
+    learner.compile(keras.optimizers.SGD(0.0))
+    batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
+    logs = learner.train_on_batch(batch, return_dict=True)
+    assert logs["cross_entropy"] == pytest.approx(np.log(3))
+    assert logs["loss"] == pytest.approx(0.5 * logs["dice"] + 2 * logs["cross_entropy"])
+
+
+def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
+    scores = iter([0.1, 0.3, 0.2, 0.3, 0.4])
+    means = dict.fromkeys(Validate.SHOWN, 0.0)
+    monkeypatch.setattr("tfseg.learner.score", lambda *_: {**means, "mean_iou_7": next(scores)})
+    learner = make_learner(Augmentation())
+    learner.compile(keras.optimizers.SGD(0.0))
+    validate = Validate(None, None, tmp_path / "best.weights.h5", patience=2)
+    validate.set_model(learner)
+    ended = []
+    for epoch in range(4):
+        learner.stop_training = False
+        validate.on_epoch_end(epoch, {})
+        ended.append(learner.stop_training)
+    assert ended == [False, False, False, True]
+    assert validate.best_scores["epoch"] == 2
+
+
+def test_a_stop_ends_a_validation(tmp_path):
+    learner, stop = make_learner(Augmentation(), classes=8), threading.Event()
+    learner.compile(keras.optimizers.SGD(0.0))
+    batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
+    scorer = Scorer(learner.network, learner.loss_function)
+    validate = Validate(scorer, batch, tmp_path / "best.weights.h5", stop=stop)
+    validate.set_model(learner)
+    validate.on_epoch_end(0, {})
+    assert validate.best_scores["epoch"] == 1
+    stop.set()
+    with pytest.raises(checkpoints.Stopped, match="epoch 2's validation; the same command goes on"):
+        validate.on_epoch_end(1, {})

@@ -17,6 +17,7 @@ from tfseg.pipeline import (
     make_eval_batches,
     make_train_batches,
     plan_buffers,
+    read_examples,
     resize,
     told_damage,
 )
@@ -153,6 +154,16 @@ def test_readers_share_the_records(tiny_records, parts, seed):
         assert sorted(twice[:part]) == sorted(twice[part:])
         seen += twice[:part]
     assert sorted(seen) == EVERYONE
+
+
+@pytest.mark.parametrize("cache", [None, "ram"])
+def test_ids_are_those_of_the_batches(tiny_records, cache):
+    stream = {"size": (24, 32), "batch_size": 4, "seed": 3, "epoch": 1, "step": 2, "cache": cache}
+    batches, ids = (make_train_batches(tiny_records, "train", **stream, only_ids=only) for only in (False, True))
+    masks = {example["id"]: example["mask"] for example in read_examples(tiny_records, "train", count=20, size=None)}
+    for batch, named in zip(batches.take(6).as_numpy_iterator(), ids.take(6).as_numpy_iterator(), strict=True):
+        for mask, id in zip(batch["mask"], named, strict=True):
+            np.testing.assert_array_equal(mask, masks[id])
 
 
 def test_a_share_can_begin_anywhere(tiny_records):

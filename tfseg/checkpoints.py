@@ -27,13 +27,14 @@ class State(NamedTuple):
     best: dict | None  # scores of the best epoch before, as in metrics.json
     losses: list[float]  # of which the epoch's mean loss is made, see `keras.Model.metrics_variables`
     seeds: list[list[int]]  # of layers that draw, which no file of weights holds
+    rollbacks: int  # how often it had gone back to a state before, each time to go on with half the rate
 
 
 class Stopped(Exception):
     """A training has ended where it can go on from, since it was asked to."""
 
 
-def save(model, run: Path, step: int, best: dict | None, keep: int = 2) -> None:
+def save(model, run: Path, step: int, best: dict | None, rollbacks: int = 0, keep: int = 2) -> None:
     """Saves a model's state, and deletes all but the last `keep`.
 
     Args:
@@ -41,6 +42,7 @@ def save(model, run: Path, step: int, best: dict | None, keep: int = 2) -> None:
         run: the run folder.
         step: batches that it has learnt from.
         best: scores of the best epoch before.
+        rollbacks: how often the training went back to a state before.
         keep: how many states stay.
 
     Raises:
@@ -50,7 +52,7 @@ def save(model, run: Path, step: int, best: dict | None, keep: int = 2) -> None:
     path = weights_path(run, step)
     save_weights(model, path)
     losses = [to_list(variable) for variable in model.metrics_variables]
-    state = State(step, best, losses, [to_list(variable) for variable in find_seeds(model)])
+    state = State(step, best, losses, [to_list(variable) for variable in find_seeds(model)], rollbacks)
     write_json({**state._asdict(), "crc32": checksum(path)}, record_path(run, step))
     kept = {name(run, step) for step in find_steps(run)[-keep:] for name in (record_path, weights_path)}
     for file in {*(run / FOLDER).glob("incomplete-*"), *(run / FOLDER).glob("[0-9]*")} - kept:

@@ -252,14 +252,20 @@ class Optimizer:
     """adamw adds weight_decay."""
     learning_rate: float = 1e-4
     """The highest rate of the schedule."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """constant, or cosine decay to 0 over the whole run."""
+    schedule: Literal["constant", "cosine", "polynomial"] = "constant"
+    """constant, or decay to 0 over the whole run: by half a cosine, or as (1 - progress) ** 0.9."""
     warmup_epochs: float = 0.0
     """The rate rises linearly from 0 over this many epochs."""
     weight_decay: float = 0.0
     """adamw only."""
     ema: float | None = None
-    """Momentum of the running average of the weights that is validated and exported; null: no average."""
+    """Momentum, a batch, of the running average of the weights that is validated and exported; null: no average."""
+    encoder_rate: float = 1.0
+    """The encoder's rate, as a share of the decoder's; 0.1 is usual with ImageNet's weights."""
+    clip_norm: float | None = None
+    """Gradients are shortened to this norm, taken over all of them; null: they stay as they are."""
+    accumulate: int = 1
+    """Batches of which the mean gradient makes one step, for batches that memory is too small for."""
 
     def __post_init__(self) -> None:
         _check(0 < self.learning_rate < math.inf, "optimizer.learning_rate", self.learning_rate, "above 0")
@@ -267,6 +273,10 @@ class Optimizer:
         _check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay", self.weight_decay, "0 or more")
         decays = self.name == "adamw" or self.weight_decay == 0
         _check(decays, "optimizer.weight_decay", self.weight_decay, "0 unless optimizer.name is adamw")
+        _check(0 < self.encoder_rate <= 1, "optimizer.encoder_rate", self.encoder_rate, "above 0, at most 1")
+        clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
+        _check(clips, "optimizer.clip_norm", self.clip_norm, "above 0, or null")
+        _check(self.accumulate >= 1, "optimizer.accumulate", self.accumulate, "at least 1")
         if self.ema is not None:
             _check(0 < self.ema < 1, "optimizer.ema", self.ema, "between 0 and 1, or null")
 
@@ -281,12 +291,22 @@ class Train:
     """Pictures a step."""
     seed: int | None = 0
     """null: another run every time."""
+    frozen_epochs: int = 0
+    """Epochs at first in which the encoder stays as it is, the statistics of its batch normalisation too."""
+    patience: int | None = None
+    """Epochs without a better mean IoU in validation after which the run ends; null: it never does."""
+    rollbacks: int = 0
+    """How often a run whose loss is not finite goes back to its last state, and on with half the rate."""
     save_minutes: float = 10.0
     """How often the state is saved within an epoch, for a run that is stopped to go on from."""
 
     def __post_init__(self) -> None:
         _check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
         _check(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
+        _check(self.frozen_epochs >= 0, "train.frozen_epochs", self.frozen_epochs, "0 or more")
+        waits = self.patience is None or self.patience >= 1
+        _check(waits, "train.patience", self.patience, "at least 1, or null")
+        _check(self.rollbacks >= 0, "train.rollbacks", self.rollbacks, "0 or more")
         _check(self.save_minutes >= 0, "train.save_minutes", self.save_minutes, "0 or more")
         # NumPy takes no more.
         _check(self.seed is None or 0 <= self.seed < 2**32, "train.seed", self.seed, "0 to 4294967295, or null")

@@ -128,7 +128,7 @@ def feed(learner: Learner, batches) -> Callable[[], float]:
     """Returns what takes one step on the next of some batches, waits for it and gives its loss."""
     iterator = iter(batches)
     if keras.backend.backend() != "tensorflow":
-        return lambda: learner.train_on_batch(to_numpy(next(iterator)))
+        return lambda: learner.train_on_batch(to_numpy(next(iterator)), return_dict=True)["loss"]
     learner.make_train_function()
     return lambda: float(learner.train_function(iterator)["loss"])
 

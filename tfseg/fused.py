@@ -124,25 +124,44 @@ def fuse(model: keras.Model, momentum: float, tanh: bool = False, cpu: bool = Fa
     return copy
 
 
-class _FusedSteps:
-    """Does for Adam what is the same for all variables once a step, and the rest of a variable in one operation.
+class _Steps:
+    """Steps of Adam in which some variables can move more slowly, or not at all, fused where possible.
 
-    Where there is no such operation, because of the backend, of `amsgrad` or of a variable that is not float32, the
-    step is Keras' own.
+    Does for Adam what is the same for all variables once a step, and the rest of a variable in one operation. Where
+    there is no such operation, because of the backend, of `amsgrad` or of a variable that is not float32, the step is
+    Keras' own.
     """
+
+    slow, share = frozenset(), 1.0
+
+    def slow_down(self, variables, share: float) -> None:
+        """Has some of the variables that it was built with move at a share of the learning rate."""
+        self.slow, self.share = frozenset(map(self._var_key, variables)), share
 
     @property
     def _fuses(self) -> bool:
         return keras.backend.backend() == "tensorflow" and not self.amsgrad
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        if self._fuses:
-            learning_rate = self._share(learning_rate)  # from there it is passed on to `update_step`
-        super()._backend_update_step(grads, trainable_variables, learning_rate)
+        groups = {}
+        for pair in zip(grads, trainable_variables, strict=True):
+            groups.setdefault(self.share if self._var_key(pair[1]) in self.slow else 1.0, []).append(pair)
+        for share, group in groups.items():
+            rate = learning_rate * share
+            if self._fuses:
+                rate = self._share(rate)  # from there it is passed on to `update_step`
+            super()._backend_update_step(*zip(*group, strict=True), rate)
 
     def _apply_weight_decay(self, variables):
-        if not self._fuses:  # else it is part of `update_step`
-            super()._apply_weight_decay(variables)
+        """Does nothing: decay is part of `update_step`, which knows the variable's own rate."""
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        """As Keras' for JAX, which does not take the gradients of a network whose encoder is frozen."""
+        learnt = [variable for variable in self._trainable_variables if variable.trainable]
+        pairs = [*zip(learnt, trainable_variables, strict=True), *zip(self.variables, optimizer_variables, strict=True)]
+        with keras.StatelessScope(pairs) as scope:
+            self.apply(grads, learnt)
+        return tuple([scope.get_current_value(variable) for variable in kind] for kind in (learnt, self.variables))
 
     def _update_model_variables_moving_average(self, trainable_variables):
         """As in Keras, which computes the momentum anew for each variable."""
@@ -168,12 +187,10 @@ class _FusedSteps:
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        if not isinstance(learning_rate, dict):
-            return super().update_step(gradient, variable, learning_rate)
-        rate = learning_rate["lr"]
+        rate = learning_rate["lr"] if self._fuses else learning_rate
         if self.weight_decay is not None and self._use_weight_decay(variable):
-            variable.assign_sub(variable * tf.cast(rate * self.weight_decay, variable.dtype))
-        if variable.dtype != tf.float32 or isinstance(gradient, tf.IndexedSlices):
+            self.assign_sub(variable, variable * ops.cast(rate * self.weight_decay, variable.dtype))
+        if not self._fuses or variable.dtype != tf.float32 or isinstance(gradient, tf.IndexedSlices):
             return super().update_step(gradient, variable, rate)
         place = self._get_variable_index(variable)
         slots = {"m": self._momentums[place], "v": self._velocities[place]}
@@ -184,12 +201,12 @@ class _FusedSteps:
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class Adam(_FusedSteps, keras.optimizers.Adam):
+class Adam(_Steps, keras.optimizers.Adam):
     """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps."""
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class AdamW(_FusedSteps, keras.optimizers.AdamW):
+class AdamW(_Steps, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` (Loshchilov and Hutter 2019), fused likewise: same arguments, variables and steps."""
 
 

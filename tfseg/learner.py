@@ -35,12 +35,15 @@ class Learner(keras.Model):
         self.network = network
         self.loss_function = loss
         self.augmentation = augmentation
-        self.steps = self.add_weight(
-            shape=(),
-            dtype="int32",
+        counter = {"shape": (), "dtype": "int32", "trainable": False, "aggregation": "only_first_replica"}
+        self.steps = self.add_weight(name="steps", initializer="zeros", **counter)
+        self.terms = [name for name, weight in loss.weights.items() if weight]
+        self.means = [keras.metrics.Mean(name) for name in self.terms] if len(self.terms) > 1 else []  # else the loss
+        self.fault = self.add_weight(
+            name="fault",
+            shape=(1 + len(self.terms),),
             initializer="zeros",
             trainable=False,
-            name="steps",
             aggregation="only_first_replica",
         )
         self.built = True  # the network is, and there is nothing else
@@ -61,55 +64,136 @@ class Learner(keras.Model):
         return {"logits": self.network(fused.as_floats(image), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ops.mean(self.loss_function(y_pred["mask"], y_pred["logits"]))
+        terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"])
+        terms = {name: ops.mean(term) for name, term in terms.items()}
+        for mean in self.means:
+            mean.update_state(terms[mean.name])
+        self.note_fault(list(terms.values()))
+        return sum(self.loss_function.weights[name] * term for name, term in terms.items())
+
+    def note_fault(self, terms):
+        """Keeps the step and the loss's terms, if one of them is not finite for the first time."""
+        terms = ops.stack(terms)
+        finite = ops.sum(terms - terms) == 0  # Metal has no IsFinite
+        first = ops.where(finite, 0.0, ops.cast(self.fault[0] == 0, "float32"))
+        found = ops.concatenate([ops.cast(self.steps, "float32")[None], terms])
+        self.fault.assign(ops.where(first > 0, found, self.fault))
+
+    def check_loss(self) -> None:
+        """Raises NotFinite if the loss of any step so far was not finite. It waits for the device."""
+        if hasattr(self, "jax_state_sync"):
+            self.jax_state_sync()  # within an epoch, variables have no values on JAX
+        step, *terms = ops.convert_to_numpy(self.fault).tolist()
+        if step:
+            raise NotFinite(int(step), dict(zip(self.terms, terms, strict=True)))
+
+
+class NotFinite(Exception):
+    """The loss was nan or infinite.
+
+    Args:
+        step: at which, counted from 1, over all epochs.
+        terms: of the loss: name -> its value there.
+    """
+
+    def __init__(self, step: int, terms: dict[str, float]):
+        super().__init__(step, terms)
+        self.step, self.terms = step, terms
 
 
 def make_optimizer(settings: Optimizer, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """Makes Adam or AdamW, the rate as the settings say."""
     total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
-    rate = settings.learning_rate
-    if settings.schedule == "cosine" or warmup:
-        rate = Schedule(rate, warmup, total, cosine=settings.schedule == "cosine")
-    average = {} if settings.ema is None else {"use_ema": True, "ema_momentum": settings.ema}
+    # A number would become a variable, which a state to go on from overwrites, halved or not.
+    rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
+    options = {"global_clipnorm": settings.clip_norm}
+    if settings.accumulate > 1:
+        options["gradient_accumulation_steps"] = settings.accumulate
+    if settings.ema is not None:
+        options |= {"use_ema": True, "ema_momentum": settings.ema}
     if settings.name == "adam":
-        return fused.Adam(rate, **average)
-    optimizer = fused.AdamW(rate, weight_decay=settings.weight_decay, **average)
+        return fused.Adam(rate, **options)
+    optimizer = fused.AdamW(rate, weight_decay=settings.weight_decay, **options)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
 @keras.saving.register_keras_serializable("tfseg")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0 to `peak`, then `peak` for good or a cosine from it to 0 at step `total`."""
+    """Linear warm-up from 0 to `peak`, then `peak` for good or its decay to 0 at step `total`.
 
-    def __init__(self, peak: float, warmup: int, total: int, cosine: bool):
-        self.peak, self.warmup, self.total, self.cosine = peak, warmup, total, cosine
+    Args:
+        peak: the highest rate.
+        warmup: steps until then.
+        total: steps of the whole training.
+        decay: "constant"; "cosine" (Loshchilov and Hutter 2017, without restarts); or "polynomial", of power 0.9, as
+            DeepLab (Chen et al. 2018).
+    """
+
+    def __init__(self, peak: float, warmup: int, total: int, decay: str):
+        self.peak, self.warmup, self.total, self.decay = peak, warmup, total, decay
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
         rate = ops.minimum((step + 1) / max(self.warmup, 1), 1.0)
-        if self.cosine:
-            done = ops.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0, 1)
+        done = ops.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0, 1)
+        if self.decay == "cosine":
             rate *= 0.5 * (1 + ops.cos(math.pi * done))
+        elif self.decay == "polynomial":
+            rate *= (1 - done) ** 0.9
         return self.peak * rate
 
     def get_config(self):
-        return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "cosine": self.cosine}
+        return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "decay": self.decay}
+
+
+class Freeze(keras.callbacks.Callback):
+    """Keeps a network's encoder as it is for the first epochs: its weights, and batch normalisation's statistics."""
+
+    def __init__(self, encoder: keras.Model, epochs: int):
+        super().__init__()
+        self.encoder, self.epochs = encoder, epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        learns = epoch >= self.epochs
+        if self.encoder.trainable != learns:
+            self.encoder.trainable = learns
+            self.model.make_train_function(force=True)
 
 
 class KeepState(keras.callbacks.Callback):
     """Saves the state after each epoch, before it is validated, every so many minutes, and when a stop is asked for.
 
-    A disk that is full stops no training: it is told, and the states before stay.
+    A disk that is full stops no training: it is told, and the states before stay. Nothing is saved once a loss was not
+    finite, which is looked for every few steps, since that waits for the device.
+
+    Args:
+        run: the run folder.
+        steps_per_epoch: of the training.
+        minutes: between two states within an epoch.
+        validate: which knows the best scores before.
+        stop: whether a stop is asked for.
+        rollbacks: how often the training went back already.
 
     Raises:
         Stopped: a stop was asked for, and the state is saved.
+        NotFinite: the loss was not finite.
     """
 
-    def __init__(self, run: Path, steps_per_epoch: int, minutes: float, validate: "Validate", stop: threading.Event):
+    CHECKED = 10  # steps
+
+    def __init__(
+        self,
+        run: Path,
+        steps_per_epoch: int,
+        minutes: float,
+        validate: "Validate",
+        stop: threading.Event,
+        rollbacks: int = 0,
+    ):
         super().__init__()
         self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
-        self.validate, self.stop = validate, stop
+        self.validate, self.stop, self.rollbacks = validate, stop, rollbacks
 
     def on_train_begin(self, logs=None):
         self.saved_at = time.monotonic()
@@ -122,17 +206,18 @@ class KeepState(keras.callbacks.Callback):
             return  # the epoch's end follows
         if self.stop.is_set() or time.monotonic() - self.saved_at > self.seconds:
             self.save(batch + 1)
+        elif (batch + 1) % self.CHECKED == 0:
+            self.model.check_loss()
 
     def on_epoch_end(self, epoch, logs=None):
         self.save(self.steps_per_epoch)
 
     def save(self, batches: int) -> None:
         """Saves the state after so many batches of this epoch."""
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # within an epoch, variables have no values on JAX
+        self.model.check_loss()
         step = self.epoch * self.steps_per_epoch + batches
         try:
-            checkpoints.save(self.model, self.run, step, self.validate.best_scores)
+            checkpoints.save(self.model, self.run, step, self.validate.best_scores, self.rollbacks)
         except OSError as error:
             print(f"warning: the state after step {step} is not saved: {error}", file=sys.stderr, flush=True)
         self.saved_at = time.monotonic()
@@ -165,22 +250,48 @@ class Validate(keras.callbacks.Callback):
     """Scores the network on the validation split after each epoch, and keeps the weights of the best.
 
     The best is that with the highest `mean_iou_7`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
+
+    Args:
+        scorer: the network and its loss.
+        batches: of the validation split.
+        best: file for the weights of the best epoch.
+        best_scores: of the epochs before, if there were any.
+        patience: epochs without a better score after which the training ends; None: it never does.
+        stop: whether a stop is asked for.
+
+    Raises:
+        Stopped: a stop was asked for. The state was saved before.
     """
 
     SHOWN = ("loss", "mean_iou_7", "mean_f1_7", "mean_iou_8", "mean_f1_8", "pixel_accuracy")
 
-    def __init__(self, scorer: Scorer, batches, best: Path, best_scores: dict | None = None):
+    def __init__(
+        self,
+        scorer: Scorer,
+        batches,
+        best: Path,
+        best_scores: dict | None = None,
+        patience: int | None = None,
+        stop: threading.Event | None = None,
+    ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
-        self.best_scores = best_scores
+        self.best_scores, self.patience, self.stop = best_scores, patience or math.inf, stop or threading.Event()
 
     def on_epoch_end(self, epoch, logs=None):
+        def check(batch, logs=None):
+            if self.stop.is_set():
+                raise checkpoints.Stopped(f"stopped in epoch {epoch + 1}'s validation; the same command goes on there")
+
         with averaged(self.model):
-            scores = score(self.scorer, self.batches)
+            scores = score(self.scorer, self.batches, keras.callbacks.LambdaCallback(on_predict_batch_end=check))
             logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
             if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
                 self.best_scores = {"epoch": epoch + 1, **scores}
                 save_weights(self.model.network, self.path)
+        if epoch + 1 - self.best_scores["epoch"] >= self.patience:
+            print(f"no better mean IoU for {self.patience} epochs", flush=True)
+            self.model.stop_training = True
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -223,6 +334,7 @@ def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: li
         callbacks: as of `fit`.
         params: "epochs" and "steps" of the whole training.
     """
+    learner.stop_training = False
     callbacks = keras.callbacks.CallbackList(callbacks, model=learner, **params)
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)

@@ -60,17 +60,18 @@ class Scorer(keras.Model):
         return {"matrix": matrix, "loss": self.loss_function.call(batch["mask"], logits)}
 
 
-def score(scorer: Scorer, batches) -> dict:
+def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict:
     """Runs a network over a split once.
 
     Args:
         scorer: the network and its loss.
         batches: data set of {"image", "mask"} batches, see `Scorer`; the last one may be smaller.
+        callbacks: of `keras.Model.predict`.
 
     Returns:
         `scores` of the int64 sum of all matrices, and `loss`, the mean over pictures.
     """
-    rows = scorer.predict(batches, verbose=0)
+    rows = scorer.predict(batches, verbose=0, callbacks=[*callbacks])
     return {"loss": float(rows["loss"].mean()), **scores(rows["matrix"].sum(axis=0, dtype=np.int64))}
 
 

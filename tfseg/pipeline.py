@@ -65,6 +65,7 @@ def make_train_batches(
     share: Share | None = None,
     cache: str | None = None,
     service: str | None = None,
+    only_ids: bool = False,
 ) -> tf.data.Dataset:
     """Makes the endless stream of shuffled batches of which an epoch of training takes `count_steps`.
 
@@ -87,6 +88,7 @@ def make_train_batches(
             decodes anew each time, but takes raw records from where they lie, see `pixels.Mapped`, shuffled likewise.
         service: address of a tf.data service, such as grpc://localhost:5050, whose workers do all this. Batches then
             come as they are ready; a seed fixes the windows only, and the stream cannot begin in the middle.
+        only_ids: whether to give the pictures' ids, string (batch,), in place of what is in them.
 
     Raises:
         ValueError: the split is not in the records or smaller than a batch, `ram_budget` is too small, an argument does
@@ -131,19 +133,23 @@ def make_train_batches(
         window = choose_window(candidates, mask, windows, class_weights(entry), rare)
         return resize({"image": picture.image(window), "mask": cut(mask, window)}, size)
 
+    def identify(_, record: tf.Tensor) -> tf.Tensor:
+        return tf.gather(entry.ids, record) if numbered else parse_features(record)["id"]
+
     left = ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * batch_bytes(size, batch_size)
-    if cache:
-        pixels = open_cache(records, split, manifest, cache, left)
+    numbered = bool(cache) or (can_be_mapped(records, manifest) and not service)
+    if not numbered or only_ids:
+        pixels = None
     else:
-        pixels = Mapped(records, split, manifest) if can_be_mapped(records, manifest) and not service else None
-    if pixels:
+        pixels = open_cache(records, split, manifest, cache, left) if cache else Mapped(records, split, manifest)
+    if numbered:
         data = number_in_passes(counts, draw, seed=seed, start=start, share=share)
     elif service:
         data = read_across_passes(files, draw, shuffle=buffers.records, seed=seed)
     else:
         data = read_in_passes(files, draw, shuffle=buffers.records, seed=seed, start=start, in_order=in_order)
     data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=in_order)
+    data = data.map(identify if only_ids else decode, num_parallel_calls=AUTOTUNE, deterministic=in_order)
     data = data.batch(batch_size, drop_remainder=True)
     if service:
         policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC

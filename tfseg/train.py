@@ -48,32 +48,86 @@ def train(config: Config) -> dict:
     import keras
 
     from tfseg.device import choose_device
-    from tfseg.learner import HistoryFile, KeepState, Validate, finish_epoch
-    from tfseg.metrics import Scorer
-    from tfseg.pipeline import count_steps, to_device, told_damage
+    from tfseg.learner import NotFinite
+    from tfseg.pipeline import count_steps
 
     start = time.monotonic()
     run_folder.check_run(config)
     device = choose_device(**dataclasses.asdict(config.device))
     print(device, flush=True)
+    steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
+    directory = Path(config.run_dir)
+    state = None if config.overwrite else checkpoints.find_last(directory)
+    rollbacks = state.rollbacks if state else 0
+    while True:
+        try:
+            best_scores = learn(config, device, steps, state, rollbacks)
+            break
+        except NotFinite as error:
+            fault = describe_fault(config, steps, error)
+            if rollbacks == config.train.rollbacks:
+                remedy = "lower optimizer.learning_rate, set optimizer.clip_norm, or let it go back by train.rollbacks"
+                raise ValueError(f"{directory}: {fault}; {remedy}") from None
+        keras.backend.clear_session()
+        config = dataclasses.replace(config, overwrite=False)  # else there was nothing to go back to
+        state = checkpoints.find_last(directory)
+        rollbacks += 1
+        place = f"the state after step {state.step}" if state else "the start"
+        print(f"{fault}; going on from {place}, with the rate times {0.5**rollbacks:g}", flush=True)
+
+    export(directory)
+    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
+    run_folder.write_json(metrics, directory / run_folder.METRICS)
+    print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
+    return metrics
+
+
+def learn(config: Config, device: Choice, steps: int, state: checkpoints.State | None, rollbacks: int) -> dict:
+    """Trains from a state, or from the start, to the end.
+
+    Args:
+        config: of the run.
+        device: to compute on.
+        steps: of an epoch.
+        state: to go on from.
+        rollbacks: how often the rate was halved.
+
+    Returns:
+        The scores of the best epoch, see `learner.Validate`.
+
+    Raises:
+        NotFinite: the loss was not finite.
+        ValueError, OSError, checkpoints.Stopped: as of `train`.
+    """
+    import keras
+
+    from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
+    from tfseg.metrics import Scorer
+    from tfseg.pipeline import to_device, told_damage
+
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
-    steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
-    state = None if config.overwrite else checkpoints.find_last(Path(config.run_dir))
     epoch, step = locate(state, steps)
     batches, val_batches = make_batches(config, epoch, step)
-    learner = build_learner(config, device, steps)
+    learner = build_learner(config, device, steps, share=0.5**rollbacks)
     network = learner.network
     print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
 
     directory = run_folder.open_run(config)
     save_config(config, directory / run_folder.CONFIG)
-    scorer, best = Scorer(network, learner.loss_function), directory / run_folder.BEST_WEIGHTS
-    validate = Validate(scorer, to_device(val_batches, **device.batches), best, state and state.best)
     print(FIRST_STEP[keras.backend.backend()], flush=True)
     with told_damage(config.data.records), stoppable() as stop:
+        validate = Validate(
+            Scorer(network, learner.loss_function),
+            to_device(val_batches, **device.batches),
+            directory / run_folder.BEST_WEIGHTS,
+            state and state.best,
+            config.train.patience,
+            stop,
+        )
         callbacks = [  # in this order: a run that is stopped while it validates does so again
-            KeepState(directory, steps, config.train.save_minutes, validate, stop),
+            Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
+            KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks),
             validate,
             HistoryFile(directory / run_folder.HISTORY, epoch),
             keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
@@ -83,6 +137,8 @@ def train(config: Config) -> dict:
             checkpoints.load(learner, directory, state)
             rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
             finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
+            if learner.stop_training:
+                return validate.best_scores
             epoch += 1
             del batches, rest  # with what they keep in memory
             batches, _ = make_batches(config, epoch)
@@ -95,16 +151,29 @@ def train(config: Config) -> dict:
             verbose=1 if sys.stdout.isatty() else 0,
             callbacks=callbacks,
         )
-
-    export(directory)
-    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **validate.best_scores}
-    run_folder.write_json(metrics, directory / run_folder.METRICS)
-    print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
-    return metrics
+    return validate.best_scores
 
 
-def build_learner(config: Config, device: Choice, steps: int):
-    """Builds and compiles what a config trains: network, augmentation and loss as one model, with `steps` an epoch.
+def describe_fault(config: Config, steps: int, error) -> str:
+    """Says at which step and on which pictures the loss was not finite; the error is a `learner.NotFinite`."""
+    epoch, step = divmod(error.step - 1, steps)
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
+    if config.train.seed is None or config.data.service:
+        pictures = "pictures that are not known, since their order is not fixed"
+    else:
+        batches = make_training_stream(config, epoch, step, only_ids=True).as_numpy_iterator()
+        pictures = ", ".join(id.decode() for id in next(batches))
+    return f"step {step + 1} of epoch {epoch + 1}: the loss is not finite ({terms}) on {pictures}"
+
+
+def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0):
+    """Builds and compiles what a config trains: network, augmentation and loss as one model.
+
+    Args:
+        config: of the run.
+        device: to compute on.
+        steps: of an epoch.
+        share: of the learning rate.
 
     Raises:
         ValueError: as of `make_loss`, or the device cannot compute the loss.
@@ -124,7 +193,11 @@ def build_learner(config: Config, device: Choice, steps: int):
     network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
     augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
     learner = Learner(network, make_loss(config), augmentation)
-    learner.compile(make_optimizer(config.optimizer, config.train.epochs, steps), jit_compile=device.xla)
+    settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
+    optimizer = make_optimizer(settings, config.train.epochs, steps)
+    learner.compile(optimizer, jit_compile=device.xla)
+    if settings.encoder_rate < 1:
+        optimizer.slow_down(network.get_layer(config.model.encoder).trainable_variables, settings.encoder_rate)
     return learner
 
 
@@ -187,14 +260,25 @@ def stoppable() -> Iterator[threading.Event]:
 
 def make_batches(config: Config, epoch: int = 0, step: int = 0):
     """Makes the training batches that a config describes, from a step of an epoch on, and the validation batches."""
-    from tfseg.pipeline import check_truth, make_eval_batches, make_train_batches
-    from tfseg.windows import Windows
+    from tfseg.pipeline import check_truth, make_eval_batches
 
     data = config.data
     if data.service:
         epoch = step = 0  # its batches come as they are ready, there is no place to go on from
     check_truth(data.records, data.val_split)
-    batches = make_train_batches(
+    val_batches = make_eval_batches(
+        data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
+    )
+    return make_training_stream(config, epoch, step), val_batches
+
+
+def make_training_stream(config: Config, epoch: int, step: int, only_ids: bool = False):
+    """Makes the training batches that a config describes, see `pipeline.make_train_batches`."""
+    from tfseg.pipeline import make_train_batches
+    from tfseg.windows import Windows
+
+    data = config.data
+    return make_train_batches(
         data.records,
         data.train_split,
         size=cli.parse_size(data.size),
@@ -208,11 +292,8 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0):
         step=step,
         cache=data.cache,
         service=data.service,
+        only_ids=only_ids,
     )
-    val_batches = make_eval_batches(
-        data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
-    )
-    return batches, val_batches
 
 
 def export(run: Path) -> None:

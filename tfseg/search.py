@@ -319,6 +319,8 @@ def start_process(command: Sequence[str], log: IO, cores: list[int]) -> subproce
 
 def stop(processes: Sequence[subprocess.Popen]) -> None:
     """Ends processes: at first by SIGTERM, so that they can go on; after a minute, or one more Ctrl-C, at once."""
+    if processes:
+        print("stopping the trials after their steps; once more stops them at once", flush=True)
     for process in processes:
         process.terminate()
     end = time.monotonic() + GRACE

@@ -13,7 +13,8 @@ from tfseg.augment import Augmentation
 from tfseg.learner import Learner
 from tfseg.losses import SegmentationLoss
 
-CONFIGS = sorted(path for path in (Path(__file__).parents[1] / "configs").glob("*.yaml") if "labels" not in path.name)
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = [path for path in CONFIGS if not path.stem.endswith(("_labels", "_space"))]
 
 
 def load(path, *settings):

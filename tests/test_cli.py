@@ -33,6 +33,10 @@ def raises(error):
             "make: error: TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
         ),
         (
+            ModuleNotFoundError("No module named 'optuna'", name="optuna"),
+            "make: error: Optuna is not installed; install it with pip install 'tfseg[tune]'",
+        ),
+        (
             ModuleNotFoundError("No module named 'jax'", name="jax"),
             "make: error: KERAS_BACKEND is jax, which is not installed; pip install jax, or set it to tensorflow",
         ),

@@ -17,13 +17,16 @@ from tfseg.config import (
     Model,
     Optimizer,
     Train,
+    change_config,
+    list_settings,
     load_config,
     parse_config,
     save_config,
+    type_settings,
 )
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith("_labels"))
+SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith(("_labels", "_space")))
 TRAIN = "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes"
 REQUIRED = ["--data.records", "records", "--run_dir", "run"]
 
@@ -391,6 +394,22 @@ def test_a_saved_config_holds_every_setting_as_plain_yaml(tmp_path):
     assert list(saved) == [part.name for part in dataclasses.fields(Config)]
     assert saved["augment"]["zoom"] == [0.9, 1.2]
     assert saved["data"]["val_size"] is None
+
+
+def test_settings_are_changed_by_dotted_key():
+    config = parse_config([*REQUIRED, "--augment.zoom", "[0.9, 1.2]"])
+    changed = change_config(config, {"train.epochs": 3, "optimizer.learning_rate": "1e-3", "data.val_size": "96x96"})
+    before, after = list_settings(config), list_settings(changed)
+    assert {key for key in before if before[key] != after[key]} == {
+        *("train.epochs", "optimizer.learning_rate", "data.val_size")
+    }
+    assert (changed.optimizer.learning_rate, changed.augment.zoom) == (0.001, (0.9, 1.2))
+    assert change_config(config, {}) == config
+    with pytest.raises(ValueError, match=r"^train\.epochs: expected at least 1, got 0$"):
+        change_config(config, {"train.epochs": 0})
+    with pytest.raises(ValueError, match=r"^train\.epoch: unknown setting; did you mean train\.epochs\?$"):
+        change_config(config, {"train.epoch": 3})
+    assert type_settings({"train.epochs": 0, "augment.hue": 3}) == {"train.epochs": 0, "augment.hue": 3.0}
 
 
 def test_load_config_names_file_and_key(write):

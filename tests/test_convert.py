@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg import cli, convert, journal, records, sources
+from tfseg import cli, convert, journal, locks, records, sources
 from tfseg.labels import CITYSCAPES_LOOKUP
 
 TOOL = Path(__file__).parents[1] / "tools" / "make_tfrecords.py"
@@ -270,7 +270,7 @@ def test_what_no_conversion_left_is_not_cleared_away(raw, tmp_path, name):
     assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
 
 
-@pytest.mark.skipif(journal.fcntl is None, reason="no locks here")
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
 def test_two_conversions_to_one_folder(raw, tmp_path):
     (tmp_path / "out.incomplete").mkdir()
     with journal._lock(tmp_path / "out.incomplete"):

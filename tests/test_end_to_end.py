@@ -1,6 +1,7 @@
 """The main job as its user runs it, on a small sample city with the tiny encoder: raw pictures -> predicted mask."""
 
 import csv
+import dataclasses
 import json
 import re
 import signal
@@ -16,10 +17,11 @@ import make_sample_city
 import make_tfrecords
 import numpy as np
 import pytest
+import tune
 
 import tfseg.train as train_module
 from tfseg import checkpoints, evaluate, report
-from tfseg.config import parse_config
+from tfseg.config import load_config, parse_config
 from tfseg.train import train
 
 
@@ -234,3 +236,24 @@ def test_missing_records_leave_no_run_folder(settings, city):
     with pytest.raises(FileNotFoundError, match="no such folder of records"):
         train(parse_config(arguments))
     assert not (city / "never").exists()
+
+
+@pytest.mark.slow
+def test_a_search_finds_settings_to_train_with(settings, city, capsys):
+    config, space, out = city / "run.yaml", city / "space.yaml", city / "search"
+    config.write_text("")
+    space.write_text(
+        "optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
+        "augmentation: {multiplies: [augment.flip], low: 0, high: 2}\n"
+        "data.size: {choices: [64x128, 32x64]}\n"
+    )
+    arguments = ["--config", config, "--space", space, "--out", out, "--trials", 4, "--parallel", 2]
+    tune.main([*map(str, arguments), *settings, "--data.val_size", "64x128"])
+    assert "4 trials: 4 complete" in capsys.readouterr().out
+    found = load_config(out / "best.yaml")
+    best = train(dataclasses.replace(found, train=dataclasses.replace(found.train, epochs=1)))
+    assert best["epoch"] == 1
+    kept = [path.name for path in sorted(out.glob("trial-*")) if (path / "saved_model").exists()]
+    assert len(kept) == 1
+    scores = {path.parent.name: json.loads(path.read_text())["mean_iou_7"] for path in out.glob("trial-*/metrics.json")}
+    assert max(scores, key=scores.get) == kept[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 # Package that is missing -> what to do about it.
 REMEDIES = {
     "tensorflow": "TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
+    "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
     **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
         for name in ("torch", "jax")

@@ -391,9 +391,57 @@ def save_config(config: Config, path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
+def read_yaml(path: str | Path) -> dict:
+    """Reads a YAML file of `key: value`, where a key that is set twice is an error; {} if it is empty.
+
+    Raises:
+        ValueError: the file holds something else; in one line, with the file.
+        OSError: the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            tree = yaml.load(file, _UniqueKeys)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1
+        raise ValueError(f"{path}, line {line}: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {_joined(error)}") from None
+    if not isinstance(tree, dict | None):
+        raise ValueError(f"{path}: expected settings as `key: value`, got {as_yaml(tree)}")
+    return tree or {}
+
+
+def as_yaml(value: object) -> str:
+    """A value as its user writes it, in one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def list_settings(config: Config) -> dict[str, object]:
+    """Every setting of a run by its dotted key: {"data.records": "data/city", ...}."""
+    return dict(_flatten(dataclasses.asdict(config)))
+
+
+def type_settings(settings: dict[str, object]) -> dict[str, object]:
+    """Gives the values of settings, by dotted key, the types that they have in a run; whether they fit is not checked.
+
+    Raises:
+        ValueError: a key is no setting, or its value has another type; in one line that begins with the key.
+    """
+    return _typed(_parser("tfseg").parse_object, dict(_flatten(settings)))
+
+
+def change_config(config: Config, settings: dict[str, object]) -> Config:
+    """Returns a run with other values for some settings, by dotted key.
+
+    Raises:
+        ValueError: as of `type_settings`, or the run cannot have the value.
+    """
+    return _build({**list_settings(config), **type_settings(settings)})
+
+
 def _check(correct: bool, key: str, got: object, wanted: str) -> None:
     if not correct:
-        raise ValueError(f"{key}: expected {wanted}, got {_as_yaml(got)}")
+        raise ValueError(f"{key}: expected {wanted}, got {as_yaml(got)}")
 
 
 def _check_size(key: str, text: str) -> None:
@@ -406,11 +454,6 @@ def _check_size(key: str, text: str) -> None:
 def _check_factors(key: str, factors: tuple[float, float]) -> None:
     ordered = len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf
     _check(ordered, key, factors, "two numbers above 0, the lower one first")
-
-
-def _as_yaml(value: object) -> str:
-    """A value as its user writes it, in one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 # The dataclasses by dotted key, as a command line and a file name them.
@@ -439,17 +482,15 @@ def _is_required(part: dataclasses.Field) -> bool:
 
 def _read(parser: jsonargparse.ArgumentParser, path: str | Path) -> dict[str, object]:
     """A YAML file's settings by dotted key, in their types."""
+    tree = read_yaml(path)
     try:
-        with Path(path).open("rb") as file:
-            tree = yaml.load(file, _UniqueKeys)
-        if not isinstance(tree, dict | None):
-            raise ValueError(f"expected settings as `key: value`, got {_as_yaml(tree)}")
-        return _typed(parser.parse_object, dict(_flatten(tree or {})))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise ValueError(f"{path}, line {line}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        return _typed(parser.parse_object, dict(_flatten(tree)))
+    except ValueError as error:
+        raise ValueError(f"{path}: {_joined(error)}") from None
+
+
+def _joined(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -476,7 +517,7 @@ def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
         elif isinstance(value, dict):
             yield from _flatten(value, f"{key}.")
         else:
-            raise ValueError(f"{key}: expected the settings {_names(key)} below it, got {_as_yaml(value)}")
+            raise ValueError(f"{key}: expected the settings {_names(key)} below it, got {as_yaml(value)}")
 
 
 def _parser(program: str) -> jsonargparse.ArgumentParser:

@@ -17,14 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfseg import records
+from tfseg import locks, records
 from tfseg.paths import is_local
 from tfseg.records import Shard
-
-try:
-    import fcntl
-except ImportError:  # Windows: two conversions to one folder are the user's to avoid
-    fcntl = None
 
 JOURNAL_NAME = "journal.json"
 NOTE = ".json"  # ends the name of a note, after that of its shard
@@ -120,13 +115,10 @@ def _keep_finished(incomplete: Path) -> None:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process; the system lets go of it when the process ends, however it ends."""
+    """Holds a folder for this process."""
     with (folder / LOCK).open("w") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(f"{folder}: another conversion is writing here; wait for it") from None
+        if not locks.take(file):
+            raise ValueError(f"{folder}: another conversion is writing here; wait for it")
         yield
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from tfseg.config import load_config
 from tfseg.report import percent
+from tfseg.space import read_space
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,9 +59,14 @@ def test_there_are_commands():
 
 
 @pytest.mark.parametrize("settings", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
-def test_settings_are_those_of_a_run(settings, tmp_path):
-    (tmp_path / "run.yaml").write_text(f"run_dir: run\ndata:\n  records: somewhere\n{settings}", encoding="utf-8")
-    load_config(tmp_path / "run.yaml")
+def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
+    searched = "low:" in settings
+    run = "run_dir: run\ndata:\n  records: somewhere\n"
+    (tmp_path / "run.yaml").write_text(run if searched else run + settings, encoding="utf-8")
+    config = load_config(tmp_path / "run.yaml")
+    if searched:
+        (tmp_path / "space.yaml").write_text(settings, encoding="utf-8")
+        read_space(tmp_path / "space.yaml", config)
 
 
 def test_make_targets_exist():
@@ -88,6 +94,18 @@ def test_camvid_numbers_come_from_the_committed_results():
     row = re.search(r"\| tfseg, `configs/camvid.yaml`.*", README)[0]
     cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
     assert cells[1:9] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+
+
+def test_the_recipes_come_from_the_committed_results():
+    page = (ROOT / "docs/results/recipe/README.md").read_text(encoding="utf-8")
+    for name, here, there in (
+        ("writeup", "the write-up's recipe, 10", "write-up | 4"),
+        ("ours", "`configs/cam", "ours | 6"),
+    ):
+        metrics = json.loads((ROOT / f"docs/results/recipe/{name}.json").read_text(encoding="utf-8"))
+        cells = [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+        for text, start in ((README, here), (page, there)):
+            assert re.search(rf"\| {re.escape(start)}.*", text)[0].endswith(f" | {' | '.join(cells)} |")
 
 
 def results(name: str) -> dict | list:

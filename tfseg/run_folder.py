@@ -11,6 +11,7 @@ metrics.json is written last: where it is, the run is whole. make relies on that
 """
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -116,9 +117,16 @@ def load_network(directory: str | Path):
 
 
 def save_weights(model, path: Path) -> None:
-    """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole."""
-    with replacing(path) as unfinished:
-        model.save_weights(unfinished)
+    """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    try:
+        with replacing(path) as unfinished:
+            model.save_weights(unfinished)
+    except OSError as error:  # HDF5's is a page long
+        raise OSError(f"{path}: cannot be written ({os.strerror(error.errno or errno.EIO)})") from error
 
 
 def write_json(content: dict, path: Path) -> None:

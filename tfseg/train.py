@@ -68,6 +68,10 @@ def train(config: Config) -> dict:
             if rollbacks == config.train.rollbacks:
                 remedy = "lower optimizer.learning_rate, set optimizer.clip_norm, or let it go back by train.rollbacks"
                 raise ValueError(f"{directory}: {fault}; {remedy}") from None
+        except OSError as error:
+            if not (kept := checkpoints.find_steps(directory)):
+                raise
+            raise OSError(f"{error}; the same command goes on from the state after step {kept[-1]}") from error
         keras.backend.clear_session()
         config = dataclasses.replace(config, overwrite=False)  # else there was nothing to go back to
         state = checkpoints.find_last(directory)

@@ -180,7 +180,7 @@ class Search:
             self.report(trial, epoch)
             self.finish(trial)
             return
-        text = ", ".join(f"{name} {tell(value)}" for name, value in values.items())
+        text = ", ".join(f"{name} {brief(value)}" for name, value in values.items())
         print(f"trial {trial.number}{' goes on' if run.exists() else ''}: {text}", flush=True)
         save_config(dataclasses.replace(config, run_dir=str(run), overwrite=False), run.with_suffix(".yaml"))
         with run.with_suffix(".log").open("a", encoding="utf-8") as log:
@@ -202,6 +202,7 @@ class Search:
         elif time.monotonic() > running.kill_at:
             process.kill()
         if ended:
+            process.stdin.close()
             del self.running[slot]
             if running.kill_at == math.inf:
                 self.finish(trial, process.returncode)
@@ -333,6 +334,7 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
         for process in processes:
             process.kill()
             process.wait()
+            process.stdin.close()
 
 
 def read_curve(run: Path) -> list[tuple[int, float]]:
@@ -349,6 +351,6 @@ def last_lines(log: Path, count: int = 5) -> str:
     return "\n".join([line for line in lines if line.strip()][-count:]) or "ended without a word"
 
 
-def tell(value: float | str) -> str:
+def brief(value: float | str) -> str:
     """A drawn value, as short as one reads it."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

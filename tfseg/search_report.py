@@ -13,7 +13,7 @@ import numpy as np
 from tfseg.config import Config, save_config
 from tfseg.report import save_figure
 from tfseg.run_folder import replacing
-from tfseg.search import SCORE, find_best, tell
+from tfseg.search import SCORE, brief, find_best
 from tfseg.space import Choices, Range, Space, make_config
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def write_best(study: "optuna.Study", out: Path, config: Config, space: Space, c
     count = len(study.get_trials(deepcopy=False))
     lines = [
         f"{SCORE} {best.value:.4f} on {found.data.val_split}: trial {best.number}, the best of {count}, with",
-        *(f"  {name} {tell(value)}" for name, value in best.params.items()),
+        *(f"  {name} {brief(value)}" for name, value in best.params.items()),
         f"It was found by\n#   {shlex.join(command)}",
         f"and is trained again by\n#   python -m tfseg.train --config {shlex.quote(str(out / BEST))}",
     ]
@@ -110,7 +110,7 @@ def table(study: "optuna.Study", space: Space, rows: int = 10) -> str:
     for trial in [*whole, *pruned][:rows]:
         epochs = f"{max(trial.intermediate_values)}{' pruned' if trial in pruned else ''}"
         cells.append(
-            [str(trial.number), f"{score_of(trial):.4f}", epochs, *(tell(trial.params[name]) for name in space)]
+            [str(trial.number), f"{score_of(trial):.4f}", epochs, *(brief(trial.params[name]) for name in space)]
         )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]

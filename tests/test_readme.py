@@ -62,6 +62,8 @@ def test_there_are_commands():
 def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     searched = "low:" in settings
     run = "run_dir: run\ndata:\n  records: somewhere\n"
+    if searched:
+        run += "  fit: crop\naugment: {brightness: 0.1, contrast: 0.1, hue: 10.0}\n"
     (tmp_path / "run.yaml").write_text(run if searched else run + settings, encoding="utf-8")
     config = load_config(tmp_path / "run.yaml")
     if searched:

@@ -73,11 +73,10 @@ class Learner(keras.Model):
 
     def note_fault(self, terms):
         """Keeps the step and the loss's terms, if one of them is not finite for the first time."""
-        terms = ops.stack(terms)
-        finite = ops.sum(terms - terms) == 0  # Metal has no IsFinite
-        first = ops.where(finite, 0.0, ops.cast(self.fault[0] == 0, "float32"))
+        terms, before = ops.stack(terms), ops.convert_to_tensor(self.fault)
+        finite = ops.cast(ops.sum(terms - terms) == 0, "float32")  # Metal has no IsFinite
         found = ops.concatenate([ops.cast(self.steps, "float32")[None], terms])
-        self.fault.assign(ops.where(first > 0, found, self.fault))
+        self.fault.assign(ops.where(finite + before[0] == 0, found, before))
 
     def check_loss(self) -> None:
         """Raises NotFinite if the loss of any step so far was not finite. It waits for the device."""

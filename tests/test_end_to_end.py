@@ -38,6 +38,7 @@ def settings(city):
     values = {"data.records": city / "records", "data.size": "64x128", "run_dir": city / "run", "model.encoder": "tiny"}
     values |= {"model.weights": "null", "train.epochs": 3, "train.batch_size": 4, "augment.flip": 0.5}
     values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema": 0.5, "loss.cross_entropy": 1.0}
+    values |= {"optimizer.encoder_rate": 0.5, "optimizer.clip_norm": 5.0, "train.frozen_epochs": 1}
     return [argument for name, value in values.items() for argument in (f"--{name}", str(value))]
 
 

@@ -170,7 +170,9 @@ def test_two_halves_of_a_batch_make_the_step_of_the_whole():
     found = []
     for parts in (1, 2):
         learner = make_learner(Augmentation())
-        learner.compile(make_optimizer(Optimizer("adamw", 0.1, weight_decay=0.1, accumulate=parts, clip_norm=0.1), 1, 3))
+        learner.compile(
+            make_optimizer(Optimizer("adamw", 0.1, weight_decay=0.1, accumulate=parts, clip_norm=0.1), 1, 3)
+        )
         for _ in range(3):
             for part in range(parts):
                 learner.train_on_batch({name: array[part::parts] for name, array in batch.items()})

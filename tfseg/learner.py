@@ -164,7 +164,7 @@ class KeepState(keras.callbacks.Callback):
     """Saves the state after each epoch, before it is validated, every so many minutes, and when a stop is asked for.
 
     A disk that is full stops no training: it is told, and the states before stay. Nothing is saved once a loss was not
-    finite, which is looked for every few steps, since that waits for the device.
+    finite.
 
     Args:
         run: the run folder.
@@ -178,8 +178,6 @@ class KeepState(keras.callbacks.Callback):
         Stopped: a stop was asked for, and the state is saved.
         NotFinite: the loss was not finite.
     """
-
-    CHECKED = 10  # steps
 
     def __init__(
         self,
@@ -201,12 +199,12 @@ class KeepState(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):  # the epoch's mean so far, which Keras has got from the device
+            self.model.check_loss()
         if batch + 1 == self.steps_per_epoch:
             return  # the epoch's end follows
         if self.stop.is_set() or time.monotonic() - self.saved_at > self.seconds:
             self.save(batch + 1)
-        elif (batch + 1) % self.CHECKED == 0:
-            self.model.check_loss()
 
     def on_epoch_end(self, epoch, logs=None):
         self.save(self.steps_per_epoch)
@@ -343,6 +341,6 @@ def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: li
         learner.train_on_batch(next(batches))  # which begins its sums anew
         for variable, value in zip(learner.metrics_variables, before, strict=True):
             variable.assign(value + variable)
-        callbacks.on_train_batch_end(index)
+        callbacks.on_train_batch_end(index, learner.get_metrics_result())
     logs = {name: float(value) for name, value in learner.get_metrics_result().items()}
     callbacks.on_epoch_end(epoch, logs)

@@ -134,7 +134,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
     """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]
     for steps in (2, 1, 1, 0):
-        monkeypatch.setattr(train_module, "stoppable", lambda steps=steps: nullcontext(StopAfter(steps)))
+        monkeypatch.setattr(train_module, "stoppable", lambda screen, steps=steps: nullcontext(StopAfter(steps)))
         with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command goes on"):
             train(parse_config(arguments))
     monkeypatch.undo()
@@ -155,7 +155,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
 
 def test_other_settings_do_not_go_on(settings, city, monkeypatch):
     arguments = [*settings, "--run_dir", str(city / "half")]
-    monkeypatch.setattr(train_module, "stoppable", lambda: nullcontext(StopAfter(0)))
+    monkeypatch.setattr(train_module, "stoppable", lambda screen: nullcontext(StopAfter(0)))
     with pytest.raises(checkpoints.Stopped):
         train(parse_config(arguments))
     with pytest.raises(ValueError, match=r"other settings \(optimizer.learning_rate was 0.003 and is 0.5\)"):
@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite(settings, city, monkeypatch, capsys):
     train(parse_config([*arguments, "--train.rollbacks", "1", "--overwrite", "true"]))
     assert shares == [1.0, 1.0, 0.5]
     assert re.search(
-        rf"{told}; going on from the state after step 4, with the rate times 0.5\n", capsys.readouterr().out
+        rf"{told}; going on from the state after step 4, with the rate times 0.5\n", capsys.readouterr().err
     )
     with (city / "faulty/history.csv").open() as file:
         assert [row["learning_rate"] for row in csv.DictReader(file)][1:] == ["0.0015", "0.0015"]

@@ -334,6 +334,8 @@ class Config:
     end, that goes on."""
     overwrite: bool = False
     """true: whatever an earlier run left in run_dir is deleted first."""
+    quiet: bool = False
+    """true: nothing is told but warnings, errors and the last line."""
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)
@@ -537,7 +539,8 @@ def _parser(program: str) -> jsonargparse.ArgumentParser:
             part = _SETTINGS[key]
             required = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
             optional = {"default": part.default, "help": text}
-            group.add_argument(f"--{key}", type=part.type, **(required if _is_required(part) else optional))
+            alone = {"nargs": "?", "const": True} if part.type is bool else {}  # --quiet means --quiet true
+            group.add_argument(f"--{key}", type=part.type, **alone, **(required if _is_required(part) else optional))
     return parser
 
 

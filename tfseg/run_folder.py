@@ -28,7 +28,7 @@ BEST_WEIGHTS = "best.weights.h5"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = {"overwrite", "run_dir", "device"}
+MAY_CHANGE = {"overwrite", "run_dir", "device", "quiet"}
 
 
 def open_run(config: Config) -> Path:

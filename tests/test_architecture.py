@@ -48,9 +48,10 @@ ALLOWED = {
     "progress": set(),
     "learner": {"checkpoints", "config", "fused", "metrics", "progress", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
+    "trackers": {"config", "progress", "run_folder"},
     "train": {
         *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics"),
-        *("pipeline", "progress", "records", "run_folder", "unet", "windows"),
+        *("pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
     },
     "space": {"config"},
     "trial": {"train"},

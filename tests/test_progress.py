@@ -47,12 +47,12 @@ class Run:
 def test_a_line_on_a_terminal_is_rewritten(monkeypatch):
     run = Run(monkeypatch)
     run.progress.on_epoch_begin(0)
-    run.steps(0, 3, dice=0.4123, cross_entropy=0.501)
+    run.steps(0, 3, dice=0.4123, focal=0.501)
     assert run.out.getvalue().split("\r") == [
         "",
-        "epoch 1/2 step 1/10 loss 0.913 dice 0.41 cross_entropy 0.50 rate 3.1e-04",
-        "epoch 1/2 step 2/10 8.0 pictures/s 0:18 left loss 0.913 dice 0.41 cross_entropy 0.50 rate 3.1e-04 waiting 25 %",
-        "epoch 1/2 step 3/10 8.0 pictures/s 0:17 left loss 0.913 dice 0.41 cross_entropy 0.50 rate 3.1e-04 waiting 25 %",
+        "epoch 1/2 step 1/10 loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04",
+        "epoch 1/2 step 2/10 8.0 pictures/s 0:18 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
+        "epoch 1/2 step 3/10 8.0 pictures/s 0:17 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
     ]
 
 
@@ -77,16 +77,18 @@ def test_elsewhere_lines_are_plain_and_seldom(monkeypatch):
 
 def test_epochs_are_told_with_change_and_best(monkeypatch):
     run = Run(monkeypatch, terminal=False)
+    run.progress.set_params({"epochs": 3, "steps": 8})
     for epoch, score in enumerate((0.5, 0.6)):
         run.progress.on_epoch_begin(epoch)
-        run.steps(0, 10, seconds=0.5)
+        run.steps(0, 8, seconds=0.5)
         run.best = {"epoch": epoch + 1, "mean_iou_7": score}
         run.end_epoch(epoch, score)
-    run.end_epoch(1, 0.5875)
+    run.progress.on_epoch_begin(2)
+    run.end_epoch(2, 0.5875)
     assert run.out.getvalue().splitlines() == [
-        "epoch 1/2: loss 0.9100, val loss 0.8400, mean IoU 0.5000 (7 categories), best 0.5000 at epoch 1, 10 s",
-        "epoch 2/2: loss 0.9100, val loss 0.8400, mean IoU 0.6000 (+0.1000, 7 categories), best 0.6000 at epoch 2, 10 s",
-        "epoch 2/2: loss 0.9100, val loss 0.8400, mean IoU 0.5875 (-0.0125, 7 categories), best 0.6000 at epoch 2, 15 s",
+        "epoch 1/3: loss 0.9100, val loss 0.8400, mean IoU 0.5000 (7 categories), best 0.5000 at epoch 1, 9 s",
+        "epoch 2/3: loss 0.9100, val loss 0.8400, mean IoU 0.6000 (+0.1000, 7 categories), best 0.6000 at epoch 2, 9 s",
+        "epoch 3/3: loss 0.9100, val loss 0.8400, mean IoU 0.5875 (-0.0125, 7 categories), best 0.6000 at epoch 2, 5 s",
     ]
 
 

@@ -325,6 +325,20 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Log:
+    """Where settings and scores are sent, beside what the run folder keeps."""
+
+    wandb: str | None = None
+    """Project of Weights & Biases; null: not there."""
+    mlflow: str | None = None
+    """Experiment of MLflow; null: not there."""
+
+    def __post_init__(self) -> None:
+        _check(self.wandb != "", "log.wandb", self.wandb, "a project's name, or null")
+        _check(self.mlflow != "", "log.mlflow", self.mlflow, "an experiment's name, or null")
+
+
+@dataclass(frozen=True)
 class Config:
     """One training run."""
 
@@ -342,6 +356,7 @@ class Config:
     optimizer: Optimizer = field(default_factory=Optimizer)
     train: Train = field(default_factory=Train)
     device: Device = field(default_factory=Device)
+    log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
         _check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")

@@ -2,6 +2,7 @@
 
 config.yaml                     the run's settings, resolved
 history.csv  tensorboard/       losses and scores of each epoch
+trackers.json                   ids of the run on Weights & Biases and MLflow, if it is sent there
 best.weights.h5                 the network of the best epoch
 checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split
@@ -24,11 +25,12 @@ from tfseg.config import Config, load_config
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
 TENSORBOARD = "tensorboard"
+TRACKERS = "trackers.json"
 BEST_WEIGHTS = "best.weights.h5"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = {"overwrite", "run_dir", "device", "quiet"}
+MAY_CHANGE = {"overwrite", "run_dir", "device", "quiet", "log"}
 
 
 def open_run(config: Config) -> Path:

@@ -20,6 +20,7 @@ from tfseg.device import Choice
 
 if TYPE_CHECKING:
     from tfseg.progress import Screen
+    from tfseg.trackers import Tracker
 
 # What takes its time at first, by Keras' backend.
 FIRST_STEP = {
@@ -55,11 +56,13 @@ def train(config: Config) -> dict:
     from tfseg.learner import NotFinite
     from tfseg.pipeline import count_steps
     from tfseg.progress import Screen
+    from tfseg.trackers import make_trackers
 
     start = time.monotonic()
     run_folder.check_run(config)
     device = choose_device(**dataclasses.asdict(config.device))
     screen = Screen(config.quiet)
+    trackers = make_trackers(config, screen)
     screen.tell(str(device))
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
@@ -67,7 +70,7 @@ def train(config: Config) -> dict:
     rollbacks = state.rollbacks if state else 0
     while True:
         try:
-            best_scores = learn(config, device, steps, state, rollbacks, screen)
+            best_scores = learn(config, device, steps, state, rollbacks, screen, trackers)
             break
         except NotFinite as error:
             fault = describe_fault(config, steps, error)
@@ -84,12 +87,20 @@ def train(config: Config) -> dict:
     export(directory)
     metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
     run_folder.write_json(metrics, directory / run_folder.METRICS)
+    for tracker in trackers:
+        tracker.finish(metrics)
     print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
     return metrics
 
 
 def learn(
-    config: Config, device: Choice, steps: int, state: checkpoints.State | None, rollbacks: int, screen: "Screen"
+    config: Config,
+    device: Choice,
+    steps: int,
+    state: checkpoints.State | None,
+    rollbacks: int,
+    screen: "Screen",
+    trackers: list["Tracker"],
 ) -> dict:
     """Trains from a state, or from the start, to the end.
 
@@ -100,6 +111,7 @@ def learn(
         state: to go on from.
         rollbacks: how often the rate was halved.
         screen: to tell on how it goes.
+        trackers: to send it to.
 
     Returns:
         The scores of the best epoch, see `learner.Validate`.
@@ -125,6 +137,8 @@ def learn(
 
     directory = run_folder.open_run(config)
     save_config(config, directory / run_folder.CONFIG)
+    for tracker in trackers:
+        tracker.start(directory, config)
     screen.tell(FIRST_STEP[keras.backend.backend()])
     with told_damage(config.data.records), stoppable(screen) as stop, screen:
         validate = Validate(
@@ -144,6 +158,7 @@ def learn(
             history,
             keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
             Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
+            *trackers,
         ]
         if state:
             screen.tell(f"going on after step {step} of epoch {epoch + 1}")

@@ -49,8 +49,9 @@ ALLOWED = {
     "learner": {"checkpoints", "config", "fused", "metrics", "progress", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
     "trackers": {"config", "progress", "run_folder"},
+    "panels": {"labels", "learner"},
     "train": {
-        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics"),
+        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics", "panels"),
         *("pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
     },
     "space": {"config"},
@@ -87,6 +88,7 @@ MAY_IMPORT_TENSORFLOW = {
     "export",
     "fused",
     "device",
+    "panels",
     "predict",
 }
 # Of what is not in Python itself, these import nothing else.

@@ -1,8 +1,8 @@
 """The run folder: what training writes and evaluation, export and report read.
 
 config.yaml                     the run's settings, resolved
-history.csv  tensorboard/       losses and scores of each epoch
-trackers.json                   ids of the run on Weights & Biases and MLflow, if it is sent there
+history.csv  tensorboard/       losses and scores of each epoch, and pictures
+trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
 checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split

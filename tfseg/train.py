@@ -124,7 +124,8 @@ def learn(
 
     from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
     from tfseg.metrics import Scorer
-    from tfseg.pipeline import to_device, told_damage
+    from tfseg.panels import Panels
+    from tfseg.pipeline import read_examples, to_device, told_damage
     from tfseg.progress import Progress
 
     if config.train.seed is not None:
@@ -150,6 +151,8 @@ def learn(
             stop,
             screen,
         )
+        data = config.data
+        examples = read_examples(data.records, data.val_split, count=4, size=data.eval_size)
         history = HistoryFile(directory / run_folder.HISTORY, epoch)
         callbacks = [  # in this order: a run that is stopped while it validates does so again
             Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
@@ -157,6 +160,7 @@ def learn(
             validate,
             history,
             keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
+            Panels(directory / run_folder.TENSORBOARD / "validation", examples),
             Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
             *trackers,
         ]

@@ -47,6 +47,7 @@ def train(config: Config) -> dict:
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
         OSError: the records cannot be read, or the run folder cannot be written.
+        ModuleNotFoundError: `log` names a tracker whose package is not installed.
         checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.

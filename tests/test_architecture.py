@@ -45,11 +45,14 @@ ALLOWED = {
     "unet": {"convolutions", "fused"},
     "metrics": {"fused", "labels"},
     "checkpoints": {"run_folder"},
-    "learner": {"checkpoints", "config", "fused", "metrics", "run_folder"},
+    "progress": set(),
+    "learner": {"checkpoints", "config", "fused", "metrics", "progress", "run_folder"},
     "run_folder": {"config", "labels", "unet"},
+    "trackers": {"config", "progress", "run_folder"},
+    "panels": {"labels", "learner"},
     "train": {
-        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics"),
-        *("pipeline", "records", "run_folder", "unet", "windows"),
+        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics", "panels"),
+        *("pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
     },
     "space": {"config"},
     "trial": {"train"},
@@ -85,10 +88,11 @@ MAY_IMPORT_TENSORFLOW = {
     "export",
     "fused",
     "device",
+    "panels",
     "predict",
 }
 # Of what is not in Python itself, these import nothing else.
-PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "learner"}
+PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "progress", "learner"}
 
 
 def imports(path: Path) -> Iterator[str]:

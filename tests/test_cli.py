@@ -37,6 +37,10 @@ def raises(error):
             "make: error: Optuna is not installed; install it with pip install 'tfseg[tune]'",
         ),
         (
+            ModuleNotFoundError("No module named 'wandb'", name="wandb"),
+            "make: error: log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
+        ),
+        (
             ModuleNotFoundError("No module named 'jax'", name="jax"),
             "make: error: KERAS_BACKEND is jax, which is not installed; pip install jax, or set it to tensorflow",
         ),

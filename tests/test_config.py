@@ -510,3 +510,11 @@ finally:
 )
 def test_eval_size(settings, size):
     assert Data(records="somewhere", **settings).eval_size == size
+
+
+@pytest.mark.parametrize(
+    "words, quiet", [([], False), (["--quiet"], True), (["--quiet", "true"], True), (["--quiet", "false"], False)]
+)
+def test_a_flag_alone_means_true(words, quiet):
+    assert parse_config([*REQUIRED, *words]).quiet is quiet
+    assert parse_config([*words, *REQUIRED]).quiet is quiet

@@ -136,7 +136,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
     """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]
     for steps in (2, 1, 1, 0):
-        monkeypatch.setattr(train_module, "stoppable", lambda steps=steps: nullcontext(StopAfter(steps)))
+        monkeypatch.setattr(train_module, "stoppable", lambda screen, steps=steps: nullcontext(StopAfter(steps)))
         with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command goes on"):
             train(parse_config(arguments))
     monkeypatch.undo()
@@ -157,7 +157,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
 
 def test_other_settings_do_not_go_on(settings, city, monkeypatch):
     arguments = [*settings, "--run_dir", str(city / "half")]
-    monkeypatch.setattr(train_module, "stoppable", lambda: nullcontext(StopAfter(0)))
+    monkeypatch.setattr(train_module, "stoppable", lambda screen: nullcontext(StopAfter(0)))
     with pytest.raises(checkpoints.Stopped):
         train(parse_config(arguments))
     with pytest.raises(ValueError, match=r"other settings \(optimizer.learning_rate was 0.003 and is 0.5\)"):
@@ -199,7 +199,7 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch
     train(parse_config([*settings, *arguments]))
     assert shares == [1.0, 0.5]
     told = rf"{NOT_FINITE}; going on from the state after step 4, with the rate times 0.5\n"
-    assert re.search(told, capsys.readouterr().out)
+    assert re.search(told, capsys.readouterr().err)
     with (city / "faulty/history.csv").open() as file:
         assert [row["learning_rate"] for row in csv.DictReader(file)][1:] == ["0.0015", "0.0015"]
     assert checkpoints.find_last(city / "faulty").rollbacks == 1
@@ -213,7 +213,7 @@ def test_a_loss_that_is_not_finite_ends_it(settings, city, monkeypatch, capsys):
     arguments = ["--run_dir", str(city / "hopeless"), "--train.rollbacks", "2"]
     with pytest.raises(ValueError, match=rf"hopeless: {NOT_FINITE}; lower optimizer.learning_rate"):
         train(parse_config([*settings, *arguments]))
-    assert re.findall("from the start, with the rate times (.*)", capsys.readouterr().out) == ["0.5", "0.25"]
+    assert re.findall("from the start, with the rate times (.*)", capsys.readouterr().err) == ["0.5", "0.25"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,8 @@ from pathlib import Path
 REMEDIES = {
     "tensorflow": "TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
     "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
+    "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
+    "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tfseg[mlflow]'",
     **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
         for name in ("torch", "jax")

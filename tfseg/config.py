@@ -325,6 +325,20 @@ class Device:
 
 
 @dataclass(frozen=True)
+class Log:
+    """Where settings and scores are sent, beside what the run folder keeps."""
+
+    wandb: str | None = None
+    """Project of Weights & Biases; null: not there."""
+    mlflow: str | None = None
+    """Experiment of MLflow; null: not there."""
+
+    def __post_init__(self) -> None:
+        _check(self.wandb != "", "log.wandb", self.wandb, "a project's name, or null")
+        _check(self.mlflow != "", "log.mlflow", self.mlflow, "an experiment's name, or null")
+
+
+@dataclass(frozen=True)
 class Config:
     """One training run."""
 
@@ -334,12 +348,15 @@ class Config:
     end, that goes on."""
     overwrite: bool = False
     """true: whatever an earlier run left in run_dir is deleted first."""
+    quiet: bool = False
+    """true: nothing is told but warnings, errors and the last line."""
     augment: Augment = field(default_factory=Augment)
     model: Model = field(default_factory=Model)
     loss: Loss = field(default_factory=Loss)
     optimizer: Optimizer = field(default_factory=Optimizer)
     train: Train = field(default_factory=Train)
     device: Device = field(default_factory=Device)
+    log: Log = field(default_factory=Log)
 
     def __post_init__(self) -> None:
         _check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
@@ -537,7 +554,8 @@ def _parser(program: str) -> jsonargparse.ArgumentParser:
             part = _SETTINGS[key]
             required = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
             optional = {"default": part.default, "help": text}
-            group.add_argument(f"--{key}", type=part.type, **(required if _is_required(part) else optional))
+            alone = {"nargs": "?", "const": True} if part.type is bool else {}  # --quiet means --quiet true
+            group.add_argument(f"--{key}", type=part.type, **alone, **(required if _is_required(part) else optional))
     return parser
 
 

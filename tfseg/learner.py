@@ -2,7 +2,6 @@
 
 import csv
 import math
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from keras import ops
 from tfseg import checkpoints, fused
 from tfseg.config import Optimizer
 from tfseg.metrics import Scorer, score
+from tfseg.progress import Screen
 from tfseg.run_folder import save_weights
 
 
@@ -173,6 +173,7 @@ class KeepState(keras.callbacks.Callback):
         validate: which knows the best scores before.
         stop: whether a stop is asked for.
         rollbacks: how often the training went back already.
+        screen: for warnings.
 
     Raises:
         Stopped: a stop was asked for, and the state is saved.
@@ -187,10 +188,11 @@ class KeepState(keras.callbacks.Callback):
         validate: "Validate",
         stop: threading.Event,
         rollbacks: int = 0,
+        screen: Screen | None = None,
     ):
         super().__init__()
         self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
-        self.validate, self.stop, self.rollbacks = validate, stop, rollbacks
+        self.validate, self.stop, self.rollbacks, self.screen = validate, stop, rollbacks, screen or Screen()
 
     def on_train_begin(self, logs=None):
         self.saved_at = time.monotonic()
@@ -216,7 +218,7 @@ class KeepState(keras.callbacks.Callback):
         try:
             checkpoints.save(self.model, self.run, step, self.validate.best_scores, self.rollbacks)
         except OSError as error:
-            print(f"warning: the state after step {step} is not saved: {error}", file=sys.stderr, flush=True)
+            self.screen.warn(f"the state after step {step} is not saved: {error}")
         self.saved_at = time.monotonic()
         if self.stop.is_set():
             place = f"after step {batches} of epoch {self.epoch + 1}"
@@ -255,6 +257,7 @@ class Validate(keras.callbacks.Callback):
         best_scores: of the epochs before, if there were any.
         patience: epochs without a better score after which the training ends; None: it never does.
         stop: whether a stop is asked for.
+        screen: to tell on that it ends.
 
     Raises:
         Stopped: a stop was asked for. The state was saved before.
@@ -270,10 +273,12 @@ class Validate(keras.callbacks.Callback):
         best_scores: dict | None = None,
         patience: int | None = None,
         stop: threading.Event | None = None,
+        screen: Screen | None = None,
     ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
         self.best_scores, self.patience, self.stop = best_scores, patience or math.inf, stop or threading.Event()
+        self.screen = screen or Screen()
 
     def on_epoch_end(self, epoch, logs=None):
         def check(batch, logs=None):
@@ -287,18 +292,24 @@ class Validate(keras.callbacks.Callback):
                 self.best_scores = {"epoch": epoch + 1, **scores}
                 save_weights(self.model.network, self.path)
         if epoch + 1 - self.best_scores["epoch"] >= self.patience:
-            print(f"no better mean IoU for {self.patience} epochs", flush=True)
+            self.screen.tell(f"no better mean IoU for {self.patience} epochs")
             self.model.stop_training = True
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes a line an epoch into a CSV file and prints it; `epochs` is how many lines of an earlier start stay."""
+    """Writes a line an epoch into a CSV file; `epochs` is how many lines of an earlier start stay.
+
+    `before` is the mean IoU of the last of these, if there is one.
+    """
 
     def __init__(self, path: Path, epochs: int):
         super().__init__()
         self.path = path
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        path.write_text("".join(lines[: 1 + epochs]) if epochs else "", encoding="utf-8")
+        lines = lines[: 1 + epochs] if epochs else []
+        path.write_text("".join(lines), encoding="utf-8")
+        rows = list(csv.DictReader(lines))
+        self.before = float(rows[-1]["val_mean_iou_7"]) if rows else None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.monotonic()
@@ -312,12 +323,6 @@ class HistoryFile(keras.callbacks.Callback):
             if epoch == 0:
                 writer.writeheader()
             writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
-        print(
-            f"epoch {epoch + 1}/{self.params['epochs']}: loss {row['loss']:.4f}, val loss {row['val_loss']:.4f}, "
-            f"mean IoU {row['val_mean_iou_7']:.4f} (7 categories) {row['val_mean_iou_8']:.4f} (8 with void), "
-            f"{row['seconds']:.0f} s",
-            flush=True,
-        )
 
 
 def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: list, params: dict) -> None:
@@ -336,9 +341,10 @@ def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: li
     callbacks.on_train_begin()
     callbacks.on_epoch_begin(epoch)
     for index in range(step, params["steps"]):
+        batch = next(batches)
         callbacks.on_train_batch_begin(index)
         before = [ops.convert_to_numpy(variable) for variable in learner.metrics_variables]
-        learner.train_on_batch(next(batches))  # which begins its sums anew
+        learner.train_on_batch(batch)  # which begins its sums anew
         for variable, value in zip(learner.metrics_variables, before, strict=True):
             variable.assign(value + variable)
         callbacks.on_train_batch_end(index, learner.get_metrics_result())

@@ -1,7 +1,8 @@
 """The run folder: what training writes and evaluation, export and report read.
 
 config.yaml                     the run's settings, resolved
-history.csv  tensorboard/       losses and scores of each epoch
+history.csv  tensorboard/       losses and scores of each epoch, and pictures
+trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
 checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split
@@ -25,11 +26,12 @@ from tfseg.config import Config, load_config
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
 TENSORBOARD = "tensorboard"
+TRACKERS = "trackers.json"
 BEST_WEIGHTS = "best.weights.h5"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = {"overwrite", "run_dir", "device"}
+MAY_CHANGE = {"overwrite", "run_dir", "device", "quiet", "log"}
 
 
 def open_run(config: Config) -> Path:

@@ -12,10 +12,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfseg import checkpoints, cli, run_folder
 from tfseg.config import Config, parse_config, save_config
 from tfseg.device import Choice
+
+if TYPE_CHECKING:
+    from tfseg.progress import Screen
+    from tfseg.trackers import Tracker
 
 # What takes its time at first, by Keras' backend.
 FIRST_STEP = {
@@ -42,6 +47,7 @@ def train(config: Config) -> dict:
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
         OSError: the records cannot be read, or the run folder cannot be written.
+        ModuleNotFoundError: `log` names a tracker whose package is not installed.
         checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
@@ -50,18 +56,22 @@ def train(config: Config) -> dict:
     from tfseg.device import choose_device
     from tfseg.learner import NotFinite
     from tfseg.pipeline import count_steps
+    from tfseg.progress import Screen
+    from tfseg.trackers import make_trackers
 
     start = time.monotonic()
     run_folder.check_run(config)
     device = choose_device(**dataclasses.asdict(config.device))
-    print(device, flush=True)
+    screen = Screen(config.quiet)
+    trackers = make_trackers(config, screen)
+    screen.tell(str(device))
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
     rollbacks = state.rollbacks if state else 0
     while True:
         try:
-            best_scores = learn(config, device, steps, state, rollbacks)
+            best_scores = learn(config, device, steps, state, rollbacks, screen, trackers)
             break
         except NotFinite as error:
             fault = describe_fault(config, steps, error)
@@ -77,16 +87,26 @@ def train(config: Config) -> dict:
         state = checkpoints.find_last(directory)
         rollbacks += 1
         place = f"the state after step {state.step}" if state else "the start"
-        print(f"{fault}; going on from {place}, with the rate times {0.5**rollbacks:g}", flush=True)
+        screen.warn(f"{fault}; going on from {place}, with the rate times {0.5**rollbacks:g}")
 
     export(directory)
     metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
     run_folder.write_json(metrics, directory / run_folder.METRICS)
+    for tracker in trackers:
+        tracker.finish(metrics)
     print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
     return metrics
 
 
-def learn(config: Config, device: Choice, steps: int, state: checkpoints.State | None, rollbacks: int) -> dict:
+def learn(
+    config: Config,
+    device: Choice,
+    steps: int,
+    state: checkpoints.State | None,
+    rollbacks: int,
+    screen: "Screen",
+    trackers: list["Tracker"],
+) -> dict:
     """Trains from a state, or from the start, to the end.
 
     Args:
@@ -95,6 +115,8 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
         steps: of an epoch.
         state: to go on from.
         rollbacks: how often the rate was halved.
+        screen: to tell on how it goes.
+        trackers: to send it to.
 
     Returns:
         The scores of the best epoch, see `learner.Validate`.
@@ -107,7 +129,9 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
 
     from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
     from tfseg.metrics import Scorer
-    from tfseg.pipeline import to_device, told_damage
+    from tfseg.panels import Panels
+    from tfseg.pipeline import read_examples, to_device, told_damage
+    from tfseg.progress import Progress
 
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
@@ -115,12 +139,14 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
     batches, val_batches = make_batches(config, epoch, step)
     learner = build_learner(config, device, steps, share=0.5**rollbacks)
     network = learner.network
-    print(f"network: {network.name}, {network.count_params():,} parameters", flush=True)
+    screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
 
     directory = run_folder.open_run(config)
     save_config(config, directory / run_folder.CONFIG)
-    print(FIRST_STEP[keras.backend.backend()], flush=True)
-    with told_damage(config.data.records), stoppable() as stop:
+    for tracker in trackers:
+        tracker.start(directory, config)
+    screen.tell(FIRST_STEP[keras.backend.backend()])
+    with told_damage(config.data.records), stoppable(screen) as stop, screen:
         validate = Validate(
             Scorer(network, learner.loss_function),
             to_device(val_batches, **device.batches),
@@ -128,16 +154,23 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
             state and state.best,
             config.train.patience,
             stop,
+            screen,
         )
+        data = config.data
+        examples = read_examples(data.records, data.val_split, count=4, size=data.eval_size)
+        history = HistoryFile(directory / run_folder.HISTORY, epoch)
         callbacks = [  # in this order: a run that is stopped while it validates does so again
             Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
-            KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks),
+            KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen),
             validate,
-            HistoryFile(directory / run_folder.HISTORY, epoch),
+            history,
             keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
+            Panels(directory / run_folder.TENSORBOARD / "validation", examples),
+            Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
+            *trackers,
         ]
         if state:
-            print(f"going on after step {step} of epoch {epoch + 1}", flush=True)
+            screen.tell(f"going on after step {step} of epoch {epoch + 1}")
             checkpoints.load(learner, directory, state)
             rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
             finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
@@ -152,7 +185,7 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
             epochs=config.train.epochs,
             steps_per_epoch=steps,
             shuffle=False,  # the batches are
-            verbose=1 if sys.stdout.isatty() else 0,
+            verbose=0,
             callbacks=callbacks,
         )
     return validate.best_scores
@@ -239,7 +272,7 @@ def locate(state: checkpoints.State | None, steps: int) -> tuple[int, int]:
 
 
 @contextmanager
-def stoppable() -> Iterator[threading.Event]:
+def stoppable(screen: "Screen") -> Iterator[threading.Event]:
     """Gives an event that the first Ctrl-C or SIGTERM sets; the second one ends the process at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -249,7 +282,7 @@ def stoppable() -> Iterator[threading.Event]:
     def ask(*_) -> None:
         stop.set()
         restore()
-        print("stopping after this step, or its epoch's validation; once more stops at once", flush=True)
+        screen.interrupt("stopping after this step, or its epoch's validation; once more stops at once")
 
     def restore() -> None:
         for number, handler in before.items():

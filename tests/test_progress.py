@@ -1,0 +1,168 @@
+"""Literal lines, by a clock that goes as told and a stream that may be a terminal."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from tfseg import progress
+from tfseg.progress import Progress, Screen, format_time
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+class Run:
+    """Two epochs of ten steps of eight pictures, each taking a second, of which `waits` are waiting for data."""
+
+    def __init__(self, monkeypatch, terminal=True, quiet=False, before=None, waits=0.25, backend="torch"):
+        monkeypatch.setattr("keras.backend.backend", lambda: backend)
+        monkeypatch.setenv("COLUMNS", "200")
+        self.now, self.waits, self.best = 0.0, waits, {"epoch": 1, "mean_iou_7": 0.5}
+        self.out, self.errors = Stream(terminal), Stream(terminal)
+        self.screen = Screen(quiet, self.out, self.errors)
+        self.progress = Progress(self.screen, 8, lambda: self.best, before, clock=lambda: self.now)
+        model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=3.14e-4))
+        self.progress.set_model(model)
+        self.progress.set_params({"epochs": 2, "steps": 10})
+
+    def steps(self, first, end, seconds=1.0, **logs):
+        for step in range(first, end):
+            self.now += self.waits
+            self.progress.on_train_batch_begin(step)
+            self.now += seconds - self.waits
+            self.progress.on_train_batch_end(step, {"loss": 0.91344, **logs})
+
+    def end_epoch(self, epoch, score):
+        self.now += 5  # the validation
+        self.progress.on_epoch_end(epoch, {"loss": 0.91, "val_loss": 0.84, "val_mean_iou_7": score})
+
+
+def test_a_line_on_a_terminal_is_rewritten(monkeypatch):
+    run = Run(monkeypatch)
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 3, dice=0.4123, focal=0.501)
+    assert run.out.getvalue().split("\r") == [
+        "",
+        "epoch 1/2 step 1/10 loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04",
+        "epoch 1/2 step 2/10 8.0 pictures/s 0:18 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
+        "epoch 1/2 step 3/10 8.0 pictures/s 0:17 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
+    ]
+
+
+def test_steps_are_told_a_few_times_a_second_and_the_last_always(monkeypatch):
+    run = Run(monkeypatch, waits=0.0)
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 10, seconds=0.125)
+    lines = run.out.getvalue().split("\r")[1:]
+    assert [line.split()[3] for line in lines] == ["1/10", "4/10", "7/10", "10/10"]
+
+
+def test_elsewhere_lines_are_plain_and_seldom(monkeypatch):
+    run = Run(monkeypatch, terminal=False)
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 8, seconds=10.0)
+    assert run.out.getvalue().splitlines() == [
+        "epoch 1/2 step 3/10 0.8 pictures/s 2:50 left loss 0.913 rate 3.1e-04 waiting 2 %",
+        "epoch 1/2 step 6/10 0.8 pictures/s 2:20 left loss 0.913 rate 3.1e-04 waiting 2 %",
+    ]
+    assert not set(run.out.getvalue()) & {"\r", "\x1b"}
+
+
+def test_epochs_are_told_with_change_and_best(monkeypatch):
+    run = Run(monkeypatch, terminal=False)
+    run.progress.set_params({"epochs": 3, "steps": 8})
+    for epoch, score in enumerate((0.5, 0.6)):
+        run.progress.on_epoch_begin(epoch)
+        run.steps(0, 8, seconds=0.5)
+        run.best = {"epoch": epoch + 1, "mean_iou_7": score}
+        run.end_epoch(epoch, score)
+    run.progress.on_epoch_begin(2)
+    run.end_epoch(2, 0.5875)
+    assert run.out.getvalue().splitlines() == [
+        "epoch 1/3: loss 0.9100, val loss 0.8400, mean IoU 0.5000 (7 categories), best 0.5000 at epoch 1, 9 s",
+        "epoch 2/3: loss 0.9100, val loss 0.8400, mean IoU 0.6000 (+0.1000, 7 categories), best 0.6000 at epoch 2, 9 s",
+        "epoch 3/3: loss 0.9100, val loss 0.8400, mean IoU 0.5875 (-0.0125, 7 categories), best 0.6000 at epoch 2, 5 s",
+    ]
+
+
+def test_a_run_that_goes_on_within_an_epoch(monkeypatch):
+    """The speed is that of the steps made now, and the change that against the epoch before the stop."""
+    run = Run(monkeypatch, before=0.49)
+    run.progress.on_epoch_begin(0)
+    run.steps(6, 8, seconds=2.0)
+    assert run.out.getvalue().endswith("step 8/10 4.0 pictures/s 0:24 left loss 0.913 rate 3.1e-04 waiting 12 %")
+    run.steps(8, 10, seconds=2.0)
+    run.end_epoch(0, 0.5)
+    assert "mean IoU 0.5000 (+0.0100, 7 categories)" in run.out.getvalue()
+    run.progress.on_epoch_begin(1)
+    run.steps(0, 2, seconds=2.0)
+    assert "step 2/10 4.0 pictures/s 0:21 left" in run.out.getvalue(), "eight steps, and a validation as the last one"
+
+
+def test_an_epoch_of_which_only_the_validation_was_left(monkeypatch):
+    run = Run(monkeypatch)
+    run.progress.on_epoch_begin(1)
+    run.end_epoch(1, 0.5)
+    assert run.out.getvalue().endswith("best 0.5000 at epoch 1, 5 s\n")
+
+
+def test_waiting_is_told_only_where_it_is_known(monkeypatch):
+    run = Run(monkeypatch, backend="tensorflow")
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 2)
+    assert run.out.getvalue().endswith("rate 3.1e-04")
+    run.progress.model.waited = 7.0  # before this epoch
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 1)
+    run.progress.model.waited += 0.5
+    run.steps(1, 2)
+    assert run.out.getvalue().endswith("waiting 75 %")
+
+
+def test_messages_end_the_line(monkeypatch):
+    run = Run(monkeypatch)
+    with run.screen:
+        run.screen.show("step 1 of many")
+        run.screen.show("step 2")
+        run.screen.tell("stopping")
+        run.screen.warn("no room")
+        run.screen.show("step 3")
+    assert run.out.getvalue() == "\rstep 1 of many\rstep 2        \nstopping\n\rstep 3\n"
+    assert run.errors.getvalue() == "warning: no room\n"
+
+
+def test_a_line_is_cut_to_the_terminal(monkeypatch):
+    run = Run(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "7")
+    run.screen.show("step 1 of many")
+    assert run.out.getvalue() == "\rstep 1"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_quiet(monkeypatch, terminal):
+    run = Run(monkeypatch, terminal, quiet=True)
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 10, seconds=10.0)
+    run.end_epoch(0, 0.5)
+    run.screen.warn("no room")
+    assert run.out.getvalue() == ""
+    assert run.errors.getvalue() == "warning: no room\n"
+
+
+def test_losses_and_rates_are_read_only_for_lines(monkeypatch):
+    run, read = Run(monkeypatch, terminal=False), []
+    monkeypatch.setattr(progress, "read_rate", lambda model: read.append(model) or 0.0)
+    run.progress.on_epoch_begin(0)
+    run.steps(0, 8, seconds=10.0)
+    assert len(read) == 2
+
+
+def test_times_are_short():
+    assert [format_time(seconds) for seconds in (0.4, 71.6, 3672)] == ["0:00", "1:12", "1:01:12"]

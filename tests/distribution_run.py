@@ -34,8 +34,7 @@ def run(distribution: str, images, masks) -> dict:
     batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
     data = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).repeat()
     learner.fit(data, steps_per_epoch=3, shuffle=False, verbose=0, callbacks=[keep])
-    with device.scope():
-        finish_epoch(learner, iter(batches[3:]), 0, 3, [], {"epochs": 1, "steps": STEPS})
+    finish_epoch(learner, map(device.split, batches[3:]), 0, 3, [], {"epochs": 1, "steps": STEPS})
     losses.append(float(learner.get_metrics_result()["loss"]))
     last = tf.data.Dataset.from_tensor_slices({"image": images[0], "mask": masks[0]}).batch(3)
     scores = score(Scorer(learner.network, learner.loss_function), last)

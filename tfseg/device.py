@@ -24,8 +24,18 @@ class Choice(NamedTuple):
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def scope(self) -> AbstractContextManager:
-        """Within which a network to train is built, compiled and trained."""
+        """Within which a network to train is built and compiled."""
         return self.strategy.scope() if self.strategy else nullcontext()
+
+    def split(self, batch: dict) -> dict:
+        """Gives each device its part of a batch of NumPy arrays."""
+        if self.replicas == 1:
+            return batch
+
+        def part(context) -> dict:
+            return {name: x[context.replica_id_in_sync_group :: self.replicas] for name, x in batch.items()}
+
+        return self.strategy.experimental_distribute_values_from_function(part)
 
     def __str__(self) -> str:
         return "device: " + "; ".join(f"{choice} ({reason})" for choice, reason in self.reasons.items())

@@ -260,18 +260,6 @@ def mean_over_replicas(x):
     return sum_over_replicas(x) / count_replicas() if count_replicas() > 1 else x
 
 
-def split_over_replicas(batch: dict) -> dict:
-    """Gives each device its part of a batch of NumPy arrays."""
-    count = count_replicas()
-    if count == 1:
-        return batch
-
-    def part(context):
-        return {name: tf.constant(x[context.replica_id_in_sync_group :: count]) for name, x in batch.items()}
-
-    return tf.distribute.get_strategy().experimental_distribute_values_from_function(part)
-
-
 def gather(rows, places):
     """Returns the rows at places, whole numbers from 0 on, of any shape; as `keras.ops.take` along axis 0.
 

@@ -343,7 +343,7 @@ def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: li
     for index in range(step, params["steps"]):
         callbacks.on_train_batch_begin(index)
         before = [ops.convert_to_numpy(variable) for variable in learner.metrics_variables]
-        learner.train_on_batch(fused.split_over_replicas(next(batches)))  # which begins its sums anew
+        learner.train_on_batch(next(batches))  # which begins its sums anew
         for variable, value in zip(learner.metrics_variables, before, strict=True):
             variable.assign(value + variable)
         callbacks.on_train_batch_end(index)

@@ -141,8 +141,8 @@ def learn(config: Config, device: Choice, steps: int, state: checkpoints.State |
             print(f"going on after step {step} of epoch {epoch + 1}", flush=True)
             checkpoints.load(learner, directory, state)
             rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
-            with device.scope():
-                finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
+            rest = map(device.split, rest)
+            finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
             if learner.stop_training:
                 return validate.best_scores
             epoch += 1

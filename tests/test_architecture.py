@@ -40,7 +40,7 @@ ALLOWED = {
     "convolutions": set(),
     "effects": {"fused"},
     "augment": {"effects", "fused"},
-    "losses": set(),
+    "losses": {"fused"},
     "fused": {"convolutions"},
     "unet": {"convolutions", "fused"},
     "metrics": {"fused", "labels"},

@@ -150,7 +150,9 @@ def test_a_training_chooses_first_of_all(monkeypatch):
     from tfseg import train
 
     monkeypatch.setattr(train, "make_batches", lambda config: pytest.fail("too late"))
-    with pytest.raises(InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True\}"):
+    with pytest.raises(
+        InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'distribution': 'none'\}"
+    ):
         train.train(Config(Data("none"), "none"))
 
 

@@ -322,6 +322,8 @@ class Device:
     """auto: float32 on the CPU, half precision on CUDA, and on Metal from macOS 14 on."""
     prefetch: bool = True
     """Whether the next batch lies in the GPU's memory before its step begins."""
+    distribution: Literal["none", "mirrored"] = "none"
+    """mirrored: all GPUs of this machine, on TensorFlow; each takes its part of train.batch_size."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if not fusible or not (self.scale and self.center) or len(inputs.shape) != 4 or self.axis not in (-1, 3):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
-            return self._normalize_by_batch(inputs)
+            return self._normalize_by_batch(inputs) if count_replicas() == 1 else self._normalize_by_all(inputs)
         outputs, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=ops.convert_to_tensor(self.gamma, "float32"),
@@ -56,9 +56,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # The kernel gives the unbiased variance; Keras' moving variance gathers the biased one.
         count = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
         variance = variance * ((count - 1) / count)
+        self._gather(mean, variance)
+        return outputs
+
+    def _normalize_by_all(self, inputs):
+        """By the statistics of the whole batch, of which each replica has a part."""
+        wide = ops.cast(inputs, "float32")
+        mean, variance = ops.moments(wide, axes=(0, 1, 2), synchronized=True)
+        self._gather(mean, variance)
+        gamma, beta = (ops.convert_to_tensor(weight, "float32") for weight in (self.gamma, self.beta))
+        return ops.cast(tf.nn.batch_normalization(wide, mean, variance, beta, gamma, self.epsilon), inputs.dtype)
+
+    def _gather(self, mean, variance):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
-        return outputs
 
 
 @keras.saving.register_keras_serializable("tfseg")
@@ -142,6 +153,13 @@ class _Steps:
     def _fuses(self) -> bool:
         return keras.backend.backend() == "tensorflow" and not self.amsgrad
 
+    def apply(self, grads, trainable_variables=None):
+        """As Keras', which would clip each replica's part of a gradient before their sum."""
+        return super().apply(sum_over_replicas(grads), trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return grads_and_vars  # they are sums already
+
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         groups = {}
         for pair in zip(grads, trainable_variables, strict=True):
@@ -220,6 +238,27 @@ def as_floats(image):
     if keras.backend.standardize_dtype(image.dtype) == "int8":
         floats = ops.where(floats < 0, floats + 256, floats)
     return floats
+
+
+def count_replicas() -> int:
+    """On how many devices the same step is computed, each on its part of the batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync if keras.backend.backend() == "tensorflow" else 1
+
+
+def find_replica():
+    """The number of the device that computes, from 0 on."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group if count_replicas() > 1 else 0
+
+
+def sum_over_replicas(x):
+    """Sums a tensor, or each of a list, over all devices; its gradient is the sum of all devices' gradients."""
+    context = tf.distribute.get_replica_context() if count_replicas() > 1 else None
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x) if context else x
+
+
+def mean_over_replicas(x):
+    """The mean over all devices, as `sum_over_replicas`."""
+    return sum_over_replicas(x) / count_replicas() if count_replicas() > 1 else x
 
 
 def gather(rows, places):

@@ -59,17 +59,19 @@ class Learner(keras.Model):
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
         if training:
-            image, mask = self.augmentation(image, mask, step=self.steps)
+            image, mask = self.augmentation(image, mask, step=self.steps, replica=fused.find_replica())
             self.steps.assign(self.steps + 1)
         return {"logits": self.network(fused.as_floats(image), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"])
-        terms = {name: ops.mean(term) for name, term in terms.items()}
+        terms = {name: fused.mean_over_replicas(ops.mean(term)) for name, term in terms.items()}
         for mean in self.means:
             mean.update_state(terms[mean.name])
         self.note_fault(list(terms.values()))
-        return sum(self.loss_function.weights[name] * term for name, term in terms.items())
+        loss = sum(self.loss_function.weights[name] * term for name, term in terms.items())
+        replicas = fused.count_replicas()
+        return loss / replicas if replicas > 1 else loss  # Keras sums the gradients of all
 
     def note_fault(self, terms):
         """Keeps the step and the loss's terms, if one of them is not finite for the first time."""

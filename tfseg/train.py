@@ -65,6 +65,11 @@ def train(config: Config) -> dict:
     screen = Screen(config.quiet)
     trackers = make_trackers(config, screen)
     screen.tell(str(device))
+    if config.train.batch_size % device.replicas:
+        raise ValueError(
+            f"train.batch_size: expected a multiple of {device.replicas}, the devices that share it, "
+            f"got {config.train.batch_size}"
+        )
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
@@ -173,6 +178,7 @@ def learn(
             screen.tell(f"going on after step {step} of epoch {epoch + 1}")
             checkpoints.load(learner, directory, state)
             rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
+            rest = map(device.split, rest)
             finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
             if learner.stop_training:
                 return validate.best_scores
@@ -227,14 +233,15 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
             f"loss.lovasz: expected 0 on {device.kind}, whose sorting cannot be trusted, got {config.loss.lovasz}; "
             "take loss.jaccard, or set device.kind to cpu"
         )
-    network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
-    learner = Learner(network, make_loss(config), augmentation)
-    settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
-    optimizer = make_optimizer(settings, config.train.epochs, steps)
-    learner.compile(optimizer, jit_compile=device.xla)
-    if settings.encoder_rate < 1:
-        optimizer.slow_down(network.get_layer(config.model.encoder).trainable_variables, settings.encoder_rate)
+    with device.scope():
+        network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
+        augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
+        learner = Learner(network, make_loss(config), augmentation)
+        settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
+        optimizer = make_optimizer(settings, config.train.epochs, steps)
+        learner.compile(optimizer, jit_compile=device.xla)
+        if settings.encoder_rate < 1:
+            optimizer.slow_down(network.get_layer(config.model.encoder).trainable_variables, settings.encoder_rate)
     return learner
 
 

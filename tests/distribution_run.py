@@ -1,0 +1,57 @@
+"""The losses of one device and of two that share each batch; test_distribution.py starts it in a process of its own."""
+
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg import train
+from tfseg.config import Config, Data, Device, Loss, Model, Optimizer, Train
+from tfseg.device import choose_device
+from tfseg.learner import finish_epoch
+from tfseg.metrics import Scorer, score
+
+SIZE, STEPS = 32, 6
+
+
+def run(distribution: str, images, masks) -> dict:
+    """Takes three steps by `fit` and three by `finish_epoch`, which begins with NumPy batches; then scores."""
+    keras.utils.set_random_seed(0)
+    config = Config(
+        Data("none"),
+        "none",
+        model=Model(encoder="tiny", weights=None, decoder_channels=(8, 8, 8, 8, 8)),
+        loss=Loss(dice=1.0, cross_entropy=1.0),
+        optimizer=Optimizer(learning_rate=1e-3, clip_norm=0.5, ema=0.9),
+        train=Train(batch_size=4),
+        device=Device(kind="cpu", distribution=distribution),
+    )
+    device = choose_device("cpu", "float32", distribution=distribution)
+    learner = train.build_learner(config, device, STEPS)
+    losses = []
+    keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
+    batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
+    data = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).repeat()
+    learner.fit(data, steps_per_epoch=3, shuffle=False, verbose=0, callbacks=[keep])
+    finish_epoch(learner, map(device.split, batches[3:]), 0, 3, [], {"epochs": 1, "steps": STEPS})
+    losses.append(float(learner.get_metrics_result()["loss"]))
+    last = tf.data.Dataset.from_tensor_slices({"image": images[0], "mask": masks[0]}).batch(3)
+    scores = score(Scorer(learner.network, learner.loss_function), last)
+    return {
+        "device": str(device),
+        "losses": losses,
+        "steps": int(keras.ops.convert_to_numpy(learner.steps)),
+        "val_loss": scores["loss"],
+        "matrix": scores["confusion_matrix"],
+        "statistics": float(sum(np.abs(weight).sum() for weight in learner.network.get_weights())),
+    }
+
+
+if __name__ == "__main__":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (STEPS, 4, SIZE, SIZE, 3), np.uint8)
+    masks = (images[..., 0] // 32 * (images[..., :1, 1] > 128)).astype(np.uint8)  # void and classes in uneven parts
+    print(json.dumps([run(kind, images, masks) for kind in ("none", "mirrored")]))

@@ -156,7 +156,7 @@ def test_quiet(monkeypatch, terminal):
     assert run.errors.getvalue() == "warning: no room\n"
 
 
-def test_losses_and_rates_are_read_only_for_lines(monkeypatch):
+def test_rates_are_read_only_for_lines(monkeypatch):
     run, read = Run(monkeypatch, terminal=False), []
     monkeypatch.setattr(progress, "read_rate", lambda model: read.append(model) or 0.0)
     run.progress.on_epoch_begin(0)

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import keras
 import numpy as np
@@ -244,3 +245,22 @@ def test_a_stop_ends_a_validation(tmp_path):
     stop.set()
     with pytest.raises(checkpoints.Stopped, match="epoch 2's validation; the same command goes on"):
         validate.on_epoch_end(1, {})
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="elsewhere Keras fetches batches before their steps"
+)
+def test_the_time_that_steps_wait_for_batches_is_counted():
+    learner = make_learner(Augmentation())
+    learner.compile(keras.optimizers.SGD(0.0))
+    batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
+    learner.train_on_batch(batch)
+    learner.waited = 0.0
+
+    def late():
+        time.sleep(0.1)
+        yield batch
+
+    learner.train_function(late())
+    assert learner.waited >= 0.1
+    assert int(learner.steps) == 2

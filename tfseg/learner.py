@@ -46,6 +46,7 @@ class Learner(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
+        self.waited = 0.0  # seconds that steps on TensorFlow have waited for their batches
         self.built = True  # the network is, and there is nothing else
 
     def compile(self, *args, **kwargs):
@@ -55,6 +56,22 @@ class Learner(keras.Model):
         """
         super().compile(*args, **kwargs)
         self.optimizer.build(self.trainable_variables)
+
+    def make_train_function(self, force=False):
+        """Makes it as Keras does, but that on TensorFlow a batch is fetched before the compiled step, not within it."""
+        before = self.train_function
+        super().make_train_function(force)
+        step = self.train_function
+        if keras.backend.backend() != "tensorflow" or step is before:
+            return
+
+        def fetch_and_step(iterator):
+            start = time.monotonic()
+            batch = next(iterator)
+            self.waited += time.monotonic() - start
+            return step(iter([batch]))
+
+        self.train_function = fetch_and_step
 
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]

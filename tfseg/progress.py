@@ -108,7 +108,7 @@ class Progress(keras.callbacks.Callback):
         now = self.clock()
         self.last = batch + 1, now
         if self.first is None:
-            self.first, self.between, self.waited = self.last, 0.0, getattr(self.model, "waited", 0.0)
+            self.first, self.between, self.waited = self.last, 0.0, self.model.waited
         whole = self.screen.live and batch + 1 == self.params["steps"]
         if whole or self.told_at is None or now - self.told_at >= self.interval:
             self.told_at = now
@@ -139,8 +139,8 @@ class Progress(keras.callbacks.Callback):
         words.append(f"loss {logs['loss']:.3f}")
         words += [f"{name} {value:.2f}" for name, value in logs.items() if name != "loss"]
         words.append(f"rate {read_rate(self.model):.1e}")
-        if step > first and now > start and knows_waiting(self.model):
-            waited = self.between + getattr(self.model, "waited", 0.0) - self.waited
+        if step > first and now > start:
+            waited = self.between + self.model.waited - self.waited
             words.append(f"waiting {100 * waited / (now - start):.0f} %")
         return " ".join(words)
 
@@ -157,8 +157,3 @@ def read_rate(model: keras.Model) -> float:
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # within an epoch, variables have no values on JAX
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))
-
-
-def knows_waiting(model: keras.Model) -> bool:
-    """Whether it can be told how long steps wait for data: on TensorFlow they fetch them, unseen from outside."""
-    return hasattr(model, "waited") or keras.backend.backend() != "tensorflow"

@@ -16,7 +16,7 @@ from tfseg import checkpoints, fused
 from tfseg.config import Optimizer
 from tfseg.metrics import Scorer, score
 from tfseg.progress import Screen
-from tfseg.run_folder import save_weights
+from tfseg.run_folder import replacing, save_weights
 
 
 class Learner(keras.Model):
@@ -326,7 +326,8 @@ class HistoryFile(keras.callbacks.Callback):
         self.path = path
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         lines = lines[: 1 + epochs] if epochs else []
-        path.write_text("".join(lines), encoding="utf-8")
+        with replacing(path) as unfinished:
+            unfinished.write_text("".join(lines), encoding="utf-8")
         rows = list(csv.DictReader(lines))
         self.before = float(rows[-1]["val_mean_iou_7"]) if rows else None
 

@@ -39,7 +39,7 @@ def settings(city):
     values = {"data.records": city / "records", "data.size": "64x128", "run_dir": city / "run", "model.encoder": "tiny"}
     values |= {"model.weights": "null", "train.epochs": 3, "train.batch_size": 4, "augment.flip": 0.5}
     values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema": 0.5, "loss.cross_entropy": 1.0}
-    values |= {"optimizer.encoder_rate": 0.5, "optimizer.clip_norm": 5.0, "train.frozen_epochs": 1}
+    values |= {"optimizer.encoder_rate": 0.5, "optimizer.clip_norm": 5.0}
     return [argument for name, value in values.items() for argument in (f"--{name}", str(value))]
 
 
@@ -195,7 +195,7 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch
         return learner
 
     monkeypatch.setattr(train_module, "build_learner", build_faulty)
-    arguments = ["--run_dir", str(city / "faulty"), "--train.rollbacks", "1", "--train.frozen_epochs", "0"]
+    arguments = ["--run_dir", str(city / "faulty"), "--train.rollbacks", "1"]
     train(parse_config([*settings, *arguments]))
     assert shares == [1.0, 0.5]
     told = rf"{NOT_FINITE}; going on from the state after step 4, with the rate times 0.5\n"
@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_ends_it(settings, city, monkeypatch, capsys):
 def test_a_killed_run_ends_as_if_it_never_was(settings, city, metrics):
     """Killed whenever it comes, twenty times; the state is saved at every step."""
     random = np.random.default_rng(0)
-    arguments = [*settings, "--train.epochs", "40", "--train.save_minutes", "0"]
+    arguments = [*settings, "--train.epochs", "40", "--train.save_minutes", "0", "--train.frozen_epochs", "1"]
     command = [sys.executable, "-m", "tfseg.train", *arguments, "--run_dir"]
     started = time.monotonic()
     subprocess.run([*command, city / "never-killed"], check=True)

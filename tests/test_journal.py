@@ -79,7 +79,7 @@ def group_is_empty(group):
 # ---- ended from outside
 
 
-@pytest.mark.parametrize("wanted", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
     """Conversions with 1, 2 and 3 workers by turns, each killed unless it comes through before."""
     out, kills, kept, chance = tmp_path / "out", 0, set(), random.Random(0)

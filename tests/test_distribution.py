@@ -23,7 +23,7 @@ def test_two_devices_learn_as_one():
     one, two = json.loads(child.stdout)
     assert "mirrored on 2 devices" in two["device"]
     np.testing.assert_allclose(two["losses"], one["losses"], atol=1e-4)
-    assert two["val_loss"] == pytest.approx(one["val_loss"], abs=1e-4), "moving statistics and averages of weights"
+    assert two["val_loss"] == pytest.approx(one["val_loss"], abs=1e-4), "moving statistics, too"
     assert two["matrix"] == one["matrix"]
     assert two["steps"] == one["steps"] == 6
 

@@ -36,7 +36,7 @@ def test_what_is_no_run_is_never_deleted(tmp_path):
 def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
     save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
     (tmp_path / run_folder.BEST_WEIGHTS).write_text("")
-    run_folder.open_run(settings(tmp_path, device=Device("cpu", "float32")))
+    run_folder.open_run(settings(tmp_path, device=Device("cpu", "float32"), train=Train(rollbacks=2)))
     others = settings(tmp_path, train=Train(epochs=3, seed=7))
     with pytest.raises(
         ValueError, match=r"other settings \(train.epochs was 10 and is 3; train.seed was 0 and is 7\);"

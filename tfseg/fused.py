@@ -56,18 +56,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
         # The kernel gives the unbiased variance; Keras' moving variance gathers the biased one.
         count = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
         variance = variance * ((count - 1) / count)
-        self._gather(mean, variance)
+        self._update_moving(mean, variance)
         return outputs
 
     def _normalize_by_all(self, inputs):
         """By the statistics of the whole batch, of which each replica has a part."""
         wide = ops.cast(inputs, "float32")
         mean, variance = ops.moments(wide, axes=(0, 1, 2), synchronized=True)
-        self._gather(mean, variance)
+        self._update_moving(mean, variance)
         gamma, beta = (ops.convert_to_tensor(weight, "float32") for weight in (self.gamma, self.beta))
         return ops.cast(tf.nn.batch_normalization(wide, mean, variance, beta, gamma, self.epsilon), inputs.dtype)
 
-    def _gather(self, mean, variance):
+    def _update_moving(self, mean, variance):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + value * (1 - self.momentum))
 

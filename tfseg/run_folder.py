@@ -11,7 +11,6 @@ saved_model/                    that network, for use elsewhere
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
-import dataclasses
 import errno
 import json
 import math
@@ -21,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tfseg.config import Config, load_config
+from tfseg.config import Config, as_yaml, list_settings, load_config
 
 CONFIG = "config.yaml"
 HISTORY = "history.csv"
@@ -31,7 +30,7 @@ BEST_WEIGHTS = "best.weights.h5"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = {"overwrite", "run_dir", "device", "quiet", "log"}
+MAY_CHANGE = ("overwrite", "run_dir", "device.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
 
 def open_run(config: Config) -> Path:
@@ -63,22 +62,22 @@ def check_run(config: Config) -> None:
     remedy = "give another run_dir, or --overwrite true to delete it"
     if (directory / METRICS).exists():
         raise ValueError(f"{directory}: holds an earlier run; {remedy}")
-    before, now = (_flat(dataclasses.asdict(one)) for one in (read_config(directory), config))
-    changed = [
-        f"{name} was {before.get(name)} and is {now.get(name)}"
+    if changed := list_changes(*map(list_lasting, (read_config(directory), config))):
+        raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
+
+
+def list_lasting(config: Config) -> dict[str, object]:
+    """The settings, by dotted key, that make it this training and no other."""
+    return {name: value for name, value in list_settings(config).items() if not name.startswith(MAY_CHANGE)}
+
+
+def list_changes(before: dict[str, object], now: dict[str, object]) -> str:
+    """Words in which of their entries two dicts differ; empty if in none."""
+    return "; ".join(
+        f"{name} was {as_yaml(before.get(name))} and is {as_yaml(now.get(name))}"
         for name in sorted({*before, *now})
-        if before.get(name) != now.get(name) and name.partition(".")[0] not in MAY_CHANGE
-    ]
-    if changed:
-        raise ValueError(f"{directory}: holds a run with other settings ({'; '.join(changed)}); {remedy}")
-
-
-def _flat(settings: dict, prefix: str = "") -> dict:
-    """{"train": {"epochs": 3}} -> {"train.epochs": 3}."""
-    flat = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+        if before.get(name) != now.get(name)
+    )
 
 
 def read_config(directory: str | Path) -> Config:

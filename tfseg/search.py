@@ -29,7 +29,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from tfseg import checkpoints, locks, run_folder
-from tfseg.config import Config, as_yaml, list_settings, save_config
+from tfseg.config import Config, save_config
 from tfseg.space import Space, find_start, make_config
 
 if TYPE_CHECKING:
@@ -90,23 +90,13 @@ def _warmup(config: Config) -> int:
 
 
 def _check_same(out: Path, study: "optuna.Study", config: Config, space: Space) -> None:
-    settings = {
-        name: value
-        for name, value in list_settings(config).items()
-        if name.partition(".")[0] not in run_folder.MAY_CHANGE
-    }
     ranges = {f"the range of {name}": dataclasses.asdict(parameter) for name, parameter in space.items()}
-    now = json.loads(json.dumps(settings | ranges))
+    now = json.loads(json.dumps(run_folder.list_lasting(config) | ranges))
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("settings", now)
-    elif before != now:
-        changed = [
-            f"{name} was {as_yaml(before.get(name))} and is {as_yaml(now.get(name))}"
-            for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)
-        ]
-        raise ValueError(f"{out}: holds a search with other settings ({'; '.join(changed)}); give another --out")
+    elif changed := run_folder.list_changes(before, now):
+        raise ValueError(f"{out}: holds a search with other settings ({changed}); give another --out")
 
 
 class Search:

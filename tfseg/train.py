@@ -31,10 +31,11 @@ FIRST_STEP = {
 
 
 def main() -> None:
+    config = parse_config()
     try:
-        train(parse_config())
+        train(config)
     except checkpoints.Stopped as stopped:
-        print(stopped)
+        print(f"{stopped}{', without overwrite' if config.overwrite else ''}")
         sys.exit(130)  # the shell's code for Ctrl-C
 
 
@@ -84,7 +85,7 @@ def train(config: Config) -> dict:
                 remedy = "lower optimizer.learning_rate, set optimizer.clip_norm, or let it go back by train.rollbacks"
                 raise ValueError(f"{directory}: {fault}; {remedy}") from None
         except OSError as error:
-            if not (kept := checkpoints.find_steps(directory)):
+            if config.overwrite or not (kept := checkpoints.find_steps(directory)):
                 raise
             raise OSError(f"{error}; the same command goes on from the state after step {kept[-1]}") from error
         keras.backend.clear_session()

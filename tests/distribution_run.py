@@ -1,6 +1,10 @@
-"""The losses of one device and of two that share each batch; test_distribution.py starts it in a process of its own."""
+"""The losses of one device and of two that share each batch; test_distribution.py starts it in processes of their own.
+
+none and mirrored come from one process with two logical devices; multiworker from two, each with TF_CONFIG.
+"""
 
 import json
+import sys
 
 import keras
 import numpy as np
@@ -16,7 +20,7 @@ SIZE, STEPS = 32, 6
 
 
 def run(distribution: str, images, masks) -> dict:
-    """Takes three steps by `fit` and three by `finish_epoch`, which begins with NumPy batches; then scores."""
+    """Takes three steps by `fit` and three by `finish_epoch`; then scores. A worker takes its rows of each batch."""
     keras.utils.set_random_seed(0)
     config = Config(
         Data("none"),
@@ -28,30 +32,37 @@ def run(distribution: str, images, masks) -> dict:
         device=Device(kind="cpu", distribution=distribution),
     )
     device = choose_device("cpu", "float32", distribution=distribution)
+    team = device.distribution
     learner = train.build_learner(config, device, STEPS)
     losses = []
     keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
-    batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
-    data = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).repeat()
-    learner.fit(data, steps_per_epoch=3, shuffle=False, verbose=0, callbacks=[keep])
-    finish_epoch(learner, map(device.split, batches[3:]), 0, 3, [], {"epochs": 1, "steps": STEPS})
+    rows = slice(team.index * 4 // team.workers, (team.index + 1) * 4 // team.workers)
+    data = tf.data.Dataset.from_tensor_slices({"image": images[:, rows], "mask": masks[:, rows]}).repeat()
+    learner.fit(team.spread(data), steps_per_epoch=3, shuffle=False, verbose=0, callbacks=[keep])
+    rest = iter(team.spread(data.skip(3)))
+    finish_epoch(learner, rest, 0, 3, [], {"epochs": 1, "steps": STEPS})
     losses.append(float(learner.get_metrics_result()["loss"]))
     last = tf.data.Dataset.from_tensor_slices({"image": images[0], "mask": masks[0]}).batch(3)
     scores = score(Scorer(learner.network, learner.loss_function), last)
+    averages = learner.optimizer._model_variables_moving_average
     return {
         "device": str(device),
+        "gathered": team.gather([team.index, 7]).tolist(),
+        "any": team.any(team.index == 1, False),
         "losses": losses,
         "steps": int(keras.ops.convert_to_numpy(learner.steps)),
         "val_loss": scores["loss"],
         "matrix": scores["confusion_matrix"],
-        "statistics": float(sum(np.abs(weight).sum() for weight in learner.network.get_weights())),
+        "averages": float(sum(np.abs(keras.ops.convert_to_numpy(average)).sum() for average in averages)),
     }
 
 
 if __name__ == "__main__":
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    kinds = sys.argv[1:]
+    if "mirrored" in kinds:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (STEPS, 4, SIZE, SIZE, 3), np.uint8)
     masks = (images[..., 0] // 32 * (images[..., :1, 1] > 128)).astype(np.uint8)  # void and classes in uneven parts
-    print(json.dumps([run(kind, images, masks) for kind in ("none", "mirrored")]))
+    print(json.dumps([run(kind, images, masks) for kind in kinds]))

@@ -109,10 +109,10 @@ def test_a_second_run_does_not_touch_the_first(settings, city, metrics):
 
 
 class StopAfter:
-    """An event that is set after it was asked for a number of times: twice at each step."""
+    """An event that is set after it was asked for a number of times: once at each step, and batch of a validation."""
 
-    def __init__(self, steps):
-        self.left = steps
+    def __init__(self, asked):
+        self.left = asked
 
     def is_set(self):
         self.left -= 1
@@ -135,8 +135,8 @@ def read_weights(path):
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics, monkeypatch, capsys):
     """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]
-    for steps in (2, 1, 1, 0):
-        monkeypatch.setattr(train_module, "stoppable", lambda screen, steps=steps: nullcontext(StopAfter(steps)))
+    for asked in (1, 0, 0, 1):
+        monkeypatch.setattr(train_module, "stoppable", lambda screen, asked=asked: nullcontext(StopAfter(asked)))
         with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command goes on"):
             train(parse_config(arguments))
     monkeypatch.undo()

@@ -347,7 +347,8 @@ class Watcher(Learner):
         places.add(batch["image"].device[-5:])
         return super().call(batch, training)
 learner = Watcher(network, SegmentationLoss(0.0, 1.0), Augmentation())
-learner.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+learner.compile(keras.optimizers.Adam(0.01))
+tf.config.run_functions_eagerly(True)
 history = learner.fit(sent, epochs=2, steps_per_epoch=5, verbose=0, shuffle=False).history["loss"]
 assert history[1] < history[0] and int(learner.steps) == 10, (history, learner.steps)
 assert places == {{"CPU:1"}}, places

@@ -34,7 +34,9 @@ class Stopped(Exception):
     """A training has ended where it can go on from, since it was asked to."""
 
 
-def save(model, run: Path, step: int, best: dict | None, rollbacks: int = 0, keep: int = 2) -> None:
+def save(
+    model, run: Path, step: int, best: dict | None, rollbacks: int = 0, keep: int = 2, writes: bool = True
+) -> None:
     """Saves a model's state, and deletes all but the last `keep`.
 
     Args:
@@ -44,14 +46,17 @@ def save(model, run: Path, step: int, best: dict | None, rollbacks: int = 0, kee
         best: scores of the best epoch before.
         rollbacks: how often the training went back to a state before.
         keep: how many states stay.
+        writes: whether this process is the one of several that does; all must call it, since losses lie with all.
 
     Raises:
         OSError: the disk does not take it. The states before stay.
     """
+    losses = [to_list(variable) for variable in model.metrics_variables]
+    if not writes:
+        return
     (run / FOLDER).mkdir(exist_ok=True)
     path = weights_path(run, step)
     save_weights(model, path)
-    losses = [to_list(variable) for variable in model.metrics_variables]
     state = State(step, best, losses, [to_list(variable) for variable in find_seeds(model)], rollbacks)
     write_json({**state._asdict(), "crc32": checksum(path)}, record_path(run, step))
     kept = {name(run, step) for step in find_steps(run)[-keep:] for name in (record_path, weights_path)}

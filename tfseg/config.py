@@ -322,8 +322,9 @@ class Device:
     """auto: float32 on the CPU, half precision on CUDA, and on Metal from macOS 14 on."""
     prefetch: bool = True
     """Whether the next batch lies in the GPU's memory before its step begins."""
-    distribution: Literal["none", "mirrored"] = "none"
-    """mirrored: all GPUs of this machine, on TensorFlow; each takes its part of train.batch_size."""
+    distribution: Literal["none", "mirrored", "multiworker"] = "none"
+    """mirrored: all GPUs of this machine, on TensorFlow; each takes its part of train.batch_size. multiworker: those of
+    several machines, named in TF_CONFIG."""
 
 
 @dataclass(frozen=True)

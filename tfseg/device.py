@@ -4,10 +4,9 @@ The facts on Metal are those of tensorflow-metal 1.2.0: which kernels it registe
 """
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+from tfseg.distribution import Distribution, distribute
 
 
 class Choice(NamedTuple):
@@ -19,25 +18,7 @@ class Choice(NamedTuple):
     network: dict[str, bool]  # how the network computes the same: arguments `tanh` and `cpu` of `unet.build_unet`
     batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
     reasons: dict[str, str]  # each choice in words, and why
-    strategy: Any = None  # tf.distribute.MirroredStrategy, where several devices are to share each batch
-
-    @property
-    def replicas(self) -> int:
-        return self.strategy.num_replicas_in_sync if self.strategy else 1
-
-    def scope(self) -> AbstractContextManager:
-        """Within which a network to train is built and compiled."""
-        return self.strategy.scope() if self.strategy else nullcontext()
-
-    def split(self, batch: dict) -> dict:
-        """Gives each device its part of a batch of NumPy arrays."""
-        if self.replicas == 1:
-            return batch
-
-        def part(context) -> dict:  # of pictures in a row, as `fit` does
-            return {name: np.split(x, self.replicas)[context.replica_id_in_sync_group] for name, x in batch.items()}
-
-        return self.strategy.experimental_distribute_values_from_function(part)
+    distribution: Distribution = Distribution()  # who shares each batch
 
     def __str__(self) -> str:
         return "device: " + "; ".join(f"{choice} ({reason})" for choice, reason in self.reasons.items())
@@ -54,13 +35,14 @@ def choose_device(
         kind: auto, cpu, cuda or metal; auto takes the GPU that there is.
         precision: auto, float32, mixed_bfloat16 or mixed_float16; auto decides by the device.
         prefetch: whether TensorFlow sends each batch to its GPU before its step begins.
-        distribution: none, or mirrored: all devices of that kind.
+        distribution: none; mirrored: all devices of that kind; or multiworker: those of all machines in TF_CONFIG.
 
     Returns:
         What was decided.
 
     Raises:
-        ValueError: there is no such device, or Keras runs on a backend that cannot train, or not on several devices.
+        ValueError: there is no such device, Keras runs on a backend that cannot train, or not on several devices, or
+            TF_CONFIG does not say who the workers are.
     """
     import keras
 
@@ -88,27 +70,18 @@ def choose_device(
     }
     on_gpu = kind != "cpu" and backend == "tensorflow"
     batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and distribution == "none"}
-    strategy = mirror(kind) if distribution == "mirrored" else None
+    shared = distribute(kind, distribution)
     reasons = {
         kind: kind_reason,
         automatic: precision_reason,
         {True: "XLA", False: "no XLA", "auto": "compiled"}[xla]: xla_reason,
         **explain(backend, on_gpu, **network, **batches),
     }
-    if strategy:
-        count = strategy.num_replicas_in_sync
-        reasons[f"mirrored on {count} device{'s' if count > 1 else ''}"] = (
-            "each takes its part of a batch" if count > 1 else "there is only one, nothing is shared out"
+    if distribution != "none":
+        reasons[str(shared)] = (
+            "each takes its part of a batch" if shared.replicas > 1 else "there is only one, nothing is shared out"
         )
-    return Choice(kind, automatic, xla, network, batches, reasons, strategy)
-
-
-def mirror(kind: str):
-    """Makes the strategy by which all visible devices of a kind share each batch."""
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("CPU" if kind == "cpu" else "GPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return Choice(kind, automatic, xla, network, batches, reasons, shared)
 
 
 def explain(backend: str, on_gpu: bool, tanh: bool, cpu: bool, signed: bool, ahead: bool) -> dict[str, str]:

@@ -261,6 +261,26 @@ def mean_over_replicas(x):
     return sum_over_replicas(x) / count_replicas() if count_replicas() > 1 else x
 
 
+def compile_step(train_step, strategy, jit_compile):
+    """Makes of a Keras model's train step on TensorFlow the compiled step of all replicas.
+
+    Args:
+        train_step: batch -> logs, the same ones on each replica.
+        strategy: tf.distribute.Strategy.
+        jit_compile: whether by XLA.
+
+    Returns:
+        batch, or batch of each replica -> logs.
+    """
+
+    @functools.partial(tf.function, autograph=False, reduce_retracing=True, jit_compile=jit_compile)
+    def step(batch):
+        logs = strategy.run(train_step, args=(batch,))
+        return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
+
+    return step
+
+
 def gather(rows, places):
     """Returns the rows at places, whole numbers from 0 on, of any shape; as `keras.ops.take` along axis 0.
 

@@ -14,6 +14,7 @@ from keras import ops
 
 from tfseg import checkpoints, fused
 from tfseg.config import Optimizer
+from tfseg.distribution import Distribution
 from tfseg.metrics import Scorer, score
 from tfseg.progress import Screen
 from tfseg.run_folder import replacing, save_weights
@@ -58,20 +59,25 @@ class Learner(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force=False):
-        """Makes it as Keras does, but that on TensorFlow a batch is fetched before the compiled step, not within it."""
-        before = self.train_function
-        super().make_train_function(force)
-        step = self.train_function
-        if keras.backend.backend() != "tensorflow" or step is before:
-            return
+        """Makes it as Keras does, but on TensorFlow, where a batch is fetched before the compiled step, not within it.
 
-        def fetch_and_step(iterator):
-            start = time.monotonic()
-            batch = next(iterator)
-            self.waited += time.monotonic() - start
-            return step(iter([batch]))
+        Nor can Keras' own be run by several processes: it reduces what each replica gives, to ends that fail there.
+        """
+        if keras.backend.backend() != "tensorflow":
+            super().make_train_function(force)
+        elif self.train_function is None or force:
+            step = fused.compile_step(self.train_step, self.distribute_strategy, self.jit_compile)
 
-        self.train_function = fetch_and_step
+            def fetch_and_step(iterator):
+                start = time.monotonic()
+                batch = next(iterator)
+                self.waited += time.monotonic() - start
+                return step(batch)
+
+            self.train_function = fetch_and_step
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing: all is built. Keras would average the bytes of a batch over replicas, which fails."""
 
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
@@ -193,6 +199,7 @@ class KeepState(keras.callbacks.Callback):
         stop: whether a stop is asked for.
         rollbacks: how often the training went back already.
         screen: for warnings.
+        distribution: whose chief saves; a stop asked of any worker stops all.
 
     Raises:
         Stopped: a stop was asked for, and the state is saved.
@@ -208,10 +215,12 @@ class KeepState(keras.callbacks.Callback):
         stop: threading.Event,
         rollbacks: int = 0,
         screen: Screen | None = None,
+        distribution: Distribution | None = None,
     ):
         super().__init__()
         self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
         self.validate, self.stop, self.rollbacks, self.screen = validate, stop, rollbacks, screen or Screen()
+        self.distribution = distribution or Distribution()
 
     def on_train_begin(self, logs=None):
         self.saved_at = time.monotonic()
@@ -224,22 +233,24 @@ class KeepState(keras.callbacks.Callback):
             self.model.check_loss()
         if batch + 1 == self.steps_per_epoch:
             return  # the epoch's end follows
-        if self.stop.is_set() or time.monotonic() - self.saved_at > self.seconds:
-            self.save(batch + 1)
+        stop, due = self.distribution.any(self.stop.is_set(), time.monotonic() - self.saved_at > self.seconds)
+        if stop or due:
+            self.save(batch + 1, stop)
 
     def on_epoch_end(self, epoch, logs=None):
-        self.save(self.steps_per_epoch)
+        self.save(self.steps_per_epoch, *self.distribution.any(self.stop.is_set()))
 
-    def save(self, batches: int) -> None:
-        """Saves the state after so many batches of this epoch."""
+    def save(self, batches: int, stop: bool) -> None:
+        """Saves the state after so many batches of this epoch, and ends the training if it is to stop."""
         self.model.check_loss()
         step = self.epoch * self.steps_per_epoch + batches
         try:
-            checkpoints.save(self.model, self.run, step, self.validate.best_scores, self.rollbacks)
+            best, writes = self.validate.best_scores, self.distribution.chief
+            checkpoints.save(self.model, self.run, step, best, self.rollbacks, writes=writes)
         except OSError as error:
             self.screen.warn(f"the state after step {step} is not saved: {error}")
         self.saved_at = time.monotonic()
-        if self.stop.is_set():
+        if stop:
             place = f"after step {batches} of epoch {self.epoch + 1}"
             raise checkpoints.Stopped(f"stopped {place}; the same command goes on from there")
 
@@ -277,6 +288,7 @@ class Validate(keras.callbacks.Callback):
         patience: epochs without a better score after which the training ends; None: it never does.
         stop: whether a stop is asked for.
         screen: to tell on that it ends.
+        distribution: whose chief scores; the other workers wait, and end when it does.
 
     Raises:
         Stopped: a stop was asked for. The state was saved before.
@@ -293,16 +305,34 @@ class Validate(keras.callbacks.Callback):
         patience: int | None = None,
         stop: threading.Event | None = None,
         screen: Screen | None = None,
+        distribution: Distribution | None = None,
     ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
         self.best_scores, self.patience, self.stop = best_scores, patience or math.inf, stop or threading.Event()
-        self.screen = screen or Screen()
+        self.screen, self.distribution = screen or Screen(), distribution or Distribution()
 
     def on_epoch_end(self, epoch, logs=None):
+        stopped = ended = False
+        if self.distribution.chief:
+            try:
+                self.score(epoch, logs)
+            except checkpoints.Stopped:
+                stopped = True
+            ended = not stopped and epoch + 1 - self.best_scores["epoch"] >= self.patience
+        stopped, ended = self.distribution.any(stopped, ended)
+        if stopped:
+            raise checkpoints.Stopped(f"stopped in epoch {epoch + 1}'s validation; the same command goes on there")
+        if ended:
+            self.screen.tell(f"no better mean IoU for {self.patience} epochs")
+            self.model.stop_training = True
+
+    def score(self, epoch: int, logs: dict) -> None:
+        """Scores an epoch's network."""
+
         def check(batch, logs=None):
             if self.stop.is_set():
-                raise checkpoints.Stopped(f"stopped in epoch {epoch + 1}'s validation; the same command goes on there")
+                raise checkpoints.Stopped
 
         with averaged(self.model):
             scores = score(self.scorer, self.batches, keras.callbacks.LambdaCallback(on_predict_batch_end=check))
@@ -310,9 +340,6 @@ class Validate(keras.callbacks.Callback):
             if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
                 self.best_scores = {"epoch": epoch + 1, **scores}
                 save_weights(self.model.network, self.path)
-        if epoch + 1 - self.best_scores["epoch"] >= self.patience:
-            self.screen.tell(f"no better mean IoU for {self.patience} epochs")
-            self.model.stop_training = True
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -350,7 +377,7 @@ def finish_epoch(learner: Learner, batches, epoch: int, step: int, callbacks: li
 
     Args:
         learner: compiled, its state loaded.
-        batches: iterator of NumPy batches, from that step on.
+        batches: iterator of batches, from that step on.
         epoch: counted from 0.
         step: of the epoch, counted from 0.
         callbacks: as of `fit`.

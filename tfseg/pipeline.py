@@ -276,11 +276,12 @@ def told_damage(records: str | Path) -> Iterator[None]:
 
     Raises:
         ValueError: TensorFlow raised an error, and the records have faults; the message is the first of a record.
-        tf.errors.OpError: it raised one, and the records are sound, or it ran out of memory.
+        tf.errors.OpError: it raised one, and the records are sound, or it ran out of memory or lost another process.
     """
+    not_of_data = tf.errors.ResourceExhaustedError, tf.errors.UnavailableError, tf.errors.AbortedError
     try:
         yield
-    except tf.errors.ResourceExhaustedError:  # not of the data, whose check takes minutes
+    except not_of_data:  # whose check takes minutes
         raise
     except tf.errors.OpError as error:
         print(f"{records}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True)

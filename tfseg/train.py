@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfseg.config import Config, parse_config, save_config
 from tfseg.device import Choice
 
 if TYPE_CHECKING:
+    from tfseg.distribution import Distribution
     from tfseg.progress import Screen
     from tfseg.trackers import Tracker
 
@@ -43,7 +45,8 @@ def train(config: Config) -> dict:
     """Trains, scores and exports one run.
 
     Returns:
-        The scores of the best epoch's network on the validation split, as in metrics.json.
+        The scores of the best epoch's network on the validation split, as in metrics.json; of several workers the first
+        alone has them.
 
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
@@ -62,25 +65,33 @@ def train(config: Config) -> dict:
 
     start = time.monotonic()
     run_folder.check_run(config)
-    device = choose_device(**dataclasses.asdict(config.device))
     screen = Screen(config.quiet)
-    trackers = make_trackers(config, screen)
+    if config.device.distribution == "multiworker":
+        screen.tell("waiting until all workers of TF_CONFIG are there")
+    device = choose_device(**dataclasses.asdict(config.device))
+    team = device.distribution
+    screen.quiet |= not team.chief
+    trackers = make_trackers(config, screen) if team.chief else []
     screen.tell(str(device))
-    if config.train.batch_size % device.replicas:
+    if config.train.batch_size % team.replicas:
         raise ValueError(
-            f"train.batch_size: expected a multiple of {device.replicas}, the devices that share it, "
+            f"train.batch_size: expected a multiple of {team.replicas}, the devices that share it, "
             f"got {config.train.batch_size}"
         )
+    if config.data.service and team.workers > 1:
+        raise ValueError("data.service: expected null with device.distribution multiworker: workers read their shares")
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
     rollbacks = state.rollbacks if state else 0
     while True:
         try:
-            best_scores = learn(config, device, steps, state, rollbacks, screen, trackers)
+            with team.told_loss():
+                compare_workers(config, team, state)
+                best_scores = learn(config, device, steps, state, rollbacks, screen, trackers)
             break
         except NotFinite as error:
-            fault = describe_fault(config, steps, error)
+            fault = describe_fault(config, steps, error, team.workers)
             if rollbacks == config.train.rollbacks:
                 remedy = "lower optimizer.learning_rate, set optimizer.clip_norm, or let it go back by train.rollbacks"
                 raise ValueError(f"{directory}: {fault}; {remedy}") from None
@@ -95,12 +106,17 @@ def train(config: Config) -> dict:
         place = f"the state after step {state.step}" if state else "the start"
         screen.warn(f"{fault}; going on from {place}, with the rate times {0.5**rollbacks:g}")
 
-    export(directory)
-    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
-    run_folder.write_json(metrics, directory / run_folder.METRICS)
-    for tracker in trackers:
-        tracker.finish(metrics)
-    print(f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories; all in {directory}")
+    metrics = {}
+    if team.chief:
+        export(directory)
+        metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
+        run_folder.write_json(metrics, directory / run_folder.METRICS)
+        for tracker in trackers:
+            tracker.finish(metrics)
+        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories"
+        print(f"{found}; all in {directory}")
+    with team.told_loss():
+        team.wait()
     return metrics
 
 
@@ -125,7 +141,7 @@ def learn(
         trackers: to send it to.
 
     Returns:
-        The scores of the best epoch, see `learner.Validate`.
+        The scores of the best epoch, see `learner.Validate`; those that the chief alone has may be None elsewhere.
 
     Raises:
         NotFinite: the loss was not finite.
@@ -142,13 +158,22 @@ def learn(
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
     epoch, step = locate(state, steps)
-    batches, val_batches = make_batches(config, epoch, step)
+    batches, val_batches = make_batches(config, epoch, step, device.distribution.share)
     learner = build_learner(config, device, steps, share=0.5**rollbacks)
     network = learner.network
     screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
 
-    directory = run_folder.open_run(config)
-    save_config(config, directory / run_folder.CONFIG)
+    team = device.distribution
+    directory = Path(config.run_dir)
+    if team.chief:
+        run_folder.open_run(config)
+        save_config(config, directory / run_folder.CONFIG)
+    team.wait()
+    if not (directory / run_folder.CONFIG).is_file():
+        raise ValueError(
+            f"run_dir {directory}: worker {team.index} does not see what the first one wrote there; "
+            "give a folder on storage that all machines share"
+        )
     for tracker in trackers:
         tracker.start(directory, config)
     screen.tell(FIRST_STEP[keras.backend.backend()])
@@ -161,33 +186,37 @@ def learn(
             config.train.patience,
             stop,
             screen,
+            team,
         )
-        data = config.data
-        examples = read_examples(data.records, data.val_split, count=4, size=data.eval_size)
-        history = HistoryFile(directory / run_folder.HISTORY, epoch)
         callbacks = [  # in this order: a run that is stopped while it validates does so again
             Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
-            KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen),
+            KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen, team),
             validate,
-            history,
-            keras.callbacks.TensorBoard(directory / run_folder.TENSORBOARD, write_graph=False),
-            Panels(directory / run_folder.TENSORBOARD / "validation", examples),
-            Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
-            *trackers,
         ]
+        if team.chief:
+            data, tensorboard = config.data, directory / run_folder.TENSORBOARD
+            examples = read_examples(data.records, data.val_split, count=4, size=data.eval_size)
+            history = HistoryFile(directory / run_folder.HISTORY, epoch)
+            callbacks += [
+                history,
+                keras.callbacks.TensorBoard(tensorboard, write_graph=False),
+                Panels(tensorboard / "validation", examples),
+                Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
+                *trackers,
+            ]
         if state:
             screen.tell(f"going on after step {step} of epoch {epoch + 1}")
             checkpoints.load(learner, directory, state)
-            rest = to_device(batches, **{**device.batches, "ahead": False}).as_numpy_iterator()
-            rest = map(device.split, rest)
+            rest = to_device(batches, **{**device.batches, "ahead": False})
+            rest = rest.as_numpy_iterator() if team.replicas == 1 else iter(team.spread(rest))
             finish_epoch(learner, rest, epoch, step, callbacks, {"epochs": config.train.epochs, "steps": steps})
             if learner.stop_training:
                 return validate.best_scores
             epoch += 1
             del batches, rest  # with what they keep in memory
-            batches, _ = make_batches(config, epoch)
+            batches, _ = make_batches(config, epoch, share=team.share)
         learner.fit(
-            to_device(batches, **device.batches),
+            team.spread(to_device(batches, **device.batches)),
             initial_epoch=epoch,
             epochs=config.train.epochs,
             steps_per_epoch=steps,
@@ -198,15 +227,30 @@ def learn(
     return validate.best_scores
 
 
-def describe_fault(config: Config, steps: int, error) -> str:
+def compare_workers(config: Config, team: "Distribution", state: checkpoints.State | None) -> None:
+    """Raises ValueError on every worker unless all train the same, from the same state."""
+    settings = zlib.crc32(repr(run_folder.list_lasting(config)).encode())
+    found = team.gather([settings, state.step if state else 0])
+    for worker, (other, step) in enumerate(found.tolist()):
+        if other != found[0, 0]:
+            raise ValueError(f"worker {worker} has other settings than worker 0; start all with the same command")
+        if step != found[0, 1]:
+            raise ValueError(
+                f"run_dir {config.run_dir}: worker {worker} would go on after step {step}, worker 0 after step "
+                f"{found[0, 1]}; give a folder on storage that all machines share"
+            )
+
+
+def describe_fault(config: Config, steps: int, error, workers: int = 1) -> str:
     """Says at which step and on which pictures the loss was not finite; the error is a `learner.NotFinite`."""
     epoch, step = divmod(error.step - 1, steps)
     terms = ", ".join(f"{name} {value:.4g}" for name, value in error.terms.items())
     if config.train.seed is None or config.data.service:
         pictures = "pictures that are not known, since their order is not fixed"
     else:
-        batches = make_training_stream(config, epoch, step, only_ids=True).as_numpy_iterator()
-        pictures = ", ".join(id.decode() for id in next(batches))
+        shares = [(index, workers) for index in range(workers)]
+        streams = [make_training_stream(config, epoch, step, share, only_ids=True) for share in shares]
+        pictures = ", ".join(id.decode() for stream in streams for id in next(stream.as_numpy_iterator()))
     return f"step {step + 1} of epoch {epoch + 1}: the loss is not finite ({terms}) on {pictures}"
 
 
@@ -234,7 +278,7 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
             f"loss.lovasz: expected 0 on {device.kind}, whose sorting cannot be trusted, got {config.loss.lovasz}; "
             "take loss.jaccard, or set device.kind to cpu"
         )
-    with device.scope():
+    with device.distribution.scope():
         network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
         augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
         learner = Learner(network, make_loss(config), augmentation)
@@ -303,8 +347,15 @@ def stoppable(screen: "Screen") -> Iterator[threading.Event]:
         restore()
 
 
-def make_batches(config: Config, epoch: int = 0, step: int = 0):
-    """Makes the training batches that a config describes, from a step of an epoch on, and the validation batches."""
+def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int, int] = (0, 1)):
+    """Makes a worker's training batches, from a step of an epoch on, and the validation batches.
+
+    Args:
+        config: which describes them.
+        epoch: counted from 0.
+        step: of the epoch, counted from 0.
+        share: which worker of how many.
+    """
     from tfseg.pipeline import check_truth, make_eval_batches
 
     data = config.data
@@ -314,11 +365,12 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0):
     val_batches = make_eval_batches(
         data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
     )
-    return make_training_stream(config, epoch, step), val_batches
+    return make_training_stream(config, epoch, step, share), val_batches
 
 
-def make_training_stream(config: Config, epoch: int, step: int, only_ids: bool = False):
-    """Makes the training batches that a config describes, see `pipeline.make_train_batches`."""
+def make_training_stream(config: Config, epoch: int, step: int, share: tuple[int, int], only_ids: bool = False):
+    """Makes a worker's training batches, see `make_batches` and `pipeline.make_train_batches`."""
+    from tfseg.order import Share
     from tfseg.pipeline import make_train_batches
     from tfseg.windows import Windows
 
@@ -327,7 +379,7 @@ def make_training_stream(config: Config, epoch: int, step: int, only_ids: bool =
         data.records,
         data.train_split,
         size=cli.parse_size(data.size),
-        batch_size=config.train.batch_size,
+        batch_size=config.train.batch_size // share[1],
         fit=data.fit,
         windows=Windows(tuple(data.scale), data.max_class_share, data.rare_classes),
         shuffle=data.shuffle,
@@ -335,6 +387,7 @@ def make_training_stream(config: Config, epoch: int, step: int, only_ids: bool =
         seed=config.train.seed,
         epoch=epoch,
         step=step,
+        share=Share(*share) if share[1] > 1 else None,
         cache=data.cache,
         service=data.service,
         only_ids=only_ids,

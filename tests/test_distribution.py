@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tfseg import checkpoints, device, distribution, train
-from tfseg.config import Config, Data, Device, Train
+from tfseg.config import Config, Data, Device, Optimizer, Train
 from tfseg.distribution import Cluster, Distribution, Mirrored, read_cluster
 from tfseg.learner import KeepState, Validate
 
@@ -154,6 +154,14 @@ def test_a_batch_is_shared_out_evenly(monkeypatch, tmp_path):
         Data("none"), str(tmp_path / "run"), train=Train(batch_size=3), device=Device("cpu", distribution="mirrored")
     )
     with pytest.raises(ValueError, match=r"train.batch_size: expected a multiple of 2, .*, got 3"):
+        train.train(config)
+
+
+def test_devices_that_share_a_batch_do_not_gather_gradients_of_several(monkeypatch, tmp_path):
+    monkeypatch.setattr(device, "distribute", lambda *_: Two())
+    optimizer, where = Optimizer(accumulate=2), Device("cpu", distribution="mirrored")
+    config = Config(Data("none"), str(tmp_path / "run"), optimizer=optimizer, device=where)
+    with pytest.raises(ValueError, match="optimizer.accumulate: expected 1 on 2 devices, got 2; give each less"):
         train.train(config)
 
 

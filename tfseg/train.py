@@ -78,6 +78,11 @@ def train(config: Config) -> dict:
             f"train.batch_size: expected a multiple of {team.replicas}, the devices that share it, "
             f"got {config.train.batch_size}"
         )
+    if config.optimizer.accumulate > 1 and team.replicas > 1:
+        raise ValueError(
+            f"optimizer.accumulate: expected 1 on {team.replicas} devices, got {config.optimizer.accumulate}; "
+            "give each less of a batch, or take one device"
+        )
     if config.data.service and team.workers > 1:
         raise ValueError("data.service: expected null with device.distribution multiworker: workers read their shares")
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)

@@ -13,8 +13,9 @@ import numpy as np
 from tfseg import checkpoints, run_folder, train, unet
 from tfseg.augment import Augmentation
 from tfseg.config import parse_config
-from tfseg.evaluate import evaluate
 from tfseg.learner import Learner, make_optimizer
+from tfseg.metrics import Scorer, score
+from tfseg.pipeline import make_eval_batches
 
 
 def train_from(start: str, arguments: list[str]) -> None:
@@ -35,7 +36,8 @@ def read(out: str, *runs: str) -> None:
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (4, 64, 64, 3), np.uint8)
     batch = {"image": image, "mask": image[..., 0] // 32}
-    learner = make_learner(run_folder.read_config(runs[0]))
+    config = run_folder.read_config(runs[0])
+    learner, data = make_learner(config), config.data
     learner(batch)
     for run in runs:
         checkpoints.load(learner, Path(run), checkpoints.find_last(Path(run)))
@@ -43,7 +45,9 @@ def read(out: str, *runs: str) -> None:
         found["logits"] = keras.ops.convert_to_numpy(learner.network(image.astype(np.float32)))
         found["losses"] = [learner.train_on_batch(batch, return_dict=True)["loss"] for _ in range(2)]
         found["steps"] = flat(learner.steps)
-        found["matrix"] = evaluate(Path(run))["confusion_matrix"]
+        scorer = Scorer(run_folder.load_network(run), learner.loss_function)
+        batches = make_eval_batches(data.records, "val", size=data.eval_size, batch_size=4)
+        found["matrix"] = score(scorer, batches)["confusion_matrix"]
         np.savez(Path(out, f"{Path(run).name}.npz"), **found)
 
 

@@ -59,7 +59,9 @@ ALLOWED = {
     "trial": {"train"},
     "search": {"checkpoints", "config", "locks", "run_folder", "space"},
     "search_report": {"config", "report", "run_folder", "search", "space"},
-    "evaluate": {"device", "metrics", "pipeline", "report", "run_folder", "train"},
+    "official": {"labels"},
+    "pixel_scores": {"labels", "metrics"},
+    "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "report", "run_folder"},
     "export": {"labels", "run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {

@@ -104,7 +104,7 @@ def test_keeps_label_ids_for_evaluation_alone(raw, tmp_path):
 
     convert.convert(open_raw(raw), tmp_path / "out", size=(6, 8))
     for id, (record, _, _) in read_split(tmp_path / "out", "val").items():
-        assert np.array_equal(records.parse_label_ids(record), read_raw(raw, "val", id)[2])
+        assert np.array_equal(records.decode_example(record.numpy()).label_ids, read_raw(raw, "val", id)[2])
     for record, _, _ in read_split(tmp_path / "out", "train").values():
         assert "label_ids/encoded" not in tf.train.Example.FromString(record.numpy()).features.feature
 
@@ -119,7 +119,7 @@ def test_cityscapes_labels_become_categories(tmp_path):
     convert.convert(sources.open_source(tmp_path), tmp_path / "out")
     ((record, image, stored),) = read_split(tmp_path / "out", "val").values()
     assert stored.tolist() == [[0, 1, 1, 1, 2], [3, 4, 5, 6, 7]]
-    assert np.array_equal(records.parse_label_ids(record), mask)
+    assert np.array_equal(records.decode_example(record.numpy()).label_ids, mask)
     assert image.shape == (2, 5, 3)  # a grey picture becomes RGB
 
 

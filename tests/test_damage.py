@@ -10,7 +10,7 @@ from test_verify import VAL, flip
 from tfseg import report, run_folder
 from tfseg.config import parse_config, save_config
 from tfseg.evaluate import evaluate
-from tfseg.train import train
+from tfseg.train import export, train
 from tfseg.unet import build_unet
 
 
@@ -42,9 +42,10 @@ def test_evaluate(folder, config):
     save_config(config, run / run_folder.CONFIG)
     network = build_unet(8, "tiny", None, config.model.decoder_channels)
     run_folder.save_weights(network, run / run_folder.BEST_WEIGHTS)
+    export(run)
     flip(folder / VAL, 100)
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        evaluate(run)
+        evaluate(run / run_folder.SAVED_MODEL, folder, "val", size=(32, 32))
 
 
 def test_report(folder):

@@ -2,8 +2,7 @@ import keras
 import pytest
 
 from tfseg import device
-from tfseg.config import Config, Data, Loss, save_config
-from tfseg.evaluate import evaluate
+from tfseg.config import Config, Data
 
 
 @pytest.fixture(autouse=True)
@@ -154,15 +153,3 @@ def test_a_training_chooses_first_of_all(monkeypatch):
         InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'distribution': 'none'\}"
     ):
         train.train(Config(Data("none"), "none"))
-
-
-@pytest.mark.parametrize(
-    ("system", "loss", "hidden"),
-    [("Darwin", Loss(lovasz=1.0), [[]]), ("Darwin", Loss(), []), ("Linux", Loss(lovasz=1.0), [])],
-)
-def test_an_evaluation_sorts_where_it_can(machine, tmp_path, system, loss, hidden):
-    used = machine(1, system)
-    save_config(Config(Data("nowhere"), str(tmp_path), loss=loss), tmp_path / "config.yaml")
-    with pytest.raises(OSError, match="nowhere"):
-        evaluate(tmp_path)
-    assert used == hidden

@@ -161,7 +161,7 @@ def test_devices_that_share_a_batch_do_not_gather_gradients_of_several(monkeypat
     monkeypatch.setattr(device, "distribute", lambda *_: Two())
     optimizer, where = Optimizer(accumulate=2), Device("cpu", distribution="mirrored")
     config = Config(Data("none"), str(tmp_path / "run"), optimizer=optimizer, device=where)
-    with pytest.raises(ValueError, match="optimizer.accumulate: expected 1 on 2 devices, got 2; give each less"):
+    with pytest.raises(ValueError, match=r"optimizer.accumulate: expected 1 on 2 devices, got 2; give each less"):
         train.train(config)
 
 

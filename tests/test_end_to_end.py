@@ -23,6 +23,7 @@ import tfseg.train as train_module
 from tfseg import checkpoints, evaluate, report
 from tfseg.config import load_config, parse_config
 from tfseg.learner import NotFinite
+from tfseg.official import count_label_ids
 from tfseg.train import train
 
 
@@ -69,15 +70,36 @@ def test_run_folder(city, metrics):
     assert np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128, "every pixel of the validation split, once"
 
 
+def file_ids(folder):
+    """Whose label ids are in a folder."""
+    return sorted(path.name.removesuffix("_labelIds.png") for path in folder.iterdir())
+
+
 def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys):
-    scores = evaluate.evaluate(city / "run")
+    evaluate.main(["--run", str(city / "run"), "--submission", str(city / "ids"), "--instances", str(city / "raw")])
+    scores = json.loads((city / "run/scores-val.json").read_text())
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert "construction" in capsys.readouterr().out
+    with np.load(city / "run/matrices-val.npz") as file:
+        assert file["matrices"].sum(axis=0).tolist() == metrics["confusion_matrix"]
+        assert len(file["ids"]) == 5
+    official = scores["official"]
+    assert np.sum(official["confusion_matrix"]) == 5 * 64 * 128
+    assert official["category_iiou"].keys() == {"human", "vehicle"}
+    counted = 0
+    for id in file_ids(city / "ids"):
+        [truth] = (city / "raw/gtFine/val").rglob(f"{id}_gtFine_labelIds.png")
+        pictures = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
+        counted += count_label_ids(*pictures)
+    assert counted.tolist() == official["confusion_matrix"]
 
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
-        evaluate.evaluate(city / "run", split="test")
+        evaluate.main(["--run", str(city / "run"), "--split", "test"])
+    evaluate.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
+    assert len(file_ids(city / "for-the-server")) == 2
+    assert not (city / "run/scores-test.json").exists()
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
         train(parse_config([*settings, "--data.val_split", "test", "--run_dir", str(city / "never")]))
     assert not (city / "never").exists()

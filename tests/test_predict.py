@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg import cli, predict
-from tfseg.predict import Predictor, blend, list_pictures, read_picture
+from tfseg.predict import Predictor, blend, enlarge, list_pictures, read_picture
 
 NAMES = ["void", "dim", "bright", "glaring"]
 COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
@@ -307,3 +307,10 @@ class TestCommand:
         with pytest.raises(OSError, match="No space"):
             self.run(model, tmp_path / "out", picture)
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_probabilities_are_enlarged_before_they_are_compared():
+    likely = np.array([[[0.9, 0.1], [0.3, 0.7]]], np.float32)
+    assert enlarge(likely, (1, 2)).tolist() == [[0, 1]]
+    # Half-pixel centres: 0.9, 0.75, 0.45, 0.3 of the first class.
+    assert enlarge(likely, (2, 4)).tolist() == [[0, 0, 1, 1]] * 2

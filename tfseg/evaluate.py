@@ -1,64 +1,197 @@
-"""python -m tfseg.evaluate --run DIR [--records DIR] [--split val]
+"""python -m tfseg.evaluate --run DIR | --model DIR --records DIR [--split val]
 
-Scores a run's network on a split of records, at the size that its validation used, and prints the table.
+Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from tfseg import cli, run_folder
+import numpy as np
+
+from tfseg import cli, pictures, run_folder
+from tfseg.official import OfficialScore, label_ids_of
+from tfseg.predict import Predictor, enlarge, write_png
+from tfseg.records import Manifest, read_manifest
+from tfseg.report import official_table, scores_table
+
+SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m tfseg.evaluate", description="Scores a run on a split of records.")
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    parser.add_argument(
-        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.evaluate",
+        description="Scores a network on a split of records. On Cityscapes that is the official score, too, from the "
+        "label ids that the records keep, at full resolution.",
     )
-    parser.add_argument("--split", help="split to score (default: the run's validation split)")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export")
+    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
+    parser.add_argument("--split", help="split to score (the run's validation split, or val)")
+    parser.add_argument(
+        "--size", metavar="HxW", help="size of the network's input (as in the run's validation; stored)"
+    )
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="pictures at a time (4)")
+    parser.add_argument(
+        "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for the scores that need *_instanceIds.png"
+    )
+    parser.add_argument(
+        "--submission", type=Path, metavar="DIR", help="where to write label ids for the official tools"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where {SCORES.format('SPLIT')} goes (the run folder)")
     options = parser.parse_args(arguments)
-    evaluate(options.run, options.records, options.split)
+    if options.model and not options.records:
+        parser.error("--model needs --records")
+    if options.batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
+    records, split, size = options.records, options.split or "val", None
+    if options.run:
+        data = run_folder.read_config(options.run).data
+        records, split, size = records or data.records, options.split or data.val_split, data.eval_size
+    size = cli.parse_size(options.size) if options.size else size
+    scores = evaluate(
+        options.model or options.run / run_folder.SAVED_MODEL,
+        records,
+        split,
+        size=size,
+        batch_size=options.batch_size,
+        instances=options.instances,
+        submission=options.submission,
+        out=options.out or options.run,
+    )
+    print(f"scored {split} of {records}" if scores else f"{split} of {records} has no ground truth, and no score")
 
 
-def evaluate(run: Path, records: str | None = None, split: str | None = None) -> dict:
-    """Scores a run's network, writes RUN/scores-SPLIT.json, and prints the table.
+def evaluate(
+    model: Path,
+    records: str | Path,
+    split: str,
+    *,
+    size: tuple[int, int] | None = None,
+    batch_size: int = 4,
+    instances: Path | None = None,
+    submission: Path | None = None,
+    out: Path | None = None,
+) -> dict:
+    """Scores a SavedModel on a split, and prints the tables.
 
     Args:
-        run: run folder.
-        records: folder of records; None: those of the run.
-        split: name of the split; None: the run's validation split.
+        model: folder of the SavedModel.
+        records: folder of shards and manifest.json.
+        split: its name; one without ground truth only for a submission.
+        size: (height, width) that pictures are squashed to for the network; None: as stored.
+        batch_size: pictures that the network sees at a time.
+        instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
+        submission: folder for a PNG file of label ids a picture, of its original size.
+        out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
+            `matrices`, int64 (pictures, classes, classes), the confusion matrix of each picture, rows are truth.
 
     Returns:
-        The scores, see `metrics.score`.
+        As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, on the records' masks at `size`, and where they
+        are of Cityscapes, under "official", what `official.OfficialScore` gives at full resolution, from probabilities
+        enlarged bilinearly. Empty without ground truth.
 
     Raises:
-        ValueError: the split is not there or has no ground truth, or a record is damaged.
-        OSError: the run or the records cannot be read; with class weights, those that the run was trained on as well.
+        ValueError: the split is not there or has no ground truth, the model tells other classes apart than the records,
+            or a record is damaged.
+        OSError: model, records or instances cannot be read, or something cannot be written.
     """
-    config = run_folder.read_config(run)
-    # Imported here, since TensorFlow takes seconds, and --help and a wrong folder are answered before.
-    import keras
+    from tqdm import tqdm
 
-    from tfseg.device import can_sort, find_gpus, pick_kind, use_gpus
-    from tfseg.metrics import Scorer, score
-    from tfseg.pipeline import check_truth, make_eval_batches, told_damage
-    from tfseg.report import scores_table
-    from tfseg.train import make_loss
+    from tfseg.pipeline import check_split, check_truth, make_eval_batches, told_damage
+    from tfseg.pixel_scores import PixelScores
 
-    if keras.backend.backend() != "tensorflow":
-        use_gpus([])  # TensorFlow only reads the records
-    elif config.loss.lovasz and not can_sort(pick_kind("auto", len(find_gpus()))[0]):
-        use_gpus([])  # the processor can
-    records, split = records or config.data.records, split or config.data.val_split
-    check_truth(records, split)
-    batches = make_eval_batches(records, split, size=config.data.eval_size, batch_size=config.train.batch_size)
-    scorer = Scorer(run_folder.load_network(run), make_loss(config))
-    with told_damage(records):
-        scores = score(scorer, batches)
-    run_folder.write_json({"split": split, **scores}, run / f"scores-{split}.json")
-    print(scores_table(scores))
-    print(f"scored {split} of {records}; the numbers are in {run / f'scores-{split}.json'}")
+    manifest = read_manifest(records)
+    if not submission:
+        check_truth(records, split)
+    has_truth = check_split(manifest, records, split).has_truth
+    predictor = Predictor(model)
+    pixels = PixelScores(predictor.classes) if has_truth and predictor.classes == manifest.classes else None
+    official = make_official(manifest, predictor.classes) if has_truth else None
+    if has_truth and not (pixels or official):
+        raise ValueError(
+            f"{model}: tells {', '.join(predictor.classes)} apart, and {records} has {', '.join(manifest.classes)}; "
+            "score it on records of its own classes"
+        )
+    label_ids = label_ids_of(predictor.classes) if submission else None
+    if submission:
+        submission.mkdir(parents=True, exist_ok=True)
+    ids = []
+    batches = make_eval_batches(records, split, size=size, batch_size=batch_size, names=True)
+    with told_damage(records), tqdm(total=manifest.splits[split].count, unit="picture", disable=None) as bar:
+        for batch in batches.as_numpy_iterator():
+            probabilities = predictor.probabilities(batch["image"])
+            for id, mask, raw, likely in zip(
+                *(batch[key] for key in ("id", "mask", "label_ids")), probabilities, strict=True
+            ):
+                ids.append(id.decode())
+                if pixels:
+                    pixels.add(likely, mask)
+                if official or submission:
+                    truth = decode_label_ids(raw, ids[-1], records)
+                    classes = enlarge(likely, truth.shape)
+                if official:
+                    official.add(truth, classes, instances and read_instances(instances, split, ids[-1]))
+                if submission:
+                    write_png(submission / f"{ids[-1]}_labelIds.png", label_ids[classes])
+                bar.update()
+    if not has_truth:
+        return {}
+    scores = {"split": split, "records": str(records), "size": size}
+    if pixels:
+        scores |= pixels.result()
+        print(scores_table(scores))
+    if official:
+        scores["official"] = official.result()
+        print(official_table(scores["official"]))
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        run_folder.write_json(scores, out / SCORES.format(split))
+        if pixels:
+            with run_folder.replacing(out / MATRICES.format(split)) as unfinished, unfinished.open("wb") as file:
+                np.savez_compressed(file, ids=ids, matrices=np.array(pixels.matrices))
     return scores
+
+
+def make_official(manifest: Manifest, classes: Sequence[str]) -> OfficialScore | None:
+    """Makes what scores by the official rule, if records and classes are those of Cityscapes."""
+    if not manifest.source.startswith("cityscapes"):
+        return None
+    try:
+        return OfficialScore(classes)
+    except ValueError:
+        return None
+
+
+def decode_label_ids(encoded: bytes, id: str, records: str | Path) -> np.ndarray:
+    """Decodes the raw mask of a record, uint8 (height, width)."""
+    if not encoded:
+        raise ValueError(f"{records}: {id} has no raw mask (label_ids/encoded), as the training splits have none")
+    try:
+        return pictures.decode_mask(encoded)
+    except ValueError as error:
+        raise ValueError(f"{records}: the raw mask of {id} {error}") from error
+
+
+def read_instances(root: Path, split: str, id: str) -> np.ndarray:
+    """Reads the instance ids of a picture of Cityscapes, int32 (height, width).
+
+    Raises:
+        FileNotFoundError: there is no such file, or more than one.
+        ValueError: it is damaged.
+    """
+    from PIL import Image
+
+    pattern = f"gtFine/{split}/*/{id}_gtFine_instanceIds.png"
+    found = sorted(root.glob(pattern))
+    if len(found) != 1:
+        raise FileNotFoundError(f"{root / pattern}: expected one file, found {len(found)}; see --instances")
+    try:
+        with Image.open(found[0]) as picture:
+            return np.array(picture).astype(np.int32)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{found[0]}: is damaged: {error}") from None
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from tfseg.records import (
     parse_example,
     parse_features,
     parse_image,
+    parse_label_ids,
     parse_mask,
     read_manifest,
 )
@@ -195,7 +196,7 @@ def batch_bytes(size: tuple[int, int], batch_size: int) -> int:
 
 
 def make_eval_batches(
-    records: str | Path, split: str, *, size: tuple[int, int] | None, batch_size: int
+    records: str | Path, split: str, *, size: tuple[int, int] | None, batch_size: int, names: bool = False
 ) -> tf.data.Dataset:
     """Makes batches of every picture of a split once, in the manifest's order, the last batch as small as it comes.
 
@@ -204,6 +205,8 @@ def make_eval_batches(
         split: name of the split.
         size: (height, width) that pictures are squashed to; None leaves them as stored.
         batch_size: pictures in a batch; 1 where both `size` and the records leave each picture its own size.
+        names: whether a batch has "id" and "label_ids" as well, strings (batch,): the latter the raw masks as PNG files
+            at their original size, or empty.
 
     Returns:
         Data set of known cardinality.
@@ -218,9 +221,12 @@ def make_eval_batches(
         batch_size = 1  # pictures of the source's own sizes: nothing says that they are all the same
     data = tf.data.TFRecordDataset(shard_paths(manifest, records, split))
     data = data.apply(tf.data.experimental.assert_cardinality(count))
-    data = data.map(
-        lambda record: keep_pixels(resize(parse_example(record, manifest), size)), num_parallel_calls=AUTOTUNE
-    )
+
+    def decode(record: tf.Tensor) -> dict:
+        example = resize(parse_example(record, manifest), size)
+        return {**example, "label_ids": parse_label_ids(record)} if names else keep_pixels(example)
+
+    data = data.map(decode, num_parallel_calls=AUTOTUNE)
     return data.batch(batch_size).prefetch(AUTOTUNE)
 
 

@@ -52,11 +52,47 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        import tensorflow as tf
+        return self._classify(images=as_tensor(images))["classes"].numpy()
 
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
-            raise ValueError(f"expected images as uint8 (batch, height, width, 3), got {images.dtype} {images.shape}")
-        return self._classify(images=tf.constant(images))["classes"].numpy()
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Tells how likely every pixel is of each class.
+
+        Args:
+            images: as of a call.
+
+        Returns:
+            (B, H, W, C) float32, in 0..1.
+
+        Raises:
+            ValueError: images has another shape or type.
+        """
+        return self._model.signatures["probabilities"](images=as_tensor(images))["probabilities"].numpy()
+
+
+def as_tensor(images: np.ndarray):
+    """Returns pictures as TensorFlow takes them; raises ValueError as of `Predictor`."""
+    import tensorflow as tf
+
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
+        raise ValueError(f"expected images as uint8 (batch, height, width, 3), got {images.dtype} {images.shape}")
+    return tf.constant(images)
+
+
+def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Classifies each pixel of a picture of another size.
+
+    Args:
+        probabilities: float32 (h, w, classes), interpolated linearly.
+        size: (height, width) of the picture.
+
+    Returns:
+        uint8 (height, width), class ids.
+    """
+    import tensorflow as tf
+
+    if probabilities.shape[:2] != size:
+        probabilities = tf.image.resize(probabilities, size)
+    return tf.cast(tf.argmax(probabilities, axis=-1, output_type=tf.int32), tf.uint8).numpy()
 
 
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:

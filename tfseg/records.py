@@ -271,6 +271,14 @@ def parse_example(serialized: "tf.Tensor", manifest: Manifest) -> dict[str, "tf.
     return {"id": features["id"], "image": parse_image(features, manifest), "mask": parse_mask(features, manifest)}
 
 
+def parse_label_ids(serialized: "tf.Tensor") -> "tf.Tensor":
+    """Reads the raw mask of a record, a scalar string: a PNG file at its original size, or empty: `keeps_label_ids`."""
+    import tensorflow as tf
+
+    key = "label_ids/encoded"
+    return tf.io.parse_single_example(serialized, {key: tf.io.FixedLenFeature([], tf.string, "")})[key]
+
+
 def parse_image(
     features: dict[str, "tf.Tensor"], manifest: Manifest, window: "tf.Tensor | None" = None, shrink: int = 1
 ) -> "tf.Tensor":
@@ -369,15 +377,6 @@ def _parse_rows(
     rows = tf.reshape(rows, [height, -1, channels])
     left -= first * manifest.tile_width
     return tf.ensure_shape(rows[:, left : left + width], [None, None, channels])
-
-
-def parse_label_ids(serialized: "tf.Tensor") -> "tf.Tensor":
-    """Decodes the raw mask of a record of an evaluation split: (H0, W0) uint8, at the original size."""
-    import tensorflow as tf
-
-    key = "label_ids/encoded"
-    features = tf.io.parse_single_example(serialized, {key: tf.io.FixedLenFeature([], tf.string)})
-    return _decode_png_mask(features[key])
 
 
 def cut(array: "tf.Tensor", window: "tf.Tensor | None") -> "tf.Tensor":

@@ -167,9 +167,29 @@ def scores_table(scores: dict) -> str:
         ("mean over 7, void left out", percent(scores["mean_iou_7"]), percent(scores["mean_f1_7"]), ""),
         ("mean over 8, void counted", percent(scores["mean_iou_8"]), percent(scores["mean_f1_8"]), ""),
     ]
+    return table(rows)
+
+
+def official_table(scores: dict) -> str:
+    """Lays out the official Cityscapes score, as of `official.OfficialScore`, likewise."""
+    tables = []
+    for kind in ("category", "class"):
+        if f"{kind}_iou" not in scores:
+            continue
+        columns = {"official IoU %": "iou"} | ({"iIoU %": "iiou"} if f"{kind}_iiou" in scores else {})
+        rows = [(kind, *columns)]
+        for name in scores[f"{kind}_iou"]:
+            rows.append((name, *(percent(scores[f"{kind}_{column}"].get(name)) for column in columns.values())))
+        rows.append(("mean", *(percent(scores[f"mean_{kind}_{column}"]) for column in columns.values())))
+        tables.append(table(rows))
+    return "\n\n".join(tables)
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Lays out a Markdown table; the first row is its head."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])))
-    return "\n".join(format_row(row, widths) for row in rows)
+    line = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
+    return "\n".join(format_row(row, widths) for row in (rows[0], line, *rows[1:]))
 
 
 def percent(score: float | None) -> str:

@@ -1,0 +1,75 @@
+"""Evaluation of a model that is a function; the end-to-end test scores a real one."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tfseg import evaluate
+from tfseg.labels import CATEGORIES
+
+
+class Predictor:
+    """Tells each pixel's class from its picture alone: all flat where red is above 100, else sky."""
+
+    classes = [*CATEGORIES]  # noqa: RUF012
+
+    def __init__(self, directory):
+        pass
+
+    def probabilities(self, images):
+        bright = (images[..., :1] > 100).astype(np.float32)
+        return np.concatenate([0 * bright, bright, *[0 * bright] * 3, 1 - bright, *[0 * bright] * 2], axis=-1)
+
+
+@pytest.fixture(autouse=True)
+def predictor(monkeypatch):
+    monkeypatch.setattr(evaluate, "Predictor", Predictor)
+
+
+def run(tiny_records, tmp_path, **options):
+    return evaluate.evaluate(tmp_path / "model", tiny_records, "val", out=tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5])
+def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
+    written = []
+    for size in (4, batch_size):
+        scores = run(tiny_records, tmp_path, size=(16, 32), batch_size=size)
+        written.append((tmp_path / "out/scores-val.json").read_text())
+    assert written[0] == written[1]
+    assert json.loads(written[0])["mean_iou_7"] == scores["mean_iou_7"] > 0
+    assert json.loads(written[0])["size"] == [16, 32]
+
+
+def test_a_model_of_other_classes_is_refused(tiny_records, tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "classes", ["cat", "dog"])
+    with pytest.raises(ValueError, match=r"model: tells cat, dog apart, and .* has void, flat, .*; score it on"):
+        run(tiny_records, tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_instances_are_looked_for_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"gtFine/val/\*/a_gtFine_instanceIds.png: expected one file, found 0"):
+        evaluate.read_instances(tmp_path, "val", "a")
+    folder = tmp_path / "gtFine/val/ulm"
+    folder.mkdir(parents=True)
+    (folder / "a_gtFine_instanceIds.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"a_gtFine_instanceIds.png: is damaged"):
+        evaluate.read_instances(tmp_path, "val", "a")
+
+
+def test_a_raw_mask_that_is_missing_or_damaged_is_named():
+    with pytest.raises(ValueError, match="r: a has no raw mask"):
+        evaluate.decode_label_ids(b"", "a", "r")
+    with pytest.raises(ValueError, match="r: the raw mask of a is no PNG file"):
+        evaluate.decode_label_ids(b"no picture", "a", "r")
+
+
+def test_options_that_do_not_go_together(capsys):
+    for arguments in (["--model", "m"], [], ["--run", "r", "--model", "m"]):
+        with pytest.raises(SystemExit):
+            evaluate.main(arguments)
+    assert "--model needs --records" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--batch-size must be at least 1, got 0"):
+        evaluate.main(["--run", "r", "--batch-size", "0"])

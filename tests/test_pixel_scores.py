@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from tfseg import metrics
+from tfseg.pixel_scores import BINS, PixelScores, find_boundary
+
+NAMES = ("void", "flat", "sky")
+
+
+def sure_of(classes, confidence=1.0, count=3):
+    """Probabilities of a prediction: what is left goes to the other classes, evenly."""
+    rest = (1 - confidence) / (count - 1)
+    return np.where(np.arange(count) == np.array(classes)[..., None], confidence, rest).astype(np.float32)
+
+
+def gather(pictures, names=NAMES):
+    gathered = PixelScores(names)
+    for probabilities, mask in pictures:
+        gathered.add(probabilities, np.array(mask, np.uint8))
+    return gathered.result()
+
+
+def test_the_matrix_is_scored_as_in_training():
+    result = gather([(sure_of([[1, 1, 2]]), [[0, 1, 1]]), (sure_of([[2, 2, 0]]), [[2, 2, 2]])])
+    assert result["confusion_matrix"] == [[0, 1, 0], [0, 1, 1], [1, 0, 2]]
+    expected = metrics.scores([[0, 1, 0], [0, 1, 1], [1, 0, 2]], NAMES)
+    assert result["mean_iou_7"] == expected["mean_iou_7"]
+
+
+def test_a_boundary_by_hand():
+    region = np.zeros((5, 7), bool)
+    region[1:5, 1:6] = True
+    expected = region.copy()
+    expected[2:4, 2:5] = False  # the last row is the picture's edge
+    np.testing.assert_array_equal(find_boundary(region, 1), expected)
+    np.testing.assert_array_equal(find_boundary(region, 2), region)
+    assert not find_boundary(np.zeros((3, 3), bool), 1).any()
+
+
+def test_boundary_iou_by_hand():
+    """Two halves of 1x10, the border one pixel off; the diagonal is 10.05, so that a boundary is one pixel wide."""
+    truth, predicted = np.repeat([1, 2], 5)[None], np.repeat([1, 2], [4, 6])[None]
+    result = gather([(sure_of(predicted), truth)])
+    # A row alone is all boundary: flat 4 of 5, sky 5 of 6.
+    assert result["boundary_iou"][1:] == pytest.approx([4 / 5, 5 / 6])
+    truth, predicted = np.tile(truth, (40, 4)).reshape(40, 40), np.tile(predicted, (40, 4)).reshape(40, 40)
+    assert gather([(sure_of(truth), truth)])["mean_boundary_iou_7"] == 1.0
+    assert gather([(sure_of(predicted), truth)])["mean_boundary_iou_7"] < 0.9
+
+
+def test_a_boundary_is_harder_than_its_region():
+    truth = np.ones((60, 60), int)
+    truth[20:40, 20:40] = 2
+    predicted = np.ones((60, 60), int)
+    predicted[21:40, 21:40] = 2
+    result = gather([(sure_of(predicted), truth)])
+    assert result["boundary_iou"][2] < result["iou"][2] < 1
+    assert np.isnan(result["boundary_iou"][0])
+
+
+def test_void_truth_has_no_boundary():
+    truth = np.ones((20, 20), int)
+    truth[:, 10:] = 0
+    result = gather([(sure_of(np.ones((20, 20), int)), truth)])
+    assert result["boundary_iou"][1] == 1.0
+
+
+def test_calibration_by_hand():
+    """Half of the pixels are 90 % sure and all right; half 60 % sure and half right: (0.1 + 0.1) / 2."""
+    probabilities = np.concatenate([sure_of([[1] * 4], 0.9), sure_of([[1] * 4], 0.6)], axis=1)
+    mask = [[1, 1, 1, 1, 1, 1, 2, 2]]
+    assert gather([(probabilities, mask)])["calibration_error"] == pytest.approx(0.1, abs=1e-6)
+    void = np.zeros((1, 8), int)
+    assert gather([(probabilities, mask), (probabilities, void)])["calibration_error"] == pytest.approx(0.1, abs=1e-6)
+    assert np.isnan(gather([(probabilities, void)])["calibration_error"])
+    assert gather([(sure_of([[1, 2]]), [[1, 2]])])["calibration_error"] == 0.0, "confidence 1 is in the last bin"
+    assert BINS == 15
+
+
+def test_batch_means_by_hand():
+    """Nine pictures: the first eight and the last one are a batch each; an absent class counts as 1."""
+    right, wrong = (sure_of([[1, 1]]), [[1, 1]]), (sure_of([[1, 1]]), [[2, 2]])
+    result = gather([right] * 8 + [wrong])
+    assert result["batch_mean_iou_8"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
+    assert result["batch_mean_f1_8"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
+    unsure = sure_of([[1, 1]], 0.5), [[1, 1]]
+    assert gather([unsure])["batch_mean_iou_8"] == pytest.approx(2 / 3, abs=1e-4)
+    half = sure_of([[1, 2]]), [[1, 1]]
+    assert gather([half])["batch_mean_iou_8"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-4)
+    assert gather([half])["batch_mean_f1_8"] == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-4)
+
+
+def test_nothing_but_void_has_no_scores():
+    result = gather([(sure_of([[1, 1]]), [[0, 0]])])
+    assert np.isnan(result["mean_boundary_iou_7"])
+    assert np.isnan(result["mean_iou_7"])

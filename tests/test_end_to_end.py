@@ -92,6 +92,8 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
         pictures = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
         counted += count_label_ids(*pictures)
     assert counted.tolist() == official["confusion_matrix"]
+    evaluate.main(["--run", str(city / "run"), "--split", "train"])
+    assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
 
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):

@@ -12,7 +12,7 @@ import numpy as np
 from tfseg import cli, pictures, run_folder
 from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import Predictor, enlarge, write_png
-from tfseg.records import Manifest, read_manifest
+from tfseg.records import Manifest, keeps_label_ids, read_manifest
 from tfseg.report import official_table, scores_table
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
@@ -89,8 +89,8 @@ def evaluate(
 
     Returns:
         As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, on the records' masks at `size`, and where they
-        are of Cityscapes, under "official", what `official.OfficialScore` gives at full resolution, from probabilities
-        enlarged bilinearly. Empty without ground truth.
+        are of Cityscapes and keep label ids, as training splits do not, under "official", what `official.OfficialScore`
+        gives at full resolution, from probabilities enlarged bilinearly. Empty without ground truth.
 
     Raises:
         ValueError: the split is not there or has no ground truth, the model tells other classes apart than the records,
@@ -108,7 +108,7 @@ def evaluate(
     has_truth = check_split(manifest, records, split).has_truth
     predictor = Predictor(model)
     pixels = PixelScores(predictor.classes) if has_truth and predictor.classes == manifest.classes else None
-    official = make_official(manifest, predictor.classes) if has_truth else None
+    official = make_official(manifest, split, predictor.classes) if has_truth else None
     if has_truth and not (pixels or official):
         raise ValueError(
             f"{model}: tells {', '.join(predictor.classes)} apart, and {records} has {', '.join(manifest.classes)}; "
@@ -154,9 +154,9 @@ def evaluate(
     return scores
 
 
-def make_official(manifest: Manifest, classes: Sequence[str]) -> OfficialScore | None:
-    """Makes what scores by the official rule, if records and classes are those of Cityscapes."""
-    if not manifest.source.startswith("cityscapes"):
+def make_official(manifest: Manifest, split: str, classes: Sequence[str]) -> OfficialScore | None:
+    """Makes what scores by the official rule, if records and classes are of Cityscapes, and label ids are kept."""
+    if not (manifest.source.startswith("cityscapes") and keeps_label_ids(split)):
         return None
     try:
         return OfficialScore(classes)

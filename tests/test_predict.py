@@ -310,7 +310,7 @@ class TestCommand:
 
 
 def test_probabilities_are_enlarged_before_they_are_compared():
-    likely = np.array([[[0.9, 0.1], [0.3, 0.7]]], np.float32)
+    likely = np.array([[[0.9, 0.1], [0.4, 0.6]]], np.float32)
     assert enlarge(likely, (1, 2)).tolist() == [[0, 1]]
-    # Half-pixel centres: 0.9, 0.75, 0.45, 0.3 of the first class.
-    assert enlarge(likely, (2, 4)).tolist() == [[0, 0, 1, 1]] * 2
+    # Half-pixel centres: 0.9, 0.775, 0.525, 0.4 of the first class.
+    assert enlarge(likely, (2, 4)).tolist() == [[0, 0, 0, 1]] * 2

@@ -144,7 +144,7 @@ def evaluate(
         print(scores_table(scores))
     if official:
         scores["official"] = official.result()
-        print(official_table(scores["official"]))
+        print(f"\n{official_table(scores['official'])}")
     if out:
         out.mkdir(parents=True, exist_ok=True)
         run_folder.write_json(scores, out / SCORES.format(split))

@@ -100,10 +100,10 @@ def scores(matrix, classes: tuple[str, ...] = CATEGORIES) -> dict:
         "iou_with_void": iou_with_void.tolist(),
         "f1_with_void": f1_with_void.tolist(),
         "support": matrix.sum(axis=1).tolist(),
-        "mean_iou_7": _mean(iou),
-        "mean_f1_7": _mean(f1),
-        "mean_iou_8": _mean(iou_with_void),
-        "mean_f1_8": _mean(f1_with_void),
+        "mean_iou_7": mean_of_numbers(iou),
+        "mean_f1_7": mean_of_numbers(f1),
+        "mean_iou_8": mean_of_numbers(iou_with_void),
+        "mean_f1_8": mean_of_numbers(f1_with_void),
         "pixel_accuracy": float(np.trace(valid) / valid.sum()) if valid.any() else float("nan"),
         "confusion_matrix": matrix.tolist(),
     }
@@ -117,5 +117,6 @@ def iou_and_f1(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return hits / (truth_and_prediction - hits), 2 * hits / truth_and_prediction
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_numbers(values: np.ndarray) -> float:
+    """The mean of those that are not nan; nan if all are."""
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

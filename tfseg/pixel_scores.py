@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from tfseg.labels import CATEGORIES, VOID
-from tfseg.metrics import scores
+from tfseg.metrics import mean_of_numbers, scores
 
 BINS = 15  # of confidence, equally wide
 BOUNDARY = 0.02  # of the diagonal: how far a boundary reaches into its region
@@ -100,7 +100,3 @@ def find_boundary(region: np.ndarray, width: int) -> np.ndarray:
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     inner = cv2.erode(region.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return region & (inner == 0)
-
-
-def mean_of_numbers(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan

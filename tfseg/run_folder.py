@@ -7,6 +7,8 @@ best.weights.h5                 the network of the best epoch
 checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split
 saved_model/                    that network, for use elsewhere
+scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each picture in
+matrices-SPLIT.npz
 
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """

@@ -24,10 +24,10 @@ if config.augment.blur:
 (run / run_folder.BEST_WEIGHTS).touch()
 history = run / run_folder.HISTORY
 goes_on = history.exists()
-lines = history.read_text().splitlines() if goes_on else ["epoch,val_mean_iou_7"]
+lines = history.read_text().splitlines() if goes_on else ["epoch,val_mean_iou"]
 for epoch in range(len(lines), config.train.epochs + 1):
     time.sleep(0 if goes_on else config.train.save_minutes)
     lines.append(f"{epoch},{0.5 + 0.01 * epoch - 10 * abs(config.optimizer.learning_rate - 0.01)}")
     with run_folder.replacing(history) as unfinished:  # it may be stopped at any moment
         unfinished.write_text("\n".join([*lines, ""]))
-run_folder.write_json({"mean_iou_7": float(lines[-1].split(",")[1])}, run / run_folder.METRICS)
+run_folder.write_json({"mean_iou": float(lines[-1].split(",")[1])}, run / run_folder.METRICS)

@@ -58,10 +58,12 @@ ALLOWED = {
     "space": {"config"},
     "trial": {"train"},
     "search": {"checkpoints", "config", "locks", "run_folder", "space"},
-    "search_report": {"config", "report", "run_folder", "search", "space"},
+    "search_report": {"config", "figures", "run_folder", "search", "space"},
+    "tables": set(),
+    "figures": set(),
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
-    "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "report", "run_folder"},
+    "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "run_folder", "tables"},
     "export": {"labels", "run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
@@ -73,7 +75,7 @@ ALLOWED = {
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
     "predict": set(),
-    "report": {"pipeline", "predict", "run_folder"},
+    "report": {"figures", "pipeline", "predict", "run_folder", "tables"},
 }
 
 # The others run on any backend of Keras.

@@ -33,9 +33,9 @@ def names(run):
 def test_a_state_is_everything(tmp_path):
     model, other = make_model(), make_model()
     learn(model, 3)
-    checkpoints.save(model, tmp_path, 3, {"epoch": 1, "mean_iou_7": 0.25})
+    checkpoints.save(model, tmp_path, 3, {"epoch": 1, "mean_iou": 0.25})
     state = find_last(tmp_path)
-    assert (state.step, state.best) == (3, {"epoch": 1, "mean_iou_7": 0.25})
+    assert (state.step, state.best) == (3, {"epoch": 1, "mean_iou": 0.25})
     learn(other)
     checkpoints.load(other, tmp_path, state)
     for _ in range(2):  # at once, and after a step

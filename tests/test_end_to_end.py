@@ -64,9 +64,9 @@ def test_run_folder(city, metrics):
     assert float(history[2]["loss"]) < float(history[0]["loss"])
     with h5py.File(run / "checkpoints/00000012.weights.h5") as file:
         assert file["optimizer/vars/0"][()] == 3 * 4, "16 pictures in batches of 4, three times, and not a step more"
-    best = max(history, key=lambda row: float(row["val_mean_iou_7"]))
+    best = max(history, key=lambda row: float(row["val_mean_iou"]))
     assert json.loads((run / "metrics.json").read_text())["epoch"] == int(best["epoch"]) == metrics["epoch"]
-    assert metrics["mean_iou_7"] == pytest.approx(float(best["val_mean_iou_7"]), rel=1e-5)
+    assert metrics["mean_iou"] == pytest.approx(float(best["val_mean_iou"]), rel=1e-5)
     assert np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128, "every pixel of the validation split, once"
 
 
@@ -285,5 +285,5 @@ def test_a_search_finds_settings_to_train_with(settings, city, capsys):
     assert best["epoch"] == 1
     kept = [path.name for path in sorted(out.glob("trial-*")) if (path / "saved_model").exists()]
     assert len(kept) == 1
-    scores = {path.parent.name: json.loads(path.read_text())["mean_iou_7"] for path in out.glob("trial-*/metrics.json")}
+    scores = {path.parent.name: json.loads(path.read_text())["mean_iou"] for path in out.glob("trial-*/metrics.json")}
     assert max(scores, key=scores.get) == kept[0]

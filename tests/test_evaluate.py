@@ -38,7 +38,7 @@ def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
         scores = run(tiny_records, tmp_path, size=(16, 32), batch_size=size)
         written.append((tmp_path / "out/scores-val.json").read_text())
     assert written[0] == written[1]
-    assert json.loads(written[0])["mean_iou_7"] == scores["mean_iou_7"] > 0
+    assert json.loads(written[0])["mean_iou"] == scores["mean_iou"] > 0
     assert json.loads(written[0])["size"] == [16, 32]
 
 

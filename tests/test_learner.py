@@ -219,7 +219,7 @@ def test_terms_of_the_loss_are_logged():
 def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.4])
     means = dict.fromkeys(Validate.SHOWN, 0.0)
-    monkeypatch.setattr("tfseg.learner.score", lambda *_: {**means, "mean_iou_7": next(scores)})
+    monkeypatch.setattr("tfseg.learner.score", lambda *_: {**means, "mean_iou": next(scores)})
     learner = make_learner(Augmentation())
     learner.compile(keras.optimizers.SGD(0.0))
     validate = Validate(None, None, tmp_path / "best.weights.h5", patience=2)

@@ -24,7 +24,7 @@ def test_the_matrix_is_scored_as_in_training():
     result = gather([(sure_of([[1, 1, 2]]), [[0, 1, 1]]), (sure_of([[2, 2, 0]]), [[2, 2, 2]])])
     assert result["confusion_matrix"] == [[0, 1, 0], [0, 1, 1], [1, 0, 2]]
     expected = metrics.scores([[0, 1, 0], [0, 1, 1], [1, 0, 2]], NAMES)
-    assert result["mean_iou_7"] == expected["mean_iou_7"]
+    assert result["mean_iou"] == expected["mean_iou"]
 
 
 def test_a_boundary_by_hand():
@@ -44,8 +44,8 @@ def test_boundary_iou_by_hand():
     # A row alone is all boundary: flat 4 of 5, sky 5 of 6.
     assert result["boundary_iou"][1:] == pytest.approx([4 / 5, 5 / 6])
     truth, predicted = np.tile(truth, (40, 4)).reshape(40, 40), np.tile(predicted, (40, 4)).reshape(40, 40)
-    assert gather([(sure_of(truth), truth)])["mean_boundary_iou_7"] == 1.0
-    assert gather([(sure_of(predicted), truth)])["mean_boundary_iou_7"] < 0.9
+    assert gather([(sure_of(truth), truth)])["mean_boundary_iou"] == 1.0
+    assert gather([(sure_of(predicted), truth)])["mean_boundary_iou"] < 0.9
 
 
 def test_a_boundary_is_harder_than_its_region():
@@ -81,16 +81,16 @@ def test_batch_means_by_hand():
     """Nine pictures: the first eight and the last one are a batch each; an absent class counts as 1."""
     right, wrong = (sure_of([[1, 1]]), [[1, 1]]), (sure_of([[1, 1]]), [[2, 2]])
     result = gather([right] * 8 + [wrong])
-    assert result["batch_mean_iou_8"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
-    assert result["batch_mean_f1_8"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
+    assert result["batch_mean_iou_with_void"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
+    assert result["batch_mean_f1_with_void"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
     unsure = sure_of([[1, 1]], 0.5), [[1, 1]]
-    assert gather([unsure])["batch_mean_iou_8"] == pytest.approx(2 / 3, abs=1e-4)
+    assert gather([unsure])["batch_mean_iou_with_void"] == pytest.approx(2 / 3, abs=1e-4)
     half = sure_of([[1, 2]]), [[1, 1]]
-    assert gather([half])["batch_mean_iou_8"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-4)
-    assert gather([half])["batch_mean_f1_8"] == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-4)
+    assert gather([half])["batch_mean_iou_with_void"] == pytest.approx((1 + 0.5 + 0) / 3, abs=1e-4)
+    assert gather([half])["batch_mean_f1_with_void"] == pytest.approx((1 + 2 / 3 + 0) / 3, abs=1e-4)
 
 
 def test_nothing_but_void_has_no_scores():
     result = gather([(sure_of([[1, 1]]), [[0, 0]])])
-    assert np.isnan(result["mean_boundary_iou_7"])
-    assert np.isnan(result["mean_iou_7"])
+    assert np.isnan(result["mean_boundary_iou"])
+    assert np.isnan(result["mean_iou"])

@@ -23,7 +23,7 @@ class Run:
 
     def __init__(self, monkeypatch, terminal=True, quiet=False, before=None, waits=0.25):
         monkeypatch.setenv("COLUMNS", "200")
-        self.now, self.waits, self.best = 0.0, waits, {"epoch": 1, "mean_iou_7": 0.5}
+        self.now, self.waits, self.best = 0.0, waits, {"epoch": 1, "mean_iou": 0.5}
         self.out, self.errors = Stream(terminal), Stream(terminal)
         self.screen = Screen(quiet, self.out, self.errors)
         self.progress = Progress(self.screen, 8, lambda: self.best, before, clock=lambda: self.now)
@@ -40,7 +40,7 @@ class Run:
 
     def end_epoch(self, epoch, score):
         self.now += 5  # the validation
-        self.progress.on_epoch_end(epoch, {"loss": 0.91, "val_loss": 0.84, "val_mean_iou_7": score})
+        self.progress.on_epoch_end(epoch, {"loss": 0.91, "val_loss": 0.84, "val_mean_iou": score})
 
 
 def test_a_line_on_a_terminal_is_rewritten(monkeypatch):
@@ -80,7 +80,7 @@ def test_epochs_are_told_with_change_and_best(monkeypatch):
     for epoch, score in enumerate((0.5, 0.6)):
         run.progress.on_epoch_begin(epoch)
         run.steps(0, 8, seconds=0.5)
-        run.best = {"epoch": epoch + 1, "mean_iou_7": score}
+        run.best = {"epoch": epoch + 1, "mean_iou": score}
         run.end_epoch(epoch, score)
     run.progress.on_epoch_begin(2)
     run.end_epoch(2, 0.5875)

@@ -18,8 +18,8 @@ import bench_step
 import pytest
 
 from tfseg.config import load_config
-from tfseg.report import percent
 from tfseg.space import read_space
+from tfseg.tables import percent
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_camvid_numbers_come_from_the_committed_results():
     metrics = json.loads((ROOT / "docs/results/camvid/metrics.json").read_text(encoding="utf-8"))
     row = re.search(r"\| tfseg, `configs/camvid.yaml`.*", README)[0]
     cells = [cell.strip(" *") for cell in row.strip("|").split("|")]
-    assert cells[1:9] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+    assert cells[1:9] == [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
 
 
 def test_the_recipes_come_from_the_committed_results():
@@ -106,7 +106,7 @@ def test_the_recipes_come_from_the_committed_results():
         ("long", "the same, 60 epochs", "60 epochs"),
     ):
         metrics = json.loads((ROOT / f"docs/results/recipe/{name}.json").read_text(encoding="utf-8"))
-        cells = [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+        cells = [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
         for text, start in ((README, here), (page, there)):
             assert re.search(rf"\| {re.escape(start)}.*", text)[0].endswith(f" | {' | '.join(cells)} |")
 
@@ -158,7 +158,7 @@ def test_gain_of_the_augmentation_comes_from_the_committed_results():
     folder = ROOT / "docs/results/augment"
     for row, name in zip(table_rows(README, "CamVid, from scratch"), ("plain", "augmented"), strict=True):
         metrics = json.loads((folder / f"camvid_{name}.json").read_text(encoding="utf-8"))
-        assert row[1:] == [percent(metrics["mean_iou_7"]), *map(percent, metrics["iou"][1:])]
+        assert row[1:] == [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
     plain, augmented = (load_config(folder / f"camvid_{name}.yaml") for name in ("plain", "augmented"))
     assert dataclasses.replace(augmented, augment=plain.augment, run_dir=plain.run_dir) == plain
     assert augmented.augment == load_config(ROOT / "configs/cityscapes_320_augmented.yaml").augment
@@ -204,7 +204,7 @@ def test_curves_of_both_precisions_come_from_the_committed_results():
             with (folder / f"{precision}_{seed}.csv").open(encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
             columns.append([f"{float(row['loss']):.3f}" for row in rows])
-            columns.append([percent(float(row["val_mean_iou_7"])) for row in rows])
+            columns.append([percent(float(row["val_mean_iou"])) for row in rows])
     expected = [[str(epoch), *cells] for epoch, cells in enumerate(zip(*columns, strict=True), start=1)]
     assert table_rows((folder / "README.md").read_text(encoding="utf-8"), "epoch") == expected
     for loss, half in ((columns[0], columns[2]), (columns[4], columns[6])):

@@ -50,16 +50,16 @@ def test_finds_the_rate_and_keeps_what_is_of_use(arguments, capsys):
     assert len(trials) == 6
     assert (float(trials[0]["optimizer.learning_rate"]), float(trials[0]["augment.hue"])) == (1e-4, 0), "the config's"
     whole = [trial for trial in trials if trial["state"] == "complete"]
-    best = max(whole, key=lambda trial: float(trial["mean_iou_7"]))
+    best = max(whole, key=lambda trial: float(trial["mean_iou"]))
     assert abs(math.log(float(best["optimizer.learning_rate"]) / 0.01)) < 1
-    assert float(best["mean_iou_7"]) > float(trials[0]["mean_iou_7"])
+    assert float(best["mean_iou"]) > float(trials[0]["mean_iou"])
 
     found = load_config("out/best.yaml")
     assert found.run_dir == "out/best"
     assert (found.train.epochs, found.data.records) == (8, "city")
     assert found.optimizer.learning_rate == float(best["optimizer.learning_rate"])
     head = Path("out/best.yaml").read_text()
-    assert head.startswith(f"# mean_iou_7 {float(best['mean_iou_7']):.4f} on val: trial {best['trial']}, the best of 6")
+    assert head.startswith(f"# mean_iou {float(best['mean_iou']):.4f} on val: trial {best['trial']}, the best of 6")
     assert "python tools/tune.py --config run.yaml --space space.yaml --out out --trials 6 --parallel 2\n" in head
     assert len(np.unique(cv2.imread("out/importance.png"))) > 20
 
@@ -169,7 +169,7 @@ def test_a_training_that_ended_while_nobody_looked_is_not_repeated(arguments, ca
     Path("out/trial-0000").rename("out/trial-0001")
     tune.main([*arguments, "--trials", "2"])
     first, second = read_trials()
-    assert (second["mean_iou_7"], second["epochs"]) == (first["mean_iou_7"], "8")
+    assert (second["mean_iou"], second["epochs"]) == (first["mean_iou"], "8")
     assert not Path("out/trial-0001.log").exists()
 
 
@@ -219,9 +219,9 @@ def test_a_killed_training_is_told(arguments, monkeypatch):
 
 def test_a_score_that_is_no_number_is_none(arguments, monkeypatch):
     script = "import sys, pathlib; run = pathlib.Path(sys.argv[2][:-5]); run.mkdir(); "
-    script += "(run / 'metrics.json').write_text('{\"mean_iou_7\": null}')"
+    script += "(run / 'metrics.json').write_text('{\"mean_iou\": null}')"
     monkeypatch.setattr(search, "COMMAND", (sys.executable, "-c", script))
-    with pytest.raises(ValueError, match="the last with: mean_iou_7 is not a number"):
+    with pytest.raises(ValueError, match="the last with: mean_iou is not a number"):
         tune.main(arguments)
 
 
@@ -278,7 +278,7 @@ def test_a_process_is_started_on_its_cores(tmp_path):
 
 def test_a_line_that_is_being_written_is_not_read(tmp_path):
     assert search.read_curve(tmp_path) == []
-    (tmp_path / run_folder.HISTORY).write_text("epoch,loss,val_mean_iou_7\n1,2,0.25\n2,1,0.5\n3,1,0.")
+    (tmp_path / run_folder.HISTORY).write_text("epoch,loss,val_mean_iou\n1,2,0.25\n2,1,0.5\n3,1,0.")
     assert search.read_curve(tmp_path) == [(1, 0.25), (2, 0.5)]
 
 
@@ -325,9 +325,9 @@ def test_few_trials_say_nothing():
 def test_a_pruned_trial_is_below_all_that_were_not():
     study = make_study([(0.1, 0.2, 0.5, False), (0.3, 0.2, 0.9, True), (0.25, 0.2, 0.7, False)])
     assert search_report.table(study, {"rate": None, "hue": None}).splitlines() == [
-        "trial  mean_iou_7    epochs  rate  hue",
-        "    2      0.7000         1  0.25  0.2",
-        "    0      0.5000         1   0.1  0.2",
-        "    1      0.9000  1 pruned   0.3  0.2",
+        "trial  mean_iou    epochs  rate  hue",
+        "    2    0.7000         1  0.25  0.2",
+        "    0    0.5000         1   0.1  0.2",
+        "    1    0.9000  1 pruned   0.3  0.2",
         "3 trials: 2 complete, 1 pruned",
     ]

@@ -42,7 +42,7 @@ def train(tracker, config, tmp_path):
     tracker.on_epoch_end(0, {"loss": 0.9})
     tracker.start(tmp_path, config)  # as after a rollback
     tracker.on_epoch_end(1, {"loss": 0.8})
-    tracker.finish({"epoch": 2, "mean_iou_7": 0.5, "iou": [0.5], "split": "val"})
+    tracker.finish({"epoch": 2, "mean_iou": 0.5, "iou": [0.5], "split": "val"})
 
 
 def test_wandb(tmp_path, calls):
@@ -53,7 +53,7 @@ def test_wandb(tmp_path, calls):
     assert sent == [
         ("log", ({"loss": 0.9},), {"step": 1}),
         ("log", ({"loss": 0.8},), {"step": 2}),
-        ("update", ({"epoch": 2, "mean_iou_7": 0.5},), {}),
+        ("update", ({"epoch": 2, "mean_iou": 0.5},), {}),
         ("finish", (), {}),
     ]
     assert [call[2]["id"] for call in calls if call[0] == "init"] == [None, "w1"], "the second goes on in the first"
@@ -67,7 +67,7 @@ def test_mlflow(tmp_path, calls):
     assert calls[3:7] == [
         ("log_metrics", ({"loss": 0.9},), {"step": 1}),
         ("log_metrics", ({"loss": 0.8},), {"step": 2}),
-        ("log_metrics", ({"best_epoch": 2, "best_mean_iou_7": 0.5},), {}),
+        ("log_metrics", ({"best_epoch": 2, "best_mean_iou": 0.5},), {}),
         ("end_run", (), {}),
     ]
     assert [call[2]["run_id"] for call in calls if call[0] == "start_run"] == [None, "m1"]

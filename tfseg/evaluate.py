@@ -13,7 +13,7 @@ from tfseg import cli, pictures, run_folder
 from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import Predictor, enlarge, write_png
 from tfseg.records import Manifest, keeps_label_ids, read_manifest
-from tfseg.report import official_table, scores_table
+from tfseg.tables import official_table, scores_table
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
 

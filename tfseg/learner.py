@@ -278,7 +278,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 class Validate(keras.callbacks.Callback):
     """Scores the network on the validation split after each epoch, and keeps the weights of the best.
 
-    The best is that with the highest `mean_iou_7`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
+    The best is that with the highest `mean_iou`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
 
     Args:
         scorer: the network and its loss.
@@ -294,7 +294,7 @@ class Validate(keras.callbacks.Callback):
         Stopped: a stop was asked for. The state was saved before.
     """
 
-    SHOWN = ("loss", "mean_iou_7", "mean_f1_7", "mean_iou_8", "mean_f1_8", "pixel_accuracy")
+    SHOWN = ("loss", "mean_iou", "mean_f1", "mean_iou_with_void", "mean_f1_with_void", "pixel_accuracy")
 
     def __init__(
         self,
@@ -337,7 +337,7 @@ class Validate(keras.callbacks.Callback):
         with averaged(self.model):
             scores = score(self.scorer, self.batches, keras.callbacks.LambdaCallback(on_predict_batch_end=check))
             logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
-            if self.best_scores is None or scores["mean_iou_7"] > self.best_scores["mean_iou_7"]:
+            if self.best_scores is None or scores["mean_iou"] > self.best_scores["mean_iou"]:
                 self.best_scores = {"epoch": epoch + 1, **scores}
                 save_weights(self.model.network, self.path)
 
@@ -356,7 +356,7 @@ class HistoryFile(keras.callbacks.Callback):
         with replacing(path) as unfinished:
             unfinished.write_text("".join(lines), encoding="utf-8")
         rows = list(csv.DictReader(lines))
-        self.before = float(rows[-1]["val_mean_iou_7"]) if rows else None
+        self.before = float(rows[-1]["val_mean_iou"]) if rows else None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.monotonic()

@@ -2,10 +2,10 @@
 
 Two readings of the same matrix, since both are in use:
 
-* `iou`, `f1`, and their means over 7 categories, `mean_iou_7` and `mean_f1_7`: void ground truth counts nowhere, void
+* `iou`, `f1`, and their means over the 7 categories, `mean_iou` and `mean_f1`: void ground truth counts nowhere, void
   predicted on any other pixel is a miss. This is the rule of Cityscapes' "IoU category", here on the records' masks.
-* `iou_with_void`, `f1_with_void`, and their means over 8 classes, `mean_iou_8` and `mean_f1_8`: void is a class like
-  the others, over all pixels.
+* `iou_with_void`, `f1_with_void`, and their means over all 8, `mean_iou_with_void` and `mean_f1_with_void`: void is a
+  class like the others, over all pixels.
 
 A class that is neither in the truth nor predicted has no score (nan) and no part in a mean.
 """
@@ -83,9 +83,9 @@ def scores(matrix, classes: tuple[str, ...] = CATEGORIES) -> dict:
         classes: their names.
 
     Returns:
-        Dict of lists with one float a class (`iou`, `f1`, `iou_with_void`, `f1_with_void`), of floats (`mean_iou_7`,
-        `mean_f1_7`, `mean_iou_8`, `mean_f1_8`, `pixel_accuracy` over non-void truth), `classes`, `support` (pixels of
-        each class in the truth) and `confusion_matrix`. All floats in 0..1, or nan.
+        Dict of lists with one float a class (`iou`, `f1`, `iou_with_void`, `f1_with_void`), of floats (`mean_iou`,
+        `mean_f1`, `mean_iou_with_void`, `mean_f1_with_void`, `pixel_accuracy` over non-void truth), `classes`,
+        `support` (pixels of each class in the truth) and `confusion_matrix`. All floats in 0..1, or nan.
     """
     matrix = np.asarray(matrix, np.int64)
     valid = matrix.copy()
@@ -100,10 +100,10 @@ def scores(matrix, classes: tuple[str, ...] = CATEGORIES) -> dict:
         "iou_with_void": iou_with_void.tolist(),
         "f1_with_void": f1_with_void.tolist(),
         "support": matrix.sum(axis=1).tolist(),
-        "mean_iou_7": mean_of_numbers(iou),
-        "mean_f1_7": mean_of_numbers(f1),
-        "mean_iou_8": mean_of_numbers(iou_with_void),
-        "mean_f1_8": mean_of_numbers(f1_with_void),
+        "mean_iou": mean_of_numbers(iou),
+        "mean_f1": mean_of_numbers(f1),
+        "mean_iou_with_void": mean_of_numbers(iou_with_void),
+        "mean_f1_with_void": mean_of_numbers(f1_with_void),
         "pixel_accuracy": float(np.trace(valid) / valid.sum()) if valid.any() else float("nan"),
         "confusion_matrix": matrix.tolist(),
     }

@@ -69,14 +69,15 @@ class PixelScores:
         Returns:
             What `metrics.scores` gives of the int64 sum of all matrices, and
 
-            * `boundary_iou`, a float a class, and `mean_boundary_iou_7`: IoU of the boundaries alone, pixels of a class
+            * `boundary_iou`, a float a class, and `mean_boundary_iou`: IoU of the boundaries alone, pixels of a class
               no farther than 2 % of the diagonal from another or the picture's edge (Cheng et al. 2021, Boundary IoU),
               summed over the split; void truth is left out;
             * `calibration_error`: mean over pixels of |confidence - share that is right| by 15 bins of confidence, the
               highest probability (Guo et al. 2017, expected calibration error); void truth is left out;
-            * `batch_mean_iou_8`, `batch_mean_f1_8`: what segmentation_models prints in training: probabilities above
-              0.5, void as a class, the mean over classes of each `BATCH` pictures, absent ones counting as 1, then the
-              mean of those. They depend on the order of the pictures, and are no score of the split.
+            * `batch_mean_iou_with_void`, `batch_mean_f1_with_void`: what segmentation_models prints in training:
+              probabilities above 0.5, void as a class, the mean over classes of each `BATCH` pictures, absent ones
+              counting as 1, then the mean of those. They depend on the order of the pictures, and are no score of the
+              split.
         """
         union = self.boundaries[1]
         boundary_iou = np.where(union > 0, self.boundaries[0] / np.maximum(union, 1), np.nan)
@@ -88,10 +89,10 @@ class PixelScores:
         return {
             **scores(np.sum(self.matrices, axis=0), self.classes),
             "boundary_iou": boundary_iou.tolist(),
-            "mean_boundary_iou_7": mean_of_numbers(boundary_iou),
+            "mean_boundary_iou": mean_of_numbers(boundary_iou),
             "calibration_error": float(np.abs(confidence - right).sum() / pixels.sum()) if pixels.any() else math.nan,
-            "batch_mean_iou_8": float(((hits + SMOOTH) / (said + true - hits + SMOOTH)).mean()),
-            "batch_mean_f1_8": float(((2 * hits + SMOOTH) / (said + true + SMOOTH)).mean()),
+            "batch_mean_iou_with_void": float(((hits + SMOOTH) / (said + true - hits + SMOOTH)).mean()),
+            "batch_mean_f1_with_void": float(((2 * hits + SMOOTH) / (said + true + SMOOTH)).mean()),
         }
 
 

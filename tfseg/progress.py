@@ -77,7 +77,7 @@ class Progress(keras.callbacks.Callback):
     Args:
         screen: to tell it on.
         batch_size: pictures a step.
-        best: gives the scores of the best epoch so far: its number, "epoch", and "mean_iou_7".
+        best: gives the scores of the best epoch so far: its number, "epoch", and "mean_iou".
         before: mean IoU of the epoch before, if there was one.
         clock: seconds, from whenever.
     """
@@ -117,12 +117,12 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         now = self.clock()
         self.validation = now - self.last[1] if self.last else 0.0
-        score, best = logs["val_mean_iou_7"], self.best()
+        score, best = logs["val_mean_iou"], self.best()
         change = "" if self.before is None else f"{score - self.before:+.4f}, "
         self.before = score
         self.screen.tell(
             f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, val loss {logs['val_loss']:.4f}, "
-            f"mean IoU {score:.4f} ({change}7 categories), best {best['mean_iou_7']:.4f} at epoch {best['epoch']}, "
+            f"mean IoU {score:.4f} ({change}7 categories), best {best['mean_iou']:.4f} at epoch {best['epoch']}, "
             f"{now - self.began:.0f} s"
         )
 

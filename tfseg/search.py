@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 STUDY = "study.db"
 LOCK = ".lock"
-SCORE = "mean_iou_7"
+SCORE = "mean_iou"
 COMMAND = (sys.executable, "-m", "tfseg.trial")  # trains what --config names, into its run_dir
 POLL = 0.2  # seconds
 GRACE = 60  # seconds that a process has for its end

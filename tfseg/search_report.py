@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfseg.config import Config, save_config
-from tfseg.report import save_figure
+from tfseg.figures import save_figure
 from tfseg.run_folder import replacing
 from tfseg.search import SCORE, brief, find_best
 from tfseg.space import Choices, Range, Space, make_config

@@ -118,7 +118,7 @@ def train(config: Config) -> dict:
         run_folder.write_json(metrics, directory / run_folder.METRICS)
         for tracker in trackers:
             tracker.finish(metrics)
-        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou_7']:.4f} over 7 categories"
+        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f} over 7 categories"
         print(f"{found}; all in {directory}")
     with team.told_loss():
         team.wait()

@@ -65,9 +65,9 @@ def draw_sheet(image: np.ndarray, mask: np.ndarray, title: str, path: Path) -> N
     from matplotlib.figure import Figure  # here: --help answers without it
     from matplotlib.patches import Patch
 
+    from tfseg.figures import save_figure
     from tfseg.labels import CATEGORIES, CATEGORY_COLORS
     from tfseg.predict import blend
-    from tfseg.report import save_figure
 
     colors = np.asarray(CATEGORY_COLORS, np.uint8)
     across = min(len(image), 4)

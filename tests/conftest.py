@@ -1,6 +1,7 @@
 """Small records that tests read: pictures one can check by eye, written through the project's own writer."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -8,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg import convert, labels, records
+from tfseg import convert, export, labels, records, run_folder
+from tfseg.config import Config, save_config
 from tfseg.labels import CATEGORIES
 
 COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
@@ -46,7 +48,7 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
 def write_pictures(directory, pairs, codec, tile_width=None):
     """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
     size = pairs[0][1].shape
-    settings = convert.Settings(labels.CITYSCAPES_LOOKUP, size, codec, 95, "nearest", tile_width)
+    settings = convert.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
     examples = [convert.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
     shards = [
@@ -73,6 +75,14 @@ def example(id: str, index: int, size: tuple[int, int], with_label_ids: bool) ->
         mask=encoded_mask,
         label_ids=encoded_mask if with_label_ids else None,  # the label map of `write_records` maps each to itself
     )
+
+
+def write_run(config: Config) -> Path:
+    """Writes what a training has in its folder when it begins."""
+    directory = run_folder.open_run(config)
+    save_config(config, directory / run_folder.CONFIG)
+    run_folder.write_json(export.describe(CATEGORIES, labels.CATEGORY_COLORS), directory / run_folder.LABELS)
+    return directory
 
 
 def measure(drawn: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[int], list[float], list[float]]:

@@ -33,7 +33,7 @@ def run(distribution: str, images, masks) -> dict:
     )
     device = choose_device("cpu", "float32", distribution=distribution)
     team = device.distribution
-    learner = train.build_learner(config, device, STEPS)
+    learner = train.build_learner(config, device, STEPS, num_classes=8)
     losses = []
     keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
     rows = slice(team.index * 4 // team.workers, (team.index + 1) * 4 // team.workers)

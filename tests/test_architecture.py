@@ -48,9 +48,9 @@ ALLOWED = {
     "checkpoints": {"run_folder"},
     "progress": set(),
     "learner": {"checkpoints", "config", "distribution", "fused", "metrics", "progress", "run_folder"},
-    "run_folder": {"config", "labels", "unet"},
+    "run_folder": {"config", "predict", "unet"},
     "trackers": {"config", "progress", "run_folder"},
-    "panels": {"labels", "learner"},
+    "panels": {"learner"},
     "train": {
         *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics", "panels"),
         *("order", "pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
@@ -64,7 +64,7 @@ ALLOWED = {
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
     "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "run_folder", "tables"},
-    "export": {"labels", "run_folder"},
+    "export": {"run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
         *("config", "convert", "device", "doctor_checks", "labels", "learner"),

@@ -450,14 +450,16 @@ def test_the_two_320_recipes_differ_in_augmentation_alone():
     assert plain.augment == Augment() != augmented.augment
 
 
-def test_camvid_labels_are_a_label_map():
+def test_camvid_labels_are_label_maps():
     labels = pytest.importorskip("tfseg.labels")
-    lookup = labels.read_label_map(ROOT / "configs/camvid_labels.yaml")
+    lookup = labels.read_label_map(ROOT / "configs/camvid_labels.yaml").lookup
     assert [labels.CATEGORIES[category] for category in lookup[:12]] == [
         *("sky", "construction", "object", "flat", "flat", "nature"),
         *("object", "construction", "vehicle", "human", "human", "void"),
     ]
     assert set(lookup[12:]) == {labels.UNKNOWN}
+    own = labels.read_label_map(ROOT / "configs/camvid_11_labels.yaml")
+    assert own.lookup[:12].tolist() == [*range(1, 12), labels.VOID]
 
 
 # Help -----------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tfseg import cli, convert, journal, locks, records, sources
-from tfseg.labels import CITYSCAPES_LOOKUP
+from tfseg.labels import CITYSCAPES
 
 TOOL = Path(__file__).parents[1] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -125,7 +125,7 @@ def test_cityscapes_labels_become_categories(tmp_path):
 
 def test_the_labels_of_a_category_do_not_split_its_vote():
     """Road, sidewalk, parking against two pixels of building."""
-    settings = convert.Settings(CITYSCAPES_LOOKUP, (1, 1), "png", None, "majority")
+    settings = convert.Settings(CITYSCAPES["categories"], (1, 1), "png", None, "majority")
     assert convert.make_mask(np.array([[7, 8, 9, 11, 11]], np.uint8), (1, 1), settings).tolist() == [[1]]
 
 

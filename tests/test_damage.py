@@ -5,10 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import write_run
 from test_verify import VAL, flip
 
 from tfseg import report, run_folder
-from tfseg.config import parse_config, save_config
+from tfseg.config import parse_config
 from tfseg.evaluate import evaluate
 from tfseg.train import export, train
 from tfseg.unet import build_unet
@@ -38,8 +39,7 @@ def test_train(folder, config):
 
 
 def test_evaluate(folder, config):
-    run = run_folder.open_run(config)
-    save_config(config, run / run_folder.CONFIG)
+    run = write_run(config)
     network = build_unet(8, "tiny", None, config.model.decoder_channels)
     run_folder.save_weights(network, run / run_folder.BEST_WEIGHTS)
     export(run)

@@ -52,8 +52,8 @@ def metrics(settings):
 def test_run_folder(city, metrics):
     run = city / "run"
     names = {path.name for path in run.iterdir()}
-    expected = {"config.yaml", "history.csv", "tensorboard", "best.weights.h5", "checkpoints", "metrics.json"}
-    assert names == expected | {"saved_model"}
+    expected = {"config.yaml", "labels.json", "history.csv", "tensorboard", "best.weights.h5", "checkpoints"}
+    assert names == expected | {"metrics.json", "saved_model"}
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         *("00000008.json", "00000008.weights.h5", "00000012.json", "00000012.weights.h5")
     ]
@@ -94,6 +94,21 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
     assert counted.tolist() == official["confusion_matrix"]
     evaluate.main(["--run", str(city / "run"), "--split", "train"])
     assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
+
+
+def test_the_19_classes_of_the_benchmark(settings, city):
+    records = str(city / "by-train-id")
+    make_tfrecords.main(["--root", str(city / "raw"), "--out", records, "--workers", "1", "--label-map", "train_ids"])
+    run = city / "19"
+    arguments = ["--data.records", records, "--run_dir", str(run), "--train.epochs", "1"]
+    metrics = train(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
+    assert len(metrics["classes"]) == len(metrics["iou"]) == 20 and np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128
+    scores = evaluate.evaluate(run / "saved_model", records, "val")
+    assert scores["confusion_matrix"] == metrics["confusion_matrix"]
+    assert list(scores["official"]["class_iou"]) == metrics["classes"][1:]
+    assert scores["official"]["mean_category_iou"] > 0
+    with pytest.raises(ValueError, match=r"learns the classes void, road, .* has void, flat now; give another run_dir"):
+        train_module.check_classes(run, records, ("void", "flat"))
 
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):

@@ -18,7 +18,6 @@ from conftest import draw, write_records
 from PIL import Image
 
 from tfseg import dataset, explore, explore_figures, explore_page, labels, records
-from tfseg.dataset import UNKNOWN
 
 RED, BLUE = (200, 10, 20), (20, 10, 200)
 
@@ -62,8 +61,8 @@ def test_counts_by_hand(root):
     assert (split.pictures, split.total, split.shards) == (2, 2, None)
     assert split.sizes == [{"height": 1, "width": 4, "pictures": 1}, {"height": 2, "width": 2, "pictures": 1}]
     assert split.image_kinds == {"PNG, 8-bit RGB": 2} and split.mask_kinds == {"PNG, 8-bit grey": 2}
-    assert counts_of(split.categories) == {"void": (3, 3 / 8, 1), "flat": (2, 2 / 8, 1), "sky": (3, 3 / 8, 2)}
-    assert [(entry.value, entry.category, entry.pixels, entry.pictures) for entry in split.labels] == [
+    assert counts_of(split.classes) == {"void": (3, 3 / 8, 1), "flat": (2, 2 / 8, 1), "sky": (3, 3 / 8, 2)}
+    assert [(entry.value, entry.class_name, entry.pixels, entry.pictures) for entry in split.labels] == [
         (3, "flat", 1, 1),
         (4, "flat", 1, 1),
         (9, "sky", 3, 2),
@@ -84,7 +83,7 @@ def test_bands_go_from_top_to_bottom(root):
 
 def test_every_row_counts_once():
     mask = np.random.default_rng(0).integers(0, 8, (100, 30), np.uint8)
-    bands = explore.count(dataset.Picture("a", np.zeros((100, 30, 3), np.uint8), mask, None, "", "")).band_pixels
+    bands = explore.count(dataset.Picture("a", np.zeros((100, 30, 3), np.uint8), mask, None, "", ""), 9).band_pixels
     assert bands.sum(axis=0).tolist() == [*np.bincount(mask.ravel(), minlength=8), 0]
     assert set(bands.sum(axis=1).tolist()) == {30, 60}  # 100 rows over 64 bands: one or two each
 
@@ -117,7 +116,7 @@ def test_spread(ids, limit, places):
 
 def test_a_sample_is_told(root):
     survey = look(root, limit=1)
-    assert survey.splits["train"].categories[5].pixels == 1  # of the picture a alone
+    assert survey.splits["train"].classes[5].pixels == 1  # of the picture a alone
     assert explore_page.notes(survey) == ["This is a sample, evenly spread: 1 of 2 pictures of train."]
     assert explore_page.notes(look(root)) == []
 
@@ -136,9 +135,9 @@ def test_unknown_values_are_listed(root):
         (77, "unknown", 3),
         (78, "unknown", 1),
     ]
-    assert (split.categories[UNKNOWN].name, split.categories[UNKNOWN].pixels) == ("unknown", 4)
+    assert (split.classes[-1].name, split.classes[-1].pixels) == ("unknown", 4)
     assert survey.warnings == ["split train has mask values that the label map lacks: 77, 78 (25.00% of the pixels)"]
-    assert "unknown" not in {entry.name for entry in look(root, limit=1).splits["train"].categories}
+    assert "unknown" not in {entry.name for entry in look(root, limit=1).splits["train"].classes}
 
 
 def test_no_ground_truth(root):
@@ -149,7 +148,7 @@ def test_no_ground_truth(root):
     assert survey.splits["test"].class_weights == [0] * 8
 
 
-def test_the_example_has_the_most_categories(root):
+def test_the_example_has_the_most_classes(root):
     survey = look(root)  # both pictures have two, of which one is void in a
     assert (survey.example.id, survey.example_split) == ("b", "train")
     write_folders(root, "val", {"v": (np.zeros((1, 3, 3)), [[3, 9, 200]])})
@@ -157,7 +156,7 @@ def test_the_example_has_the_most_categories(root):
 
 
 def test_cityscapes_labels_have_names():
-    table = explore.label_table("cityscapes", labels.CITYSCAPES_LOOKUP)
+    table = explore.label_table("cityscapes", labels.CITYSCAPES["categories"])
     assert len(table) == 35
     assert table[7] == ("road", "flat", (128, 64, 128)) and table[255] == ("license plate", "vehicle", (0, 0, 142))
 
@@ -204,7 +203,7 @@ def test_records_and_raw_files_agree(folder, limit):
             assert left[name] == right[name], name
     assert stored.splits["train"].shards == 2 and stored.splits["train"].image_kinds == {"png": limit or 12}
     assert stored.splits["train"].labels == []  # training records keep no label ids
-    assert np.array_equal(raw.example.categories, draw(0, 24, 32)[1])
+    assert np.array_equal(raw.example.mask, draw(0, 24, 32)[1])
 
 
 def test_weights_of_records_are_the_manifests(folder, monkeypatch):
@@ -216,7 +215,7 @@ def test_weights_of_records_are_the_manifests(folder, monkeypatch):
 
 
 def test_label_ids_of_records(tmp_path):
-    """They are counted at their own size; the categories at that of the stored mask."""
+    """They are counted at their own size; the classes at that of the stored mask."""
     label_ids = np.array([[7, 7, 8, 23]], np.uint8)
     image, mask = np.zeros((2, 2, 3), np.uint8), np.array([[1, 1], [5, 5]], np.uint8)
     common = {"codec": "png", "image": png(image), "height": 2, "width": 2, "mask": png(mask)}
@@ -235,7 +234,7 @@ def test_label_ids_of_records(tmp_path):
         "sky": (1, 0.25, 1),
     }
     assert len(survey.splits["val"].labels) == 35 and survey.splits["train"].labels == []
-    assert counts_of(survey.splits["train"].categories) == {"flat": (2, 0.5, 1), "sky": (2, 0.5, 1)}
+    assert counts_of(survey.splits["train"].classes) == {"flat": (2, 0.5, 1), "sky": (2, 0.5, 1)}
     assert (survey.example.id, survey.example.label_ids.tolist()) == ("val", label_ids.tolist())
 
 
@@ -338,7 +337,7 @@ def test_stack():
 
 
 def test_rows_show_the_sky_above(root):
-    pixels = pixels_of(explore_figures.draw_rows(look(root).splits))
+    pixels = pixels_of(explore_figures.draw_rows(look(root)))
     top, bottom = pixels[pixels.shape[0] // 4], pixels[pixels.shape[0] * 5 // 8]
     void, flat, sky = (np.array(labels.CATEGORY_COLORS[category]) for category in (0, 1, 5))
     assert [(top == color).all(axis=-1).mean() > 0.3 for color in (void, flat, sky)] == [True, False, True]
@@ -351,7 +350,7 @@ def test_histogram_has_logarithmic_bars_in_their_colours(root):
     mask[0, 0], mask[1] = 3, 9
     write_folders(root, "val", {"v": (np.zeros((10, 10, 3)), mask)})
     survey = explore.survey(dataset.open_raw(root, ["val"], root / "map.yaml"))
-    for kind in ("categories", "labels"):
+    for kind in ("classes", "labels"):
         pixels = pixels_of(explore_figures.draw_histogram(survey, kind))
         widths = [
             int((pixels == labels.CATEGORY_COLORS[category]).all(axis=-1).sum(axis=1).max()) for category in (1, 5, 0)
@@ -361,11 +360,11 @@ def test_histogram_has_logarithmic_bars_in_their_colours(root):
         assert widths[2] - widths[1] == pytest.approx(np.log10(8.9) * decade, rel=0.05)
 
 
-def test_example_shows_picture_labels_and_categories(root):
+def test_example_shows_picture_labels_and_classes(root):
     survey = look(root)
     with_labels = explore_figures.draw_example(survey)
     without = explore_figures.draw_example(dataclasses.replace(survey, example=survey.example._replace(label_ids=None)))
-    for data, panels in ((with_labels, 2), (without, 1)):  # categories alone look like these labels
+    for data, panels in ((with_labels, 2), (without, 1)):  # classes alone look like these labels
         pixels = pixels_of(data)
         areas = [int((pixels == color).all(axis=-1).sum()) for color in (RED, labels.CATEGORY_COLORS[5])]
         assert areas[1] == pytest.approx(panels * areas[0] / 2, rel=0.1)
@@ -453,7 +452,7 @@ def test_files_that_are_written(written):
     assert (statistics["layout"], statistics["limit"], statistics["warnings"]) == ("folders", None, survey.warnings)
     assert statistics["example"] == {"id": "b", "split": "train"}
     assert train["labels"][2] == {
-        **{"value": 9, "name": "sky", "category": "sky", "color": [70, 130, 180]},
+        **{"value": 9, "name": "sky", "class_name": "sky", "color": [70, 130, 180]},
         **{"pixels": 3, "share": 0.375, "pictures": 2},
     }
     assert np.shape(train["band_pixels"]) == (64, 9)

@@ -5,9 +5,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from conftest import write_run
 from keras import ops
 
 from tfseg import export
+from tfseg.config import Config, Data
 from tfseg.export import export_saved_model
 from tfseg.labels import CATEGORIES, CATEGORY_COLORS
 from tfseg.predict import Predictor
@@ -186,9 +188,9 @@ def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
 
 
 def test_command_exports_the_network_of_a_run(tmp_path, monkeypatch, capsys):
-    networks = {tmp_path / "run": nearest_color_network()}
-    monkeypatch.setattr(export.run_folder, "load_network", networks.__getitem__)
-    export.main(["--run", str(tmp_path / "run"), "--out", str(tmp_path / "model")])
+    run = write_run(Config(Data("somewhere"), str(tmp_path / "run")))
+    monkeypatch.setattr(export.run_folder, "load_network", {run: nearest_color_network()}.__getitem__)
+    export.main(["--run", str(run), "--out", str(tmp_path / "model")])
     assert Predictor(tmp_path / "model").classes == list(CATEGORIES)
     assert str(tmp_path / "model") in capsys.readouterr().out
 

@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
 
-from tfseg.labels import CATEGORIES, CATEGORY_COLORS, CITYSCAPES_LOOKUP, LABELS, UNKNOWN, VOID, read_label_map, remap
+from tfseg.labels import (
+    CATEGORIES,
+    CATEGORY_COLORS,
+    CITYSCAPES,
+    CITYSCAPES_LOOKUP,
+    LABELS,
+    UNKNOWN,
+    VOID,
+    read_label_map,
+    remap,
+)
 
 
 def test_table_is_the_official_one():
@@ -41,20 +51,46 @@ def test_remap_refuses_what_the_table_lacks():
 def test_label_map(tmp_path):
     path = tmp_path / "map.yaml"
     path.write_text("0: sky\n3: flat  # Road\n11: void\n")
-    lookup = read_label_map(path)
-    assert lookup[[0, 3, 11, 1]].tolist() == [5, 1, 0, UNKNOWN]
+    label_map = read_label_map(path)
+    assert label_map.lookup[[0, 3, 11, 1]].tolist() == [5, 1, 0, UNKNOWN]
+    assert label_map.classes == CATEGORIES and label_map.names == {0: "sky", 3: "flat", 11: "void"}
+
+
+def test_label_map_of_other_classes(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_text("classes: {void: [0, 0, 0], sky: [70, 130, 180], cow: [9, 8, 7]}\n3: cow\n4: void\n")
+    label_map = read_label_map(path)
+    assert label_map.classes == ("void", "sky", "cow")
+    assert label_map.colors.tolist() == [[0, 0, 0], [70, 130, 180], [9, 8, 7]]
+    assert label_map.lookup[[3, 4, 5]].tolist() == [2, 0, UNKNOWN]
+
+
+def test_train_ids():
+    train_ids = CITYSCAPES["train_ids"]
+    assert len(train_ids.classes) == 20
+    for label in LABELS:
+        expected = label.train_id + 1 if 0 <= label.train_id < 255 else VOID
+        assert train_ids.lookup[label.id] == expected
+        if expected:
+            assert (train_ids.classes[expected], tuple(train_ids.colors[expected])) == (label.name, label.color)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0: road", r"map.yaml: value 0 has the category 'road'; it must be one of void, flat"),
+        ("0: road", r"map.yaml: value 0 has the class 'road'; it must be one of void, flat"),
         ("300: sky", r"map.yaml: mask value 300 is not an integer in 0..255"),
         ("true: sky", r"map.yaml: mask value True is not an integer"),
-        ("- sky", r"map.yaml: expected lines of `mask value: category name`, got list"),
+        ("- sky", r"map.yaml: expected lines of `mask value: class`, got list"),
         ("", r"map.yaml: expected lines"),
         ("0: [sky", r"map.yaml: not a YAML file"),
-        ("0: [sky]", r"map.yaml: value 0 has the category \['sky'\]"),
+        ("classes: [void, sky]", "classes: expected 2 to 255 lines of `name: "),
+        ("classes: {void: [0, 0, 0]}", "classes: expected 2 to 255 lines"),
+        ("classes: {void: [0, 0, 0], sky: [0, 0, 256]}", r"in 0..255, got `sky: \[0, 0, 256\]`"),
+        ("classes: {void: [0, 0, 0], sky: blue}", "got `sky: blue`"),
+        ("classes: {sky: [0, 0, 1], void: [0, 0, 0]}", "expected void first, which counts nowhere, got sky"),
+        ("classes: {void: [0, 0, 0], sky: [0, 0, 1]}\n0: flat", "class 'flat'; it must be one of void, sky"),
+        ("0: [sky]", r"map.yaml: value 0 has the class \['sky'\]"),
     ],
 )
 def test_bad_label_maps(tmp_path, text, message):

@@ -13,7 +13,7 @@ from tfseg.panels import Panels, draw_panel
 @pytest.mark.parametrize(("shape", "small"), [((4, 6), (4, 18)), ((512, 512), (512, 1536)), ((600, 1025), (200, 1026))])
 def test_panels_are_bounded_and_hold_colours_of_classes(shape, small):
     image, truth, prediction = np.full((*shape, 3), 9, np.uint8), np.full(shape, 1), np.full(shape, 7)
-    panel = draw_panel(image, truth, prediction)
+    panel = draw_panel(image, truth, prediction, CATEGORY_COLORS)
     assert (panel.shape, panel.dtype) == ((*small, 3), np.uint8)
     left, middle, right = np.hsplit(panel, 3)
     assert (left == 9).all() and (middle == CATEGORY_COLORS[1]).all() and (right == CATEGORY_COLORS[7]).all()
@@ -28,7 +28,8 @@ def test_an_epoch_leaves_its_pictures_by_averaged_weights_and_the_others_where_t
     bias.assign(np.eye(8)[1])
     for variable, average in zip(network.trainable_variables, optimizer._model_variables_moving_average, strict=True):
         average.assign(np.eye(8)[2] if variable is bias else variable)
-    panels = Panels(tmp_path, [{"id": b"a", "image": np.zeros((2, 2, 3), np.uint8), "mask": np.ones((2, 2), np.uint8)}])
+    example = {"id": b"a", "image": np.zeros((2, 2, 3), np.uint8), "mask": np.ones((2, 2), np.uint8)}
+    panels = Panels(tmp_path, [example], CATEGORY_COLORS)
     panels.set_model(SimpleNamespace(network=network, optimizer=optimizer))
     panels.on_epoch_end(3)
     events = EventAccumulator(str(tmp_path)).Reload()

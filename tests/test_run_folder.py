@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from conftest import write_run
 
 from tfseg import run_folder
 from tfseg.config import Config, Data, Device, Model, Train, save_config
@@ -60,7 +61,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
 
 
 def test_network_comes_back(tmp_path):
-    save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
+    write_run(settings(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
         run_folder.load_network(tmp_path)
     network = build_unet(8, "tiny", None, (8, 8, 8, 8, 8))
@@ -70,7 +71,7 @@ def test_network_comes_back(tmp_path):
 
 
 def test_damaged_weights_are_named(tmp_path):
-    save_config(Config(Data("somewhere"), str(tmp_path), model=Model("tiny", None)), tmp_path / run_folder.CONFIG)
+    write_run(settings(tmp_path))
     (tmp_path / run_folder.BEST_WEIGHTS).write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"best.weights.h5: cannot be read"):
         run_folder.load_network(tmp_path)

@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from tfseg import sources
+from tfseg import labels, sources
 from tfseg.labels import UNKNOWN
 
 
@@ -71,7 +71,8 @@ def test_cityscapes(tmp_path):
     sample = source.splits["val"][0]
     assert sample.image == tmp_path / "leftImg8bit/val/bonn/bonn_000000_000019_leftImg8bit.png"
     assert sample.mask == tmp_path / "gtFine/val/bonn/bonn_000000_000019_gtFine_labelIds.png"
-    assert source.label_map[7] == "flat" and source.label_map[255] == "vehicle" and len(source.label_map) == 35
+    assert source.label_map.names[7] == "flat" and source.label_map.names[255] == "vehicle"
+    assert len(source.label_map.names) == 35
 
 
 def test_folders(tmp_path, label_map):
@@ -79,8 +80,9 @@ def test_folders(tmp_path, label_map):
     touch(tmp_path, "images/val/c.PNG", "masks/val/c.png", "images/val/notes.txt", "images/readme.txt")
     source = sources.open_source(tmp_path, None, label_map)
     assert source.name == "folders"
-    assert source.label_map == {0: "flat", 3: "sky", 200: "void"}
-    assert source.lookup[[0, 1, 3, 200]].tolist() == [1, UNKNOWN, 5, 0] and source.lookup.dtype == np.uint8
+    assert source.label_map.names == {0: "flat", 3: "sky", 200: "void"}
+    lookup = source.label_map.lookup
+    assert lookup[[0, 1, 3, 200]].tolist() == [1, UNKNOWN, 5, 0] and lookup.dtype == np.uint8
     assert source.splits == {
         "train": [
             ("a", tmp_path / "images/train/a.jpg", tmp_path / "masks/train/a.png"),
@@ -100,7 +102,7 @@ def test_cityscapes_in_renamed_folders(tmp_path, image_folder, mask_folder, city
             tmp_path, f"{mask_folder}/{split}/{id}_gtFine_labelIds.png", f"{mask_folder}/{split}/{id}_gtFine_color.png"
         )
     source = sources.open_source(tmp_path)
-    assert source.name == "cityscapes" and len(source.label_map) == 35
+    assert source.name == "cityscapes" and len(source.label_map.names) == 35
     assert source.splits["val"] == [
         (
             "ulm_000002_000019",
@@ -116,9 +118,9 @@ def test_unpacked_tree_comes_before_copies_in_other_folders(tmp_path, label_map)
     assert sources.open_source(tmp_path).splits["train"][0].image.parts[-4] == "leftImg8bit"
 
 
-def test_renamed_cityscapes_needs_no_label_map(tmp_path, label_map):
+def test_renamed_cityscapes_needs_no_label_map(tmp_path):
     renamed(tmp_path, "train", "ulm_000001_000019")
-    assert "is a Cityscapes tree, whose labels are built in; leave" in refused(tmp_path, None, label_map)
+    assert sources.open_source(tmp_path).label_map is labels.CITYSCAPES["categories"]
     assert "no split vall; there is train" in refused(tmp_path, ["vall"])
 
 
@@ -148,7 +150,7 @@ def test_coarse_masks(tmp_path):
         "train_extra": ["bayreuth_000001_000019", "bayreuth_000002_000019"],
     }
     assert rough.splits["train"][0].mask == tmp_path / "gtCoarse/train/ulm/ulm_000001_000019_gtCoarse_labelIds.png"
-    assert rough.name == "cityscapes_coarse" and np.array_equal(rough.lookup, fine.lookup)
+    assert rough.name == "cityscapes_coarse" and rough.label_map is fine.label_map
     left_out = "has pictures in leftImg8bit/ but no masks in {}/; it is left out"
     assert fine.warnings[0] == f"{tmp_path}: split train_extra {left_out.format('gtFine')}"
     assert rough.warnings[0] == f"{tmp_path}: split test {left_out.format('gtCoarse')}"
@@ -481,7 +483,9 @@ def test_folders_need_a_label_map(tmp_path):
         sources.open_source(tmp_path, None, tmp_path / "lost.yaml")
 
 
-def test_cityscapes_has_its_own_labels(tmp_path, label_map):
-    cityscapes(tmp_path, "train", "ulm_000001_000019")
-    with pytest.raises(ValueError, match=r"is a Cityscapes tree, whose labels are built in; leave .*map\.yaml out"):
-        sources.open_source(tmp_path, None, label_map)
+def test_classes_of_cityscapes(tmp_path, label_map):
+    cityscapes(tmp_path / "city", "train", "ulm_000001_000019")
+    folders(tmp_path / "plain", "train", "a")
+    assert sources.open_source(tmp_path / "city", None, "train_ids").label_map is labels.CITYSCAPES["train_ids"]
+    assert sources.open_source(tmp_path / "city", None, label_map).label_map.names == {0: "flat", 3: "sky", 200: "void"}
+    assert "its masks need a label map" in refused(tmp_path / "plain", None, "train_ids")

@@ -346,11 +346,23 @@ def set_at(*keys, to):
     [
         (set_at("schema_version", to=7), ["manifest.json: has schema version 7, this program reads 1 to 2"]),
         (
-            set_at("classes", to=["void", "sky"]),
+            set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"]),
             [
-                "manifest.json: has the classes void, sky, this program has "
-                "void, flat, construction, object, nature, sky, human, vehicle"
+                "manifest.json: has the classes sky, flat, construction, object, nature, void, human, vehicle, "
+                "expected void first, and each once"
             ],
+        ),
+        (
+            set_at("colors", to=[[0, 0, 0]] * 7),
+            ["manifest.json: the manifest has colors other than 3 numbers for each of 8 classes"],
+        ),
+        (
+            set_at("colors", to=[[0, 0, 256]] * 8),
+            [f"manifest.json: the manifest has colors {[[0, 0, 256]] * 8}, expected numbers in 0..255"],
+        ),
+        (
+            set_at("splits", "val", "class_pixels", to=[0] * 7),
+            ["manifest.json: split val has class_pixels of 7 classes, expected 8"],
         ),
         (set_at("codec", to="webp"), ["manifest.json: has the codec webp, expected one of jpeg, png, raw"]),
         (
@@ -577,11 +589,11 @@ def test_command_ends_with_a_summary(folder, capsys):
     flip(folder / VAL, 100)
     flip(folder / VAL, (folder / VAL).stat().st_size - 50)
     shutil.copy(folder / TRAIN, folder / "stray.tfrecord")
-    edit(folder, set_at("classes", to=[]))
+    edit(folder, set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"]))
     advice = "; copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
     assert run(capsys, folder) == [
-        f"{folder}/manifest.json: has the classes , this program has "
-        "void, flat, construction, object, nature, sky, human, vehicle",
+        f"{folder}/manifest.json: has the classes sky, flat, construction, object, nature, void, human, vehicle, "
+        "expected void first, and each once",
         f"{folder}/{TRAIN}: record 0 (train-000) is damaged: its checksum fails",
         f"{folder}/{VAL}: record 0 (val-000) is damaged: its checksum fails",
         f"{folder}/{VAL}: record 2 (val-002) is damaged: its checksum fails",

@@ -33,7 +33,7 @@ MASK_RESIZES = ("nearest", "majority")
 class Settings:
     """What is done to every sample."""
 
-    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> category id
+    label_map: labels.LabelMap
     size: tuple[int, int] | None  # height, width; None keeps each picture's own
     codec: str
     quality: int | None  # of JPEG, 1..100
@@ -127,7 +127,7 @@ def make_settings(source: Source, size: tuple[int, int] | None, codec: str, qual
     if mask_resize not in MASK_RESIZES:
         raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
     quality = quality if codec == "jpeg" else None
-    return Settings(source.lookup, size, codec, quality, mask_resize, records.choose_tile_width(size))
+    return Settings(source.label_map, size, codec, quality, mask_resize, records.choose_tile_width(size))
 
 
 def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
@@ -141,7 +141,8 @@ def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
         for name in ("source", "size", "codec", "quality", "mask_resize", "mask_codec", "tile_width")
         if getattr(there, name) != getattr(wanted, name)
     ]
-    if (there.label_map, there.classes) != (wanted.label_map, wanted.classes):
+    label_maps = [(m.label_map, m.classes, m.palette.tolist()) for m in (there, wanted)]
+    if label_maps[0] != label_maps[1]:
         differences.append("the label map is another one")
     ids = {split: [sample.id for sample in samples] for split, samples in _samples_by_split(parts).items()}
     for split in sorted(there.splits.keys() | ids.keys()):
@@ -212,8 +213,8 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
     return Manifest(
         schema_version=records.SCHEMA_VERSION,
         source=source.name,
-        label_map=source.label_map,
-        classes=list(labels.CATEGORIES),
+        label_map=source.label_map.names,
+        classes=list(source.label_map.classes),
         size=list(settings.size) if settings.size else None,
         codec=settings.codec,
         quality=settings.quality,
@@ -221,6 +222,7 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
         mask_resize=settings.mask_resize,
         mask_codec="zlib",
         tile_width=settings.tile_width,
+        colors=source.label_map.colors.tolist(),
     )
 
 
@@ -284,16 +286,15 @@ def fingerprint(part: Part) -> str:
 
 def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: str) -> Entry:
     """Writes one shard of what `encode_sample` made of its samples."""
-    class_pixels, channels = np.zeros(len(labels.CATEGORIES), np.int64), np.zeros((2, 3), np.int64)
+    counts = []
 
     def count(sample: Encoded) -> bytes:
-        nonlocal class_pixels, channels
-        class_pixels += sample.class_pixels
-        channels += (sample.channel_sums, sample.channel_squares)
-        return sample.example
+        example, *numbers = sample
+        counts.append(numbers)
+        return example
 
     shard = records.write_shard(folder / part.name, map(count, encoded))
-    return Entry(shard, sources, class_pixels.tolist(), *channels.tolist())
+    return Entry(shard, sources, *(np.sum(numbers, axis=0).tolist() for numbers in zip(*counts, strict=True)))
 
 
 # ---- one sample, in a worker
@@ -313,7 +314,7 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
     split, sample = item
     image, label_ids, _, mask_file = read_sample(sample)
     with named(sample.mask):
-        labels.check_known(label_ids, settings.lookup)
+        labels.check_known(label_ids, settings.label_map.lookup)
     size = settings.size or label_ids.shape
     image, mask = pictures.resize(image, size), make_mask(label_ids, size, settings)
     example = encode_pixels(
@@ -323,7 +324,7 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
         settings,
         label_ids=pictures.as_grey_png(label_ids, mask_file) if records.keeps_label_ids(split) else None,
     )
-    class_pixels = pictures.count_values(mask)[: len(labels.CATEGORIES)].tolist()
+    class_pixels = pictures.count_values(mask)[: len(settings.label_map.classes)].tolist()
     return Encoded(example, class_pixels, *pictures.channel_sums(image))
 
 
@@ -347,17 +348,17 @@ def encode_pixels(
 
 
 def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) -> np.ndarray:
-    """Makes (height, width) uint8 category ids of a raw mask (H, W) uint8."""
-    if settings.mask_resize == "majority":  # of categories: the labels of one category must not split its vote
-        return pictures.resize_majority(labels.remap(label_ids, settings.lookup), size)
-    return labels.remap(pictures.resize_nearest(label_ids, size), settings.lookup)
+    """Makes (height, width) uint8 class ids of a raw mask (H, W) uint8."""
+    if settings.mask_resize == "majority":  # of classes: the labels of one class must not split its vote
+        return pictures.resize_majority(labels.remap(label_ids, settings.label_map.lookup), size)
+    return labels.remap(pictures.resize_nearest(label_ids, size), settings.label_map.lookup)
 
 
 # ---- the summary
 
 
 def summarise(manifest: Manifest) -> str:
-    """Makes a table of the splits: pictures, size on disk and each category's share of the pixels."""
+    """Makes a table of the splits: pictures, size on disk and each class's share of the pixels."""
     heads = ["split", "pictures", "shards", "MB", *(f"{name} %" for name in manifest.classes)]
     rows = [_summary_row(name, split) for name, split in manifest.splits.items()]
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]

@@ -13,15 +13,13 @@ from PIL import Image
 from tfseg import labels, pictures, records, sources
 from tfseg.paths import open_path
 
-UNKNOWN = len(labels.CATEGORIES)  # stands for the category of a pixel whose value the label map lacks
-
 
 class Picture(NamedTuple):
     """One picture with its ground truth, decoded."""
 
     id: str
     image: np.ndarray  # (H, W, 3) uint8 RGB
-    categories: np.ndarray  # (H, W) uint8, 0..7, or `UNKNOWN`
+    mask: np.ndarray  # (H, W) uint8, class ids; pixels whose value the label map lacks have one more than the last
     label_ids: np.ndarray | None  # (H0, W0) uint8, the raw mask; None where records do not keep it
     image_kind: str  # such as "PNG, 8-bit RGB"
     mask_kind: str
@@ -44,7 +42,7 @@ class DataSet:
     place: str
     kind: str  # "raw data set" or "records"
     layout: str  # see `sources.Source.name`; the labels of "folders" have no names
-    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> category id
+    label_map: labels.LabelMap
     ids: dict[str, list[str]]  # of each split, in the order in which its pictures lie
     read: Callable[[str, Sequence[int]], Iterator[Item]]  # (split, ascending places in its ids) -> items
     load: Callable[[Item], Picture]  # in a worker
@@ -65,10 +63,10 @@ def open_raw(
         place=str(root),
         kind="raw data set",
         layout=source.name,
-        lookup=source.lookup,
+        label_map=source.label_map,
         ids={name: [sample.id for sample in samples] for name, samples in source.splits.items()},
         read=lambda split, places: (source.splits[split][place] for place in places),
-        load=functools.partial(load_sample, lookup=source.lookup),
+        load=functools.partial(load_sample, label_map=source.label_map),
         warnings=list(source.warnings),
     )
 
@@ -86,18 +84,18 @@ def open_records(directory: str | Path, splits: Sequence[str] | None = None) -> 
         there = ", ".join(manifest.splits) or "none"
         raise FileNotFoundError(f"{directory}: no split {', '.join(missing)}; there is {there}")
     chosen = {name: manifest.splits[name] for name in splits or manifest.splits}
-    lookup = np.full(256, labels.UNKNOWN, np.uint8)
-    for value, category in manifest.label_map.items():
-        lookup[value] = labels.CATEGORIES.index(category)
+    label_map = labels.make_label_map(
+        dict(zip(manifest.classes, manifest.palette.tolist(), strict=True)), manifest.label_map
+    )
     codec = manifest.codec + (f", quality {manifest.quality}" if manifest.quality else "")
     return DataSet(
         place=str(directory),
         kind="records",
         layout=manifest.source,
-        lookup=lookup,
+        label_map=label_map,
         ids={name: split.ids for name, split in chosen.items()},
         read=lambda split, places: read_records(open_path(directory), chosen[split], places),
-        load=functools.partial(load_record, image_kind=codec),
+        load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
         shards={name: len(split.shards) for name, split in chosen.items()},
         weights={name: records.class_weights(split) for name, split in chosen.items()},
     )
@@ -130,7 +128,7 @@ def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
     raise ValueError(f"{path}: has no record {last}, which the manifest counts; make the records again")
 
 
-def load_sample(sample: sources.Sample, lookup: np.ndarray) -> Picture:
+def load_sample(sample: sources.Sample, label_map: labels.LabelMap) -> Picture:
     """Decodes a picture and its mask.
 
     Raises:
@@ -138,11 +136,12 @@ def load_sample(sample: sources.Sample, lookup: np.ndarray) -> Picture:
         OSError: one cannot be read.
     """
     image, label_ids, *files = sources.read_sample(sample)
-    return Picture(sample.id, image, np.minimum(lookup[label_ids], UNKNOWN), label_ids, *map(file_kind, files))
+    mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
+    return Picture(sample.id, image, mask, label_ids, *map(file_kind, files))
 
 
-def load_record(stored: Stored, image_kind: str) -> Picture:
-    """Decodes a record.
+def load_record(stored: Stored, unknown: int, image_kind: str) -> Picture:
+    """Decodes a record; what is `unknown` or more in its mask is of no class.
 
     Raises:
         ValueError: it is damaged; the message begins with its file and index.
@@ -151,7 +150,7 @@ def load_record(stored: Stored, image_kind: str) -> Picture:
         record = records.decode_example(stored.data)
     except ValueError as error:
         raise ValueError(f"{stored.place}: {error}") from None
-    return Picture(record.id, record.image, np.minimum(record.mask, UNKNOWN), record.label_ids, image_kind, "png")
+    return Picture(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")
 
 
 def file_kind(data: bytes) -> str:

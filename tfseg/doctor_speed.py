@@ -102,12 +102,20 @@ def build_learner(config: Config, choice: Choice, plain: bool = False) -> Learne
     keras.mixed_precision.set_dtype_policy(choice.precision)
     keras.utils.set_random_seed(0)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
-    learner = train.build_learner(config, choice, steps=100)
+    learner = train.build_learner(config, choice, steps=100, num_classes=count_classes(config))
     if plain:
         optimizer = learner.optimizer
         optimizer = getattr(keras.optimizers, type(optimizer).__name__).from_config(optimizer.get_config())
         learner.compile(optimizer, jit_compile=choice.xla)
     return learner
+
+
+def count_classes(config: Config) -> int:
+    """How many classes the records have; if there are none yet, as many as Cityscapes has categories."""
+    try:
+        return len(records.read_manifest(config.data.records).classes)
+    except FileNotFoundError:
+        return len(labels.CATEGORIES)
 
 
 def as_trained(batch: dict, choice: Choice) -> dict:
@@ -146,7 +154,7 @@ def write_pictures(config: Config) -> Part:
     data, folder = config.data, Path(config.data.records)
     size = tuple(side * (2 if data.fit == "crop" else 1) for side in cli.parse_size(data.size))
     tile_width = records.choose_tile_width(size)
-    settings = convert.Settings(labels.CITYSCAPES_LOOKUP, size, "jpeg", 95, "nearest", tile_width)
+    settings = convert.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
     picture = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
     count = max(PICTURES, config.train.batch_size)
     class_pixels = count * np.bincount(picture["mask"].ravel(), minlength=len(labels.CATEGORIES))
@@ -157,7 +165,7 @@ def write_pictures(config: Config) -> Part:
         examples = (convert.encode_pixels(id, picture["image"], picture["mask"], settings) for id in ids)
         shard = records.write_shard(folder / records.shard_name(split, 0, 1), examples)
         splits[split] = records.Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
-    blank = convert.blank_manifest(Source("folders", folder, settings.lookup, {}), settings)
+    blank = convert.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
     records.write_manifest(folder, dataclasses.replace(blank, splits=splits))
     yield {"records": f"{count} drawn pictures of {size[0]}x{size[1]}, JPEG"}
 

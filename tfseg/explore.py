@@ -1,4 +1,4 @@
-"""What is in a data set: sizes, colours, labels and categories, counted picture by picture and summed over each split.
+"""What is in a data set: sizes, colours, labels and classes, counted picture by picture and summed over each split.
 
 Worker processes decode and count; only their counts come back, so a data set may be of any size. `explore_page` shows
 the result.
@@ -14,20 +14,20 @@ import numpy as np
 from tqdm import tqdm
 
 from tfseg import labels, records, workers
-from tfseg.dataset import UNKNOWN, DataSet, Item, Picture
+from tfseg.dataset import DataSet, Item, Picture
 
 BANDS = 64  # of equal height, from the top of a picture to its bottom
-CATEGORIES = (*labels.CATEGORIES, "unknown")
-COLORS = np.vstack([labels.CATEGORY_COLORS, [255, 0, 255]]).astype(np.uint8)  # unknown is magenta, like no label
+UNKNOWN = "unknown"  # the class of pixels whose value the label map lacks, one more than the last
+UNKNOWN_COLOR = (255, 0, 255)  # like no label of Cityscapes
 
 
 @dataclass(frozen=True)
 class Count:
-    """How much of a split is of one label or category."""
+    """How much of a split is of one label or class."""
 
     value: int  # of a pixel
     name: str
-    category: str
+    class_name: str
     color: tuple[int, int, int]  # RGB
     pixels: int
     share: float  # of the split's pixels, in 0..1
@@ -49,10 +49,10 @@ class Split:
     channel_min: list[int]
     channel_max: list[int]
     has_truth: bool  # whether any pixel has a class other than void
-    categories: list[Count]  # all 8, then unknown if there is any
+    classes: list[Count]  # all, then unknown if there is any
     labels: list[Count]  # all that the label map knows, then those it lacks; empty if no label ids are kept
-    class_weights: list[float]  # of the 8 categories, see `records.class_weights`
-    band_pixels: list[list[int]]  # (BANDS, 9): pixels of each category, and unknown ones, from top to bottom
+    class_weights: list[float]  # of each class, see `records.class_weights`
+    band_pixels: list[list[int]]  # (BANDS, C + 1): pixels of each class, and unknown ones, from top to bottom
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,9 @@ class Survey:
     limit: int | None  # at most so many pictures of each split were counted; None: all
     warnings: list[str]
     splits: dict[str, Split]
-    example: Picture  # of those with label ids, the one with the most categories
+    classes: list[str]  # names, then unknown
+    colors: list[list[int]]  # RGB, of these
+    example: Picture  # of those with label ids, the one with the most classes
     example_split: str
 
 
@@ -83,8 +85,8 @@ class Counts:
     levels: np.ndarray  # (3, 256): how often each value occurs in red, green and blue
     label_pixels: np.ndarray  # (256,) by value of the raw mask
     label_pictures: np.ndarray  # (256,) that contain it
-    category_pictures: np.ndarray  # (9,)
-    band_pixels: np.ndarray  # (BANDS, 9)
+    class_pictures: np.ndarray  # (C + 1,)
+    band_pixels: np.ndarray  # (BANDS, C + 1)
 
     def add(self, other: "Counts") -> None:
         """Adds the counts over other pictures."""
@@ -96,11 +98,11 @@ class Counts:
                 setattr(self, entry.name, mine + others)
 
 
-def count(picture: Picture) -> Counts:
-    """Counts one picture."""
-    height, classes = len(picture.categories), len(CATEGORIES)
+def count(picture: Picture, classes: int) -> Counts:
+    """Counts one picture; unknown is one of the classes."""
+    height = len(picture.mask)
     bands = (np.arange(height) * BANDS // height).astype(np.uint16)
-    cells = bands[:, np.newaxis] * np.uint16(classes) + picture.categories
+    cells = bands[:, np.newaxis] * np.uint16(classes) + picture.mask
     band_pixels = np.bincount(cells.ravel(), minlength=BANDS * classes).reshape(BANDS, classes)
     label_ids = np.empty(0, np.uint8) if picture.label_ids is None else picture.label_ids
     label_pixels = np.bincount(label_ids.ravel(), minlength=256)
@@ -112,13 +114,13 @@ def count(picture: Picture) -> Counts:
         levels=np.stack([np.bincount(picture.image[..., channel].ravel(), minlength=256) for channel in range(3)]),
         label_pixels=label_pixels,
         label_pictures=(label_pixels > 0).astype(np.int64),
-        category_pictures=(band_pixels.sum(axis=0) > 0).astype(np.int64),
+        class_pictures=(band_pixels.sum(axis=0) > 0).astype(np.int64),
         band_pixels=band_pixels,
     )
 
 
-def _load_and_count(item: Item, load: Callable[[Item], Picture]) -> Counts:
-    return count(load(item))
+def _load_and_count(item: Item, load: Callable[[Item], Picture], classes: int) -> Counts:
+    return count(load(item), classes)
 
 
 def spread(ids: Sequence[str], limit: int | None) -> list[int]:
@@ -131,7 +133,7 @@ def spread(ids: Sequence[str], limit: int | None) -> list[int]:
 class _Candidate(NamedTuple):
     """A picture that may become the example."""
 
-    merit: tuple[bool, int]  # whether it has label ids with a class, how many categories
+    merit: tuple[bool, int]  # whether it has label ids with a class, how many classes
     split: str
     place: int
 
@@ -168,6 +170,8 @@ def survey(data_set: DataSet, limit: int | None = None, processes: int = 1) -> S
         limit=limit,
         warnings=data_set.warnings + [line for name, split in splits.items() for line in remarks(name, split)],
         splits=splits,
+        classes=[*data_set.label_map.classes, UNKNOWN],
+        colors=[*data_set.label_map.colors.tolist(), list(UNKNOWN_COLOR)],
         example=data_set.load(item),
         example_split=best.split,
     )
@@ -182,11 +186,13 @@ def _count_split(
     data_set: DataSet, name: str, places: Sequence[int], mapper: workers.Mapper
 ) -> tuple[Counts, _Candidate]:
     total, best = None, _Candidate((False, -1), name, 0)
-    counted = mapper(functools.partial(_load_and_count, load=data_set.load), data_set.read(name, places))
+    classes = len(data_set.label_map.classes) + 1
+    load_and_count = functools.partial(_load_and_count, load=data_set.load, classes=classes)
+    counted = mapper(load_and_count, data_set.read(name, places))
     progress = tqdm(counted, desc=name, total=len(places), unit="picture", disable=None)
     for counts, place in zip(progress, places, strict=True):
-        categories = int(counts.category_pictures[1:UNKNOWN].sum())
-        merit = bool(categories and counts.label_pixels.any()), categories
+        shown = int(counts.class_pictures[1:-1].sum())
+        merit = bool(shown and counts.label_pixels.any()), shown
         if merit > best.merit:
             best = _Candidate(merit, name, place)
         if total is None:
@@ -220,9 +226,9 @@ def summarise(counts: Counts, data_set: DataSet, name: str) -> Split:
         channel_min=[int(values[0]) for values in present],
         channel_max=[int(values[-1]) for values in present],
         has_truth=bool(class_pixels[labels.VOID + 1 :].any()),
-        categories=_count_categories(class_pixels, counts.category_pictures),
-        labels=_count_labels(counts, label_table(data_set.layout, data_set.lookup)),
-        class_weights=data_set.weights.get(name) or records.balance_classes(class_pixels[:UNKNOWN].tolist()),
+        classes=_count_classes(class_pixels, counts.class_pictures, data_set.label_map),
+        labels=_count_labels(counts, label_table(data_set.layout, data_set.label_map)),
+        class_weights=data_set.weights.get(name) or records.balance_classes(class_pixels[:-1].tolist()),
         band_pixels=counts.band_pixels.tolist(),
     )
 
@@ -235,25 +241,26 @@ def channel_moments(levels: np.ndarray) -> tuple[list[float], list[float]]:
     return mean.tolist(), np.sqrt(variance.clip(0)).tolist()  # rounding may leave -1e-12
 
 
-def label_table(layout: str, lookup: np.ndarray) -> dict[int, tuple[str, str, tuple[int, int, int]]]:
-    """Name, category and RGB colour of each value that a raw mask may have; only Cityscapes' have their own names."""
+def label_table(layout: str, label_map: labels.LabelMap) -> dict[int, tuple[str, str, tuple[int, int, int]]]:
+    """Name, class and RGB colour of each value that a raw mask may have; only Cityscapes' have their own names."""
+    names = label_map.names
     if layout != "folders":
-        return {label.id % 256: (label.name, label.category, label.color) for label in labels.LABELS}
-    table = {}
-    for value in np.flatnonzero(lookup != labels.UNKNOWN).tolist():
-        category = labels.CATEGORIES[lookup[value]]
-        table[value] = (category, category, tuple(labels.CATEGORY_COLORS[lookup[value]].tolist()))
-    return table
+        known = [label for label in labels.LABELS if label.id % 256 in names]
+        return {label.id % 256: (label.name, names[label.id % 256], label.color) for label in known}
+    colors = dict(zip(label_map.classes, map(tuple, label_map.colors.tolist()), strict=True))
+    return {value: (name, name, colors[name]) for value, name in names.items()}
 
 
-def _count_categories(class_pixels: np.ndarray, pictures: np.ndarray) -> list[Count]:
-    counts = []
-    for value, name in enumerate(CATEGORIES):
-        pixels, color = int(class_pixels[value]), tuple(COLORS[value].tolist())
-        if value != UNKNOWN or pixels:
-            share = pixels / int(class_pixels.sum())
-            counts.append(Count(value, name, name, color, pixels, share, int(pictures[value])))
-    return counts
+def _count_classes(class_pixels: np.ndarray, pictures: np.ndarray, label_map: labels.LabelMap) -> list[Count]:
+    total = int(class_pixels.sum())
+    names, colors = [*label_map.classes, UNKNOWN], [*map(tuple, label_map.colors.tolist()), UNKNOWN_COLOR]
+    counts = [
+        Count(value, name, name, color, pixels, pixels / total, found)
+        for value, (name, color, pixels, found) in enumerate(
+            zip(names, colors, class_pixels.tolist(), pictures.tolist(), strict=True)
+        )
+    ]
+    return counts if counts[-1].pixels else counts[:-1]
 
 
 def _count_labels(counts: Counts, table: dict[int, tuple]) -> list[Count]:
@@ -261,8 +268,7 @@ def _count_labels(counts: Counts, table: dict[int, tuple]) -> list[Count]:
     if not total:
         return []
     unknown = [value for value in np.flatnonzero(counts.label_pixels).tolist() if value not in table]
-    unnamed = (CATEGORIES[UNKNOWN], CATEGORIES[UNKNOWN], tuple(COLORS[UNKNOWN].tolist()))
-    entries = table | dict.fromkeys(unknown, unnamed)
+    entries = table | dict.fromkeys(unknown, (UNKNOWN, UNKNOWN, UNKNOWN_COLOR))
     pixels, pictures = counts.label_pixels.tolist(), counts.label_pictures.tolist()
     return [
         Count(value, *entry, pixels[value], pixels[value] / total, pictures[value]) for value, entry in entries.items()
@@ -274,10 +280,10 @@ def remarks(name: str, split: Split) -> list[str]:
     lines = []
     if not split.has_truth:
         lines.append(f"split {name} has no ground truth: all its pixels are void")
-    unknown = [label for label in split.labels if label.name == CATEGORIES[UNKNOWN]]
+    unknown = [label for label in split.labels if label.name == UNKNOWN]
     if unknown:
         values, share = ", ".join(str(label.value) for label in unknown), sum(label.share for label in unknown)
         lines.append(f"split {name} has mask values that the label map lacks: {values} ({share:.2%} of the pixels)")
-    elif len(split.categories) > UNKNOWN:
-        lines.append(f"split {name} has {split.categories[UNKNOWN].share:.2%} of pixels outside the 8 categories")
+    elif split.classes[-1].name == UNKNOWN:
+        lines.append(f"split {name} has {split.classes[-1].share:.2%} of pixels that are of no class")
     return lines

@@ -1,6 +1,6 @@
 """The figures of `explore`: histograms, what each height of the pictures consists of, an example.
 
-Each function returns the bytes of a PNG. Colours are those of Cityscapes' labels and of the 8 categories.
+Each function returns the bytes of a PNG. Colours are those of Cityscapes' labels and of the classes.
 """
 
 import io
@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tfseg.explore import CATEGORIES, COLORS, Count, Split, Survey
+from tfseg.explore import Count, Split, Survey
 
 DOTS_PER_INCH = 110
 WIDTH = 12  # inches
@@ -21,11 +21,11 @@ def percent(share: float) -> str:
 
 
 def draw_histogram(survey: Survey, kind: str) -> bytes:
-    """Draws the share of each category or label, a panel a split, on a logarithmic axis.
+    """Draws the share of each class or label, a panel a split, on a logarithmic axis.
 
     Args:
         survey: what to draw.
-        kind: "categories" or "labels", the field of `Split` that holds the counts.
+        kind: "classes" or "labels", the field of `Split` that holds the counts.
     """
     groups = {name: getattr(split, kind) for name, split in survey.splits.items() if getattr(split, kind)}
     if not groups:
@@ -68,24 +68,26 @@ def _draw_bar(axis, place: int, count: Count, left: float) -> None:
     )
 
 
-def draw_rows(splits: dict[str, Split]) -> bytes:
-    """Draws what each height of the pictures consists of: an area a category, side by side, a panel a split."""
-    figure, panels = _panels(len(splits), 4.6)
+def draw_rows(survey: Survey) -> bytes:
+    """Draws what each height of the pictures consists of: an area a class, side by side, a panel a split."""
+    figure, panels = _panels(len(survey.splits), 4.6)
     drawn = set()
-    for axis, (name, split) in zip(panels, splits.items(), strict=True):
+    for axis, (name, split) in zip(panels, survey.splits.items(), strict=True):
         edges, ends = stack(np.array(split.band_pixels))
         heights = np.repeat(100 * edges, 2)[1:-1]  # both ends of each band
         left = np.zeros(len(ends))
-        for category, right in enumerate(100 * ends.T):
+        for class_id, right in enumerate(100 * ends.T):
             if (right > left).any():
-                drawn.add(category)
+                drawn.add(class_id)
                 sides = np.repeat(left, 2), np.repeat(right, 2)
-                axis.fill_betweenx(heights, *sides, color=COLORS[category] / 255, linewidth=0)
+                axis.fill_betweenx(heights, *sides, color=np.array(survey.colors[class_id]) / 255, linewidth=0)
             left = right
         axis.set(xlim=(0, 100), ylim=(100, 0), xlabel="share of the pixels (%)")
         _finish(axis, _split_title(name, split))
     panels[0].set_ylabel("height, from the top of the picture (%)")
-    figure.legend(handles=_patches(drawn), loc="outside lower center", ncols=min(9, 4 * len(panels)), frameon=False)
+    figure.legend(
+        handles=_patches(survey, drawn), loc="outside lower center", ncols=min(9, 4 * len(panels)), frameon=False
+    )
     return _to_png(figure)
 
 
@@ -106,21 +108,21 @@ def stack(band_pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_example(survey: Survey) -> bytes:
-    """Draws a picture, its label ids, its labels in colour and its categories; without label ids the first and last."""
+    """Draws a picture, its label ids, its labels in colour and its classes; without label ids the first and last."""
     from matplotlib.figure import Figure  # here and below: --help answers without it
 
     example = survey.example
-    names = [["picture", "ids", "bar"], ["labels", "categories", "legend"]]
+    names = [["picture", "ids", "bar"], ["labels", "classes", "legend"]]
     if example.label_ids is None:
-        names = [["picture", "categories", "legend"]]
+        names = [["picture", "classes", "legend"]]
     height, width = example.image.shape[:2]
     panel_height = min(height / width, 2) * 0.41 * WIDTH  # inches
     figure = Figure((WIDTH, len(names) * (panel_height + 0.3) + 0.35), layout="constrained")
     axes = figure.subplot_mosaic(names, width_ratios=(1, 1, 0.04))
     _show(axes["picture"], example.image, "picture")
-    _show(axes["categories"], COLORS[example.categories], "categories")
+    _show(axes["classes"], np.array(survey.colors, np.uint8)[example.mask], "classes")
     axes["legend"].axis("off")
-    patches = _patches(np.unique(example.categories).tolist())
+    patches = _patches(survey, np.unique(example.mask).tolist())
     axes["legend"].legend(handles=patches, loc="center left", frameon=False, borderaxespad=0, borderpad=0)
     if example.label_ids is not None:
         _draw_label_ids(axes, survey, panel_height)
@@ -134,7 +136,7 @@ def _draw_label_ids(axes, survey: Survey, panel_height: float) -> None:
     entries = {count.value: count for count in survey.splits[survey.example_split].labels}
     colors = np.zeros((256, 3), np.uint8)
     colors[list(entries)] = [entry.color for entry in entries.values()]
-    title = "labels, in the colour of their category" if survey.layout == "folders" else "labels"
+    title = "labels, in the colour of their class" if survey.layout == "folders" else "labels"
     _show(axes["labels"], colors[label_ids], title)
     # One shade for each value that occurs, evenly spread: neighbours such as 7 and 8 can be told apart.
     present = np.unique(label_ids)
@@ -176,10 +178,11 @@ def _panels(count: int, height: float) -> tuple:
     return figure, axes[:count]
 
 
-def _patches(categories) -> list:
+def _patches(survey: Survey, class_ids) -> list:
     from matplotlib.patches import Patch
 
-    return [Patch(facecolor=COLORS[value] / 255, label=CATEGORIES[value], **_EDGE) for value in sorted(categories)]
+    entries = [(survey.classes[class_id], np.array(survey.colors[class_id]) / 255) for class_id in sorted(class_ids)]
+    return [Patch(facecolor=color, label=name, **_EDGE) for name, color in entries]
 
 
 def _split_title(name: str, split: Split) -> str:

@@ -13,9 +13,9 @@ from tfseg.explore_figures import draw_example, draw_histogram, draw_rows, perce
 PAGE = "index.html"
 STATISTICS = "statistics.json"
 FIGURES: dict[str, Callable[[Survey], bytes]] = {
-    "classes.png": lambda survey: draw_histogram(survey, "categories"),
+    "classes.png": lambda survey: draw_histogram(survey, "classes"),
     "labels.png": lambda survey: draw_histogram(survey, "labels"),
-    "rows.png": lambda survey: draw_rows(survey.splits),
+    "rows.png": draw_rows,
     "example.png": draw_example,
 }
 MOST_SIZES = 12  # shown on the page; statistics.json has all
@@ -99,11 +99,11 @@ def make_page(survey: Survey, figures: dict[str, bytes]) -> str:
         _notes(survey),
         _overview(survey.splits),
         "<h2>Example</h2>",
-        "<p>Of the pictures that were counted, one with the most categories.</p>",
-        _figure(figures["example.png"], f"The picture {survey.example.id} beside its labels, label ids and categories"),
-        "<h2>Categories</h2>",
-        _figure(figures["classes.png"], _describe(survey.splits, "categories")),
-        *(_categories_table(name, split) for name, split in survey.splits.items()),
+        "<p>Of the pictures that were counted, one with the most classes.</p>",
+        _figure(figures["example.png"], f"The picture {survey.example.id} beside its labels, label ids and classes"),
+        "<h2>Classes</h2>",
+        _figure(figures["classes.png"], _describe(survey.splits, "classes")),
+        *(_classes_table(name, split) for name, split in survey.splits.items()),
         _explain_weights(survey),
         "<h2>Labels</h2>",
         _figure(figures["labels.png"], _describe(survey.splits, "labels")),
@@ -181,17 +181,17 @@ def _numbers(values: Iterable[float], form: str) -> str:
     return ", ".join(format(value, form) for value in values)
 
 
-def _categories_table(name: str, split: Split) -> str:
+def _classes_table(name: str, split: Split) -> str:
     rows = []
-    for count in split.categories:
+    for count in split.classes:
         weight = split.class_weights[count.value] if count.value < len(split.class_weights) else 0
         rows.append([_swatch(count), *_count_cells(count), f"{weight:.3f}" if weight else "0"])
-    return _table(name, ["category", "pixels", "share", "pictures", "weight"], rows)
+    return _table(name, ["class", "pixels", "share", "pictures", "weight"], rows)
 
 
 def _labels_table(name: str, split: Split) -> str:
-    rows = [[_swatch(count), str(count.value), count.category, *_count_cells(count)] for count in split.labels]
-    return _table(name, ["label", "mask value", "category", "pixels", "share", "pictures"], rows)
+    rows = [[_swatch(count), str(count.value), count.class_name, *_count_cells(count)] for count in split.labels]
+    return _table(name, ["label", "mask value", "class", "pixels", "share", "pictures"], rows)
 
 
 def _swatch(count: Count) -> str:
@@ -231,27 +231,27 @@ def _describe(splits: dict[str, Split], kind: str) -> str:
 
 
 def _describe_rows(splits: dict[str, Split]) -> str:
-    """The category with the most pixels at the top and at the bottom of each split, in words."""
+    """The class with the most pixels at the top and at the bottom of each split, in words."""
     sentences = []
     for name, split in splits.items():
         bands = [band for band in split.band_pixels if any(band)]
-        top, bottom = (split.categories[band.index(max(band))].name for band in (bands[0], bands[-1]))
+        top, bottom = (split.classes[band.index(max(band))].name for band in (bands[0], bands[-1]))
         sentences.append(f"Most frequent in {name}: at the top {top}, at the bottom {bottom}.")
-    return "Areas of the categories at each height, a panel a split. " + " ".join(sentences)
+    return "Areas of the classes at each height, a panel a split. " + " ".join(sentences)
 
 
 # ---- text
 
 
 def make_summary(survey: Survey) -> str:
-    """Makes a plain-text table of the splits: pictures, sizes and the share of each category in percent, and notes."""
-    names = list(dict.fromkeys(count.name for split in survey.splits.values() for count in split.categories))
+    """Makes a plain-text table of the splits: pictures, sizes and the share of each class in percent, and notes."""
+    names = list(dict.fromkeys(count.name for split in survey.splits.values() for count in split.classes))
     rows = [["split", "pictures", "size", *(f"{name} %" for name in names)]]
     for name, split in survey.splits.items():
         size = split.sizes[0]
         sizes = f"{size['height']}x{size['width']}" if len(split.sizes) == 1 else f"{len(split.sizes)} sizes"
-        shares = {count.name: f"{100 * count.share:.2f}" for count in split.categories}
-        rows.append([name, str(split.pictures), sizes, *(shares.get(category, "0.00") for category in names)])
+        shares = {count.name: f"{100 * count.share:.2f}" for count in split.classes}
+        rows.append([name, str(split.pictures), sizes, *(shares.get(class_name, "0.00") for class_name in names)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(lines)

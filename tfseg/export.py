@@ -18,11 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfseg import cli, run_folder
-from tfseg.labels import CATEGORIES, CATEGORY_COLORS
 
-LABELS_FILE = "labels.json"
 # What an export consists of; a folder that holds anything else is never replaced.
-EXPORTED = {"saved_model.pb", "fingerprint.pb", "variables", "assets", LABELS_FILE}
+EXPORTED = {"saved_model.pb", "fingerprint.pb", "variables", "assets", run_folder.LABELS}
 
 
 def export_saved_model(network, directory: str | Path, classes: Sequence[str], colors) -> None:
@@ -54,7 +52,7 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
         raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")
     with replace_export(Path(directory)) as incomplete:
         save_module(network, incomplete)
-        (incomplete / LABELS_FILE).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+        (incomplete / run_folder.LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
 
 
 def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
@@ -184,8 +182,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_replaceable(options.out)  # before the minute that it takes to rebuild the network
 
-    export_saved_model(run_folder.load_network(options.run), options.out, CATEGORIES, CATEGORY_COLORS)
-    print(f"SavedModel and {LABELS_FILE} are in {options.out}")
+    export_saved_model(run_folder.load_network(options.run), options.out, *run_folder.read_labels(options.run))
+    print(f"SavedModel and {run_folder.LABELS} are in {options.out}")
 
 
 if __name__ == "__main__":

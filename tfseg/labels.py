@@ -1,10 +1,11 @@
-"""The class table: Cityscapes labels -> 8 categories, names, colours and lookup arrays.
+"""The class table: Cityscapes labels -> the classes that a network learns: 8 categories, 19 train ids, or a file's.
 
-One aligned row a label, values as in the official ``cityscapesscripts/helpers/labels.py``; everything else here is
-derived from it. Networks learn the 8 categories, so a category id is also the class id of a mask, a logit and a score.
+One aligned row a label, values as in the official ``cityscapesscripts/helpers/labels.py``; the label maps of Cityscapes
+are derived from it. A class id is the value of a stored mask, and the place of a logit and a score.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,41 +64,74 @@ LABELS = (
     Label("license plate",        -1,       -1, "vehicle",             7, False,         True,  (  0,   0, 142)),
 )  # fmt: skip
 
-CATEGORIES = tuple(dict.fromkeys(label.category for label in LABELS))
-VOID = CATEGORIES.index("void")
-
-# One colour a category: that of its most common label.
-CATEGORY_COLORS = np.array(
-    [
-        next(label.color for label in LABELS if label.name == name)
-        for name in ("unlabeled", "road", "building", "pole", "vegetation", "sky", "person", "car")
-    ],
-    np.uint8,
-)
-
-# In a lookup array this stands for "no such value"; it is no category.
+# In a lookup array this stands for "no such value"; it is no class.
 UNKNOWN = 255
 
 
-def _lookup(categories_by_value: Mapping[int, int]) -> np.ndarray:
+@dataclass(frozen=True)
+class LabelMap:
+    """What becomes of a raw mask: the classes that are told apart, and of which of them each of its values is."""
+
+    classes: tuple[str, ...]  # names in the order of the class ids; the first is void, which counts nowhere
+    colors: np.ndarray  # (C, 3) uint8 RGB, of the classes
+    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> class id, or `UNKNOWN`
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Value of a raw mask -> class, for reading; `lookup` holds the same for work."""
+        return {int(value): self.classes[self.lookup[value]] for value in np.flatnonzero(self.lookup != UNKNOWN)}
+
+
+def make_label_map(classes: Mapping[str, Sequence[int]], names: Mapping[int, str]) -> LabelMap:
+    """Makes a label map.
+
+    Args:
+        classes: name -> RGB colour in 0..255, in the order of the class ids.
+        names: value of a raw mask in -1..255 -> name of its class.
+    """
     lookup = np.full(256, UNKNOWN, np.uint8)
-    for value, category in categories_by_value.items():
-        lookup[value] = category  # -1, the license plate, is 255 in a uint8 picture: the last place of the array
-    return lookup
+    for value, name in names.items():
+        lookup[value] = list(classes).index(name)  # -1, the license plate, is 255 in a uint8 picture
+    return LabelMap(tuple(classes), np.array(list(classes.values()), np.uint8), lookup)
 
 
-# (256,) uint8: label id of a pixel -> category id. Ids that the table lacks give UNKNOWN.
-CITYSCAPES_LOOKUP = _lookup({label.id: label.category_id for label in LABELS})
+def _color_of(name: str) -> tuple[int, int, int]:
+    return next(label.color for label in LABELS if label.name == name)
 
 
-def read_label_map(path: str | Path) -> np.ndarray:
-    """Reads a YAML file of `mask value: category name` lines, for a data set other than Cityscapes.
+CATEGORIES = tuple(dict.fromkeys(label.category for label in LABELS))
+VOID = CATEGORIES.index("void")  # of every label map
+BY_TRAIN_ID = sorted((label for label in LABELS if not label.ignore_in_eval), key=lambda label: label.train_id)
 
-    Returns:
-        (256,) uint8, mask value -> category id; values that the file does not name give `UNKNOWN`.
+# One colour a category: that of its most common label.
+_COMMON = ("unlabeled", "road", "building", "pole", "vegetation", "sky", "person", "car")
+CITYSCAPES = {  # the label maps of Cityscapes, by their names
+    "categories": make_label_map(
+        dict(zip(CATEGORIES, map(_color_of, _COMMON), strict=True)), {label.id: label.category for label in LABELS}
+    ),
+    "train_ids": make_label_map(  # class id = train id + 1
+        {"void": _color_of("unlabeled")} | {label.name: label.color for label in BY_TRAIN_ID},
+        {label.id: "void" if label.ignore_in_eval else label.name for label in LABELS},
+    ),
+}
+CATEGORY_COLORS = CITYSCAPES["categories"].colors
+CITYSCAPES_LOOKUP = CITYSCAPES["categories"].lookup
+
+
+def read_label_map(path: str | Path) -> LabelMap:
+    """Reads a YAML file of `mask value: class` lines.
+
+    The classes are the 8 categories of Cityscapes, unless an entry `classes` gives the names and colours of others, in
+    the order of their ids, void first:
+
+        classes: {void: [0, 0, 0], sky: [128, 128, 128], building: [128, 0, 0]}
+        0: sky
+        1: building
+        11: void
 
     Raises:
-        ValueError: the file is no such mapping, a value is not in 0..255, or a name is not one of `CATEGORIES`.
+        ValueError: the file is no such mapping, a value is not in 0..255, a name is not one of the classes, or these
+            are not 2 to 255 names with an RGB colour each, void first.
         OSError: the file cannot be read.
     """
     import yaml
@@ -107,26 +141,39 @@ def read_label_map(path: str | Path) -> np.ndarray:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from None
     if not isinstance(entries, dict) or not entries:
-        raise ValueError(f"{path}: expected lines of `mask value: category name`, got {type(entries).__name__}")
+        raise ValueError(f"{path}: expected lines of `mask value: class`, got {type(entries).__name__}")
+    classes = dict(zip(CATEGORIES, CATEGORY_COLORS.tolist(), strict=True))
+    if "classes" in entries:
+        classes = entries.pop("classes")
+        _check_classes(path, classes)
     for value, name in entries.items():
         if type(value) is not int or not 0 <= value <= 255:
             raise ValueError(f"{path}: mask value {value!r} is not an integer in 0..255")
-        if name not in CATEGORIES:
-            raise ValueError(
-                f"{path}: value {value} has the category {name!r}; it must be one of {', '.join(CATEGORIES)}"
-            )
-    return _lookup({value: CATEGORIES.index(name) for value, name in entries.items()})
+        if name not in [*classes]:  # a list has no hash
+            raise ValueError(f"{path}: value {value} has the class {name!r}; it must be one of {', '.join(classes)}")
+    return make_label_map(classes, entries)
+
+
+def _check_classes(path: str | Path, classes: object) -> None:
+    if not isinstance(classes, dict) or not 2 <= len(classes) <= UNKNOWN:
+        raise ValueError(f"{path}: classes: expected 2 to {UNKNOWN} lines of `name: [red, green, blue]`")
+    for name, color in classes.items():
+        is_color = isinstance(color, list) and len(color) == 3 and all(type(part) is int for part in color)
+        if not isinstance(name, str) or not is_color or not 0 <= min(color) <= max(color) <= 255:
+            raise ValueError(f"{path}: classes: expected `name: [red, green, blue]` in 0..255, got `{name}: {color}`")
+    if [*classes][VOID] != "void":
+        raise ValueError(f"{path}: classes: expected void first, which counts nowhere, got {[*classes][VOID]}")
 
 
 def remap(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> np.ndarray:
-    """Turns a raw mask into category ids.
+    """Turns a raw mask into class ids.
 
     Args:
         mask: (...) uint8, the raw values (for Cityscapes: label ids).
-        lookup: (256,) uint8, see `CITYSCAPES_LOOKUP` and `read_label_map`.
+        lookup: (256,) uint8, see `LabelMap`.
 
     Returns:
-        uint8 of the same shape, values 0..7.
+        uint8 of the same shape, class ids.
 
     Raises:
         ValueError: the mask holds a value that the lookup does not know.

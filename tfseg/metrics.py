@@ -2,9 +2,9 @@
 
 Two readings of the same matrix, since both are in use:
 
-* `iou`, `f1`, and their means over the 7 categories, `mean_iou` and `mean_f1`: void ground truth counts nowhere, void
-  predicted on any other pixel is a miss. This is the rule of Cityscapes' "IoU category", here on the records' masks.
-* `iou_with_void`, `f1_with_void`, and their means over all 8, `mean_iou_with_void` and `mean_f1_with_void`: void is a
+* `iou`, `f1`, and their means over all classes but void, `mean_iou` and `mean_f1`: void ground truth counts nowhere,
+  void predicted on any other pixel is a miss. This is the rule of Cityscapes, here on the records' masks.
+* `iou_with_void`, `f1_with_void`, and their means over all, `mean_iou_with_void` and `mean_f1_with_void`: void is a
   class like the others, over all pixels.
 
 A class that is neither in the truth nor predicted has no score (nan) and no part in a mean.
@@ -47,10 +47,11 @@ class Scorer(keras.Model):
     (batch, height, width)}; gives {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,)}.
     """
 
-    def __init__(self, network: keras.Model, loss):
+    def __init__(self, network: keras.Model, loss, classes: tuple[str, ...] = CATEGORIES):
         super().__init__()
         self.network = network
         self.loss_function = loss
+        self.classes = classes
 
     def call(self, batch):
         logits = self.network(as_floats(batch["image"]), training=False)
@@ -72,7 +73,7 @@ def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict
         `scores` of the int64 sum of all matrices, and `loss`, the mean over pictures.
     """
     rows = scorer.predict(batches, verbose=0, callbacks=[*callbacks])
-    return {"loss": float(rows["loss"].mean()), **scores(rows["matrix"].sum(axis=0, dtype=np.int64))}
+    return {"loss": float(rows["loss"].mean()), **scores(rows["matrix"].sum(axis=0, dtype=np.int64), scorer.classes)}
 
 
 def scores(matrix, classes: tuple[str, ...] = CATEGORIES) -> dict:

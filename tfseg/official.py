@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tfseg.labels import CATEGORIES, LABELS
+from tfseg.labels import BY_TRAIN_ID, CATEGORIES, LABELS
 
 IDS = 1 + max(label.id for label in LABELS)  # 34
 EXACT = 2**24  # pixels that OpenCV counts exactly, in float32
 NO_ID = 255  # -1 as a byte: license plates, which the official pictures do not show
-COUNTED = [label for label in LABELS if not label.ignore_in_eval]  # by train id the 19 classes
+COUNTED = [label for label in LABELS if not label.ignore_in_eval]
 COUNTED_IDS = [label.id for label in COUNTED]
 BY_ID = {label.id: label for label in LABELS}
 
@@ -44,7 +44,8 @@ class OfficialScore:
     """Gathers pictures and gives their score.
 
     Args:
-        classes: names of the predicted classes: the 8 categories, or the 19 classes of the benchmark.
+        classes: names of the predicted classes: the 8 categories, or the 19 classes of the benchmark, with or without
+            void before them.
 
     Raises:
         ValueError: the names are neither.
@@ -147,12 +148,12 @@ def label_ids_of(classes: Sequence[str]) -> np.ndarray:
     Raises:
         ValueError: they are neither the 8 categories nor the 19 classes of the benchmark.
     """
-    by_train_id = sorted(COUNTED, key=lambda label: label.train_id)
     if tuple(classes) == CATEGORIES:
         firsts = [next((label.id for label in COUNTED if label.category == name), 0) for name in CATEGORIES]
         return np.array(firsts, np.uint8)
-    if list(classes) == [label.name for label in by_train_id]:
-        return np.array([label.id for label in by_train_id], np.uint8)
+    by_name = {label.name: label.id for label in BY_TRAIN_ID}
+    if list(classes) in ([*by_name], ["void", *by_name]):
+        return np.array([by_name.get(name, 0) for name in classes], np.uint8)
     raise ValueError(
         f"the Cityscapes score is of its 8 categories ({', '.join(CATEGORIES)}) or of its 19 classes by train id; "
         f"got {', '.join(classes)}"

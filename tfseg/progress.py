@@ -118,11 +118,11 @@ class Progress(keras.callbacks.Callback):
         now = self.clock()
         self.validation = now - self.last[1] if self.last else 0.0
         score, best = logs["val_mean_iou"], self.best()
-        change = "" if self.before is None else f"{score - self.before:+.4f}, "
+        change = "" if self.before is None else f" ({score - self.before:+.4f})"
         self.before = score
         self.screen.tell(
             f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, val loss {logs['val_loss']:.4f}, "
-            f"mean IoU {score:.4f} ({change}7 categories), best {best['mean_iou']:.4f} at epoch {best['epoch']}, "
+            f"mean IoU {score:.4f}{change}, best {best['mean_iou']:.4f} at epoch {best['epoch']}, "
             f"{now - self.began:.0f} s"
         )
 

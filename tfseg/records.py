@@ -9,6 +9,7 @@ answer at once, and the converter's workers stay small.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -61,7 +62,7 @@ class Split:
 
     ids: list[str]  # in the order of the records, shard after shard
     shards: list[Shard]
-    class_pixels: list[int]  # pixels of each category, by category id
+    class_pixels: list[int]  # of each class, by class id
     channel_mean: list[float]  # red, green, blue, in 0..255
     channel_std: list[float]
 
@@ -73,7 +74,7 @@ class Split:
     @property
     def has_truth(self) -> bool:
         """Whether any pixel has a class other than void; the test split of Cityscapes has none."""
-        return any(pixels for category, pixels in enumerate(self.class_pixels) if category != labels.VOID)
+        return any(pixels for place, pixels in enumerate(self.class_pixels) if place != labels.VOID)
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ class Manifest:
 
     schema_version: int
     source: str  # layout of the raw data set: "cityscapes", "cityscapes_coarse" or "folders"
-    label_map: dict[int, str]  # value of a raw mask -> category
-    classes: list[str]  # category of each class id
+    label_map: dict[int, str]  # value of a raw mask -> class
+    classes: list[str]  # names in the order of the class ids, void first
     size: list[int] | None  # height, width; None: each picture as it came
     codec: str
     quality: int | None  # of JPEG; None for the exact codecs
@@ -91,6 +92,12 @@ class Manifest:
     mask_resize: str = "nearest"  # or "majority"
     mask_codec: str = "png"  # of MASK_CODECS; PNG in schema version 1
     tile_width: int | None = None  # of the column tiles of pictures and masks; None: they are in one piece
+    colors: list[list[int]] | None = None  # RGB of each class; None: as of the categories
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(C, 3) uint8 RGB, the colours of the classes."""
+        return np.array(labels.CATEGORY_COLORS if self.colors is None else self.colors, np.uint8)
 
 
 def class_weights(split: Split, with_void: bool = False) -> list[float]:
@@ -181,7 +188,7 @@ def encode_example(
         codec: one of `CODECS`.
         height: of the stored picture, in pixels.
         width: of the stored picture, in pixels.
-        mask: (height, width) category ids, whole or in tiles as the picture; encoded with one of `MASK_CODECS`.
+        mask: (height, width) class ids, whole or in tiles as the picture; encoded with one of `MASK_CODECS`.
         label_ids: the raw mask at its original size as a one-channel PNG, see `keeps_label_ids`.
     """
     features = {
@@ -200,7 +207,7 @@ class Record(NamedTuple):
 
     id: str
     image: np.ndarray  # (height, width, 3) uint8 RGB
-    mask: np.ndarray  # (height, width) uint8 category ids
+    mask: np.ndarray  # (height, width) uint8 class ids
     label_ids: np.ndarray | None  # (height0, width0) uint8 raw mask, see `keeps_label_ids`
 
 
@@ -265,7 +272,7 @@ def parse_example(serialized: "tf.Tensor", manifest: Manifest) -> dict[str, "tf.
         manifest: says how all records are stored, so that the graph needs no branches.
 
     Returns:
-        {"id": scalar string, "image": (H, W, 3) uint8 RGB, "mask": (H, W) uint8 category ids}
+        {"id": scalar string, "image": (H, W, 3) uint8 RGB, "mask": (H, W) uint8 class ids}
     """
     features = parse_features(serialized)
     return {"id": features["id"], "image": parse_image(features, manifest), "mask": parse_mask(features, manifest)}
@@ -316,7 +323,7 @@ def parse_image(
 
 
 def parse_mask(features: dict[str, "tf.Tensor"], manifest: Manifest, window: "tf.Tensor | None" = None) -> "tf.Tensor":
-    """Decodes the mask of what `parse_features` read, or a window of it: (height, width) uint8 category ids."""
+    """Decodes the mask of what `parse_features` read, or a window of it: (height, width) uint8 class ids."""
 
     encoded = features["mask/encoded"]
     if manifest.mask_codec == "zlib":
@@ -536,8 +543,13 @@ def _manifest_from(entry: object) -> Manifest:
     if version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
         raise ValueError(f"has schema version {version}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}")
     fields = _fields_of(Manifest, entry, "the manifest")
-    label_map = {int(value): category for value, category in fields["label_map"].items()}
+    label_map = {int(value): name for value, name in fields["label_map"].items()}
     splits = {name: _split_from(split, f"split {name}") for name, split in fields["splits"].items()}
+    colors = fields.get("colors")
+    if colors is not None and [len(color) for color in colors] != [3] * len(fields["classes"]):
+        raise ValueError(f"the manifest has colors other than 3 numbers for each of {len(fields['classes'])} classes")
+    if not {*itertools.chain(*colors or [])} <= {*range(256)}:
+        raise ValueError(f"the manifest has colors {colors}, expected numbers in 0..255")
     return Manifest(**fields | {"label_map": label_map, "splits": splits})
 
 

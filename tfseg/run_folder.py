@@ -1,6 +1,7 @@
 """The run folder: what training writes and evaluation, export and report read.
 
 config.yaml                     the run's settings, resolved
+labels.json                     names and colours of the classes that it learns, as in its SavedModel
 history.csv  tensorboard/       losses and scores of each epoch, and pictures
 trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
@@ -22,9 +23,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
+from tfseg import predict
 from tfseg.config import Config, as_yaml, list_settings, load_config
 
 CONFIG = "config.yaml"
+LABELS = "labels.json"
 HISTORY = "history.csv"
 TENSORBOARD = "tensorboard"
 TRACKERS = "trackers.json"
@@ -94,6 +99,11 @@ def read_config(directory: str | Path) -> Config:
     return load_config(path)
 
 
+def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
+    """Reads what a run's classes are called, and their colours; see `predict.read_labels`."""
+    return predict.read_labels(Path(directory, LABELS))
+
+
 def load_network(directory: str | Path):
     """Builds a run's network with the weights of its best epoch.
 
@@ -104,14 +114,14 @@ def load_network(directory: str | Path):
         FileNotFoundError: the folder holds no run, or its first epoch has not ended.
         ValueError: the weights are not those of the network that the settings describe.
     """
-    from tfseg.labels import CATEGORIES
     from tfseg.unet import build_unet
 
     model = read_config(directory).model
     path = Path(directory, BEST_WEIGHTS)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
-    network = build_unet(len(CATEGORIES), model.encoder, None, model.decoder_channels)
+    classes, _ = read_labels(directory)
+    network = build_unet(len(classes), model.encoder, None, model.decoder_channels)
     try:
         network.load_weights(path)
     except (OSError, KeyError) as error:

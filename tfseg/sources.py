@@ -54,16 +54,9 @@ class Source:
 
     name: str  # of the layout: "cityscapes", "cityscapes_coarse" or "folders"
     root: Path
-    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> category id, see `labels.remap`
+    label_map: labels.LabelMap
     splits: dict[str, list[Sample]]  # each sorted by id
     warnings: list[str] = field(default_factory=list)  # a line each, of what is odd but may be meant
-
-    @property
-    def label_map(self) -> dict[int, str]:
-        """Value of a raw mask -> category, for reading; `lookup` holds the same for work."""
-        return {
-            int(value): labels.CATEGORIES[self.lookup[value]] for value in np.flatnonzero(self.lookup != labels.UNKNOWN)
-        }
 
 
 class _Layout(NamedTuple):
@@ -121,7 +114,8 @@ def open_source(
     Args:
         root: folder in one of the layouts of this module's head, on this machine or in a store.
         splits: names of the splits to take, which must be whole; None takes all that have both pictures and masks.
-        label_map: YAML file as `labels.read_label_map` reads it; for data sets other than Cityscapes, and needed there.
+        label_map: YAML file as `labels.read_label_map` reads it, which data sets other than Cityscapes need; of
+            Cityscapes also a name of `labels.CITYSCAPES`, and None for the 8 categories.
         coarse: take the coarse masks of Cityscapes, in gtCoarse/, in the place of the fine.
 
     Raises:
@@ -131,7 +125,7 @@ def open_source(
     root = paths.open_path(root)
     layout = _detect(root, splits, coarse)
     names, left_out = _choose_splits(layout, root, splits)
-    lookup = _read_lookup(layout, root, label_map)
+    chosen = _choose_label_map(layout, root, label_map)
     images = {split: _files_by_id(layout, root / layout.image_folder / split, layout.image_endings) for split in names}
     masks = {split: _files_by_id(layout, root / layout.mask_folder / split, (layout.mask_ending,)) for split in names}
     _check_pairs(layout, root, images, masks)
@@ -139,7 +133,7 @@ def open_source(
         split: [Sample(id, images[split][id], masks[split][id]) for id in sorted(images[split])] for split in names
     }
     _check_no_overlap(root, samples)
-    return Source(layout.name, root, lookup, samples, left_out + _odd_counts(layout, root, samples))
+    return Source(layout.name, root, chosen, samples, left_out + _odd_counts(layout, root, samples))
 
 
 def read_sample(sample: Sample) -> Decoded:
@@ -236,14 +230,15 @@ def _what_lacks(layout: _Layout, root: Path, split: str) -> str:
     return f"the split {split} is empty; expected files named *{' or *'.join(layout.image_endings)}"
 
 
-def _read_lookup(layout: _Layout, root: Path, label_map: str | Path | None) -> np.ndarray:
+def _choose_label_map(layout: _Layout, root: Path, label_map: str | Path | None) -> labels.LabelMap:
     if layout.is_cityscapes:
-        if label_map is not None:
-            raise ValueError(f"{root}: is a Cityscapes tree, whose labels are built in; leave {label_map} out")
-        return labels.CITYSCAPES_LOOKUP
-    if label_map is None:
+        if label_map is None:
+            label_map = "categories"
+        if label_map in labels.CITYSCAPES:
+            return labels.CITYSCAPES[label_map]
+    elif label_map is None or label_map in labels.CITYSCAPES:
         raise ValueError(
-            f"{root}: its masks need a label map, a YAML file of `mask value: category name` lines; give --label-map"
+            f"{root}: its masks need a label map, a YAML file of `mask value: class` lines; give --label-map"
         )
     return labels.read_label_map(label_map)
 

@@ -12,12 +12,18 @@ def scores_table(scores: dict) -> str:
     """
     total = sum(scores["support"])
     shares = [pixels / total if total else math.nan for pixels in scores["support"]]
-    rows = [("category", "IoU %", "F1 %", "share of pixels %")]
+    count = len(scores["classes"])
+    rows = [("class", "IoU %", "F1 %", "share of pixels %")]
     for name, *values in zip(scores["classes"], scores["iou"], scores["f1"], shares, strict=True):
         rows.append((name, *map(percent, values)))
     rows += [
-        ("mean over 7, void left out", percent(scores["mean_iou"]), percent(scores["mean_f1"]), ""),
-        ("mean over 8, void counted", percent(scores["mean_iou_with_void"]), percent(scores["mean_f1_with_void"]), ""),
+        (f"mean over {count - 1}, void left out", percent(scores["mean_iou"]), percent(scores["mean_f1"]), ""),
+        (
+            f"mean over {count}, void counted",
+            percent(scores["mean_iou_with_void"]),
+            percent(scores["mean_f1_with_void"]),
+            "",
+        ),
     ]
     return table(rows)
 

@@ -118,7 +118,7 @@ def train(config: Config) -> dict:
         run_folder.write_json(metrics, directory / run_folder.METRICS)
         for tracker in trackers:
             tracker.finish(metrics)
-        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f} over 7 categories"
+        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f}"
         print(f"{found}; all in {directory}")
     with team.told_loss():
         team.wait()
@@ -154,25 +154,31 @@ def learn(
     """
     import keras
 
+    from tfseg.export import describe
     from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
     from tfseg.metrics import Scorer
     from tfseg.panels import Panels
     from tfseg.pipeline import read_examples, to_device, told_damage
     from tfseg.progress import Progress
+    from tfseg.records import read_manifest
 
     if config.train.seed is not None:
         keras.utils.set_random_seed(config.train.seed)
+    directory, manifest = Path(config.run_dir), read_manifest(config.data.records)
+    classes, colors = tuple(manifest.classes), manifest.palette
+    if not config.overwrite:
+        check_classes(directory, config.data.records, classes)
     epoch, step = locate(state, steps)
     batches, val_batches = make_batches(config, epoch, step, device.distribution.share)
-    learner = build_learner(config, device, steps, share=0.5**rollbacks)
+    learner = build_learner(config, device, steps, len(classes), share=0.5**rollbacks)
     network = learner.network
     screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
 
     team = device.distribution
-    directory = Path(config.run_dir)
     if team.chief:
         run_folder.open_run(config)
         save_config(config, directory / run_folder.CONFIG)
+        run_folder.write_json(describe(classes, colors), directory / run_folder.LABELS)
     team.wait()
     if not (directory / run_folder.CONFIG).is_file():
         raise ValueError(
@@ -184,7 +190,7 @@ def learn(
     screen.tell(FIRST_STEP[keras.backend.backend()])
     with told_damage(config.data.records), stoppable(screen) as stop, screen:
         validate = Validate(
-            Scorer(network, learner.loss_function),
+            Scorer(network, learner.loss_function, classes),
             to_device(val_batches, **device.batches),
             directory / run_folder.BEST_WEIGHTS,
             state and state.best,
@@ -205,7 +211,7 @@ def learn(
             callbacks += [
                 history,
                 keras.callbacks.TensorBoard(tensorboard, write_graph=False),
-                Panels(tensorboard / "validation", examples),
+                Panels(tensorboard / "validation", examples, colors),
                 Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
                 *trackers,
             ]
@@ -230,6 +236,18 @@ def learn(
             callbacks=callbacks,
         )
     return validate.best_scores
+
+
+def check_classes(directory: Path, records: str, classes: tuple[str, ...]) -> None:
+    """Raises ValueError if a stopped run learned other classes than the records have now."""
+    if not (directory / run_folder.LABELS).exists():
+        return
+    before, _ = run_folder.read_labels(directory)
+    if tuple(before) != classes:
+        raise ValueError(
+            f"{directory}: learns the classes {', '.join(before)}, and {records} has {', '.join(classes)} now; "
+            "give another run_dir, or --overwrite true to delete it"
+        )
 
 
 def compare_workers(config: Config, team: "Distribution", state: checkpoints.State | None) -> None:
@@ -259,13 +277,14 @@ def describe_fault(config: Config, steps: int, error, workers: int = 1) -> str:
     return f"step {step + 1} of epoch {epoch + 1}: the loss is not finite ({terms}) on {pictures}"
 
 
-def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0):
+def build_learner(config: Config, device: Choice, steps: int, num_classes: int, share: float = 1.0):
     """Builds and compiles what a config trains: network, augmentation and loss as one model.
 
     Args:
         config: of the run.
         device: to compute on.
         steps: of an epoch.
+        num_classes: that the network tells apart, void included.
         share: of the learning rate.
 
     Raises:
@@ -274,7 +293,6 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
     """
     from tfseg.augment import Augmentation
     from tfseg.device import can_sort
-    from tfseg.labels import CATEGORIES
     from tfseg.learner import Learner, make_optimizer
     from tfseg.unet import build_unet
 
@@ -284,7 +302,7 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
             "take loss.jaccard, or set device.kind to cpu"
         )
     with device.distribution.scope():
-        network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
+        network = build_unet(num_classes, **dataclasses.asdict(config.model), **device.network)
         augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
         learner = Learner(network, make_loss(config), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
@@ -404,11 +422,10 @@ def export(run: Path) -> None:
     import keras
 
     from tfseg.export import export_by_tensorflow, export_saved_model
-    from tfseg.labels import CATEGORIES, CATEGORY_COLORS
 
     if keras.backend.backend() == "tensorflow":
         keras.mixed_precision.set_dtype_policy("float32")
-        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, CATEGORIES, CATEGORY_COLORS)
+        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, *run_folder.read_labels(run))
     else:
         export_by_tensorflow(run, run / run_folder.SAVED_MODEL)
 

@@ -86,16 +86,19 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
 
 def manifest_faults(manifest: Manifest) -> Iterator[str]:
     """Says where a manifest disagrees with itself or with this program."""
-    if manifest.classes != list(labels.CATEGORIES):
-        yield f"has the classes {', '.join(manifest.classes)}, this program has {', '.join(labels.CATEGORIES)}"
+    if len({*manifest.classes}) < len(manifest.classes) or manifest.classes[labels.VOID : labels.VOID + 1] != ["void"]:
+        yield f"has the classes {', '.join(manifest.classes)}, expected void first, and each once"
     if manifest.codec not in records.CODECS:
         yield f"has the codec {manifest.codec}, expected one of {', '.join(records.CODECS)}"
-    for value, category in manifest.label_map.items():
-        if category not in labels.CATEGORIES or not 0 <= value <= 255:
-            yield f"maps the mask value {value} to {category}, expected 0 to 255 and one of the classes"
+    for value, name in manifest.label_map.items():
+        if name not in manifest.classes or not 0 <= value <= 255:
+            yield f"maps the mask value {value} to {name}, expected 0 to 255 and one of the classes"
     for name, split in manifest.splits.items():
         if fault := records.count_fault(name, split):
             yield fault
+        if len(split.class_pixels) != len(manifest.classes):
+            count = len(split.class_pixels)
+            yield f"split {name} has class_pixels of {count} classes, expected {len(manifest.classes)}"
         for fault in name_faults(name, [shard.name for shard in split.shards]):
             yield f"split {name} lists {fault}"
 
@@ -327,8 +330,8 @@ def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -
 def _disagreements(record: Record, job: Job) -> Iterator[str]:
     if job.manifest.size not in (None, list(record.mask.shape)):
         yield f"is {_size(record.mask.shape)}, the manifest says {_size(job.manifest.size)}"
-    if wrong := [value for value in _values(record.mask) if value >= len(labels.CATEGORIES)]:
-        yield f"has a mask with the values {wrong}, expected 0 to {len(labels.CATEGORIES) - 1}"
+    if wrong := [value for value in _values(record.mask) if value >= len(job.manifest.classes)]:
+        yield f"has a mask with the values {wrong}, expected 0 to {len(job.manifest.classes) - 1}"
     keeps = records.keeps_label_ids(job.split)
     if keeps and record.label_ids is None:
         yield f"lacks {_LABEL_IDS}, which split {job.split} must have"
@@ -376,7 +379,7 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
             continue
         masks = sum(content.mask_values for content in own)
         mean, mean_square = sum(content.channel_sums for content in own) / masks.sum()
-        class_pixels = masks[: len(labels.CATEGORIES)].tolist()
+        class_pixels = masks[: len(manifest.classes)].tolist()
         if class_pixels != split.class_pixels and sum(class_pixels) == masks.sum():
             yield f"split {name} has class_pixels {split.class_pixels}, its masks have {class_pixels}"
         statistics = {

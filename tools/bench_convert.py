@@ -330,7 +330,7 @@ def repeat(source: sources.Source, folder: Path, count: int) -> sources.Source:
         for link, path in zip(links, sample[1:], strict=True):
             link.symlink_to(path.resolve())
         repeated.append(sources.Sample(f"{index:06d}_{sample.id}", *links))
-    return sources.Source(source.name, folder, source.lookup, {"train": repeated})
+    return sources.Source(source.name, folder, source.label_map, {"train": repeated})
 
 
 def main() -> None:

@@ -164,6 +164,7 @@ def build(config: Config):
     import keras
 
     from tfseg.device import Choice
+    from tfseg.labels import CATEGORIES
     from tfseg.train import build_learner
 
     precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
@@ -174,7 +175,7 @@ def build(config: Config):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:
-        learner = build_learner(config, device, steps=100)
+        learner = build_learner(config, device, steps=100, num_classes=len(CATEGORIES))
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     return learner

@@ -23,7 +23,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     source.add_argument("--records", metavar="DIR", help="folder of records, made by tools/make_tfrecords.py")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into")
     parser.add_argument(
-        "--label-map", metavar="FILE", help="YAML file of `mask value: category` lines; for --root, not for Cityscapes"
+        "--label-map", metavar="MAP", help="with --root, as of make_tfrecords.py: categories, train_ids or a YAML file"
     )
     parser.add_argument(
         "--coarse", action="store_true", help="with --root, look at Cityscapes' coarse masks, in gtCoarse/"

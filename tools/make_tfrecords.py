@@ -4,7 +4,7 @@
     python tools/make_tfrecords.py --root data/mine --label-map data/mine/map.yaml --out data/records/mine
 
 The first form is for the Cityscapes tree (leftImg8bit/ and gtFine/, or the same files under images/ and masks/), the
-second for any images/<split>/ with masks/<split>/ of the same names and a label map, lines of `mask value: category`.
+second for any images/<split>/ with masks/<split>/ of the same names and a label map, lines of `mask value: class`.
 --root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tfseg[cloud]'.
 The output is whole or not there. A conversion that was interrupted goes on where it stopped, and one that is finished
 changes nothing.
@@ -37,7 +37,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--out", required=True, help="folder to make, for shards and manifest.json; also a place in a store"
     )
     parser.add_argument("--coarse", action="store_true", help="take the coarse masks of Cityscapes, in gtCoarse/")
-    parser.add_argument("--label-map", help="YAML file of `mask value: category` lines; not for Cityscapes")
+    parser.add_argument(
+        "--label-map",
+        metavar="MAP",
+        help="classes to learn: categories (8, default) or train_ids (19) of Cityscapes, or a YAML file of "
+        "`mask value: class` lines, which other data sets need; the classes are the 8 categories unless the file has "
+        "an entry `classes` of `name: [red, green, blue]` lines, void first",
+    )
     parser.add_argument(
         "--size",
         default="original",

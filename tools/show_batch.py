@@ -15,6 +15,7 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.config import Config, parse_config
+from tfseg.records import Manifest, read_manifest
 
 
 def main() -> None:
@@ -33,7 +34,8 @@ def main() -> None:
     settings += ["--config", options.config] if options.config else []
     config = parse_config(["--run_dir", "none", *settings], program="tools/show_batch.py")
     image, mask = read_batch(config, options.epoch, options.step)
-    draw_sheet(image, mask, f"seed {config.train.seed}, epoch {options.epoch}, step {options.step}", options.out)
+    title = f"seed {config.train.seed}, epoch {options.epoch}, step {options.step}"
+    draw_sheet(image, mask, read_manifest(config.data.records), title, options.out)
     print(f"{options.out}: {len(image)} pictures of {image.shape[1]}x{image.shape[2]}")
 
 
@@ -60,16 +62,14 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
     return np.rint(image).astype(np.uint8), np.asarray(mask).astype(np.uint8)
 
 
-def draw_sheet(image: np.ndarray, mask: np.ndarray, title: str, path: Path) -> None:
-    """Draws each picture with its mask over it below, four to a row, and a legend of the colours."""
+def draw_sheet(image: np.ndarray, mask: np.ndarray, manifest: Manifest, title: str, path: Path) -> None:
+    """Draws each picture with its mask over it below, four to a row, and a legend of the manifest's classes."""
     from matplotlib.figure import Figure  # here: --help answers without it
     from matplotlib.patches import Patch
 
     from tfseg.figures import save_figure
-    from tfseg.labels import CATEGORIES, CATEGORY_COLORS
     from tfseg.predict import blend
 
-    colors = np.asarray(CATEGORY_COLORS, np.uint8)
     across = min(len(image), 4)
     down = math.ceil(len(image) / across)
     width = 3.6  # inches, of a picture
@@ -81,11 +81,11 @@ def draw_sheet(image: np.ndarray, mask: np.ndarray, title: str, path: Path) -> N
     for place, (picture, class_ids) in enumerate(zip(image, mask, strict=True)):
         row, column = divmod(place, across)
         axes[2 * row, column].imshow(picture)
-        axes[2 * row + 1, column].imshow(blend(picture, class_ids, colors, 0.5), interpolation="nearest")
+        axes[2 * row + 1, column].imshow(blend(picture, class_ids, manifest.palette, 0.5), interpolation="nearest")
     figure.suptitle(title)
     patches = [
         Patch(facecolor=color / 255, edgecolor="black", label=name)
-        for name, color in zip(CATEGORIES, colors, strict=True)
+        for name, color in zip(manifest.classes, manifest.palette, strict=True)
     ]
     figure.legend(handles=patches, loc="outside lower center", ncols=8, frameon=False, fontsize=9)
     save_figure(figure, path)

@@ -99,6 +99,18 @@ def test_layers_of_common_encoders_are_known(application):
     assert calls[-1].outputs[0].shape == (1, 2, 3, model.output_shape[-1])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("application", "field", "macs"), [("VGG16", 212, 15.3), ("ResNet50", 483, 3.9), ("MobileNet", 315, 0.57)]
+)
+def test_published_figures(application, field, macs):
+    """Fields of Araujo et al. 2019; multiply-adds, in 10^9 at 224x224, of the networks' own papers."""
+    model = getattr(keras.applications, application)(include_top=False, weights=None, input_shape=(224, 224, 3))
+    calls = complexity.walk(model, (224, 224))
+    assert complexity.find_field(calls) == (field, field, False)
+    assert sum(map(complexity.count_macs, calls)) == pytest.approx(1e9 * macs, rel=0.02)
+
+
 # ---- receptive field
 
 

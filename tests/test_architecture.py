@@ -38,6 +38,7 @@ ALLOWED = {
     "explore": {"dataset", "labels", "records", "workers"},
     "explore_figures": {"explore"},
     "explore_page": {"explore", "explore_figures"},
+    "complexity": set(),
     "convolutions": set(),
     "effects": {"fused"},
     "augment": {"effects", "fused"},
@@ -98,7 +99,7 @@ MAY_IMPORT_TENSORFLOW = {
     "predict",
 }
 # Of what is not in Python itself, these import nothing else.
-PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "progress", "learner"}
+PLAIN_KERAS = {"effects", "augment", "unet", "complexity", "losses", "metrics", "progress", "learner"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -102,20 +102,12 @@ def build_learner(config: Config, choice: Choice, plain: bool = False) -> Learne
     keras.mixed_precision.set_dtype_policy(choice.precision)
     keras.utils.set_random_seed(0)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
-    learner = train.build_learner(config, choice, steps=100, num_classes=count_classes(config))
+    learner = train.build_learner(config, choice, steps=100, num_classes=train.count_classes(config))
     if plain:
         optimizer = learner.optimizer
         optimizer = getattr(keras.optimizers, type(optimizer).__name__).from_config(optimizer.get_config())
         learner.compile(optimizer, jit_compile=choice.xla)
     return learner
-
-
-def count_classes(config: Config) -> int:
-    """How many classes the records have; if there are none yet, as many as Cityscapes has categories."""
-    try:
-        return len(records.read_manifest(config.data.records).classes)
-    except FileNotFoundError:
-        return len(labels.CATEGORIES)
 
 
 def as_trained(batch: dict, choice: Choice) -> dict:

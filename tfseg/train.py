@@ -313,6 +313,17 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
     return learner
 
 
+def count_classes(config: Config) -> int:
+    """How many classes the records have; if they are not there, as many as Cityscapes has categories."""
+    from tfseg.labels import CATEGORIES
+    from tfseg.records import read_manifest
+
+    try:
+        return len(read_manifest(config.data.records).classes)
+    except FileNotFoundError:
+        return len(CATEGORIES)
+
+
 def make_loss(config: Config):
     """Makes the loss that a config describes, with the class weights of its records if it wants them.
 

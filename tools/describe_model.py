@@ -1,0 +1,242 @@
+"""Says what network a training has: weights, multiply-adds, receptive field, memory, and, if asked, speed.
+
+    python tools/describe_model.py --config configs/cityscapes.yaml
+    python tools/describe_model.py --config configs/cityscapes.yaml --size 320x320 --model.encoder efficientnetb0
+    python tools/describe_model.py --run runs/cityscapes --measure --json model.json
+
+Takes every setting of a training after --config. Weights are random, since nothing depends on them. A GMAC is 10^9
+multiply-adds of convolutions and dense layers, of one picture in inference; a GFLOP counts each of them as two. Biases,
+normalisation, activations, sums, pooling and interpolation are left out, 1 or 2 percent of what TensorFlow's profiler
+counts; other layers that are not counted are named. The receptive field is that of one logit, exact, over all paths but
+those through global pooling. The memory is an estimate: augmentation, loss, gradients of activations and what kernels
+work with come on top. On a CPU, training EfficientNetB0 took 1.4 times the activations and half a GiB for its graph;
+--measure tells.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import check_metal
+
+from tfseg import cli
+from tfseg.config import Config, change_config, parse_config
+from tfseg.run_folder import read_config, write_json
+
+ROUNDS, ROUND_SECONDS = 5, 0.4  # of a measurement: how many, and of one at least
+PARTS = ("encoder", "decoder", "head")
+
+
+def describe(config: Config) -> dict:
+    """Describes the network of a config for one picture of `data.size`, and its memory for a batch."""
+    from tfseg import complexity, train
+    from tfseg.device import choose_device
+
+    device = choose_device(precision=config.device.precision)
+    learner = train.build_learner(config, device, steps=100, num_classes=train.count_classes(config))
+    network, encoder, size = learner.network, config.model.encoder, cli.parse_size(config.data.size)
+    calls = complexity.walk(network, size)
+    parameters = add_up(((layer.name, layer.count_params()) for layer in network.layers), encoder)
+    macs = add_up(((call.path, complexity.count_macs(call)) for call in calls), encoder)
+    trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
+    memory = {
+        "activations": config.train.batch_size * complexity.count_kept_bytes(calls),
+        "weights": count_bytes(network.weights),
+        "gradients": count_bytes(network.trainable_weights),
+        "optimizer": count_bytes(learner.optimizer.variables),
+    }
+    return {
+        "encoder": encoder,
+        "size": list(size),
+        "batch_size": config.train.batch_size,
+        "precision": device.precision,
+        "parameters": {
+            **parameters,
+            "trainable": trainable,
+            "not_trainable": parameters["all"] - trainable,
+            "bytes": memory["weights"],
+        },
+        "gmacs": {part: count / 1e9 for part, count in macs.items()},
+        "gflops": 2 * macs["all"] / 1e9,
+        "not_counted": {
+            name: {"layers": layers, "weights": weights}
+            for name, (layers, weights) in complexity.find_unknown(calls).items()
+        },
+        "receptive_field": complexity.find_field(calls)._asdict(),
+        "estimated_bytes": {"all": sum(memory.values()), **memory},
+    }
+
+
+def add_up(counts: Iterable[tuple[str, int]], encoder: str) -> dict[str, int]:
+    """Sums by part of the network, of numbers by the path of the layer."""
+    sums = dict.fromkeys(("all", *PARTS), 0)
+    for path, count in counts:
+        part = {encoder: "encoder", "logits": "head"}.get(path.partition("/")[0], "decoder")
+        sums[part] += count
+        sums["all"] += count
+    return sums
+
+
+def count_bytes(variables) -> int:
+    """Bytes that variables take."""
+    import numpy as np
+
+    return sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables)
+
+
+def measure(config: Config) -> dict:
+    """Measures train step and inference in a process of its own, whose memory is nobody else's.
+
+    Raises:
+        ChildProcessError: the process was killed, as where memory is too small.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        try:
+            return pool.submit(measure_here, config).result()
+        except BrokenProcessPool:
+            size, batch = config.data.size, config.train.batch_size
+            raise ChildProcessError(
+                f"the process that measured {batch} pictures of {size} was killed, as where memory is too small; "
+                "give a smaller --size or --batch"
+            ) from None
+
+
+def measure_here(config: Config) -> dict:
+    """Takes train steps and inferences on one batch, after two of each that are not counted.
+
+    Returns:
+        Device; peak bytes of memory of the process, before the network was built and in training; pictures/s, medians.
+    """
+    import numpy as np
+
+    from tfseg.device import choose_device
+    from tfseg.doctor_speed import Stepper, draw_batch
+
+    device = choose_device(precision=config.device.precision)
+    batch = config.train.batch_size
+    before = read_peak()
+    stepper = Stepper(config, device)
+    step = statistics.median(stepper.time(ROUND_SECONDS) for _ in range(ROUNDS))
+    peak = read_peak()
+    pixels = draw_batch(cli.parse_size(config.data.size), batch)["image"].astype(np.float32)
+
+    def infer() -> float:
+        start = time.perf_counter()
+        stepper.learner.network.predict_on_batch(pixels)
+        return time.perf_counter() - start
+
+    _, _, *inferences = (infer() for _ in range(2 + ROUNDS))
+    return {
+        "device": str(device),
+        "kind": device.kind,
+        "bytes_before": before,
+        "peak_bytes": peak,
+        "trained_pictures_per_second": batch / step,
+        "inferred_pictures_per_second": batch / statistics.median(inferences),
+    }
+
+
+def read_peak() -> int:
+    """The most bytes of memory that this process had at a time."""
+    status = Path("/proc/self/status")
+    if status.exists():  # there, getrusage tells of the parent too
+        rows = dict(row.split(":", 1) for row in status.read_text(encoding="utf-8").splitlines())
+        return 1024 * int(rows["VmHWM"].split()[0])
+    import resource  # Windows has none
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+
+
+def place_on_metal(config: Config) -> dict:
+    """What `check_metal` finds: whether the step passes, and its lines."""
+    size, batch = cli.parse_size(config.data.size), config.train.batch_size
+    report = check_metal.examine(check_metal.trace(check_metal.build(config), size, batch))
+    return {"passes": report.passes, "lines": list(check_metal.describe(report))}
+
+
+def table(found: dict) -> Iterable[str]:
+    """Lines of a description: name, padded, and what was found."""
+    rows = list(rows_of_network(found))
+    if "measured" in found:
+        rows += rows_of_measurement(found["measured"], found["batch_size"])
+    if "metal" in found:
+        rows += [("Metal" if index == 0 else "", line) for index, line in enumerate(found["metal"]["lines"])]
+    return (f"{name:<20} {text}".rstrip() for name, text in rows)
+
+
+def rows_of_network(found: dict) -> Iterable[tuple[str, str]]:
+    size, batch, parameters = "x".join(map(str, found["size"])), found["batch_size"], found["parameters"]
+    yield "network", f"{found['encoder']}, {size}, batch {batch}, {found['precision']}"
+    yield "parameters", f"{parameters['all']:,}: " + ", ".join(f"{part} {parameters[part]:,}" for part in PARTS)
+    yield "", f"trainable {parameters['trainable']:,}, not trainable {parameters['not_trainable']:,}"
+    yield "weights", in_mebibytes(parameters["bytes"])
+    gmacs = found["gmacs"]
+    yield "GMACs a picture", f"{gmacs['all']:.3f}: " + ", ".join(f"{part} {gmacs[part]:.3f}" for part in PARTS)
+    yield "GFLOPs a picture", f"{found['gflops']:.3f}, a multiply-add counts as two"
+    for name, unknown in found["not_counted"].items():
+        yield "not counted", f"{name}: {unknown['layers']} layers with {unknown['weights']:,} weights"
+    field = found["receptive_field"]
+    pooled = "; global pooling adds the whole picture" if field["pools_globally"] else ""
+    yield "receptive field", f"{field['height']}x{field['width']} pixels{pooled}"
+    memory = {name: in_mebibytes(size) for name, size in found["estimated_bytes"].items()}
+    parts = ", ".join(f"{name} {size}" for name, size in memory.items() if name != "all")
+    yield "memory, estimated", f"{memory['all']} in training: {parts}"
+
+
+def rows_of_measurement(measured: dict, batch: int) -> Iterable[tuple[str, str]]:
+    peak, before = in_mebibytes(measured["peak_bytes"]), in_mebibytes(measured["bytes_before"])
+    yield "memory, measured", f"{peak} at most in training on {measured['kind']}, {before} before there was a network"
+    for name in ("trained", "inferred"):
+        yield f"{name}, measured", f"{measured[f'{name}_pictures_per_second']:.2f} pictures/s in batches of {batch}"
+
+
+def in_mebibytes(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+def main() -> None:
+    """Describes the network that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")
+    source.add_argument("--run", metavar="DIR", help="a run folder, for the settings in it")
+    parser.add_argument("--size", metavar="HxW", help="HEIGHTxWIDTH of the pictures (default: data.size)")
+    parser.add_argument("--batch", type=int, metavar="N", help="pictures a step (default: train.batch_size)")
+    parser.add_argument("--measure", action="store_true", help="measure memory and pictures/s, in another process")
+    parser.add_argument("--metal", action="store_true", help="say what would leave Apple's GPU, see check_metal.py")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file for the same as JSON")
+    options, settings = parser.parse_known_args()
+    if options.run and settings:
+        parser.error(f"{settings[0]}: settings go with --config; of a run, only --size and --batch can be others")
+    if options.run:
+        config = read_config(options.run)
+    else:
+        settings += ["--config", options.config]
+        config = parse_config(["--run_dir", "none", *settings], program="tools/describe_model.py")
+    others = {"data.size": options.size, "train.batch_size": options.batch}
+    others = {name: value for name, value in others.items() if value is not None}
+    config = change_config(config, {"model.weights": None, "loss.class_weights": None, **others})
+    found = describe(config)
+    if options.measure:
+        found["measured"] = measure(config)
+    if options.metal:
+        found["metal"] = place_on_metal(config)
+    print("\n".join(table(found)))
+    if options.json:
+        write_json(found, options.json)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -64,6 +64,7 @@ ALLOWED = {
     "figures": set(),
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
+    "bootstrap": {"labels"},
     "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "run_folder", "tables"},
     "export": {"run_folder"},
     "doctor_checks": set(),
@@ -77,6 +78,7 @@ ALLOWED = {
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
     "predict": set(),
     "report": {"figures", "pipeline", "predict", "run_folder", "tables"},
+    "compare": {"bootstrap", "config", "evaluate", "figures", "labels", "run_folder", "tables"},
 }
 
 # The others run on any backend of Keras.

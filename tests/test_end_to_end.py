@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 import tune
 
 import tfseg.train as train_module
-from tfseg import checkpoints, evaluate, report
+from tfseg import checkpoints, compare, evaluate, report
 from tfseg.config import load_config, parse_config
 from tfseg.learner import NotFinite
 from tfseg.official import count_label_ids
@@ -138,6 +139,16 @@ def test_report_draws_the_run(city, metrics):
     panel = cv2.imread(str(city / "run/report/panel.png"))
     assert panel.shape[1] > 300
     assert len(np.unique(panel)) > 20
+
+
+def test_runs_are_scored_to_be_compared(city, metrics, capsys):
+    shutil.copytree(city / "run", city / "copy", ignore=shutil.ignore_patterns("scores-*", "matrices-*"))
+    compare.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
+    first, copy = json.loads((city / "compared/compare.json").read_text())["runs"]
+    assert first["mean_iou"] == copy["mean_iou"] == metrics["mean_iou"]
+    assert copy["difference"]["mean_iou_interval"] == [0, 0]
+    assert (city / "copy/matrices-val.npz").is_file()
+    assert "+0.0 (0.0 to 0.0)" in capsys.readouterr().out
 
 
 def test_a_second_run_does_not_touch_the_first(settings, city, metrics):

@@ -4,7 +4,7 @@ from PIL import Image
 from test_predict import COLORS, NAMES
 
 from tfseg import figures
-from tfseg.figures import Sample, curves, panel, read_history
+from tfseg.figures import Sample, curves, curves_of_runs, panel, read_history
 
 
 def picture(shape, red):
@@ -58,6 +58,23 @@ def test_curves_draw_every_score_once(monkeypatch, tmp_path):
 
 def test_curves_of_a_history_of_losses_only(monkeypatch, tmp_path):
     assert drawn_lines(monkeypatch, "epoch,loss\n1,2\n", tmp_path) == [{"training": [2]}, {}]
+
+
+def test_curves_of_runs_share_a_figure(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path: drawn.append(figure))
+    (tmp_path / "a.csv").write_text("epoch,loss,val_loss,val_mean_iou,val_f1\n1,2,3,0.2,0.9\n")
+    (tmp_path / "b.csv").write_text("epoch,val_loss,val_mean_iou\n1,4,0.3\n2,5,0.4\n")
+    curves_of_runs({"a": tmp_path / "a.csv", "b": tmp_path / "b.csv"}, tmp_path / "curves.png")
+    lines = [
+        [(line.get_label(), line.get_color(), line.get_ydata().tolist()) for line in axis.lines]
+        for axis in drawn[0].axes
+    ]
+    assert lines == [
+        [("a", "C0", [3]), ("a, training", "C0", [2]), ("b", "C1", [4, 5])],
+        [("a", "C0", [0.2]), ("b", "C1", [0.3, 0.4])],
+    ]
+    assert all(axis.get_legend() for axis in drawn[0].axes)
 
 
 def test_panel_shows_masks_in_the_class_colours(tmp_path):

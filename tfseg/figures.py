@@ -1,7 +1,7 @@
-"""Figures of runs: curves of a history, pictures beside truth and prediction."""
+"""Figures of runs: curves of one or several histories, pictures beside truth and prediction."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,16 +94,45 @@ def curves(history_csv: str | Path, path: str | Path) -> None:
     for index, name in enumerate(name for name in scores if name not in NO_SCORES):
         draw_curve(score_axis, history, name, (name, f"{name}, training"), f"C{index}")
     draw_curve(loss_axis, history, "loss", ("validation", "training"), "C0")
-    loss_axis.set_title("loss")
     score_axis.set_title("scores on the validation split")
     score_axis.set_ylim(0, 1)
+    finish_curves(loss_axis, score_axis)
+    save_figure(figure, path)
+
+
+def curves_of_runs(histories: Mapping[str, str | Path], path: str | Path) -> None:
+    """Draws loss and `mean_iou` of several runs over the epochs as a PNG, one colour a run, the styles as of `curves`.
+
+    Args:
+        histories: history.csv of each run by the name that it has in the legend.
+        path: of the PNG.
+
+    Raises:
+        ValueError: a history has no epoch, or a cell is no number.
+        OSError: a file cannot be read or written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure((12, 4.5), layout="constrained")
+    loss_axis, score_axis = figure.subplots(1, 2)
+    for index, (name, history_csv) in enumerate(histories.items()):
+        history = read_history(Path(history_csv))
+        draw_curve(loss_axis, history, "loss", (name, f"{name}, training"), f"C{index}")
+        draw_curve(score_axis, history, "mean_iou", (name, f"{name}, training"), f"C{index}")
+    score_axis.set_title("mean IoU on the validation split")
+    finish_curves(loss_axis, score_axis)
+    save_figure(figure, path)
+
+
+def finish_curves(loss_axis, score_axis) -> None:
+    """Gives the axes of loss and scores what is the same for one run and for several."""
+    loss_axis.set_title("loss")
     for axis in (loss_axis, score_axis):
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(frameon=False)
-    save_figure(figure, path)
 
 
 def draw_curve(axis, history: dict[str, list[float]], name: str, labels: tuple[str, str], color: str) -> None:

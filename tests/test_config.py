@@ -444,8 +444,9 @@ def test_all_recipes_are_shipped():
     assert names >= {"demo", "cityscapes_320_plain", "cityscapes_320_augmented", "camvid", "cityscapes"}
 
 
-def test_the_two_320_recipes_differ_in_augmentation_alone():
-    plain, augmented = (load_config(ROOT / f"configs/cityscapes_320_{name}.yaml") for name in ("plain", "augmented"))
+@pytest.mark.parametrize("pair", ["cityscapes_320", "camvid"])
+def test_a_pair_differs_in_augmentation_alone(pair):
+    plain, augmented = (load_config(ROOT / f"configs/{pair}_{name}.yaml") for name in ("plain", "augmented"))
     assert dataclasses.replace(augmented, augment=plain.augment, run_dir=plain.run_dir) == plain
     assert plain.augment == Augment() != augmented.augment
 

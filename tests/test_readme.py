@@ -1,7 +1,6 @@
 """What the README says is so: commands exist, the tree is the repository's, numbers come from committed files."""
 
 import csv
-import dataclasses
 import json
 import re
 import shlex
@@ -17,6 +16,7 @@ import bench_pipeline
 import bench_step
 import pytest
 
+from tfseg.compare import lay_out
 from tfseg.config import load_config
 from tfseg.space import read_space
 from tfseg.tables import percent
@@ -27,7 +27,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def shell_lines(text: str) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").replace("&&", "\n").splitlines()]
+    return [line.strip() for line in lines if line.strip()]
 
 
 COMMANDS = [line for line in shell_lines(README) if line.startswith("python ")]
@@ -159,9 +160,8 @@ def test_gain_of_the_augmentation_comes_from_the_committed_results():
     for row, name in zip(table_rows(README, "CamVid, from scratch"), ("plain", "augmented"), strict=True):
         metrics = json.loads((folder / f"camvid_{name}.json").read_text(encoding="utf-8"))
         assert row[1:] == [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
-    plain, augmented = (load_config(folder / f"camvid_{name}.yaml") for name in ("plain", "augmented"))
-    assert dataclasses.replace(augmented, augment=plain.augment, run_dir=plain.run_dir) == plain
-    assert augmented.augment == load_config(ROOT / "configs/cityscapes_320_augmented.yaml").augment
+    camvid, cityscapes = (load_config(ROOT / f"configs/{name}_augmented.yaml") for name in ("camvid", "cityscapes_320"))
+    assert camvid.augment == cityscapes.augment
 
 
 def test_speed_of_the_pipeline_comes_from_the_committed_results():
@@ -209,3 +209,9 @@ def test_curves_of_both_precisions_come_from_the_committed_results():
     assert table_rows((folder / "README.md").read_text(encoding="utf-8"), "epoch") == expected
     for loss, half in ((columns[0], columns[2]), (columns[4], columns[6])):
         assert max(abs(float(a) - float(b)) for a, b in zip(loss, half, strict=True)) < 0.01
+
+
+def test_the_comparison_comes_from_the_committed_results():
+    folder = ROOT / "docs/results/compare"
+    result = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
+    assert lay_out(result) in (folder / "README.md").read_text(encoding="utf-8")

@@ -61,7 +61,10 @@ ALLOWED = {
     "search_report": {"config", "report", "run_folder", "search", "space"},
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
-    "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "report", "run_folder"},
+    "evaluate": {
+        *("inference", "official", "pictures", "pipeline", "pixel_scores", "predict", "records", "report"),
+        "run_folder",
+    },
     "export": {"labels", "run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
@@ -72,7 +75,8 @@ ALLOWED = {
         *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "metrics", "train"),
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
-    "predict": set(),
+    "inference": set(),
+    "predict": {"inference"},
     "report": {"pipeline", "predict", "run_folder"},
 }
 

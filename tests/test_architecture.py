@@ -64,8 +64,12 @@ ALLOWED = {
     "figures": set(),
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
+    "inference": set(),
     "bootstrap": {"labels"},
-    "evaluate": {"official", "pictures", "pipeline", "pixel_scores", "predict", "records", "run_folder", "tables"},
+    "evaluate": {
+        *("inference", "official", "pictures", "pipeline", "pixel_scores", "predict", "records", "run_folder"),
+        "tables",
+    },
     "export": {"run_folder"},
     "doctor_checks": set(),
     "doctor_speed": {
@@ -76,7 +80,7 @@ ALLOWED = {
         *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "metrics", "train"),
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
-    "predict": set(),
+    "predict": {"inference"},
     "report": {"figures", "pipeline", "predict", "run_folder", "tables"},
     "compare": {"bootstrap", "config", "evaluate", "figures", "labels", "run_folder", "tables"},
 }

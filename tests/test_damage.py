@@ -6,9 +6,11 @@ import shutil
 import numpy as np
 import pytest
 from conftest import write_run
-from test_verify import VAL, flip
+from test_evaluate import Predictor
+from test_verify import VAL, flip, png, rewrite
 
-from tfseg import report, run_folder
+from tfseg import evaluate as evaluate_module
+from tfseg import records, report, run_folder, tfrecord
 from tfseg.config import parse_config
 from tfseg.evaluate import evaluate
 from tfseg.train import export, train
@@ -52,3 +54,14 @@ def test_report(folder):
     flip(folder / VAL, 100)
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
         report.predict_samples(lambda images: np.zeros(images.shape[:3], np.uint8), folder, "val", 5, None)
+
+
+@pytest.mark.parametrize("size", [None, (24, 32)])
+def test_a_mask_of_another_size_than_its_picture(folder, size, monkeypatch):
+    """Neither is squashed to the other's size."""
+    examples = list(records.read_shard(folder / VAL))
+    features = tfrecord.decode_example(examples[1]) | {"image/encoded": png(np.zeros((24, 30, 3), np.uint8))}
+    rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
+    monkeypatch.setattr(evaluate_module, "Predictor", Predictor)
+    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
+        evaluate("a function", folder, "val", size=size, batch_size=1)

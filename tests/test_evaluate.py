@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfseg import evaluate
+from tfseg.inference import Inference
 from tfseg.labels import CATEGORIES
 
 
@@ -40,6 +41,29 @@ def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
     assert written[0] == written[1]
     assert json.loads(written[0])["mean_iou"] == scores["mean_iou"] > 0
     assert json.loads(written[0])["size"] == [16, 32]
+
+
+def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_records, tmp_path):
+    written = []
+    for inference in (None, Inference((9, 20), 0.25, flip=True), Inference(scales=(0.25,))):
+        run(tiny_records, tmp_path, inference=inference)
+        written.append(json.loads((tmp_path / "out/scores-val.json").read_text()))
+    whole, windows, small = written
+    assert whole.pop("inference") == {"window": None, "overlap": 0.5, "flip": False, "scales": [1.0]}
+    assert windows.pop("inference") == {"window": [9, 20], "overlap": 0.25, "flip": True, "scales": [1.0]}
+    assert windows.pop("calibration_error") == pytest.approx(whole.pop("calibration_error"), abs=1e-6)
+    assert windows == whole
+    assert small["confusion_matrix"] != whole["confusion_matrix"]
+
+
+def test_the_command_line_says_how_pictures_are_seen(monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "evaluate", lambda *arguments, inference, **options: asked.append(inference))
+    for options in ("", "--window 8x16 --flip --scales 1.0 2.0"):
+        evaluate.main(["--model", "m", "--records", "r", *options.split()])
+    assert asked == [Inference(), Inference((8, 16), 0.5, True, (1.0, 2.0))]
+    with pytest.raises(ValueError, match=r"overlap must be at least 0 and below 1, got 1\.0"):
+        evaluate.main(["--model", "m", "--records", "r", "--window", "8x8", "--overlap", "1.0"])
 
 
 def test_a_model_of_other_classes_is_refused(tiny_records, tmp_path, monkeypatch):

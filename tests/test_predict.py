@@ -1,5 +1,8 @@
 import json
+import re
+import resource
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -240,8 +243,8 @@ class TestListPictures:
 
 
 class TestCommand:
-    def run(self, model, out, *pictures):
-        predict.main(["--model", str(model), "--out", str(out), *map(str, pictures)])
+    def run(self, model, out, *pictures, options=()):
+        predict.main(["--model", str(model), "--out", str(out), *map(str, pictures), *options])
 
     def test_writes_classes_and_overlay(self, model, tmp_path, capsys):
         save(tmp_path / "in" / "one.png", picture_of_reds(0, 70))
@@ -257,7 +260,26 @@ class TestCommand:
         assert read(tmp_path / "out" / "one_classes.png").tolist() == [[0, 1]]
         assert read(tmp_path / "out" / "two_classes.png").tolist() == [[2, 3, 3]]
         assert read(tmp_path / "out" / "one_overlay.png").tolist() == [[[0, 4, 4], [40, 14, 20]]]  # halves to even
-        assert capsys.readouterr().out == f"2 of 2 pictures are predicted in {tmp_path / 'out'}\n"
+        told = rf"2 of 2 pictures are predicted in {tmp_path / 'out'}: the first took [\d.]+ s, the others [\d.]+ s"
+        assert re.fullmatch(rf"{told} \(median\); [\d,]+ MiB at most\n", capsys.readouterr().out)
+
+    def test_a_picture_is_classified_as_it_is_by_the_graph(self, model, tmp_path, monkeypatch):
+        monkeypatch.delattr(Predictor, "probabilities")
+        save(tmp_path / "a.png", picture_of_reds(130, 200))
+        self.run(model, tmp_path / "out", tmp_path / "a.png", options=["--scales", "1.0"])
+        assert read(tmp_path / "out" / "a_classes.png").tolist() == [[2, 3]]
+
+    def test_windows_mirror_images_and_scales(self, model, tmp_path, monkeypatch):
+        monkeypatch.delattr(Predictor, "__call__")
+        pixels = np.repeat(picture_of_reds(*range(0, 250, 10)), 9, axis=0)
+        save(tmp_path / "a.png", pixels)
+        for number, options in enumerate(("--window 4x6 --overlap 0.3", "--flip", "--window 5x5 --flip")):
+            out = tmp_path / str(number)
+            self.run(model, out, tmp_path / "a.png", options=options.split())
+            assert np.array_equal(read(out / "a_classes.png"), pixels[..., 0] // 64), options
+        self.run(model, tmp_path / "small", tmp_path / "a.png", options=["--scales", "0.2"])
+        blocks = pixels[0, :, 0].reshape(5, 5).mean(axis=1) // 64  # areas of 5x5, nearly; the rows are all the same
+        assert read(tmp_path / "small" / "a_classes.png")[:, 2::5].tolist() == 9 * [blocks.tolist()]
 
     def test_results_of_an_earlier_run_are_overwritten(self, model, tmp_path):
         for red, expected in ((0, 0), (255, 3)):
@@ -276,7 +298,7 @@ class TestCommand:
         assert message == "predict: error: 2 of 3 pictures could not be read:"
         assert [name in line for name, line in zip(names, lines, strict=False)] == [True, True]
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good_classes.png", "good_overlay.png"]
-        assert capsys.readouterr().out == f"1 of 3 pictures are predicted in {tmp_path / 'out'}\n"
+        assert capsys.readouterr().out.startswith(f"1 of 3 pictures are predicted in {tmp_path / 'out'}: the first")
 
     @pytest.mark.parametrize(("one", "other"), [("x/a.png", "y/a.png"), ("a.png", "a.jpg"), ("x/A.png", "y/a.png")])
     def test_two_pictures_for_one_result(self, tmp_path, one, other):
@@ -297,6 +319,10 @@ class TestCommand:
         with pytest.raises(ValueError, match=r"--alpha must be in 0\.\.1"):
             predict.main(["--model", "m", "--out", str(tmp_path), "--alpha", alpha, "a.png"])
 
+    def test_bad_options_are_told_before_the_model_is_loaded(self, tmp_path):
+        with pytest.raises(ValueError, match=r"overlap must be at least 0 and below 1, got 1\.0"):
+            self.run("no model", tmp_path, "a.png", options=["--window", "8x8", "--overlap", "1"])
+
     def test_a_full_disk_leaves_no_half_picture(self, model, tmp_path, monkeypatch):
         def fill_disk(self, path, **options):
             path.write_bytes(b"half")
@@ -314,3 +340,39 @@ def test_probabilities_are_enlarged_before_they_are_compared():
     assert enlarge(likely, (1, 2)).tolist() == [[0, 1]]
     # Half-pixel centres: 0.9, 0.775, 0.525, 0.4 of the first class.
     assert enlarge(likely, (2, 4)).tolist() == [[0, 0, 0, 1]] * 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "words"),
+    [
+        ([], 100.0, ""),
+        ([2.9], None, ": the first took 2.90 s"),
+        ([2.9], 1312.3, ": the first took 2.90 s; 1,312 MiB at most"),
+        ([2.9, 1.0, 1.21, 4.0], 800.0, ": the first took 2.90 s, the others 1.21 s (median); 800 MiB at most"),
+    ],
+)
+def test_what_pictures_took(seconds, memory, words):
+    assert predict.describe_cost(seconds, memory) == words
+
+
+def test_memory_is_that_of_this_process_at_its_peak():
+    """Not that of the tests, which start it and hold TensorFlow."""
+    code = """
+import numpy as np
+from tfseg.predict import peak_memory
+before = peak_memory()
+block = np.ones(100 * 2**20, np.uint8)
+del block
+print(before, peak_memory())
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    before, after = map(float, printed.split())
+    assert 10 < before < predict.peak_memory() / 2
+    assert 90 < after - before < 110
+
+
+def test_macos_counts_memory_in_bytes(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert predict.peak_memory() == resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

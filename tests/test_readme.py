@@ -12,6 +12,7 @@ from pathlib import Path
 
 import bench_augment
 import bench_convert
+import bench_inference
 import bench_pipeline
 import bench_step
 import pytest
@@ -189,6 +190,13 @@ def test_speed_of_the_step_comes_from_the_committed_results():
     ]
     first = [bench_step.summarize(results("step/float32.json")[kind])[1] for kind in ("plain", "tfseg")]
     assert f"{first[1]:.0f} instead of {first[0]:.0f} s" in README
+
+
+def test_cost_of_inference_comes_from_the_committed_results():
+    rows = bench_inference.table(results("inference/two_cores.json"))
+    assert "\n".join(rows) in (ROOT / "docs/results/inference/README.md").read_text(encoding="utf-8")
+    gib = [f"{float(row.split('|')[5].replace(',', '')) / 1024:.1f}" for row in (rows[2], rows[3], rows[7])]
+    assert "takes {} GiB, by windows of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
 
 
 def test_cost_of_the_augmentation_comes_from_the_committed_results():

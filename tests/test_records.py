@@ -84,7 +84,8 @@ def test_jpeg_decodes_as_opencv_does():
 
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     encoded = cv2.imencode(".jpg", image)[1]
-    record = records.encode_example(id="a", image=encoded.tobytes(), codec="jpeg", height=32, width=32, mask=png(MASK))
+    mask = png(image[..., 0])
+    record = records.encode_example(id="a", image=encoded.tobytes(), codec="jpeg", height=32, width=32, mask=mask)
     parsed = records.parse_example(tf.constant(record), stored("jpeg"))["image"]
     assert np.array_equal(parsed, cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
 

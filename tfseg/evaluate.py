@@ -4,12 +4,14 @@ Scores a SavedModel on a split of records, on Cityscapes by its official rule as
 """
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfseg import cli, pictures, run_folder
+from tfseg.inference import Inference, add_options, read_options
 from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import Predictor, enlarge, write_png
 from tfseg.records import Manifest, keeps_label_ids, read_manifest
@@ -40,11 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--submission", type=Path, metavar="DIR", help="where to write label ids for the official tools"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"where {SCORES.format('SPLIT')} goes (the run folder)")
+    add_options(parser)
     options = parser.parse_args(arguments)
     if options.model and not options.records:
         parser.error("--model needs --records")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
+    inference = read_options(options)
     records, split, size = options.records, options.split or "val", None
     if options.run:
         data = run_folder.read_config(options.run).data
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         split,
         size=size,
         batch_size=options.batch_size,
+        inference=inference,
         instances=options.instances,
         submission=options.submission,
         out=options.out or options.run,
@@ -70,6 +75,7 @@ def evaluate(
     *,
     size: tuple[int, int] | None = None,
     batch_size: int = 4,
+    inference: Inference | None = None,
     instances: Path | None = None,
     submission: Path | None = None,
     out: Path | None = None,
@@ -82,6 +88,7 @@ def evaluate(
         split: its name; one without ground truth only for a submission.
         size: (height, width) that pictures are squashed to for the network; None: as stored.
         batch_size: pictures that the network sees at a time.
+        inference: how it sees them, see there; None: once, as they are.
         instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
         submission: folder for a PNG file of label ids a picture, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
@@ -102,6 +109,7 @@ def evaluate(
     from tfseg.pipeline import check_split, check_truth, make_eval_batches, told_damage
     from tfseg.pixel_scores import PixelScores
 
+    inference = inference or Inference()
     manifest = read_manifest(records)
     if not submission:
         check_truth(records, split)
@@ -121,7 +129,7 @@ def evaluate(
     batches = make_eval_batches(records, split, size=size, batch_size=batch_size, names=True)
     with told_damage(records), tqdm(total=manifest.splits[split].count, unit="picture", disable=None) as bar:
         for batch in batches.as_numpy_iterator():
-            probabilities = predictor.probabilities(batch["image"])
+            probabilities = inference.probabilities(predictor.probabilities, batch["image"], len(predictor.classes))
             for id, mask, raw, likely in zip(
                 *(batch[key] for key in ("id", "mask", "label_ids")), probabilities, strict=True
             ):
@@ -138,7 +146,7 @@ def evaluate(
                 bar.update()
     if not has_truth:
         return {}
-    scores = {"split": split, "records": str(records), "size": size}
+    scores = {"split": split, "records": str(records), "size": size, "inference": dataclasses.asdict(inference)}
     if pixels:
         scores |= pixels.result()
         print(scores_table(scores))

@@ -6,12 +6,17 @@ python -m tfseg.predict --model models/city --out masks street.png more_pictures
 import argparse
 import io
 import json
+import re
+import statistics
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tfseg import cli
+from tfseg.inference import Inference, add_options, read_options
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
@@ -259,23 +264,60 @@ def check_outputs(pictures: Sequence[Path], directory: Path) -> None:
                 raise ValueError(f"{path} would be read and overwritten; choose another --out")
 
 
-def predict_files(predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float) -> list[str]:
-    """Writes class ids and overlay of each picture; returns one line for each picture that could not be read."""
+def predict_files(
+    predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float, inference: Inference
+) -> tuple[list[float], list[str]]:
+    """Writes class ids and overlay of each picture.
+
+    Returns:
+        The seconds that each took, without reading and writing, and one line for each that could not be read.
+    """
     from tqdm import tqdm
 
     directory.mkdir(parents=True, exist_ok=True)
-    failures = []
+    seconds, failures = [], []
     for path in tqdm(pictures, unit="picture", disable=None):  # None: no bar where stderr is not a terminal
         try:
             picture = read_picture(path)
         except (ValueError, OSError) as error:
             failures.append(str(error))
             continue
-        class_ids = predictor(picture[np.newaxis])[0]
+        start = time.perf_counter()
+        class_ids = classify(predictor, picture, inference)
+        seconds.append(time.perf_counter() - start)
         classes_path, overlay_path = output_paths(path, directory)
         write_png(classes_path, class_ids)
         write_png(overlay_path, blend(picture, class_ids, predictor.colors, alpha))
-    return failures
+    return seconds, failures
+
+
+def classify(predictor: Predictor, picture: np.ndarray, inference: Inference) -> np.ndarray:
+    """Classifies every pixel: (H, W, 3) uint8 -> (H, W) uint8 class ids."""
+    if inference.is_plain:
+        return predictor(picture[np.newaxis])[0]  # without probabilities, which take more memory
+    likely = inference.probabilities(predictor.probabilities, picture[np.newaxis], len(predictor.classes))
+    return likely[0].argmax(axis=-1).astype(np.uint8)
+
+
+def describe_cost(seconds: Sequence[float], memory: float | None) -> str:
+    """Words what pictures took: seconds of each, and MiB, where they are known; empty without pictures."""
+    if not seconds:
+        return ""
+    first, *others = seconds
+    parts = [f"the first took {first:.2f} s"]
+    parts += [f"the others {statistics.median(others):.2f} s (median)"] if others else []
+    return ": " + ", ".join(parts) + (f"; {memory:,.0f} MiB at most" if memory else "")
+
+
+def peak_memory() -> float | None:
+    """Gives the most memory that this process has held so far, in MiB; None on Windows."""
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    status = Path("/proc/self/status")  # on Linux, getrusage counts the process that started this one, too
+    found = status.is_file() and re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return int(found[1]) / 1024 if found else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -291,13 +333,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "pictures", nargs="+", type=Path, metavar="PICTURES", help="PNG or JPEG files, or folders that hold them"
     )
+    add_options(parser)
     options = parser.parse_args(arguments)
+    inference = read_options(options)
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
     pictures = list_pictures(options.pictures, options.out)
     check_outputs(pictures, options.out)
-    failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha)
-    print(f"{len(pictures) - len(failures)} of {len(pictures)} pictures are predicted in {options.out}")
+    seconds, failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha, inference)
+    cost = describe_cost(seconds, peak_memory())
+    print(f"{len(seconds)} of {len(pictures)} pictures are predicted in {options.out}{cost}")
     if failures:
         raise ValueError("\n".join([f"{len(failures)} of {len(pictures)} pictures could not be read:", *failures]))
 

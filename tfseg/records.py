@@ -273,9 +273,16 @@ def parse_example(serialized: "tf.Tensor", manifest: Manifest) -> dict[str, "tf.
 
     Returns:
         {"id": scalar string, "image": (H, W, 3) uint8 RGB, "mask": (H, W) uint8 class ids}
+
+    Raises:
+        tf.errors.InvalidArgumentError: it is damaged, or picture and mask differ in size.
     """
+    import tensorflow as tf
+
     features = parse_features(serialized)
-    return {"id": features["id"], "image": parse_image(features, manifest), "mask": parse_mask(features, manifest)}
+    image, mask = parse_image(features, manifest), parse_mask(features, manifest)
+    tf.debugging.assert_equal(tf.shape(image)[:2], tf.shape(mask), "picture and mask differ in size")
+    return {"id": features["id"], "image": image, "mask": mask}
 
 
 def parse_label_ids(serialized: "tf.Tensor") -> "tf.Tensor":

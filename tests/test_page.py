@@ -23,7 +23,7 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag in ("td", "th"):
             self.rows[-1].append("")
-        if tag not in ("img", "meta", "br"):
+        if tag not in ("img", "meta", "br", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -37,9 +37,9 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize("head", [[], ["a", "b"]])
 def test_a_table_has_its_cells_and_a_head_if_it_wants_one(head):
-    found = Page(page.table(head, [("x", "1"), ("y", "2")], caption="1 < 2"))
+    found = Page(page.table(head, [("x", "1"), ("y", "2")], caption="<b>"))
     assert found.rows == [*([head] if head else []), ["x", "1"], ["y", "2"]]
-    assert found.text.startswith("1 < 2") and ("thead" in found.tags) == bool(head)
+    assert found.text.startswith("<b>") and ("thead" in found.tags) == bool(head)
 
 
 def test_words_stand_on_the_left():

@@ -18,9 +18,8 @@ p code, td code { overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
 th, td { padding: 0.15rem 0.75rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
-th:first-child { text-align: left; } tbody th { font-weight: normal; white-space: nowrap; }
-thead th { border-bottom: 2px solid #888; }
-.words td, .words th { text-align: left; }
+th:first-child { text-align: left; } tbody th { font-weight: normal; } thead th { border-bottom: 2px solid #888; }
+tbody th, td { white-space: nowrap; } .words th, .words td { text-align: left; white-space: normal; }
 .color { display: inline-block; width: 0.9em; height: 0.9em; border: 1px solid #666; margin-right: 0.5em;
   vertical-align: -0.1em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 @media (max-width: 40rem) { .wide > img { max-width: none; width: 44rem; } th, td { padding: 0.15rem 0.4rem; } }

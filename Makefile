@@ -22,7 +22,7 @@ RUN := runs/demo
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 score"
 	$(BIN)/python -m tfseg.evaluate --run $(RUN)
-	@echo "== 5/6 load the SavedModel in a fresh process, draw picture | truth | prediction"
+	@echo "== 5/6 load the SavedModel in a fresh process, write a report of the run"
 	$(BIN)/python -m tfseg.report --run $(RUN)
 	@echo "== 6/6 predict pictures"
 	$(BIN)/python -m tfseg.predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/test
@@ -31,7 +31,7 @@ demo: $(RUN)/metrics.json
 	@echo "TFRecords        $(CITY)/records"
 	@echo "run              $(RUN): config.yaml, history.csv, metrics.json, weights; tensorboard --logdir $(RUN)"
 	@echo "SavedModel       $(RUN)/saved_model"
-	@echo "figures          $(RUN)/report/panel.png, $(RUN)/report/curves.png"
+	@echo "report           $(RUN)/report.html, its figures in $(RUN)/report"
 	@echo "predictions      $(RUN)/predictions"
 
 $(CITY)/records/manifest.json: $(INSTALLED)

@@ -36,8 +36,8 @@ ALLOWED = {
     "pipeline": {"cache", "data_service", "order", "paths", "pixels", "records", "verify", "windows"},
     "dataset": {"labels", "paths", "pictures", "records", "sources"},
     "explore": {"dataset", "labels", "records", "workers"},
-    "explore_figures": {"explore"},
-    "explore_page": {"explore", "explore_figures"},
+    "explore_figures": {"explore", "figures"},
+    "explore_page": {"explore", "explore_figures", "page"},
     "complexity": set(),
     "convolutions": set(),
     "effects": {"fused"},
@@ -61,7 +61,8 @@ ALLOWED = {
     "search": {"checkpoints", "config", "locks", "run_folder", "space"},
     "search_report": {"config", "figures", "run_folder", "search", "space"},
     "tables": set(),
-    "figures": set(),
+    "figures": {"labels", "tables"},
+    "page": set(),
     "official": {"labels"},
     "pixel_scores": {"labels", "metrics"},
     "inference": set(),
@@ -81,7 +82,11 @@ ALLOWED = {
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
     "predict": {"inference"},
-    "report": {"figures", "pipeline", "predict", "run_folder", "tables"},
+    "report_page": {"config", "figures", "inference", "labels", "page", "records", "tables"},
+    "report": {
+        *("config", "evaluate", "figures", "inference", "metrics", "paths", "pipeline", "predict"),
+        *("records", "report_page", "run_folder"),
+    },
     "compare": {"bootstrap", "config", "evaluate", "figures", "labels", "run_folder", "tables"},
 }
 

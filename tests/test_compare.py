@@ -18,22 +18,23 @@ BASE = [[[0, 0, 0], [0, 10, 0], [0, 0, 10]], [[0, 0, 0], [5, 5, 0], [0, 0, 10]]]
 BETTER = [BASE[0], BASE[0]]
 
 
-def write_run(folder, matrices=BASE, ids="ab", classes=CLASSES, size=None, settings="", split="val"):
+def write_run(folder, settings="", **scored):
     folder.mkdir()
     (folder / "config.yaml").write_text(f"run_dir: {folder}\ndata:\n  records: city\n{settings}")
     (folder / "history.csv").write_text("epoch,loss,val_loss,val_mean_iou\n1,2,3,0.5\n2,1,2,0.6\n")
-    write_scores(folder, matrices, ids, classes, size, split)
+    write_scores(folder, **scored)
     return folder
 
 
-def write_scores(folder, matrices=BASE, ids="ab", classes=CLASSES, size=None, split="val"):
-    (folder / f"scores-{split}.json").write_text(json.dumps({"classes": classes, "size": size}))
+def write_scores(folder, matrices=BASE, ids="ab", classes=CLASSES, size=None, split="val", flip=False):
+    scores = {"classes": classes, "size": size, "inference": {"flip": flip}}
+    (folder / f"scores-{split}.json").write_text(json.dumps(scores))
     np.savez_compressed(folder / f"matrices-{split}.npz", ids=[*ids], matrices=np.array(matrices))
 
 
 def test_table_by_hand(tmp_path, capsys):
     """A draw of the first picture alone shows no difference, one of the second alone half of flat against all of it."""
-    compare.main([str(write_run(tmp_path / "base")), str(write_run(tmp_path / "better", BETTER))])
+    compare.main([str(write_run(tmp_path / "base")), str(write_run(tmp_path / "better", matrices=BETTER))])
     assert capsys.readouterr().out.splitlines() == [
         "| IoU %                      |          base |         better |   difference (95 %) |",
         "| -------------------------- | ------------: | -------------: | ------------------: |",
@@ -58,7 +59,11 @@ def test_identical_runs_do_not_differ(tmp_path, capsys):
 
 
 def test_an_interval_without_0_is_marked(tmp_path):
-    runs = write_run(tmp_path / "a", [BASE[1]] * 2), write_run(tmp_path / "b", BETTER), write_run(tmp_path / "c")
+    runs = (
+        write_run(tmp_path / "a", matrices=[BASE[1]] * 2),
+        write_run(tmp_path / "b", matrices=BETTER),
+        write_run(tmp_path / "c"),
+    )
     result = compare_runs(runs)
     better, mixed = (run["difference"] for run in result["runs"][1:])
     assert better["iou"][1:] == [0.5, 0] and better["iou_intervals"][1:] == [[0.5, 0.5], [0, 0]]
@@ -74,7 +79,7 @@ def test_an_interval_without_0_is_marked(tmp_path):
 
 
 def test_pictures_are_told_by_their_ids(tmp_path):
-    runs = write_run(tmp_path / "base"), write_run(tmp_path / "turned", BASE[::-1], ids="ba")
+    runs = write_run(tmp_path / "base"), write_run(tmp_path / "turned", matrices=BASE[::-1], ids="ba")
     change = compare_runs(runs)["runs"][1]["difference"]
     assert change["mean_iou_interval"] == [0, 0]
 
@@ -102,6 +107,7 @@ SMALL = [[[0, 0, 0], [0, 5, 0], [0, 0, 5]], *BASE[1:]]
     ("other", "message"),
     [
         ({"classes": ["void", "cat", "dog"]}, "other: tells void, cat, dog apart, and .*first void, flat, sky"),
+        ({"flip": True}, r'other: was scored by {"flip": true}, and .*first by {"flip": false}; score both alike'),
         ({"ids": "ac"}, "other: was scored on 2 pictures and .*first on 2; 2 are not in both, such as b"),
         ({"matrices": BASE[:1], "ids": "a"}, "scored on 1 pictures and .*first on 2; 1 are not in both, such as b"),
         (

@@ -1,6 +1,10 @@
+import platform
+
 import keras
+import numpy as np
 import pytest
 
+import tfseg
 from tfseg import device
 from tfseg.config import Config, Data
 
@@ -153,3 +157,12 @@ def test_a_training_chooses_first_of_all(monkeypatch):
         InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'distribution': 'none'\}"
     ):
         train.train(Config(Data("none"), "none"))
+
+
+def test_versions_are_those_of_the_packages(monkeypatch):
+    import tensorflow as tf
+
+    common = {"python": platform.python_version(), "tfseg": tfseg.__version__, "keras": keras.__version__}
+    assert device.read_versions() == {**common, "tensorflow": tf.__version__}
+    monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
+    assert device.read_versions() == {**common, "tensorflow": tf.__version__, "numpy": np.__version__}

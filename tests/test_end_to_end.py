@@ -139,6 +139,8 @@ def test_report_draws_the_run(city, metrics):
     panel = cv2.imread(str(city / "run/report/panel.png"))
     assert panel.shape[1] > 300
     assert len(np.unique(panel)) > 20
+    text = (city / "run/report.html").read_text(encoding="utf-8")
+    assert f"keras {keras.__version__}" in text and "official mean_category_iou" in text
 
 
 def test_runs_are_scored_to_be_compared(city, metrics, capsys):

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import draw, write_records
 from PIL import Image
+from test_page import Page
 
 from tfseg import dataset, explore, explore_figures, explore_page, labels, records
 
@@ -404,36 +404,6 @@ def test_odd_names_can_be_drawn(root):
 # ---- the page
 
 
-class Page(HTMLParser):
-    """Reads a page: its pictures, its tables as lists of cells, and whether its tags are closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.pictures, self.rows, self.tags, self.text = [], [], [], set(), ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.add(tag)
-        if tag == "img":
-            self.pictures.append(dict(attributes))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in ("img", "meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-        if {"td", "th"} & {*self.open}:
-            self.rows[-1][-1] += data
-
-
 @pytest.fixture
 def written(root, tmp_path):
     write_folders(root, "test", {"z": (np.zeros((2, 2, 3)), np.full((2, 2), 200))})
@@ -491,11 +461,13 @@ def test_page_has_the_numbers(written):
 def test_page_escapes_names(written):
     survey, _ = written
     evil = '<script>alert("1")</script>&'
+    train = survey.splits["train"]
+    named = [dataclasses.replace(count, name=evil, class_name=evil) for count in train.labels]
     survey = dataclasses.replace(
         survey,
         place=evil,
         warnings=[evil],
-        splits={evil: dataclasses.replace(survey.splits["train"], image_kinds={evil: 1, "b": 1})},
+        splits={evil: dataclasses.replace(train, image_kinds={evil: 1, "b": 1}, labels=named)},
         example=survey.example._replace(id=evil),
     )
     page = Page(explore_page.make_page(survey, dict.fromkeys(explore_page.FIGURES, b"")))

@@ -18,7 +18,9 @@ from tfseg.pipeline import (
     make_train_batches,
     plan_buffers,
     read_examples,
+    read_places,
     resize,
+    spread,
     told_damage,
 )
 from tfseg.records import parse_features, parse_image, read_manifest, read_shard
@@ -172,6 +174,24 @@ def test_a_share_can_begin_anywhere(tiny_records):
         rest = make_train_batches(tiny_records, "train", **CROPS, seed=1, share=share, epoch=3, step=1)
         start = 3 * (20 // (4 * share.count)) + 1
         assert equal(arrays(rest.take(9 - start)), whole[start:])
+
+
+# ---- single pictures
+
+
+@pytest.mark.parametrize(
+    ("count", "places"), [(1, [0]), (2, [0, 4]), (3, [0, 2, 4]), (5, [0, 1, 2, 3, 4]), (9, [0, 1, 2, 3, 4])]
+)
+def test_examples_are_spread_over_the_shards(tiny_records, count, places):
+    assert spread(5, count) == places and spread(0, count) == []
+    examples = list(read_examples(tiny_records, "val", count=count, size=None))
+    assert [example["id"] for example in examples] == [b"val-%03d" % place for place in places]
+
+
+def test_places_are_read_in_their_order(tiny_records):
+    examples = list(read_places(tiny_records, "val", [4, 1], size=(6, 8)))
+    assert [example["id"] for example in examples] == [b"val-001", b"val-004"]
+    assert [example[key].shape for example in examples for key in ("image", "mask")] == [(6, 8, 3), (6, 8)] * 2
 
 
 # ---- memory

@@ -1,4 +1,4 @@
-from tfseg.tables import scores_table
+from tfseg.tables import official_table, scores_table
 
 SCORES = {
     "classes": ["void", "flat", "sky"],
@@ -26,3 +26,21 @@ def test_scores_table_by_hand():
 
 def test_scores_table_of_no_pixels():
     assert scores_table({**SCORES, "support": [0, 0, 0]}).splitlines()[2].endswith(" - |")
+
+
+def test_official_tables_by_hand():
+    """Two, of a model of the 19 classes; instances are of some alone."""
+    means = {"mean_category_iou": 0.9, "mean_category_iiou": 0.7, "mean_class_iou": 0.8}
+    by_name = {"category_iou": {"flat": 0.9, "sky": None}, "category_iiou": {"flat": 0.7}, "class_iou": {"road": 0.8}}
+    assert official_table({**by_name, **means}).splitlines() == [
+        "| category | official IoU % | iIoU % |",
+        "| -------- | -------------: | -----: |",
+        "| flat     |           90.0 |   70.0 |",
+        "| sky      |              - |      - |",
+        "| mean     |           90.0 |   70.0 |",
+        "",
+        "| class | official IoU % |",
+        "| ----- | -------------: |",
+        "| road  |           80.0 |",
+        "| mean  |           80.0 |",
+    ]

@@ -35,6 +35,7 @@ class Scored(NamedTuple):
     split: str
     classes: list[str]
     size: list[int] | None  # (height, width) of the masks; None: as stored
+    inference: dict  # see `inference.Inference`
     ids: np.ndarray  # of the pictures, sorted
     matrices: np.ndarray  # int64 (pictures, classes, classes), in their order
 
@@ -110,9 +111,8 @@ def read_run(folder: Path, config: Config, split: str) -> Scored:
         told = json.loads(scores.read_text(encoding="utf-8"))
         with np.load(matrices) as arrays:
             order = np.argsort(arrays["ids"])
-            return Scored(
-                folder, config, split, told["classes"], told["size"], arrays["ids"][order], arrays["matrices"][order]
-            )
+            told = [told[name] for name in ("classes", "size", "inference")]
+            return Scored(folder, config, split, *told, arrays["ids"][order], arrays["matrices"][order])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         remedy = f"make them again by python -m tfseg.evaluate --run {folder} --split {split}"
         raise ValueError(f"{scores}, {matrices}: one is damaged ({error}); {remedy}") from None
@@ -126,7 +126,7 @@ def is_newer(made: Sequence[Path], source: Path) -> bool:
 
 
 def check_alike(first: Scored, run: Scored) -> None:
-    """Raises ValueError unless two runs tell the same classes apart and were scored against the same masks.
+    """Raises ValueError unless two runs tell the same classes apart and were scored alike, against the same masks.
 
     Masks of another size are refused, too: small ones lack the thin things that are hard to find, so that a difference
     of scores would tell of the masks.
@@ -134,6 +134,11 @@ def check_alike(first: Scored, run: Scored) -> None:
     if run.classes != first.classes:
         raise ValueError(
             f"{run.folder}: tells {', '.join(run.classes)} apart, and {first.folder} {', '.join(first.classes)}"
+        )
+    if run.inference != first.inference:
+        raise ValueError(
+            f"{run.folder}: was scored by {as_yaml(run.inference)}, and {first.folder} by {as_yaml(first.inference)}; "
+            "score both alike by python -m tfseg.evaluate --run"
         )
     if strangers := sorted({*run.ids} ^ {*first.ids}):
         raise ValueError(

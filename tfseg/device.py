@@ -3,6 +3,7 @@
 The facts on Metal are those of tensorflow-metal 1.2.0: which kernels it registers, and for which types.
 """
 
+import importlib
 import platform
 from typing import NamedTuple
 
@@ -82,6 +83,15 @@ def choose_device(
             "each takes its part of a batch" if shared.replicas > 1 else "there is only one, nothing is shared out"
         )
     return Choice(kind, automatic, xla, network, batches, reasons, shared)
+
+
+def read_versions() -> dict[str, str]:
+    """Versions of Python, tfseg, Keras and TensorFlow, and of Keras' backend if that is another."""
+    import keras
+
+    packages = dict.fromkeys(("tfseg", "keras", "tensorflow", keras.backend.backend()))  # each once
+    versions = {name: importlib.import_module(name).__version__ for name in packages}
+    return {"python": platform.python_version(), **versions}
 
 
 def explain(backend: str, on_gpu: bool, tanh: bool, cpu: bool, signed: bool, ahead: bool) -> dict[str, str]:

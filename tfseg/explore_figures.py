@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from tfseg.explore import Count, Split, Survey
+from tfseg.figures import as_text
 
 DOTS_PER_INCH = 110
 WIDTH = 12  # inches
@@ -127,7 +128,7 @@ def draw_example(survey: Survey) -> bytes:
     if example.label_ids is not None:
         _draw_label_ids(axes, survey, panel_height)
     name = example.id if len(example.id) <= 80 else "..." + example.id[-80:]
-    figure.suptitle(_as_text(f"{name}   ({survey.example_split}, {height}x{width} pixels)"), fontsize=12)
+    figure.suptitle(as_text(f"{name}   ({survey.example_split}, {height}x{width} pixels)"), fontsize=12)
     return _to_png(figure)
 
 
@@ -182,7 +183,7 @@ def _patches(survey: Survey, class_ids) -> list:
     from matplotlib.patches import Patch
 
     entries = [(survey.classes[class_id], np.array(survey.colors[class_id]) / 255) for class_id in sorted(class_ids)]
-    return [Patch(facecolor=color, label=name, **_EDGE) for name, color in entries]
+    return [Patch(facecolor=color, label=as_text(name), **_EDGE) for name, color in entries]
 
 
 def _split_title(name: str, split: Split) -> str:
@@ -190,13 +191,8 @@ def _split_title(name: str, split: Split) -> str:
     return pictures if split.has_truth else f"{pictures}, no ground truth"
 
 
-def _as_text(name: str) -> str:
-    """Makes a name, which may come from any file system, fit for Matplotlib: no formulas, no broken Unicode."""
-    return name.encode("utf-8", "replace").decode().replace("$", r"\$")
-
-
 def _finish(axis, title: str) -> None:
-    axis.set_title(_as_text(title), fontsize=11)
+    axis.set_title(as_text(title), fontsize=11)
     for spine in axis.spines.values():
         spine.set_color("#999999")
 

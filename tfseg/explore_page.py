@@ -1,12 +1,12 @@
 """What `explore` found, written down: one page that needs no other file, its figures, and all numbers as JSON."""
 
-import base64
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
 
+from tfseg import page
 from tfseg.explore import BANDS, Count, Split, Survey
 from tfseg.explore_figures import draw_example, draw_histogram, draw_rows, percent
 
@@ -21,22 +21,6 @@ FIGURES: dict[str, Callable[[Survey], bytes]] = {
 MOST_SIZES = 12  # shown on the page; statistics.json has all
 
 _MARK = '<meta name="generator" content="tfseg explore_dataset">'  # tells our page from another one
-_STYLE = """
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1a1a1a; background: #fff;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 2px solid #ddd; }
-.notes { border-left: 4px solid #b45309; background: #fff7ed; padding: 0.5rem 1rem 0.5rem 2rem; }
-.wide { overflow-x: auto; } figure { margin: 1rem 0; } img { display: block; max-width: 100%; }
-table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: 0.25rem 0; }
-th, td { padding: 0.15rem 0.75rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
-th:first-child { text-align: left; } tbody th { font-weight: normal; } thead th { border-bottom: 2px solid #888; }
-.color { display: inline-block; width: 0.9em; height: 0.9em; border: 1px solid #666; margin-right: 0.5em;
-  vertical-align: -0.1em; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-@media (max-width: 40rem) { img { max-width: none; width: 44rem; } th, td { padding: 0.15rem 0.4rem; } }
-@media print { body { font-size: 10pt; max-width: none; padding: 0; } .wide { overflow: visible; break-inside: avoid; }
-  img { max-width: 100%; width: auto; } h2, h2 + p { break-after: avoid; } }
-"""
 
 
 # ---- files
@@ -100,25 +84,21 @@ def make_page(survey: Survey, figures: dict[str, bytes]) -> str:
         _overview(survey.splits),
         "<h2>Example</h2>",
         "<p>Of the pictures that were counted, one with the most classes.</p>",
-        _figure(figures["example.png"], f"The picture {survey.example.id} beside its labels, label ids and classes"),
+        page.figure(
+            figures["example.png"], f"The picture {survey.example.id} beside its labels, label ids and classes"
+        ),
         "<h2>Classes</h2>",
-        _figure(figures["classes.png"], _describe(survey.splits, "classes")),
+        page.figure(figures["classes.png"], _describe(survey.splits, "classes")),
         *(_classes_table(name, split) for name, split in survey.splits.items()),
         _explain_weights(survey),
         "<h2>Labels</h2>",
-        _figure(figures["labels.png"], _describe(survey.splits, "labels")),
+        page.figure(figures["labels.png"], _describe(survey.splits, "labels")),
         *(_labels_table(name, split) for name, split in survey.splits.items() if split.labels),
         "<h2>Where in the picture</h2>",
         f"<p>Of what the pictures consist at each height, in {BANDS} bands from the top to the bottom.</p>",
-        _figure(figures["rows.png"], _describe_rows(survey.splits)),
+        page.figure(figures["rows.png"], _describe_rows(survey.splits)),
     ]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_MARK}\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Data set {escape(survey.place)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(sections)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return page.document(f"Data set {survey.place}", sections, head=_MARK)
 
 
 def _explain_weights(survey: Survey) -> str:
@@ -159,7 +139,7 @@ def _overview(splits: dict[str, Split]) -> str:
         "ground truth": ["yes" if split.has_truth else "no ground truth" for split in splits.values()],
     }
     cells = [[escape(name), *values] for name, values in rows.items() if any(values)]
-    return "<h2>Splits</h2>\n" + _table("", ["", *map(escape, splits)], cells)
+    return "<h2>Splits</h2>\n" + page.table(["", *map(escape, splits)], cells)
 
 
 def _sizes(split: Split) -> str:
@@ -185,38 +165,20 @@ def _classes_table(name: str, split: Split) -> str:
     rows = []
     for count in split.classes:
         weight = split.class_weights[count.value] if count.value < len(split.class_weights) else 0
-        rows.append([_swatch(count), *_count_cells(count), f"{weight:.3f}" if weight else "0"])
-    return _table(name, ["class", "pixels", "share", "pictures", "weight"], rows)
+        rows.append([page.swatch(count.name, count.color), *_count_cells(count), f"{weight:.3f}" if weight else "0"])
+    return page.table(["class", "pixels", "share", "pictures", "weight"], rows, name)
 
 
 def _labels_table(name: str, split: Split) -> str:
-    rows = [[_swatch(count), str(count.value), count.class_name, *_count_cells(count)] for count in split.labels]
-    return _table(name, ["label", "mask value", "class", "pixels", "share", "pictures"], rows)
-
-
-def _swatch(count: Count) -> str:
-    return f'<span class="color" style="background: rgb{count.color}"></span>{escape(count.name)}'
+    rows = [
+        [page.swatch(count.name, count.color), str(count.value), escape(count.class_name), *_count_cells(count)]
+        for count in split.labels
+    ]
+    return page.table(["label", "mask value", "class", "pixels", "share", "pictures"], rows, name)
 
 
 def _count_cells(count: Count) -> list[str]:
     return [f"{count.pixels:,}", percent(count.share), f"{count.pictures:,}"]
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Makes a table of a caption as text and of cells as HTML; the first cell of a row names it."""
-    titles = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    lines = [
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for first, *cells in rows
-    ]
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = "\n".join(lines)
-    return f'<div class="wide"><table>{title}<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
-
-
-def _figure(png: bytes, description: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<figure class="wide"><img alt="{escape(description)}" src="data:image/png;base64,{data}"></figure>'
 
 
 def _describe(splits: dict[str, Split], kind: str) -> str:

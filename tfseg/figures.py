@@ -1,4 +1,4 @@
-"""Figures of runs: curves of one or several histories, pictures beside truth and prediction."""
+"""Figures of runs: curves of histories, a confusion matrix, pictures beside truth, prediction and error."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -7,9 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-COLUMNS = ("picture", "truth", "prediction")  # of a panel
-# Columns of history.csv that are no score.
-NO_SCORES = ("epoch", "loss", "learning_rate", "seconds")
+from tfseg.labels import VOID
+from tfseg.tables import percent
+
+COLUMNS = ("picture", "truth", "prediction", "error")  # of a panel
+WRONG, NO_TRUTH = np.array([(225, 29, 29), (96, 96, 96)], np.uint8)  # RGB, of an error
+ERRORS = {"wrong": WRONG, "no truth": NO_TRUTH}  # its legend
+NO_LOSSES = ("epoch", "learning_rate", "seconds")  # among the columns of history.csv
 
 
 class Sample(NamedTuple):
@@ -19,6 +23,7 @@ class Sample(NamedTuple):
     picture: np.ndarray  # (H, W, 3) uint8 RGB
     truth: np.ndarray  # (H, W) uint8 class ids
     prediction: np.ndarray  # (H, W) uint8 class ids
+    score: float  # mean IoU of this picture in 0..1, or nan
 
 
 def panel(
@@ -28,7 +33,7 @@ def panel(
     path: str | Path,
     columns: Sequence[str] = COLUMNS,
 ) -> None:
-    """Draws picture, truth and prediction of each sample side by side, with a legend of the colours, as a PNG.
+    """Draws picture, truth, prediction and error of each sample side by side, with a legend, as a PNG.
 
     Args:
         samples: at least one; they may differ in size.
@@ -54,31 +59,91 @@ def panel(
         draw_row(axes, sample, colors, columns)
     for axis, title in zip(rows[0], columns, strict=True):
         axis.set_title(title, fontsize=14)
-    patches = [
-        Patch(facecolor=color / 255, edgecolor="black", label=name) for name, color in zip(classes, colors, strict=True)
-    ]
+    meanings = [*zip(classes, colors, strict=True), *(ERRORS.items() if "error" in columns else [])]
+    patches = [Patch(facecolor=color / 255, edgecolor="black", label=as_text(name)) for name, color in meanings]
     figure.legend(
-        handles=patches, loc="outside lower center", ncols=min(8, 3 * len(columns)), frameon=False, fontsize=11
+        handles=patches, loc="outside lower center", ncols=min(10, 3 * len(columns)), frameon=False, fontsize=11
     )
     save_figure(figure, path)
 
 
 def draw_row(axes, sample: Sample, colors: np.ndarray, columns: Sequence[str]) -> None:
-    """Draws one sample on an axis a column, its id below the first."""
+    """Draws one sample on an axis a column, its id and score below the first."""
     for axis, column in zip(axes, columns, strict=True):
-        if column == "picture":
-            axis.imshow(sample.picture)
-        else:  # a blend of two class colours is the colour of no class: masks are not smoothed
-            axis.imshow(colors[getattr(sample, column)], interpolation="nearest")
+        # A blend of two class colours is the colour of no class: only the picture is smoothed.
+        interpolation = "antialiased" if column == "picture" else "nearest"
+        axis.imshow(paint(sample, column, colors), interpolation=interpolation)
         axis.set(xticks=[], yticks=[])
-    axes[0].set_xlabel(sample.id, loc="left", fontsize=9)
+    axes[0].set_xlabel(f"{as_text(sample.id)}   mean IoU {percent(sample.score)} %", loc="left", fontsize=9)
+
+
+def paint(sample: Sample, column: str, colors: np.ndarray) -> np.ndarray:
+    """Paints one column of a sample, one of `COLUMNS`, as uint8 RGB (H, W, 3)."""
+    if column == "picture":
+        return sample.picture
+    if column == "error":
+        return paint_error(sample.picture, sample.truth, sample.prediction)
+    return colors[getattr(sample, column)]
+
+
+def paint_error(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Paints what is wrong `WRONG` and void truth `NO_TRUTH`, over the picture in pale shades of grey.
+
+    Args:
+        picture: uint8 (H, W, 3).
+        truth: integers (H, W).
+        prediction: the same.
+
+    Returns:
+        uint8 (H, W, 3).
+    """
+    error = np.repeat(128 + picture.mean(axis=-1, keepdims=True) / 2, 3, axis=-1).astype(np.uint8)
+    error[truth != prediction] = WRONG
+    error[truth == VOID] = NO_TRUTH
+    return error
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
+    """Draws a confusion matrix as a PNG: each row, the pixels of one true class, in percent of the row.
+
+    Args:
+        matrix: integers (C, C), rows are truth; cells without pixels stay empty.
+        classes: the C names.
+        path: of the PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    matrix = np.asarray(matrix, np.float64)
+    shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    side = 2 + 0.6 * len(classes)  # inches
+    figure = Figure((side, side), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.argwhere(matrix):
+        share = shares[row, column]
+        axis.text(column, row, f"{share:.1f}", ha="center", va="center", color="white" if share > 50 else "black")
+    names = [as_text(name) for name in classes]
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="left", rotation_mode="anchor")
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    axis.set(xlabel="prediction", ylabel="truth, in percent of its pixels")
+    axis.xaxis.set_label_position("top")
+    axis.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
+    axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
+    axis.grid(which="minor", color="#dddddd")
+    axis.tick_params(which="minor", length=0)
+    save_figure(figure, path)
 
 
 def curves(history_csv: str | Path, path: str | Path) -> None:
-    """Draws loss and scores over the epochs as a PNG: validation as a line, training, where recorded, as dashes.
+    """Draws scores, loss and learning rate over the epochs as a PNG: validation as a line, training as dashes.
 
     Args:
-        history_csv: a column `epoch` and any of `loss`, `val_loss`, `val_<score>`, `<score>`; others are left out.
+        history_csv: a column `epoch` and any of `loss`, its terms, `val_loss`, `val_<score>`, `<score>` and
+            `learning_rate`.
         path: of the PNG.
 
     Raises:
@@ -88,15 +153,21 @@ def curves(history_csv: str | Path, path: str | Path) -> None:
     from matplotlib.figure import Figure
 
     history = read_history(Path(history_csv))
-    figure = Figure((12, 4.5), layout="constrained")
-    loss_axis, score_axis = figure.subplots(1, 2)
-    scores = dict.fromkeys(name.removeprefix("val_") for name in history)  # each once, in the file's order
-    for index, name in enumerate(name for name in scores if name not in NO_SCORES):
-        draw_curve(score_axis, history, name, (name, f"{name}, training"), f"C{index}")
-    draw_curve(loss_axis, history, "loss", ("validation", "training"), "C0")
-    score_axis.set_title("scores on the validation split")
-    score_axis.set_ylim(0, 1)
-    finish_curves(loss_axis, score_axis)
+    figure = Figure((10, 7.5), layout="constrained")
+    axes = figure.subplot_mosaic([["scores", "scores"], ["loss", "rate"]], height_ratios=(1.2, 1))
+    scores = [name.removeprefix("val_") for name in history if name.startswith("val_") and name != "val_loss"]
+    losses = ["loss", *(name for name in history if not name.startswith("val_") and name not in ("loss", *NO_LOSSES))]
+    for index, name in enumerate(scores):
+        draw_curve(axes["scores"], history, name, name, f"C{index}")
+    for index, name in enumerate(name for name in losses if name not in scores):
+        draw_curve(axes["loss"], history, name, name, f"C{index}")
+    if "learning_rate" in history:
+        axes["rate"].plot(history["epoch"], history["learning_rate"], color="C0", marker=".")
+    axes["scores"].set_title("scores on the validation split")
+    axes["scores"].set_ylim(0, 1)
+    axes["loss"].set_title("loss")
+    axes["rate"].set_title("learning rate")
+    finish_curves(*axes.values())
     save_figure(figure, path)
 
 
@@ -117,27 +188,27 @@ def curves_of_runs(histories: Mapping[str, str | Path], path: str | Path) -> Non
     loss_axis, score_axis = figure.subplots(1, 2)
     for index, (name, history_csv) in enumerate(histories.items()):
         history = read_history(Path(history_csv))
-        draw_curve(loss_axis, history, "loss", (name, f"{name}, training"), f"C{index}")
-        draw_curve(score_axis, history, "mean_iou", (name, f"{name}, training"), f"C{index}")
+        draw_curve(loss_axis, history, "loss", name, f"C{index}")
+        draw_curve(score_axis, history, "mean_iou", name, f"C{index}")
+    loss_axis.set_title("loss")
     score_axis.set_title("mean IoU on the validation split")
     finish_curves(loss_axis, score_axis)
     save_figure(figure, path)
 
 
-def finish_curves(loss_axis, score_axis) -> None:
-    """Gives the axes of loss and scores what is the same for one run and for several."""
-    loss_axis.set_title("loss")
-    for axis in (loss_axis, score_axis):
+def finish_curves(*axes) -> None:
+    """Gives axes over the epochs what is the same for one run and for several, and a legend if curves have names."""
+    for axis in axes:
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        if axis.lines:
+        if axis.get_legend_handles_labels()[0]:
             axis.legend(frameon=False)
 
 
-def draw_curve(axis, history: dict[str, list[float]], name: str, labels: tuple[str, str], color: str) -> None:
+def draw_curve(axis, history: dict[str, list[float]], value: str, name: str, color: str) -> None:
     """Draws what the history has of a value: validation as a line, training as dashes of the same colour."""
-    for column, style, label in ((f"val_{name}", "-", labels[0]), (name, "--", labels[1])):
+    for column, style, label in ((f"val_{value}", "-", name), (value, "--", f"{name}, training")):
         if column in history:
             axis.plot(history["epoch"], history[column], style, color=color, label=label, marker=".")
 
@@ -168,3 +239,8 @@ def save_figure(figure, path: str | Path) -> None:
         incomplete.replace(path)
     finally:
         incomplete.unlink(missing_ok=True)
+
+
+def as_text(name: str) -> str:
+    """Makes a name, which may come from any file system, fit for Matplotlib: no formulas, no broken Unicode."""
+    return name.encode("utf-8", "replace").decode().replace("$", r"\$")

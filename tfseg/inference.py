@@ -45,6 +45,11 @@ class Inference:
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must be numbers above 0, got {' '.join(map(str, self.scales)) or 'none'}")
 
+    @classmethod
+    def from_json(cls, fields: dict) -> "Inference":
+        """Makes it of its fields as they are in JSON, which has no tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
     @property
     def is_plain(self) -> bool:
         """Whether the network sees each picture once, as it is."""

@@ -8,7 +8,7 @@ seams. With a seed it is a function of the position in it, so that a training ca
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -231,12 +231,25 @@ def make_eval_batches(
 
 
 def read_examples(records: str | Path, split: str, *, count: int, size: tuple[int, int] | None) -> Iterator[dict]:
-    """Reads single pictures, evenly spread from the first to the last of a split: to look at, not to train on.
+    """Reads so many pictures, see `spread`, of a split: to look at, not to train on. Otherwise as `read_places`."""
+    total = check_split(read_manifest(records), records, split).count
+    yield from read_places(records, split, spread(total, count), size=size)
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Spreads `count` places evenly from the first to the last of `total`; all, if there are fewer."""
+    return np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).round().astype(int)).tolist()
+
+
+def read_places(
+    records: str | Path, split: str, places: Sequence[int], *, size: tuple[int, int] | None
+) -> Iterator[dict]:
+    """Reads single pictures of a split, in the split's order, whatever that of `places`.
 
     Args:
         records: folder of shards and manifest.json.
         split: name of the split.
-        count: how many; all, if there are fewer.
+        places: which, counted from 0 in the manifest's order.
         size: (height, width) that pictures are squashed to; None leaves them as stored.
 
     Yields:
@@ -247,8 +260,8 @@ def read_examples(records: str | Path, split: str, *, count: int, size: tuple[in
         OSError: the records cannot be read.
     """
     manifest = read_manifest(records)
-    total = check_split(manifest, records, split).count
-    wanted = np.unique(np.linspace(0, max(total - 1, 0), min(count, total)).round().astype(int))
+    check_split(manifest, records, split)
+    wanted = np.array(places, np.int64)
     data = tf.data.TFRecordDataset(shard_paths(manifest, records, split)).enumerate()
     data = data.filter(lambda place, _: tf.reduce_any(place == wanted))  # before anything is decoded
     data = data.map(lambda _, record: resize(parse_example(record, manifest), size))

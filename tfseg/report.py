@@ -1,97 +1,177 @@
-"""Figures of a run: curves of its history, pictures beside truth and prediction, a table of its scores.
+"""A report of a run: report.html, a page that needs no other file, and its figures as PNGs.
 
     python -m tfseg.report --run runs/city
 
-Works on what the run left on disk: history.csv, metrics.json and the SavedModel. The network's code is not needed.
+Works on what the run left on disk, and on what `evaluate` found on a split, which runs first if that is missing or
+older than the SavedModel. The network's code is not needed.
 """
 
 import argparse
+import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfseg import cli, run_folder
-from tfseg.figures import COLUMNS, Sample, curves, panel
-from tfseg.predict import Predictor
-from tfseg.tables import scores_table
+from tfseg import cli, evaluate, run_folder
+from tfseg.config import Data
+from tfseg.figures import COLUMNS, Sample, confusion, curves, panel, read_history
+from tfseg.inference import Inference
+from tfseg.paths import open_path
+from tfseg.predict import Predictor, classify
+from tfseg.records import MANIFEST_NAME, read_manifest
+from tfseg.report_page import Findings, make_page
+
+PAGE, FOLDER = "report.html", "report"  # the latter of the figures
 
 
-def report(
-    run: Path,
-    records: str | None = None,
-    split: str | None = None,
-    samples: int = 4,
-    size: tuple[int, int] | None = None,
-    columns: Sequence[str] = COLUMNS,
-) -> list[Path]:
-    """Writes the figures of a run into its folder `report`.
+def report(run: Path, split: str | None = None, samples: int = 4, columns: Sequence[str] = COLUMNS) -> list[Path]:
+    """Writes report.html into a run folder, and its figures into the folder `report` there.
 
     Args:
         run: the run folder.
-        records: folder of shards and manifest.json; None: the run's own.
-        split: which pictures; None: the run's validation split.
-        samples: how many, at least 1.
-        size: (height, width) that pictures are resized to; None: that of the run's validation.
-        columns: of the panel, see `panel`.
+        split: what to show; None: the run's validation split.
+        samples: how many pictures a panel has, at least 1.
+        columns: of the panels, from left to right, some of `figures.COLUMNS`.
 
     Returns:
-        Paths of the figures.
+        Paths of the page, curves.png, confusion.png, panel.png of pictures evenly spread over the split, and
+        panel-random.png, panel-best.png and panel-worst.png, see `choose`.
 
     Raises:
-        ValueError: a file is damaged, or there is no such split.
-        OSError: a file is missing, or cannot be written.
+        ValueError: a file is damaged, there is no such split, or it has no ground truth.
+        OSError: a file is missing, as the SavedModel is until the run has ended, or cannot be written.
     """
-    data = run_folder.read_config(run).data
-    predictor = Predictor(run / run_folder.SAVED_MODEL)
-    rows = predict_samples(predictor, records or data.records, split or data.val_split, samples, size or data.eval_size)
-    directory = run / "report"
-    directory.mkdir(exist_ok=True)
-    panel(rows, predictor.classes, predictor.colors, directory / "panel.png", columns)
-    curves(run / run_folder.HISTORY, directory / "curves.png")
-    return [directory / "panel.png", directory / "curves.png"]
+    config = run_folder.read_config(run)
+    model = run / run_folder.SAVED_MODEL
+    if not model.is_dir():
+        raise FileNotFoundError(f"{run}: has no {model.name}: the run has not ended; the same training goes on with it")
+    scores, matrices = read_scores(run, split or config.data.val_split, config.data)
+    predictor = Predictor(model)
+    panels = predict_panels(predictor, scores, matrices, samples)
+    figures = draw_figures(run, predictor, scores, panels, columns)
+    history, metrics = read_history(run / run_folder.HISTORY), run / run_folder.METRICS
+    findings = Findings(
+        run=run,
+        config=config,
+        settings=(run / run_folder.CONFIG).read_text(encoding="utf-8"),
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
+        scores=scores,
+        epochs=len(history["epoch"]),
+        seconds=float(np.nansum(history.get("seconds", 0))),
+        manifest=read_manifest(scores["records"]),
+        manifest_hash=hashlib.sha256((open_path(scores["records"]) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        colors=predictor.colors,
+        panels=panels,
+        columns=columns,
+    )
+    page = make_page(findings, figures["curves"].read_bytes(), figures["confusion"].read_bytes())
+    with run_folder.replacing(run / PAGE) as unfinished:
+        unfinished.write_text(page, encoding="utf-8", errors="replace")  # an id may be no Unicode
+    return [run / PAGE, *figures.values()]
 
 
-def predict_samples(
-    predictor: Predictor, records: str | Path, split: str, samples: int, size: tuple[int, int] | None
-) -> list[Sample]:
-    """Predicts pictures evenly spread over a split, exactly as validation sees them; all if there are fewer.
+def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
+    """Reads what `evaluate` found on a split; where that is missing or older than the SavedModel, it runs first.
+
+    Returns:
+        The content of scores-SPLIT.json, and the confusion matrices of the pictures, integers (pictures, C, C).
 
     Raises:
-        ValueError: there is no such split, or a record is damaged.
-        OSError: the records cannot be read.
+        ValueError: as of `evaluate.evaluate`, or the records have other pictures than when they were scored.
+        OSError: as of `evaluate.evaluate`.
     """
-    from tfseg.pipeline import read_examples, told_damage  # imports TensorFlow
+    model = run / run_folder.SAVED_MODEL
+    files = [run / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES)]
+    exported = (model / "saved_model.pb").stat().st_mtime
+    if not all(file.is_file() and file.stat().st_mtime >= exported for file in files):
+        evaluate.evaluate(model, data.records, split, size=data.eval_size, out=run)
+    scores = json.loads(files[0].read_text(encoding="utf-8"))
+    with np.load(files[1]) as stored:
+        ids, matrices = stored["ids"].tolist(), stored["matrices"]
+    entry = read_manifest(scores["records"]).splits.get(split)
+    if entry is None or entry.ids != ids:
+        raise ValueError(f"{files[1]}: is of other pictures than {scores['records']} has now; score the run again")
+    return scores, matrices
 
-    rows = []
-    with told_damage(records):
-        for example in read_examples(records, split, count=samples, size=size):
-            prediction = predictor(example["image"][np.newaxis])[0]
-            rows.append(Sample(example["id"].decode(), example["image"], example["mask"], prediction))
-    return rows
+
+def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, samples: int) -> dict[str, list[Sample]]:
+    """Predicts the pictures of each panel, by its name, at the size and in the way in which the split was scored.
+
+    Args:
+        predictor: the run's SavedModel.
+        scores: as of `read_scores`.
+        matrices: likewise.
+        samples: how many pictures a panel has.
+    """
+    from tfseg.metrics import scores as score  # imports Keras
+    from tfseg.pipeline import read_places, spread, told_damage  # imports TensorFlow
+
+    means = [score(matrix, predictor.classes)["mean_iou"] for matrix in matrices]
+    chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
+    places = sorted({place for some in chosen.values() for place in some})
+    size, inference = scores["size"] and tuple(scores["size"]), Inference.from_json(scores["inference"])
+    rows = {}
+    with told_damage(scores["records"]):
+        examples = read_places(scores["records"], scores["split"], places, size=size)
+        for place, example in zip(places, examples, strict=True):
+            prediction = classify(predictor, example["image"], inference)
+            id = example["id"].decode()
+            rows[place] = Sample(id, example["image"], example["mask"], prediction, means[place])
+    return {name: [rows[place] for place in some] for name, some in chosen.items()}
+
+
+def choose(means: Sequence[float], samples: int) -> dict[str, list[int]]:
+    """Chooses so many pictures for each panel, or all if there are fewer.
+
+    Args:
+        means: mean IoU of each picture; nan of one without truth, which is neither good nor bad.
+        samples: how many.
+
+    Returns:
+        Places in `means`, by the panel's name: drawn, the same of so many pictures every time; the best, the very best
+        first; the worst, the very worst first.
+    """
+    drawn = np.random.default_rng(0).permutation(len(means))[:samples]
+    ranked = sorted((place for place, mean in enumerate(means) if not math.isnan(mean)), key=means.__getitem__)
+    return {
+        "panel-random": sorted(drawn.tolist()),
+        "panel-best": ranked[::-1][:samples],
+        "panel-worst": ranked[:samples],
+    }
+
+
+def draw_figures(
+    run: Path, predictor: Predictor, scores: dict, panels: dict[str, list[Sample]], columns: Sequence[str]
+) -> dict[str, Path]:
+    """Writes the figures of a report; returns their paths by name."""
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    figures = {name: folder / f"{name}.png" for name in ("curves", "confusion", *panels)}
+    curves(run / run_folder.HISTORY, figures["curves"])
+    confusion(scores["confusion_matrix"], predictor.classes, figures["confusion"])
+    for name, samples in panels.items():
+        panel(samples, predictor.classes, predictor.colors, figures[name], columns)
+    return figures
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the figures and prints the scores of a run."""
     parser = argparse.ArgumentParser(
         prog="python -m tfseg.report",
-        description="Writes panel.png and curves.png into the folder report of a run, and prints its scores.",
+        description="Writes report.html into a run folder: scores, confusion matrix, curves, pictures, settings; and "
+        "its figures into the folder report there. It shows what python -m tfseg.evaluate found, which runs first if "
+        "need be.",
     )
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    parser.add_argument("--records", metavar="DIR", help="records to show (those that the run was trained on)")
     parser.add_argument("--split", help="split to show (the run's validation split)")
-    parser.add_argument("--samples", type=int, default=4, metavar="N", help="pictures to show (4)")
-    parser.add_argument("--size", metavar="HxW", help="size of the pictures (that of the run's validation)")
-    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS, help="of the panel (all three)")
+    parser.add_argument("--samples", type=int, default=4, metavar="N", help="pictures of a panel (4)")
+    parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=COLUMNS, help="of a panel (all)")
     options = parser.parse_args(arguments)
     if options.samples < 1:
         raise ValueError(f"--samples must be at least 1, got {options.samples}")
-    size = cli.parse_size(options.size) if options.size else None
-    paths = report(options.run, options.records, options.split, options.samples, size, options.columns)
-    metrics = options.run / run_folder.METRICS
-    if metrics.is_file():  # else the run is not over
-        print(scores_table(json.loads(metrics.read_text(encoding="utf-8"))))
+    paths = report(options.run, options.split, options.samples, options.columns)
     print("written: " + ", ".join(map(str, paths)))
 
 

@@ -6,10 +6,11 @@ history.csv  tensorboard/       losses and scores of each epoch, and pictures
 trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
 checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
-metrics.json                    scores of the best epoch's network on the validation split
+metrics.json                    scores of the best epoch's network on the validation split, device and versions
 saved_model/                    that network, for use elsewhere
 scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each picture in
 matrices-SPLIT.npz
+report.html  report/            the page of all this by `report`, and its figures
 
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """

@@ -30,17 +30,16 @@ def scores_table(scores: dict) -> str:
 
 def official_table(scores: dict) -> str:
     """Lays out the official Cityscapes score, as of `official.OfficialScore`, likewise."""
-    tables = []
-    for kind in ("category", "class"):
-        if f"{kind}_iou" not in scores:
-            continue
-        columns = {"official IoU %": "iou"} | ({"iIoU %": "iiou"} if f"{kind}_iiou" in scores else {})
-        rows = [(kind, *columns)]
-        for name in scores[f"{kind}_iou"]:
-            rows.append((name, *(percent(scores[f"{kind}_{column}"].get(name)) for column in columns.values())))
-        rows.append(("mean", *(percent(scores[f"mean_{kind}_{column}"]) for column in columns.values())))
-        tables.append(table(rows))
-    return "\n\n".join(tables)
+    return "\n\n".join(table(official_rows(scores, kind)) for kind in ("category", "class") if f"{kind}_iou" in scores)
+
+
+def official_rows(scores: dict, kind: str) -> list[tuple[str, ...]]:
+    """Makes the rows of one of these tables, its head first; the kind is category or class."""
+    columns = {"official IoU %": "iou"} | ({"iIoU %": "iiou"} if f"{kind}_iiou" in scores else {})
+    rows = [(kind, *columns)]
+    for name in scores[f"{kind}_iou"]:
+        rows.append((name, *(percent(scores[f"{kind}_{column}"].get(name)) for column in columns.values())))
+    return [*rows, ("mean", *(percent(scores[f"mean_{kind}_{column}"]) for column in columns.values()))]
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

@@ -57,7 +57,7 @@ def train(config: Config) -> dict:
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
 
-    from tfseg.device import choose_device
+    from tfseg.device import choose_device, read_versions
     from tfseg.learner import NotFinite
     from tfseg.pipeline import count_steps
     from tfseg.progress import Screen
@@ -115,6 +115,7 @@ def train(config: Config) -> dict:
     if team.chief:
         export(directory)
         metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
+        metrics |= {"device": device.reasons, "versions": read_versions()}
         run_folder.write_json(metrics, directory / run_folder.METRICS)
         for tracker in trackers:
             tracker.finish(metrics)

@@ -1,0 +1,64 @@
+from html.parser import HTMLParser
+
+import pytest
+
+from tfseg import page
+
+
+class Page(HTMLParser):
+    """Reads a page: its pictures, its tables as lists of cells, and whether its tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.pictures, self.rows, self.tags, self.text = [], [], [], set(), ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        if tag == "img":
+            self.pictures.append(dict(attributes))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in ("img", "meta", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & {*self.open}:
+            self.rows[-1][-1] += data
+
+
+@pytest.mark.parametrize("head", [[], ["a", "b"]])
+def test_a_table_has_its_cells_and_a_head_if_it_wants_one(head):
+    found = Page(page.table(head, [("x", "1"), ("y", "2")], caption="<b>"))
+    assert found.rows == [*([head] if head else []), ["x", "1"], ["y", "2"]]
+    assert found.text.startswith("<b>") and ("thead" in found.tags) == bool(head)
+
+
+def test_words_stand_on_the_left():
+    assert '<div class="wide">' in page.table([], [("x", "1")])
+    assert '<div class="wide words">' in page.table([], [("x", "1")], words=True)
+
+
+def test_pictures_lie_inside():
+    found = Page(page.figure(b"\x89PNG", 'a "b" <c>'))
+    assert found.pictures == [{"alt": 'a "b" <c>', "src": "data:image/png;base64,iVBORw=="}]
+    assert Page(page.image(b"\xff\xd8", "", "jpeg")).pictures[0]["src"] == "data:image/jpeg;base64,/9g="
+
+
+def test_a_document_is_whole_and_escapes_its_title():
+    text = page.document("<b>&", ["<h1>One</h1>", "", "<p>two</p>"], head="<meta name=x>", style=".mine { }")
+    found = Page(text)
+    assert found.text.split() == ["<b>&", *page.STYLE.split(), ".mine", "{", "}", "One", "two"]
+    assert not {"b", "script", "link"} & found.tags
+
+
+def test_a_swatch_escapes_its_name():
+    assert page.swatch("<b>", [1, 2, 3]).endswith('style="background: rgb(1, 2, 3)"></span>&lt;b&gt;')

@@ -32,7 +32,7 @@ def test_augmentation_loss_and_optimizer_of_every_config(path):
     assert 0 < report.bytes(True) + report.bytes(False) < 20_000 and report.nodes > 1000
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"])
 def test_the_network_of_every_config(precision):
     """They share it; it takes half a minute to trace."""
     loaded = [load(path, "--device.precision", precision) for path in CONFIGS]

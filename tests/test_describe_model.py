@@ -60,6 +60,7 @@ def test_settings_size_and_batch(describe):
     assert slots == pytest.approx([2, 3], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_run(describe, tmp_path):
     found, _ = describe(settings(train=Train(batch_size=2)), "--run", str(tmp_path), "--size", "32x32")
     assert (found["batch_size"], found["size"]) == (2, [32, 32])

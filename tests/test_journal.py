@@ -100,7 +100,7 @@ def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
             kept.add(len(list((tmp_path / "out.incomplete").glob("*.tfrecord"))))
         else:
             assert process.returncode == 0 and contents(out) == whole
-    assert len(kept) > 1  # not always before the first shard
+    assert any(kept)  # not always before the first shard
     convert_raw(raw, out, workers=2)
     assert contents(out) == whole
     assert {path.name for path in tmp_path.iterdir()} == {"out"}

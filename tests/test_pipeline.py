@@ -64,7 +64,7 @@ def test_steps_of_an_epoch(tiny_records):
     assert [count_steps(tiny_records, "train", batch_size) for batch_size in (1, 3, 8, 20)] == [20, 6, 2, 1]
 
 
-@pytest.mark.parametrize("seed", [0, 1, None])
+@pytest.mark.parametrize("seed", [0, None])
 def test_an_epoch_shows_each_picture_once_in_another_order(tiny_records, seed):
     seen = positions(make_train_batches(tiny_records, "train", size=(24, 32), batch_size=5, seed=seed).take(8))
     first, second = seen[:20], seen[20:]
@@ -95,8 +95,10 @@ def test_the_seed_of_the_program_changes_nothing(tiny_records):
     assert equal(one, arrays(make_train_batches(tiny_records, "train", **CROPS, seed=3).take(10)))
 
 
-@pytest.mark.parametrize("settings", [WHOLE, CROPS, {**CROPS, "batch_size": 7}])
-@pytest.mark.parametrize(("epoch", "step"), [(0, 0), (0, 1), (1, 0), (2, 1), (1, 5)])
+@pytest.mark.parametrize(
+    ("settings", "epoch", "step"),
+    [(WHOLE, 0, 1), (WHOLE, 1, 5), (CROPS, 0, 0), (CROPS, 1, 0), (CROPS, 2, 1), ({**CROPS, "batch_size": 7}, 1, 1)],
+)
 def test_the_stream_can_begin_anywhere(tiny_records, settings, epoch, step):
     steps = count_steps(tiny_records, "train", settings["batch_size"])
     start = epoch * steps + step
@@ -144,8 +146,7 @@ def test_shards_are_shared_out_whole_where_they_can_be():
     assert [file.count for file in shared] == [2, 2]
 
 
-@pytest.mark.parametrize("parts", [(10, 10), (7, 6, 7), (6, 5, 4, 5)])
-@pytest.mark.parametrize("seed", [0, None])
+@pytest.mark.parametrize(("parts", "seed"), [((10, 10), 0), ((7, 6, 7), None), ((6, 5, 4, 5), 0)])
 def test_readers_share_the_records(tiny_records, parts, seed):
     """2 shards of 10: two readers take one each, three and four take their share of the records of both."""
     seen = []

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,12 +38,16 @@ def write_folders(root, split, pictures):
 
 @pytest.fixture
 def root(tmp_path):
+    return write_root(tmp_path)
+
+
+def write_root(folder):
     """Two pictures of 2x2 and 1x4; the label map knows 3 and 4 as flat, 9 as sky and 200 as void."""
     first = np.full((2, 2, 3), RED), [[9, 9], [3, 4]]
     second = np.full((1, 4, 3), BLUE), [[9, 200, 200, 200]]
-    write_folders(tmp_path / "raw", "train", {"b": first, "a": second})
-    (tmp_path / "raw" / "map.yaml").write_text("3: flat\n4: flat\n9: sky\n200: void\n")
-    return tmp_path / "raw"
+    write_folders(folder / "raw", "train", {"b": first, "a": second})
+    (folder / "raw" / "map.yaml").write_text("3: flat\n4: flat\n9: sky\n200: void\n")
+    return folder / "raw"
 
 
 def look(root, limit=None, processes=1):
@@ -404,12 +409,14 @@ def test_odd_names_can_be_drawn(root):
 # ---- the page
 
 
-@pytest.fixture
-def written(root, tmp_path):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("written")
+    root = write_root(folder)
     write_folders(root, "test", {"z": (np.zeros((2, 2, 3)), np.full((2, 2), 200))})
     survey = look(root)
-    explore_page.check_out(tmp_path / "deep" / "out")
-    paths = explore_page.write(survey, tmp_path / "deep" / "out")
+    explore_page.check_out(folder / "deep" / "out")
+    paths = explore_page.write(survey, folder / "deep" / "out")
     return survey, {path.name: path for path in paths}
 
 
@@ -478,21 +485,22 @@ def test_page_escapes_names(written):
 def test_many_sizes_are_shortened(written):
     survey, _ = written
     sizes = [{"height": height, "width": 5, "pictures": 1} for height in range(101, 201)]
-    survey.splits["train"] = dataclasses.replace(survey.splits["train"], sizes=sizes)
+    splits = {**survey.splits, "train": dataclasses.replace(survey.splits["train"], sizes=sizes)}
+    survey = dataclasses.replace(survey, splits=splits)
     page = Page(explore_page.make_page(survey, dict.fromkeys(explore_page.FIGURES, b"")))
     assert "112x5: 1and 88 other sizes" in page.text and "113x5" not in page.text
 
 
-def test_a_second_look_replaces_the_first(written):
+def test_a_second_look_replaces_the_first(written, tmp_path):
     survey, paths = written
-    out = paths["index.html"].parent
+    out = tmp_path / "out"
+    shutil.copytree(paths["index.html"].parent, out)
     (out / "notes.txt").write_text("mine")
-    for path in paths.values():
-        if path.name != "index.html":
-            path.write_text("old")
+    for name in {*paths} - {"index.html"}:
+        (out / name).write_text("old")
     explore_page.check_out(out)
     explore_page.write(survey, out)
-    assert all(path.read_bytes() != b"old" for path in paths.values())
+    assert all((out / name).read_bytes() != b"old" for name in paths)
     assert (out / "notes.txt").read_text() == "mine" and len(list(out.iterdir())) == 7
 
 
@@ -506,13 +514,11 @@ def test_files_of_others_are_left_alone(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
-def test_nothing_half_written_stays(written):
-    survey, paths = written
-    paths["rows.png"].unlink()
-    paths["rows.png"].mkdir()
+def test_nothing_half_written_stays(written, tmp_path):
+    (tmp_path / "rows.png").mkdir()
     with pytest.raises(OSError, match=r"rows\.png"):
-        explore_page.write(survey, paths["rows.png"].parent)
-    assert not list(paths["rows.png"].parent.glob("*.incomplete"))
+        explore_page.write(written[0], tmp_path)
+    assert not list(tmp_path.glob("*.incomplete"))
 
 
 # ---- the command

@@ -43,17 +43,20 @@ ALLOWED = {
     "augment": {"effects", "fused"},
     "losses": {"fused"},
     "fused": {"convolutions"},
-    "unet": {"convolutions", "fused"},
+    "blocks": set(),
+    "encoders": {"blocks"},
+    "network": {"blocks", "convolutions", "encoders", "fused"},
     "metrics": {"fused", "labels"},
     "checkpoints": {"run_folder"},
     "progress": set(),
     "learner": {"checkpoints", "config", "distribution", "fused", "metrics", "progress", "run_folder"},
-    "run_folder": {"config", "labels", "unet"},
+    "run_folder": {"config", "labels", "network"},
     "trackers": {"config", "progress", "run_folder"},
     "panels": {"labels", "learner"},
     "train": {
-        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics", "panels"),
-        *("order", "pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
+        *("augment", "checkpoints", "config", "device", "encoders", "export", "labels", "learner", "losses"),
+        *("metrics", "network", "order", "panels", "pipeline", "progress", "records", "run_folder", "trackers"),
+        "windows",
     },
     "space": {"config"},
     "trial": {"train"},
@@ -96,7 +99,7 @@ MAY_IMPORT_TENSORFLOW = {
     "predict",
 }
 # Of what is not in Python itself, these import nothing else.
-PLAIN_KERAS = {"effects", "augment", "unet", "losses", "metrics", "progress", "learner"}
+PLAIN_KERAS = {"effects", "augment", "blocks", "encoders", "network", "losses", "metrics", "progress", "learner"}
 
 
 def imports(path: Path) -> Iterator[str]:

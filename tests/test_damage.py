@@ -10,8 +10,8 @@ from test_verify import VAL, flip
 from tfseg import report, run_folder
 from tfseg.config import parse_config, save_config
 from tfseg.evaluate import evaluate
+from tfseg.network import build_network
 from tfseg.train import export, train
-from tfseg.unet import build_unet
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_train(folder, config):
 def test_evaluate(folder, config):
     run = run_folder.open_run(config)
     save_config(config, run / run_folder.CONFIG)
-    network = build_unet(8, "tiny", None, config.model.decoder_channels)
+    network = build_network(8, "tiny", None, config.model.decoder_channels)
     run_folder.save_weights(network, run / run_folder.BEST_WEIGHTS)
     export(run)
     flip(folder / VAL, 100)

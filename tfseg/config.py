@@ -49,7 +49,6 @@ HIGHEST = {
 # Those that can be given a probability; flip and class_mix are probabilities.
 EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
 LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
-ENCODERS = ("tiny", *(f"efficientnetb{size}" for size in range(8)))
 
 
 @dataclass(frozen=True)
@@ -184,10 +183,10 @@ class Augment:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: a U-Net decoder over an encoder's features."""
+    """The network: a U-Net decoder over the features of an encoder."""
 
     encoder: str = "efficientnetb3"
-    """efficientnetb0 to efficientnetb7, or tiny (for tests)."""
+    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, or tiny (for tests)."""
     weights: str | None = "imagenet"
     """imagenet, null (random), or the path of a Keras weights file of that encoder without its top."""
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
@@ -196,7 +195,7 @@ class Model:
     """Of batch normalisation's moving statistics; runs of under 500 steps want less."""
 
     def __post_init__(self) -> None:
-        _check(self.encoder in ENCODERS, "model.encoder", self.encoder, f"one of {', '.join(ENCODERS)}")
+        _check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
         _check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
         positive = len(self.decoder_channels) == 5 and min(self.decoder_channels) >= 1
         _check(positive, "model.decoder_channels", self.decoder_channels, "5 whole numbers above 0")

@@ -58,6 +58,7 @@ def train(config: Config) -> dict:
     import keras
 
     from tfseg.device import choose_device
+    from tfseg.encoders import find_application
     from tfseg.learner import NotFinite
     from tfseg.pipeline import count_steps
     from tfseg.progress import Screen
@@ -65,6 +66,7 @@ def train(config: Config) -> dict:
 
     start = time.monotonic()
     run_folder.check_run(config)
+    find_application(config.model.encoder)  # an unknown one is told before anything is read
     screen = Screen(config.quiet)
     if config.device.distribution == "multiworker":
         screen.tell("waiting until all workers of TF_CONFIG are there")
@@ -276,7 +278,7 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
     from tfseg.device import can_sort
     from tfseg.labels import CATEGORIES
     from tfseg.learner import Learner, make_optimizer
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     if config.loss.lovasz and not can_sort(device.kind):
         raise ValueError(
@@ -284,7 +286,7 @@ def build_learner(config: Config, device: Choice, steps: int, share: float = 1.0
             "take loss.jaccard, or set device.kind to cpu"
         )
     with device.distribution.scope():
-        network = build_unet(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
+        network = build_network(len(CATEGORIES), **dataclasses.asdict(config.model), **device.network)
         augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
         learner = Learner(network, make_loss(config), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)

@@ -52,7 +52,7 @@ def read(out: str, *runs: str) -> None:
 
 
 def make_learner(config) -> Learner:
-    built = network.build_network(8, config.model.encoder, None, config.model.decoder_channels)
+    built = network.build_network(8, config.model.encoder, None, config.model.decoder, config.model.decoder_channels)
     learner = Learner(built, train.make_loss(config), Augmentation())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner

@@ -195,14 +195,14 @@ def bilinear(filters, name):
 
 
 def test_the_command_fails_with_the_list(monkeypatch, capsys):
-    from tfseg import network
+    from tfseg.decoders import unet
 
     path = next(path for path in CONFIGS if path.stem == "demo")
     monkeypatch.setattr("sys.argv", ["check_metal.py", "--config", str(path), "--model.encoder", "tiny"])
     with pytest.raises(SystemExit) as stopped:
         check_metal.main()
     assert stopped.value.code == 0
-    monkeypatch.setattr(network, "UpsampledConv2D", bilinear)
+    monkeypatch.setattr(unet, "UpsampledConv2D", bilinear)
     with pytest.raises(SystemExit) as stopped:
         check_metal.main()
     assert stopped.value.code == 1

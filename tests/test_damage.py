@@ -40,7 +40,7 @@ def test_train(folder, config):
 def test_evaluate(folder, config):
     run = run_folder.open_run(config)
     save_config(config, run / run_folder.CONFIG)
-    network = build_network(8, "tiny", None, config.model.decoder_channels)
+    network = build_network(8, "tiny", None, decoder_channels=config.model.decoder_channels)
     run_folder.save_weights(network, run / run_folder.BEST_WEIGHTS)
     export(run)
     flip(folder / VAL, 100)

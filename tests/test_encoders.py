@@ -7,6 +7,7 @@ import pytest
 from keras import layers, ops
 from keras.src.legacy.saving import legacy_h5_format
 
+from tfseg.config import Config, Data, Model
 from tfseg.encoders import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,6 +19,7 @@ from tfseg.encoders import (
     make_normalization,
     pad_borders,
 )
+from tfseg.train import train
 
 NAMES = sorted(name.lower() for name, value in vars(keras.applications).items() if callable(value))
 
@@ -215,3 +217,9 @@ def test_bad_encoders_and_weights(tmp_path, weights_file):
     text.write_text("no weights")
     with pytest.raises(ValueError, match=r"text.weights.h5: does not hold the weights of efficientnetb0"):
         build_encoder("efficientnetb0", text)
+
+
+def test_a_training_refuses_an_unknown_encoder_before_anything_else(tmp_path):
+    with pytest.raises(ValueError, match=r"model.encoder: unknown encoder 'resnet49'; did you mean resnet\d+\?"):
+        train(Config(Data("nowhere"), str(tmp_path / "run"), model=Model("resnet49")))
+    assert not (tmp_path / "run").exists()

@@ -1,7 +1,6 @@
-"""The network: encoder features -> U-Net decoder -> head, for pictures of any height and width.
+"""The network: encoder features -> decoder -> head, for pictures of any height and width.
 
-U-Net: Ronneberger et al. 2015. The encoder's activations at strides 2, 4, 8, 16 and 32 feed a decoder of five blocks,
-each twice the size of the one before.
+The encoder's activations at strides 2, 4, 8, 16 and 32 feed a decoder, of which the head makes logits at full size.
 """
 
 from collections.abc import Sequence
@@ -10,8 +9,8 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
-from tfseg.blocks import convolve, normalize_and_rectify
-from tfseg.convolutions import UpsampledConv2D
+from tfseg.blocks import EnlargeLike
+from tfseg.decoders import DECODERS
 from tfseg.encoders import STRIDES, build_encoder
 from tfseg.fused import fuse
 
@@ -20,7 +19,8 @@ def build_network(
     num_classes: int,
     encoder: str = "efficientnetb3",
     weights: str | Path | None = "imagenet",
-    decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    decoder: str = "unet",
+    decoder_channels: Sequence[int] | None = None,
     batch_norm_momentum: float = 0.99,
     tanh: bool = False,
     cpu: bool = False,
@@ -31,7 +31,8 @@ def build_network(
         num_classes: classes, void included.
         encoder: its name, see `encoders.build_encoder`.
         weights: "imagenet", None for random ones, or the path of a file, see there.
-        decoder_channels: channels of the decoder's blocks, deepest first.
+        decoder: its name, see `decoders`.
+        decoder_channels: its widths, see there; None: its own.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
         tanh: whether to compute sigmoids by tanh, see `fused.fuse`.
@@ -45,24 +46,16 @@ def build_network(
         ValueError, OSError: as of `encoders.build_encoder`.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    base = build_encoder(encoder, weights)
+    base, top = build_encoder(encoder, weights), DECODERS[decoder]
     x = base.normalize(pixels)
-    x = PadToMultiple(STRIDES[-1], name="pad")(x)
-    features = base.extract(x)  # strides 2, 4, 8, 16, 32
-    x = decode(features, decoder_channels)  # stride 1
+    padded = PadToMultiple(STRIDES[-1], name="pad")(x)
+    features = base.extract(padded)  # strides 2, 4, 8, 16, 32
+    x = top.decode(features, decoder_channels or top.CHANNELS)
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
-    network = keras.Model(pixels, CropLike(dtype="float32", name="crop")([logits, pixels]), name=f"unet_{encoder}")
-    return fuse(network, batch_norm_momentum, tanh, cpu)
-
-
-def decode(features: Sequence, channels: Sequence[int]):
-    """Walks from the deepest feature up to full size, taking in each finer feature on the way."""
-    *skips, x = features
-    for index, (skip, width) in enumerate(zip([*reversed(skips), None], channels, strict=True)):
-        x = UpsampledConv2D(width, name=f"decoder{index}a_conv")([x] if skip is None else [x, skip])
-        x = normalize_and_rectify(x, name=f"decoder{index}a")
-        x = convolve(x, width, name=f"decoder{index}b")
-    return x
+    if top.STRIDE > 1:
+        logits = EnlargeLike(dtype="float32", name="enlarge")([logits, padded])
+    logits = CropLike(dtype="float32", name="crop")([logits, pixels])
+    return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu)
 
 
 @keras.saving.register_keras_serializable("tfseg")

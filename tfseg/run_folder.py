@@ -111,7 +111,7 @@ def load_network(directory: str | Path):
     path = Path(directory, BEST_WEIGHTS)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
-    network = build_network(len(CATEGORIES), model.encoder, None, model.decoder_channels)
+    network = build_network(len(CATEGORIES), model.encoder, None, model.decoder, model.decoder_channels)
     try:
         network.load_weights(path)
     except (OSError, KeyError) as error:

@@ -107,7 +107,8 @@ def make_plain() -> None:
     import keras
     from keras import layers
 
-    from tfseg import fused, learner, network
+    from tfseg import fused, learner
+    from tfseg.decoders import unet
 
     def upsampled_convolution(filters, name):
         def layer(inputs):
@@ -117,7 +118,7 @@ def make_plain() -> None:
 
         return layer
 
-    network.UpsampledConv2D = upsampled_convolution
+    unet.UpsampledConv2D = upsampled_convolution
     fused.BatchNormalization.call = layers.BatchNormalization.call
     fused.AdamW = keras.optimizers.AdamW
     learner.Learner.compile = keras.Model.compile

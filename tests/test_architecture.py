@@ -53,7 +53,7 @@ ALLOWED = {
     "decoders.fpn": {"blocks"},
     "decoders.linknet": {"blocks"},
     "decoders.pspnet": {"blocks"},
-    "decoders.deeplabv3plus": {"blocks"},
+    "decoders.deeplabv3plus": {"blocks", "convolutions"},
     "decoders": {f"decoders.{name}" for name in ("unet", "fpn", "linknet", "pspnet", "deeplabv3plus")},
     "network": {"blocks", "decoders", "encoders", "fused"},
     "metrics": {"fused", "labels"},

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from keras import layers
 
 from tfseg.blocks import EnlargeLike, PoolToGrid, convolve, normalize_and_rectify
+from tfseg.convolutions import AtrousDepthwiseConv2D
 
 STRIDE = 4
 CHANNELS = (256, 48)
@@ -38,6 +39,9 @@ def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
 
 def separate(x, channels: int, name: str, rate: int = 1):
     """A 3x3 convolution of each channel, rate pixels apart, and one of single pixels, each with normalisation."""
-    x = layers.DepthwiseConv2D(3, padding="same", dilation_rate=rate, use_bias=False, name=f"{name}_depthwise")(x)
+    if rate > 1:
+        x = AtrousDepthwiseConv2D(rate, name=f"{name}_depthwise")(x)
+    else:
+        x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
     x = normalize_and_rectify(x, name=f"{name}_depthwise")
     return convolve(x, channels, name=name, size=1)

@@ -30,7 +30,7 @@ class Encoder(NamedTuple):
     """A network in two layers, between which pictures can be padded with zeros."""
 
     normalize: layers.Layer  # pixels, RGB in 0..255 -> what the network was trained on, about 0
-    network: keras.Model  # that -> features, the finest first; those at the finest strides may be missing
+    network: keras.Model  # that -> features, the finest first; that at stride 2 may be missing
 
     def extract(self, x) -> list:
         """Returns five features, at strides 2, 4, 8, 16 and 32, of normalised pictures; None where there is none."""

@@ -16,7 +16,7 @@ CHANNELS = (256, 48)
 RATES = (3, 6, 9)
 
 
-def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
+def decode(features: Sequence, channels: Sequence[int]):
     """Looks at the deepest feature at several scales (ASPP), and refines that by the one at stride 4.
 
     Args:

@@ -14,12 +14,12 @@ STRIDE = 4
 CHANNELS = (256, 128)
 
 
-def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
-    """Makes all levels alike from the deepest one down, and sums what each has to say at stride 4.
+def decode(features: Sequence, channels: Sequence[int]):
+    """Makes all levels alike, from the deepest one to that at stride 4, and brings a branch of each to its size.
 
     Args:
         features: at strides 2, 4, 8, 16 and 32; the first has no part in it.
-        channels: of the pyramid's levels, and of what they say.
+        channels: of the pyramid's levels, and of the branches.
     """
     pyramid_width, width = channels
     pyramid = []  # the finest first
@@ -29,12 +29,13 @@ def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
             deeper = layers.UpSampling2D(2, name=f"decoder{index}_upsampled")(pyramid[0])
             x = layers.Add(name=f"decoder{index}_sum")([x, deeper])
         pyramid.insert(0, x)
-    smooth = [layers.Conv2D(pyramid_width, 3, padding="same", name=f"decoder{index}_level") for index in range(4)]
-    levels = [layer(x) for layer, x in zip(smooth, pyramid, strict=True)]
-    said = [convolve(levels[0], width, name="decoder0")]
-    for index, x in enumerate(levels[1:], 1):
-        for finer in reversed(range(index)):
-            x = convolve(x, width, name=f"decoder{index}_{finer}")
-            x = EnlargeLike(name=f"decoder{index}_{finer}_enlarged")([x, levels[finer]])
-        said.append(x)
-    return layers.Add(name="decoder_sum")(said)
+    branches = []
+    for index, x in enumerate(pyramid):
+        x = layers.Conv2D(pyramid_width, 3, padding="same", name=f"decoder{index}_level")(x)
+        x = convolve(x, width, name=f"decoder{index}")
+        for finer in reversed(range(index)):  # each doubling but the last is followed by a convolution
+            x = EnlargeLike(name=f"decoder{index}_enlarged{finer}")([x, pyramid[finer]])
+            if finer:
+                x = convolve(x, width, name=f"decoder{index}_{finer}")
+        branches.append(x)
+    return layers.Add(name="decoder_sum")(branches)

@@ -13,7 +13,7 @@ STRIDE = 1
 CHANNELS = (32,)
 
 
-def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
+def decode(features: Sequence, channels: Sequence[int]):
     """Walks from the deepest feature up to full size, adding each finer feature on the way.
 
     Args:

@@ -15,7 +15,7 @@ CHANNELS = (512,)
 GRIDS = (1, 2, 3, 6)
 
 
-def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
+def decode(features: Sequence, channels: Sequence[int]):
     """Sets beside each place of the deeper features their means over the picture, and over its parts.
 
     Args:

@@ -12,7 +12,7 @@ STRIDE = 1
 CHANNELS = (256, 128, 64, 32, 16)
 
 
-def decode(features: Sequence, channels: Sequence[int] = CHANNELS):
+def decode(features: Sequence, channels: Sequence[int]):
     """Walks from the deepest feature up to full size, taking in each finer feature on the way.
 
     Args:

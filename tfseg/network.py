@@ -46,12 +46,12 @@ def build_network(
         ValueError, OSError: as of `encoders.build_encoder`.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    first, second = build_encoder(encoder, weights), DECODERS[decoder]
-    padded = PadToMultiple(STRIDES[-1], name="pad")(first.normalize(pixels))
-    features = first.extract(padded)  # strides 2, 4, 8, 16, 32
-    x = second.decode(features, decoder_channels or second.CHANNELS)  # stride second.STRIDE
+    base, top = build_encoder(encoder, weights), DECODERS[decoder]
+    padded = PadToMultiple(STRIDES[-1], name="pad")(base.normalize(pixels))
+    features = base.extract(padded)  # strides 2, 4, 8, 16, 32
+    x = top.decode(features, decoder_channels or top.CHANNELS)  # stride top.STRIDE
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
-    if second.STRIDE > 1:
+    if top.STRIDE > 1:
         logits = EnlargeLike(dtype="float32", name="enlarge")([logits, padded])
     logits = CropLike(dtype="float32", name="crop")([logits, pixels])
     return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu)

@@ -4,10 +4,7 @@ import pytest
 from keras import ops
 
 from tfseg import config
-from tfseg.augment import Augmentation
 from tfseg.decoders import DECODERS
-from tfseg.learner import Learner
-from tfseg.losses import SegmentationLoss
 from tfseg.network import build_network
 
 # Small, and the parameters of the tiny encoder, of the decoder and of the head for 8 classes together.
@@ -58,25 +55,21 @@ def test_any_size_of_picture(network, size):
     assert logits.dtype == "float32"
 
 
-def test_it_learns_with_all_its_weights(name, network, picture):
-    mask = (picture[..., 0] > 128).astype(np.uint8) + 1
-    learner = Learner(keras.models.clone_model(network), SegmentationLoss(cross_entropy=1.0), Augmentation())
-    learner.compile(keras.optimizers.Adam(0.01), jit_compile=False)
-    before = [ops.convert_to_numpy(weight) for weight in learner.network.trainable_variables]
-    losses = [learner.train_on_batch({"image": picture, "mask": mask}, return_dict=True)["loss"] for _ in range(6)]
-    assert losses[-1] < losses[0]
-    for old, weight in zip(before, learner.network.trainable_variables, strict=True):
-        assert (old != ops.convert_to_numpy(weight)).any(), weight.path
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's gradients")
+def test_gradients_reach_all_weights(network, picture):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = ops.mean(ops.square(network(picture, training=True)))
+    weights = network.trainable_variables
+    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
+        assert np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
-def test_it_comes_back_from_files(name, network, picture, tmp_path):
+def test_it_comes_back_from_its_file(network, picture, tmp_path):
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
     np.testing.assert_array_equal(compute(loaded, picture), compute(network, picture))
-    network.save_weights(tmp_path / "best.weights.h5")
-    built = build_network(8, "tiny", None, name, SMALL[name][0])
-    built.load_weights(tmp_path / "best.weights.h5")
-    np.testing.assert_array_equal(compute(built, picture), compute(network, picture))
 
 
 def test_features_may_begin_at_stride_4(name):
@@ -84,12 +77,3 @@ def test_features_may_begin_at_stride_4(name):
     features = [None, *(keras.Input((size, size, 8)) for size in sizes.values())]
     decoder = DECODERS[name]
     assert decoder.decode(features, SMALL[name][0]).shape[1:3] == (64 // decoder.STRIDE, 64 // decoder.STRIDE)
-
-
-def test_half_precision(name, picture):
-    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    try:
-        network = build_network(8, "tiny", None, name, SMALL[name][0])
-    finally:
-        keras.mixed_precision.set_dtype_policy("float32")
-    assert compute(network, picture).dtype == "float32"

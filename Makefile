@@ -49,9 +49,10 @@ test: $(INSTALLED)
 
 # The fast part of the tests on the oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_convolutions.py tests/test_doctor.py \
-		tests/test_export.py tests/test_fused.py tests/test_learner.py tests/test_losses.py tests/test_metrics.py \
-		tests/test_pipeline.py tests/test_records.py tests/test_unet.py
+	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_blocks.py tests/test_convolutions.py \
+		tests/test_decoders.py tests/test_doctor.py tests/test_encoders.py tests/test_export.py tests/test_fused.py \
+		tests/test_learner.py tests/test_losses.py tests/test_metrics.py tests/test_network.py \
+		tests/test_pipeline.py tests/test_records.py
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed
@@ -61,10 +62,12 @@ test-beam: .venv-beam/.installed
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-backends: .venv-backends/.installed
 	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest tests/test_augment.py tests/test_backends.py \
-		tests/test_convolutions.py tests/test_damage.py tests/test_effects.py tests/test_learner.py \
-		tests/test_losses.py tests/test_metrics.py tests/test_unet.py
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/test_augment.py tests/test_convolutions.py \
-		tests/test_damage.py tests/test_effects.py tests/test_learner.py tests/test_losses.py tests/test_metrics.py
+		tests/test_blocks.py tests/test_convolutions.py tests/test_damage.py tests/test_decoders.py \
+		tests/test_effects.py tests/test_encoders.py tests/test_learner.py tests/test_losses.py \
+		tests/test_metrics.py tests/test_network.py
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/test_augment.py tests/test_blocks.py \
+		tests/test_convolutions.py tests/test_damage.py tests/test_decoders.py tests/test_effects.py \
+		tests/test_learner.py tests/test_losses.py tests/test_metrics.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

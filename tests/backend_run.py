@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfseg import checkpoints, run_folder, train, unet
+from tfseg import checkpoints, network, run_folder, train
 from tfseg.augment import Augmentation
 from tfseg.config import parse_config
 from tfseg.learner import Learner, make_optimizer
@@ -20,14 +20,14 @@ from tfseg.pipeline import make_eval_batches
 
 def train_from(start: str, arguments: list[str]) -> None:
     """Trains as the command does, but for the weights that it begins with."""
-    build = unet.build_unet
+    build = network.build_network
 
     def build_from_start(*args, **kwargs):
-        network = build(*args, **kwargs)
-        network.load_weights(start)
-        return network
+        built = build(*args, **kwargs)
+        built.load_weights(start)
+        return built
 
-    unet.build_unet = build_from_start
+    network.build_network = build_from_start
     train.train(parse_config(arguments))
 
 
@@ -52,8 +52,8 @@ def read(out: str, *runs: str) -> None:
 
 
 def make_learner(config) -> Learner:
-    network = unet.build_unet(8, config.model.encoder, None, config.model.decoder_channels)
-    learner = Learner(network, train.make_loss(config), Augmentation())
+    built = network.build_network(8, config.model.encoder, None, config.model.decoder, config.model.decoder_channels)
+    learner = Learner(built, train.make_loss(config), Augmentation())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner
 

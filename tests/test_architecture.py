@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tfseg"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
+)
 
 # Module -> the modules of tfseg that it may import, in a function or not. Any module may import cli.
 ALLOWED = {
@@ -44,17 +48,26 @@ ALLOWED = {
     "augment": {"effects", "fused"},
     "losses": {"fused"},
     "fused": {"convolutions"},
-    "unet": {"convolutions", "fused"},
+    "blocks": set(),
+    "encoders": {"blocks"},
+    "decoders.unet": {"blocks", "convolutions"},
+    "decoders.fpn": {"blocks"},
+    "decoders.linknet": {"blocks"},
+    "decoders.pspnet": {"blocks"},
+    "decoders.deeplabv3plus": {"blocks", "convolutions"},
+    "decoders": {f"decoders.{name}" for name in ("unet", "fpn", "linknet", "pspnet", "deeplabv3plus")},
+    "network": {"blocks", "decoders", "encoders", "fused"},
     "metrics": {"fused", "labels"},
     "checkpoints": {"run_folder"},
     "progress": set(),
     "learner": {"checkpoints", "config", "distribution", "fused", "metrics", "progress", "run_folder"},
-    "run_folder": {"config", "predict", "unet"},
+    "run_folder": {"config", "network", "predict"},
     "trackers": {"config", "progress", "run_folder"},
     "panels": {"learner"},
     "train": {
-        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses", "metrics", "panels"),
-        *("order", "pipeline", "progress", "records", "run_folder", "trackers", "unet", "windows"),
+        *("augment", "checkpoints", "config", "device", "encoders", "export", "labels", "learner", "losses"),
+        *("metrics", "network", "order", "panels", "pipeline", "progress", "records", "run_folder", "trackers"),
+        "windows",
     },
     "space": {"config"},
     "trial": {"train"},
@@ -110,7 +123,10 @@ MAY_IMPORT_TENSORFLOW = {
     "predict",
 }
 # Of what is not in Python itself, these import nothing else.
-PLAIN_KERAS = {"effects", "augment", "unet", "complexity", "losses", "metrics", "progress", "learner"}
+PLAIN_KERAS = {
+    *("effects", "augment", "blocks", "encoders", "network", "complexity", "losses", "metrics", "progress", "learner"),
+    *(module for module in MODULES if module.startswith("decoders")),
+}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -130,21 +146,27 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = ".".join(filter(None, ["tfseg" if node.level else "", node.module]))
-            if module == "tfseg":  # from tfseg import labels
-                yield from (f"tfseg.{alias.name}" for alias in node.names)
+            if module in ("tfseg", "tfseg.decoders"):  # from tfseg import labels
+                yield from (f"{module}.{alias.name}" for alias in node.names)
             else:
                 yield module
 
 
+def file_of(module: str) -> Path:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def from_tfseg(module: str) -> set[str]:
     """Modules of tfseg that one of them imports."""
-    names = {name.split(".")[1] for name in imports(PACKAGE / f"{module}.py") if name.startswith("tfseg.")}
-    return names & {*MODULES, *ALLOWED}  # from tfseg import __version__ is no module
+    names = {name.removeprefix("tfseg.") for name in imports(file_of(module)) if name.startswith("tfseg.")}
+    names |= {name.partition(".")[0] for name in names}  # of a package's module, the package too
+    return names & {*MODULES, *ALLOWED} - {module}  # from tfseg import __version__ is no module
 
 
 def from_elsewhere(module: str) -> set[str]:
     """Packages that a module of tfseg imports, without Python's own."""
-    return {name.split(".")[0] for name in imports(PACKAGE / f"{module}.py")} - {"tfseg"} - set(sys.stdlib_module_names)
+    return {name.split(".")[0] for name in imports(file_of(module))} - {"tfseg"} - set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("module", MODULES)

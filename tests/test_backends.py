@@ -90,11 +90,11 @@ def root(tmp_path_factory):
 @pytest.fixture(scope="module")
 def printed(root):
     """Runs root/tensorflow, root/torch and root/jax from the same weights; what each printed."""
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     start = root / "start.weights.h5"
     keras.utils.set_random_seed(0)
-    build_unet(8, "tiny", None, (16, 16, 8, 8, 8)).save_weights(start)
+    build_network(8, "tiny", None, decoder_channels=(16, 16, 8, 8, 8)).save_weights(start)
     settings = [f"--{name}={value}" for name, value in {**SETTINGS, "data.records": root / "records"}.items()]
     return run_on_each(lambda name: ["train", start, *settings, f"--run_dir={root / name}"])
 

@@ -32,6 +32,13 @@ def test_augmentation_loss_and_optimizer_of_every_config(path):
     assert 0 < report.bytes(True) + report.bytes(False) < 20_000 and report.nodes > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", config.DECODERS)
+def test_every_decoder(decoder):
+    report = examine(load(CONFIGS[0], "--model.encoder", "tiny", "--model.decoder", decoder))
+    assert report.passes, list(check_metal.describe(report))
+
+
 @pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"])
 def test_the_network_of_every_config(precision):
     """They share it; it takes half a minute to trace."""
@@ -195,7 +202,7 @@ def bilinear(filters, name):
 
 
 def test_the_command_fails_with_the_list(monkeypatch, capsys):
-    from tfseg import unet
+    from tfseg.decoders import unet
 
     path = next(path for path in CONFIGS if path.stem == "demo")
     monkeypatch.setattr("sys.argv", ["check_metal.py", "--config", str(path), "--model.encoder", "tiny"])

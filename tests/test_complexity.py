@@ -5,9 +5,10 @@ import tensorflow as tf
 from keras import layers, ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfseg import complexity, unet
+from tfseg import complexity
 from tfseg.convolutions import UpsampledConv2D
 from tfseg.fused import BatchNormalization
+from tfseg.network import build_network
 
 
 def chain(*chained, size=(32, 32), channels=3):
@@ -20,7 +21,7 @@ def chain(*chained, size=(32, 32), channels=3):
 
 @pytest.fixture(scope="module")
 def tiny():
-    return unet.build_unet(8, "tiny", None)
+    return build_network(8, "tiny", None)
 
 
 # ---- multiply-adds
@@ -187,7 +188,7 @@ def test_the_gradient_of_a_layer_sees_its_receptive_field(layer, size):
 
 
 def test_the_gradient_of_the_network_sees_its_receptive_field():
-    model = unet.build_unet(2, "tiny", None, (4, 4, 4, 4, 4))
+    model = build_network(2, "tiny", None, decoder_channels=(4, 4, 4, 4, 4))
     make_positive(model)
     calls = complexity.walk(model, (256, 288))
     spans = [complexity.trace_back(calls, (place, place)) for place in (120, 128, 144)]
@@ -223,3 +224,11 @@ def test_gradients_are_computed_from_outputs_or_from_inputs(chained, channels):
 def test_half_precision_takes_half_the_bytes():
     swish = [layers.Conv2D(8, 3, padding="same", dtype="mixed_bfloat16"), layers.Activation("silu", dtype="bfloat16")]
     assert complexity.count_kept_bytes(chain(*swish)) == 32 * 32 * (4 * 3 + 2 * 8)
+
+
+@pytest.mark.parametrize("decoder", ["pspnet", "deeplabv3plus"])
+def test_every_layer_of_a_decoder_is_known(decoder):
+    calls = complexity.walk(build_network(2, "tiny", None, decoder), (64, 96))
+    assert complexity.find_unknown(calls) == {}
+    field = complexity.find_field(calls)
+    assert field.pools_globally and min(field.height, field.width) > 150

@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 from tfseg import convolutions
-from tfseg.convolutions import UpsampledConv2D, has_large_filters, is_pointwise
+from tfseg.convolutions import UpsampledConv2D, has_large_filters, is_grouped, is_pointwise
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
 
@@ -151,3 +151,45 @@ def test_other_convolutions_are_left_to_keras():
     for settings in ({"kernel_size": 3}, {"kernel_size": 1, "strides": 2}, {"kernel_size": 1, "groups": 2}):
         assert not is_pointwise(layers.Conv2D(4, **settings))
     assert not is_pointwise(layers.DepthwiseConv2D(1)) and not is_pointwise(convolutions.Conv2D(4, 1))
+
+
+# ---- on every device
+
+
+@tensorflow_only
+@pytest.mark.parametrize("strides, padding, bias", [(1, "same", True), (2, "valid", False)])
+def test_grouped_is_that_of_keras(strides, padding, bias):
+    settings = {"strides": strides, "padding": padding, "use_bias": bias, "groups": 6, "activation": "relu"}
+    ours, theirs = convolutions.GroupedConv2D(6, 7, **settings), layers.Conv2D(6, 7, **settings)
+    for layer in (ours, theirs):
+        layer.build((None, None, None, 6))
+    theirs.set_weights([normal(*weight.shape) for weight in theirs.weights])
+    ours.set_weights(theirs.get_weights())
+    assert is_grouped(theirs)
+    x = [normal(2, 11, 13, 6)]
+    assert_close(results(ours, ours.weights, x), results(theirs, theirs.weights, x))
+
+
+def test_no_other_layer_is_taken_for_a_grouped_one():
+    for channels, settings in (
+        (6, {}),
+        (6, {"groups": 3}),
+        (12, {"groups": 6}),
+        (6, {"groups": 6, "dilation_rate": 2}),
+    ):
+        layer = layers.Conv2D(6, 3, **settings)
+        layer.build((None, None, None, channels))
+        assert not is_grouped(layer)
+
+
+@pytest.mark.parametrize("rate", [2, 9])
+def test_atrous_is_that_of_keras(rate):
+    ours = convolutions.AtrousDepthwiseConv2D(rate)
+    theirs = layers.DepthwiseConv2D(3, padding="same", dilation_rate=rate, use_bias=False)
+    x = normal(2, 11, 13, 6)
+    expected = ops.convert_to_numpy(theirs(x))
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ops.convert_to_numpy(ours(x)), expected, atol=1e-5)
+    copy = convolutions.AtrousDepthwiseConv2D.from_config(ours.get_config())
+    assert copy.dilation_rate == ours.dilation_rate

@@ -13,8 +13,9 @@ from tfseg import evaluate as evaluate_module
 from tfseg import records, report, run_folder, tfrecord
 from tfseg.config import parse_config
 from tfseg.evaluate import evaluate
+from tfseg.labels import CATEGORIES
+from tfseg.network import build_network
 from tfseg.train import export, train
-from tfseg.unet import build_unet
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_train(folder, config):
 
 def test_evaluate(folder, config):
     run = write_run(config)
-    network = build_unet(8, "tiny", None, config.model.decoder_channels)
+    network = build_network(8, "tiny", None, decoder_channels=config.model.decoder_channels)
     run_folder.save_weights(network, run / run_folder.BEST_WEIGHTS)
     export(run)
     flip(folder / VAL, 100)
@@ -50,10 +51,20 @@ def test_evaluate(folder, config):
         evaluate(run / run_folder.SAVED_MODEL, folder, "val", size=(32, 32))
 
 
+class Blind:
+    """Sees void everywhere."""
+
+    classes = CATEGORIES
+
+    def __call__(self, images):
+        return np.zeros(images.shape[:3], np.uint8)
+
+
 def test_report(folder):
     flip(folder / VAL, 100)
+    scores = {"records": str(folder), "split": "val", "size": None, "inference": {}}
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        report.predict_samples(lambda images: np.zeros(images.shape[:3], np.uint8), folder, "val", 5, None)
+        report.predict_panels(Blind(), scores, np.ones((5, 8, 8), np.int64), samples=5)
 
 
 @pytest.mark.parametrize("size", [None, (24, 32)])

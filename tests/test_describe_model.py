@@ -15,7 +15,9 @@ def policy():
 
 def settings(**others):
     """Of a network that takes a second, and of a loss that would need records."""
-    return Config(Data("nowhere", size="32x64"), "none", model=Model("tiny", None, (8, 8, 8, 8, 8)), **others)
+    return Config(
+        Data("nowhere", size="32x64"), "none", model=Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8)), **others
+    )
 
 
 @pytest.fixture

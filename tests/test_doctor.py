@@ -34,7 +34,7 @@ def config(tmp_path):
         Data(str(tmp_path / "records"), size="32x32"),
         run_dir="none",
         augment=Augment(flip=0.5, rotation=10.0, contrast=0.2),
-        model=Model("tiny", None, (8, 8, 8, 8, 8)),
+        model=Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8)),
         loss=Loss(1.0, 1.0),
         optimizer=Optimizer("adamw", weight_decay=0.01),
         train=Train(batch_size=2),

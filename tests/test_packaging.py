@@ -77,4 +77,5 @@ def test_python_and_modules_are_declared():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert pyproject["project"]["requires-python"] == ">=3.11"
     assert set(pyproject["project"]["optional-dependencies"]) >= {"cpu", "cuda", "dev"}
-    assert pyproject["tool"]["setuptools"]["packages"] == ["tfseg"]
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tfseg").rglob("__init__.py")}
+    assert {name.replace(".", "/") for name in pyproject["tool"]["setuptools"]["packages"]} == packages

@@ -5,11 +5,12 @@ from conftest import write_run
 
 from tfseg import run_folder
 from tfseg.config import Config, Data, Device, Model, Train, save_config
-from tfseg.unet import build_unet
+from tfseg.network import build_network
 
 
 def settings(directory, **others):
-    return Config(Data("somewhere"), str(directory), model=Model("tiny", None, (8, 8, 8, 8, 8)), **others)
+    model = Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8))
+    return Config(Data("somewhere"), str(directory), model=model, **others)
 
 
 def test_a_new_folder_is_made(tmp_path):
@@ -64,7 +65,7 @@ def test_network_comes_back(tmp_path):
     write_run(settings(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
         run_folder.load_network(tmp_path)
-    network = build_unet(8, "tiny", None, (8, 8, 8, 8, 8))
+    network = build_network(8, "tiny", None, decoder_channels=(8, 8, 8, 8, 8))
     run_folder.save_weights(network, tmp_path / run_folder.BEST_WEIGHTS)
     for a, b in zip(run_folder.load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
         assert (a == b).all()

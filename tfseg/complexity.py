@@ -239,6 +239,11 @@ def reach_shares(layer, axis: int, before: int, after: int, span: Span) -> Span:
     return span[0] * before // after, -(-(span[1] + 1) * before // after) - 1
 
 
+def reach_enlarged(layer, axis: int, before: int, after: int, span: Span) -> Span:
+    """Of bilinear interpolation."""
+    return interpolate(before, after, span, 1)
+
+
 def reach_unknown(layer, axis: int, before: int, after: int, span: Span) -> Span:
     """Bilinear interpolation where the output is larger, and shares of the input where it is smaller."""
     return interpolate(before, after, span, 1) if before < after else reach_shares(layer, axis, before, after, span)
@@ -310,6 +315,8 @@ KINDS = {
     "UpSampling2D": Kind(reach=reach_resized),
     "Resizing": Kind(reach=reach_resized),
     "Resize": Kind(reach=reach_resized),
+    "EnlargeLike": Kind(reach=reach_enlarged),
+    "PoolToGrid": GLOBAL,
     "ZeroPadding2D": Kind(reach=reach_padded),
     "Cropping2D": Kind(reach=reach_cropped),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization", "GroupNormalization", "LayerScale"), PRODUCT),

@@ -48,8 +48,9 @@ HIGHEST = {
 }
 # Those that can be given a probability; flip and class_mix are probabilities.
 EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
+# How many numbers model.decoder_channels has for each decoder.
+DECODERS = {"unet": 5, "fpn": 2, "linknet": 1, "pspnet": 1, "deeplabv3plus": 2}
 LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
-ENCODERS = ("tiny", *(f"efficientnetb{size}" for size in range(8)))
 
 
 @dataclass(frozen=True)
@@ -184,22 +185,27 @@ class Augment:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: a U-Net decoder over an encoder's features."""
+    """The network: a decoder over the features of an encoder."""
 
     encoder: str = "efficientnetb3"
-    """efficientnetb0 to efficientnetb7, or tiny (for tests)."""
+    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, or tiny (for tests)."""
     weights: str | None = "imagenet"
     """imagenet, null (random), or the path of a Keras weights file of that encoder without its top."""
-    decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
-    """Channels of the decoder's stages, the deepest first."""
+    decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus"] = "unet"
+    """What makes one picture of the encoder's features again."""
+    decoder_channels: tuple[int, ...] | None = None
+    """Its widths; null: its own. 5 for unet, the deepest first; 2 for fpn, pyramid and branches, and for deeplabv3plus,
+    all and the finer feature; 1 for linknet, the last, and for pspnet."""
     batch_norm_momentum: float = 0.99
     """Of batch normalisation's moving statistics; runs of under 500 steps want less."""
 
     def __post_init__(self) -> None:
-        _check(self.encoder in ENCODERS, "model.encoder", self.encoder, f"one of {', '.join(ENCODERS)}")
+        _check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
         _check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
-        positive = len(self.decoder_channels) == 5 and min(self.decoder_channels) >= 1
-        _check(positive, "model.decoder_channels", self.decoder_channels, "5 whole numbers above 0")
+        channels, count = self.decoder_channels, DECODERS[self.decoder]
+        fits = channels is None or (len(channels) == count and min(channels) >= 1)
+        wanted = f"null or a list of whole numbers above 0, {count} for {self.decoder}"
+        _check(fits, "model.decoder_channels", channels, wanted)
         momentum = self.batch_norm_momentum
         _check(0 <= momentum < 1, "model.batch_norm_momentum", momentum, "a number from 0 to below 1")
 
@@ -635,6 +641,8 @@ def _in_words(kind: object) -> str:
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
     if kind in words:
         return words[kind]
+    if get_args(kind)[1:] == (Ellipsis,):
+        return f"[{_in_words(get_args(kind)[0])}, ...]"
     if get_origin(kind) is tuple:
         return f"[{', '.join(map(_in_words, get_args(kind)))}]"
     if get_origin(kind) is Literal:

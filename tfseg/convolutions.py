@@ -1,8 +1,10 @@
-"""Convolutions with Keras' weights and results that take less time.
+"""Convolutions with Keras' weights and results that take less time, or that run where Keras' do not.
 
-`UpsampledConv2D` does less work on any device. The other two take the same work to other operations of TensorFlow,
-which on a CPU are the faster ones; on other backends and devices they are not used.
+`UpsampledConv2D` does less work on any device, and `AtrousDepthwiseConv2D` its own. The others take the same work to
+other operations of TensorFlow: `GroupedConv2D` always, `Conv2D` and `DepthwiseConv2D` on a CPU, where they are faster.
 """
+
+import itertools
 
 import keras
 import numpy as np
@@ -75,6 +77,53 @@ def spread(kernel):
     sums = ops.convert_to_tensor(np.kron(SPREAD, SPREAD), kernel.dtype)  # (16, 9)
     kernel = ops.matmul(sums, ops.reshape(kernel, (9, channels * filters)))
     return ops.transpose(ops.reshape(kernel, (4, 4, channels, filters)), (0, 1, 3, 2))
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class AtrousDepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` of 3x3 with a dilation rate, as a sum of nine shifted pictures; without a bias.
+
+    TensorFlow would cut the picture into interleaved ones and back, by operations that Metal has no kernels for.
+    """
+
+    def __init__(self, dilation_rate: int, **kwargs):
+        settings = {"kernel_size": 3, "padding": "same", "use_bias": False}
+        super().__init__(**{**kwargs, **settings}, dilation_rate=dilation_rate)
+
+    def call(self, inputs):
+        rate, kernel = self.dilation_rate[0], ops.convert_to_tensor(self.kernel)
+        _, height, width, _ = ops.shape(inputs)
+        padded = ops.pad(inputs, [[0, 0], [rate, rate], [rate, rate], [0, 0]])
+        outputs = 0
+        for row, column in itertools.product(range(3), range(3)):
+            top, left = row * rate, column * rate
+            outputs += padded[:, top : top + height, left : left + width] * kernel[row, column, :, 0]
+        return outputs
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class GroupedConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` with a group for each channel, on TensorFlow; for `is_grouped` alone.
+
+    Keras leaves it to XLA, which takes 50 times as long on a CPU, and which Metal has none of.
+    """
+
+    def call(self, inputs):
+        kernel = tf.transpose(tf.convert_to_tensor(self.kernel), (0, 1, 3, 2))
+        outputs = tf.nn.depthwise_conv2d(inputs, kernel, (1, *self.strides, 1), self.padding.upper())
+        if self.use_bias:
+            outputs = outputs + self.bias
+        return self.activation(outputs)
+
+
+def is_grouped(layer) -> bool:
+    """Whether a layer is a plain convolution of each channel by itself."""
+    return (
+        type(layer) is keras.layers.Conv2D
+        and layer.groups == layer.filters > 1 == layer.kernel.shape[2]
+        and layer.strides[0] == layer.strides[1]
+        and (layer.dilation_rate, layer.data_format) == ((1, 1), "channels_last")
+    )
 
 
 @keras.saving.register_keras_serializable("tfseg")

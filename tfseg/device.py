@@ -16,7 +16,7 @@ class Choice(NamedTuple):
     kind: str  # cpu, cuda, metal, or on PyTorch mps
     precision: str  # a Keras dtype policy
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
-    network: dict[str, bool]  # how the network computes the same: arguments `tanh` and `cpu` of `unet.build_unet`
+    network: dict[str, bool]  # how the network computes the same: arguments `tanh` and `cpu` of `network.build_network`
     batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
     reasons: dict[str, str]  # each choice in words, and why
     distribution: Distribution = Distribution()  # who shares each batch

@@ -11,7 +11,7 @@ import platform
 import keras
 from keras import ops
 
-from tfseg.convolutions import Conv2D, DepthwiseConv2D, has_large_filters, is_pointwise
+from tfseg.convolutions import Conv2D, DepthwiseConv2D, GroupedConv2D, has_large_filters, is_grouped, is_pointwise
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -118,7 +118,9 @@ def fuse(model: keras.Model, momentum: float, tanh: bool = False, cpu: bool = Fa
         kind, config = type(layer), layer.get_config()
         if kind is keras.layers.BatchNormalization:
             return BatchNormalization.from_config({**config, "momentum": momentum})
-        if cpu and has_large_filters(layer):
+        if keras.backend.backend() == "tensorflow" and is_grouped(layer):
+            kind = GroupedConv2D
+        elif cpu and has_large_filters(layer):
             kind = DepthwiseConv2D
         elif cpu and is_pointwise(layer):
             kind = Conv2D

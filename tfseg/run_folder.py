@@ -109,20 +109,20 @@ def load_network(directory: str | Path):
     """Builds a run's network with the weights of its best epoch.
 
     Returns:
-        keras.Model, see `unet.build_unet`.
+        keras.Model, see `network.build_network`.
 
     Raises:
         FileNotFoundError: the folder holds no run, or its first epoch has not ended.
         ValueError: the weights are not those of the network that the settings describe.
     """
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     model = read_config(directory).model
     path = Path(directory, BEST_WEIGHTS)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
     classes, _ = read_labels(directory)
-    network = build_unet(len(classes), model.encoder, None, model.decoder_channels)
+    network = build_network(len(classes), model.encoder, None, model.decoder, model.decoder_channels)
     try:
         network.load_weights(path)
     except (OSError, KeyError) as error:

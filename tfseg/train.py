@@ -58,6 +58,7 @@ def train(config: Config) -> dict:
     import keras
 
     from tfseg.device import choose_device, read_versions
+    from tfseg.encoders import find_application
     from tfseg.learner import NotFinite
     from tfseg.pipeline import count_steps
     from tfseg.progress import Screen
@@ -65,6 +66,7 @@ def train(config: Config) -> dict:
 
     start = time.monotonic()
     run_folder.check_run(config)
+    find_application(config.model.encoder)  # an unknown one is told before anything is read
     screen = Screen(config.quiet)
     if config.device.distribution == "multiworker":
         screen.tell("waiting until all workers of TF_CONFIG are there")
@@ -295,7 +297,7 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
     from tfseg.augment import Augmentation
     from tfseg.device import can_sort
     from tfseg.learner import Learner, make_optimizer
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     if config.loss.lovasz and not can_sort(device.kind):
         raise ValueError(
@@ -303,7 +305,7 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
             "take loss.jaccard, or set device.kind to cpu"
         )
     with device.distribution.scope():
-        network = build_unet(num_classes, **dataclasses.asdict(config.model), **device.network)
+        network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
         augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
         learner = Learner(network, make_loss(config), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)

@@ -192,10 +192,10 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
     from tfseg.fused import Adam
     from tfseg.learner import Learner
     from tfseg.losses import SegmentationLoss
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     device = choose_device()
-    network = build_unet(8, encoder="efficientnetb3", weights=None, **device.network)
+    network = build_network(8, encoder="efficientnetb3", weights=None, **device.network)
     learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmentation())
     learner.compile(Adam(1e-4), jit_compile=device.xla)
     results = {}

@@ -37,9 +37,9 @@ def export(directory: Path) -> None:
     """Writes the network with random weights as a SavedModel."""
     from tfseg.export import export_saved_model
     from tfseg.labels import CATEGORIES, CATEGORY_COLORS
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
-    export_saved_model(build_unet(len(CATEGORIES), weights=None), directory, CATEGORIES, CATEGORY_COLORS)
+    export_saved_model(build_network(len(CATEGORIES), weights=None), directory, CATEGORIES, CATEGORY_COLORS)
 
 
 def draw(directory: Path, count: int) -> None:

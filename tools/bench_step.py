@@ -66,14 +66,14 @@ def measure_keras(image, mask, precision: str, plain: bool) -> dict:
     from tfseg.device import choose_device
     from tfseg.learner import Learner, make_optimizer
     from tfseg.losses import SegmentationLoss
-    from tfseg.unet import build_unet
+    from tfseg.network import build_network
 
     device = choose_device(precision=precision)
     keras.utils.set_random_seed(0)
     if plain:
         make_plain()
     settings = {"encoder": "efficientnetb3", "weights": None, **({} if plain else device.network)}
-    learner = Learner(build_unet(NUM_CLASSES, **settings), SegmentationLoss(1.0, 1.0), Augmentation())
+    learner = Learner(build_network(NUM_CLASSES, **settings), SegmentationLoss(1.0, 1.0), Augmentation())
     optimizer = make_optimizer(Optimizer("adamw", 1e-3, "cosine", weight_decay=0.01), 10, 100)
     learner.compile(optimizer, jit_compile=device.xla)
     batch = {"image": image, "mask": mask}
@@ -107,7 +107,8 @@ def make_plain() -> None:
     import keras
     from keras import layers
 
-    from tfseg import fused, learner, unet
+    from tfseg import fused, learner
+    from tfseg.decoders import unet
 
     def upsampled_convolution(filters, name):
         def layer(inputs):

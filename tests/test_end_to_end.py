@@ -207,15 +207,6 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
     assert rows[0] == rows[1]
 
 
-def test_other_settings_do_not_go_on(settings, city, monkeypatch):
-    arguments = [*settings, "--run_dir", str(city / "half")]
-    monkeypatch.setattr(train_module, "stoppable", lambda screen: nullcontext(StopAfter(0)))
-    with pytest.raises(checkpoints.Stopped):
-        train(parse_config(arguments))
-    with pytest.raises(ValueError, match=r"other settings \(optimizer.learning_rate was 0.003 and is 0.5\)"):
-        train(parse_config([*arguments, "--optimizer.learning_rate", "0.5"]))
-
-
 def test_a_signal_stops_after_the_step(settings, city):
     run = city / "signal"
     command = [sys.executable, "-m", "tfseg.train", *settings, "--run_dir", run, "--train.epochs", "500"]

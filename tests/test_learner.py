@@ -130,6 +130,16 @@ def weights_of(layer):
     return [keras.ops.convert_to_numpy(weight).copy() for weight in layer.weights]
 
 
+def test_kernels_alone_decay():
+    names = ("kernel", "depthwise_kernel", "bias", "gamma", "beta", "variable_3")  # the last as in ConvNeXt
+    variables = [keras.Variable(np.ones(2, np.float32), name=name) for name in names]
+    optimizer = make_optimizer(Optimizer("adamw", 0.1, weight_decay=0.5), 1, 3)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(2) for _ in names])
+    moved = [float(keras.ops.convert_to_numpy(variable)[0]) < 1 for variable in variables]
+    assert moved == [True, True, False, False, False, False]
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_encoder_moves_at_its_share_of_the_rate(name):
     """Adam's first step is the rate, whatever the gradient; decay, too, goes with the variable's own rate."""

@@ -138,7 +138,8 @@ def make_optimizer(settings: Optimizer, epochs: int, steps_per_epoch: int) -> ke
     if settings.name == "adam":
         return fused.Adam(rate, **options)
     optimizer = fused.AdamW(rate, weight_decay=settings.weight_decay, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    # All but kernels: "variable" is the scale of each channel in ConvNeXt, which has no name.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "variable"])
     return optimizer
 
 

@@ -101,6 +101,7 @@ def _color_of(name: str) -> tuple[int, int, int]:
 
 CATEGORIES = tuple(dict.fromkeys(label.category for label in LABELS))
 VOID = CATEGORIES.index("void")  # of every label map
+# The 19 classes of the benchmark, which alone count in the official score.
 BY_TRAIN_ID = sorted((label for label in LABELS if not label.ignore_in_eval), key=lambda label: label.train_id)
 
 # One colour a category: that of its most common label.

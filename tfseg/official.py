@@ -17,8 +17,7 @@ from tfseg.labels import BY_TRAIN_ID, CATEGORIES, LABELS
 IDS = 1 + max(label.id for label in LABELS)  # 34
 EXACT = 2**24  # pixels that OpenCV counts exactly, in float32
 NO_ID = 255  # -1 as a byte: license plates, which the official pictures do not show
-COUNTED = [label for label in LABELS if not label.ignore_in_eval]
-COUNTED_IDS = [label.id for label in COUNTED]
+COUNTED_IDS = [label.id for label in BY_TRAIN_ID]
 BY_ID = {label.id: label for label in LABELS}
 
 # Mean size in pixels of the instances of a class in the training split: each instance weighs as if it had that size.
@@ -109,7 +108,7 @@ class OfficialScore:
         """
         groups = {"category": {name: [i for i in COUNTED_IDS if BY_ID[i].category == name] for name in CATEGORIES}}
         if self.by_class:
-            groups["class"] = {label.name: [label.id] for label in COUNTED}
+            groups["class"] = {label.name: [label.id] for label in BY_TRAIN_ID}
         result = {}
         for kind, ids_by_name in groups.items():
             scores = {f"{kind}_iou": {name: self.iou(ids) for name, ids in ids_by_name.items()}}
@@ -130,7 +129,7 @@ class OfficialScore:
 
     def instance_iou(self, name: str) -> float:
         """iTP / (iTP + FP + iFN) of a class or category, each instance weighing its class's mean size over its own."""
-        ids = INSTANCE_CATEGORIES.get(name) or [label.id for label in COUNTED if label.name == name]
+        ids = INSTANCE_CATEGORIES.get(name) or [label.id for label in BY_TRAIN_ID if label.name == name]
         others = [id for id in COUNTED_IDS if id not in ids]
         found, missed = self.weighted[name].tolist()
         return divide(found, found + float(self.matrix[np.ix_(others, ids)].sum()) + missed)
@@ -149,7 +148,7 @@ def label_ids_of(classes: Sequence[str]) -> np.ndarray:
         ValueError: they are neither the 8 categories nor the 19 classes of the benchmark.
     """
     if tuple(classes) == CATEGORIES:
-        firsts = [next((label.id for label in COUNTED if label.category == name), 0) for name in CATEGORIES]
+        firsts = [next((label.id for label in BY_TRAIN_ID if label.category == name), 0) for name in CATEGORIES]
         return np.array(firsts, np.uint8)
     by_name = {label.name: label.id for label in BY_TRAIN_ID}
     if list(classes) in ([*by_name], ["void", *by_name]):

@@ -9,8 +9,8 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as refer
 from cityscapesscripts.helpers.labels import trainId2label
 from PIL import Image
 
-from tfseg.labels import CATEGORIES, LABELS
-from tfseg.official import COUNTED, OfficialScore, count_label_ids, label_ids_of
+from tfseg.labels import BY_TRAIN_ID, CATEGORIES, LABELS
+from tfseg.official import OfficialScore, count_label_ids, label_ids_of
 
 CLASSES = [trainId2label[train_id].name for train_id in range(19)]
 
@@ -118,7 +118,7 @@ def test_without_instances_there_is_no_score_of_them():
 
 def test_what_stands_for_a_category():
     assert label_ids_of(CATEGORIES).tolist() == [0, 7, 11, 17, 21, 23, 24, 26]
-    assert [label.name for label in COUNTED] == CLASSES
+    assert [label.name for label in BY_TRAIN_ID] == CLASSES
     with pytest.raises(ValueError, match=r"its 8 categories .* or of its 19 classes by train id; got sky, road"):
         label_ids_of(["sky", "road"])
 

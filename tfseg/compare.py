@@ -104,7 +104,7 @@ def compare(folders: Sequence[Path], split: str | None = None) -> dict:
 def read_run(folder: Path, config: Config, split: str) -> Scored:
     """Reads what evaluation left in a run folder; evaluates first, as `evaluate --run`, if that is not there or old."""
     scores, matrices = (folder / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES))
-    if not is_newer([scores, matrices], folder / run_folder.SAVED_MODEL / "saved_model.pb"):
+    if not evaluate.is_scored(folder, split):
         with redirect_stdout(sys.stderr):  # which leaves stdout to the comparison
             evaluate.main(["--run", str(folder), "--split", split])
     try:
@@ -116,13 +116,6 @@ def read_run(folder: Path, config: Config, split: str) -> Scored:
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         remedy = f"make them again by python -m tfseg.evaluate --run {folder} --split {split}"
         raise ValueError(f"{scores}, {matrices}: one is damaged ({error}); {remedy}") from None
-
-
-def is_newer(made: Sequence[Path], source: Path) -> bool:
-    """Whether files are all there, and none is older than what they were made of, if that is there."""
-    if not all(path.is_file() for path in made):
-        return False
-    return not source.is_file() or source.stat().st_mtime <= min(path.stat().st_mtime for path in made)
 
 
 def check_alike(first: Scored, run: Scored) -> None:

@@ -162,6 +162,15 @@ def evaluate(
     return scores
 
 
+def is_scored(run: Path, split: str) -> bool:
+    """Whether a run folder has scores and matrices of a split, none older than its SavedModel, if that is there."""
+    made = [run / name.format(split) for name in (SCORES, MATRICES)]
+    source = run / run_folder.SAVED_MODEL / "saved_model.pb"
+    if not all(path.is_file() for path in made):
+        return False
+    return not source.is_file() or source.stat().st_mtime <= min(path.stat().st_mtime for path in made)
+
+
 def make_official(manifest: Manifest, split: str, classes: Sequence[str]) -> OfficialScore | None:
     """Makes what scores by the official rule, if records and classes are of Cityscapes, and label ids are kept."""
     if not (manifest.source.startswith("cityscapes") and keeps_label_ids(split)):

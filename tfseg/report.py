@@ -83,11 +83,9 @@ def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
         ValueError: as of `evaluate.evaluate`, or the records have other pictures than when they were scored.
         OSError: as of `evaluate.evaluate`.
     """
-    model = run / run_folder.SAVED_MODEL
     files = [run / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES)]
-    exported = (model / "saved_model.pb").stat().st_mtime
-    if not all(file.is_file() and file.stat().st_mtime >= exported for file in files):
-        evaluate.evaluate(model, data.records, split, size=data.eval_size, out=run)
+    if not evaluate.is_scored(run, split):
+        evaluate.evaluate(run / run_folder.SAVED_MODEL, data.records, split, size=data.eval_size, out=run)
     scores = json.loads(files[0].read_text(encoding="utf-8"))
     with np.load(files[1]) as stored:
         ids, matrices = stored["ids"].tolist(), stored["matrices"]

@@ -121,13 +121,14 @@ def measure_here(config: Config) -> dict:
 
     from tfseg.device import choose_device
     from tfseg.doctor_speed import Stepper, draw_batch
+    from tfseg.predict import peak_memory
 
     device = choose_device(precision=config.device.precision)
     batch = config.train.batch_size
-    before = read_peak()
+    before = round(2**20 * peak_memory())
     stepper = Stepper(config, device)
     step = statistics.median(stepper.time(ROUND_SECONDS) for _ in range(ROUNDS))
-    peak = read_peak()
+    peak = round(2**20 * peak_memory())
     pixels = draw_batch(cli.parse_size(config.data.size), batch)["image"].astype(np.float32)
 
     def infer() -> float:
@@ -144,17 +145,6 @@ def measure_here(config: Config) -> dict:
         "trained_pictures_per_second": batch / step,
         "inferred_pictures_per_second": batch / statistics.median(inferences),
     }
-
-
-def read_peak() -> int:
-    """The most bytes of memory that this process had at a time."""
-    status = Path("/proc/self/status")
-    if status.exists():  # there, getrusage tells of the parent too
-        rows = dict(row.split(":", 1) for row in status.read_text(encoding="utf-8").splitlines())
-        return 1024 * int(rows["VmHWM"].split()[0])
-    import resource  # Windows has none
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 def place_on_metal(config: Config) -> dict:

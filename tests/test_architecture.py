@@ -94,7 +94,8 @@ ALLOWED = {
         *("augment", "config", "device", "doctor_checks", "doctor_speed", "effects", "fused", "metrics", "train"),
     },
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
-    "predict": {"inference"},
+    "video": set(),
+    "predict": {"inference", "video"},
     "report_page": {"config", "figures", "inference", "labels", "page", "records", "tables"},
     "report": {
         *("config", "evaluate", "figures", "inference", "metrics", "paths", "pipeline", "predict"),

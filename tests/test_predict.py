@@ -12,6 +12,7 @@ from PIL import Image
 
 from tfseg import cli, predict
 from tfseg.predict import Predictor, blend, enlarge, list_pictures, read_picture
+from tfseg.video import read_film, write_film
 
 NAMES = ["void", "dim", "bright", "glaring"]
 COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
@@ -333,6 +334,54 @@ class TestCommand:
         with pytest.raises(OSError, match="No space"):
             self.run(model, tmp_path / "out", picture)
         assert list((tmp_path / "out").iterdir()) == []
+
+
+class TestVideo:
+    def run(self, model, out, path, *options):
+        predict.main(["--model", str(model), "--out", str(out), "--video", str(path), *options])
+
+    def test_overlays_of_a_folder_of_frames(self, model, tmp_path, capsys):
+        for name, red in (("b", 255), ("a", 100), ("c", 0)):
+            save(tmp_path / "drive" / f"{name}.png", np.full((16, 24, 3), [red, 7, 9], np.uint8))
+        self.run(model, tmp_path / "out", tmp_path / "drive", "--alpha", "1", "--rate", "5")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["drive_overlay.mp4"]
+        film = read_film(tmp_path / "out" / "drive_overlay.mp4")
+        assert film.rate == 5
+        seen = [frame.mean(axis=(0, 1)) for frame in film.frames]
+        assert np.abs(np.array(seen) - [COLORS[1], COLORS[3], COLORS[0]]).max() < 6
+        told = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 a second: [\d.]+ a second were made, "
+        assert re.match(told + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
+
+    def test_of_a_file(self, model, tmp_path):
+        write_film(tmp_path / "drive.mp4", 12 * [np.full((16, 24, 3), 180, np.uint8)], 12)
+        self.run(model, tmp_path / "out", tmp_path / "drive.mp4")
+        film = read_film(tmp_path / "out" / "drive_overlay.mp4")
+        assert (film.rate, film.count) == (12, 12)
+
+    def test_frames_of_two_sizes_leave_no_film(self, model, tmp_path):
+        for name, width in (("a", 24), ("b", 32)):
+            save(tmp_path / "drive" / f"{name}.png", np.zeros((16, width, 3), np.uint8))
+        with pytest.raises(ValueError, match="frame 1 has another size, 16x32 after 16x24"):
+            self.run(model, tmp_path / "out", tmp_path / "drive")
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_a_film_is_never_overwritten(self, tmp_path):
+        write_film(tmp_path / "a_overlay.mp4", 3 * [np.zeros((16, 16, 3), np.uint8)], 10)
+        (tmp_path / "a.mp4").symlink_to("a_overlay.mp4")
+        with pytest.raises(ValueError, match=r"a_overlay\.mp4 would be read and overwritten; choose another --out"):
+            self.run("no model is needed for this", tmp_path, tmp_path / "a.mp4")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ([], "expected pictures or a --video, and not both"),
+            (["a.png", "--video", "a.mp4"], "expected pictures or a --video, and not both"),
+            (["--video", "a.mp4", "--rate", "0"], "--rate must be above 0"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, tmp_path, options, message):
+        with pytest.raises(ValueError, match=message):
+            predict.main(["--model", "no model is needed for this", "--out", str(tmp_path), *options])
 
 
 def test_probabilities_are_enlarged_before_they_are_compared():

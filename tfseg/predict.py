@@ -1,6 +1,7 @@
 """Pictures in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
 
 python -m tfseg.predict --model models/city --out masks street.png more_pictures/
+python -m tfseg.predict --model models/city --out seen --video drive.mp4
 """
 
 import argparse
@@ -17,9 +18,11 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.video import Film, read_film, write_film
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
+VIDEO_ENDING = "_overlay.mp4"
 
 
 class Predictor:
@@ -291,6 +294,42 @@ def predict_files(
     return seconds, failures
 
 
+def open_film(path: Path, out: Path, rate: float) -> Film:
+    """Opens a video file, or a folder of frames: its pictures in the order of their names, at a rate of its own.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file or folder, or it holds no video, no picture.
+    """
+    if not path.is_dir():
+        return read_film(path)
+    pictures = list_pictures([path], out)
+    return Film(map(read_picture, pictures), rate, len(pictures))
+
+
+def predict_film(
+    predictor: Predictor, film: Film, path: Path, alpha: float, inference: Inference
+) -> tuple[list[float], float]:
+    """Writes a film with the colours of the classes laid over each frame.
+
+    Returns:
+        The seconds that each frame took to classify, and those of the whole.
+    """
+    from tqdm import tqdm
+
+    seconds = []
+
+    def overlay(frame: np.ndarray) -> np.ndarray:
+        start = time.perf_counter()
+        class_ids = classify(predictor, frame, inference)
+        seconds.append(time.perf_counter() - start)
+        return blend(frame, class_ids, predictor.colors, alpha)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    start = time.perf_counter()
+    write_film(path, map(overlay, tqdm(film.frames, unit="frame", total=film.count, disable=None)), film.rate)
+    return seconds, time.perf_counter() - start
+
+
 def classify(predictor: Predictor, picture: np.ndarray, inference: Inference) -> np.ndarray:
     """Classifies every pixel: (H, W, 3) uint8 -> (H, W) uint8 class ids."""
     if inference.is_plain:
@@ -325,19 +364,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tfseg.predict",
         description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each picture NAME.png or "
-        "NAME.jpg. Files of these names that an earlier run left in --out are overwritten.",
+        "NAME.jpg, or NAME_overlay.mp4 of a video. Files of these names from an earlier run in --out are overwritten.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="SavedModel folder with labels.json")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 picture only .. 1 colours only (0.5)")
     parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURES", help="PNG or JPEG files, or folders that hold them"
+        "pictures", nargs="*", type=Path, metavar="PICTURES", help="PNG or JPEG files, or folders that hold them"
+    )
+    parser.add_argument(
+        "--video",
+        type=Path,
+        metavar="FILE",
+        help="instead of pictures a video, or a folder of frames, in order of name",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=17.0, help="frames a second of a folder of frames (17, that of Cityscapes)"
     )
     add_options(parser)
     options = parser.parse_args(arguments)
     inference = read_options(options)
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
+    if bool(options.pictures) == bool(options.video):
+        raise ValueError("expected pictures or a --video, and not both")
+    if options.video:
+        predict_video(options, inference)
+    else:
+        predict_pictures(options, inference)
+
+
+def predict_video(options: argparse.Namespace, inference: Inference) -> None:
+    """Does what the command line says of a video."""
+    if not 0 < options.rate <= 1000:
+        raise ValueError(f"--rate must be above 0 and at most 1000 frames a second, got {options.rate}")
+    name = (options.video.resolve() if options.video.is_dir() else options.video).stem  # a folder may be called "."
+    path = options.out / f"{name}{VIDEO_ENDING}"
+    if path.resolve() == options.video.resolve():
+        raise ValueError(f"{path} would be read and overwritten; choose another --out")
+    film = open_film(options.video, options.out, options.rate)
+    seconds, whole = predict_film(Predictor(options.model), film, path, options.alpha, inference)
+    print(
+        f"{len(seconds)} frames are in {path}, {film.rate:.4g} a second: {len(seconds) / whole:.3g} a second were "
+        f"made, with reading and writing{describe_cost(seconds, peak_memory())}"
+    )
+
+
+def predict_pictures(options: argparse.Namespace, inference: Inference) -> None:
+    """Does what the command line says of pictures."""
     pictures = list_pictures(options.pictures, options.out)
     check_outputs(pictures, options.out)
     seconds, failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha, inference)

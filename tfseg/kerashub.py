@@ -139,14 +139,15 @@ def load_preset(backbone: keras.Model, name: str, preset: str) -> tuple[np.ndarr
     Raises:
         ValueError, OSError: as of `build_segmenter`.
     """
-    known = sorted(key for key in type(backbone).presets if key.startswith(f"{name}_"))
+    keras_hub = import_keras_hub()
+    known = sorted(key for key in keras_hub.models.ImageSegmenter.presets if key.startswith(f"{name}_"))
     if preset not in known and "://" not in preset and not Path(preset).is_dir():
         raise ValueError(
             f"model.weights: {name} has no preset {preset!r}; expected null, {', '.join(known)}, or a preset's folder"
         )
     try:
         source = type(backbone).from_preset(preset)
-        converter = import_keras_hub().layers.ImageConverter.from_preset(preset)
+        converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # of many kinds: KerasHub's own, and those of what it downloads and reads with
         raise OSError(
             f"model.weights: could not load the preset {preset} of KerasHub ({' '.join(str(error).split())}); connect "

@@ -56,7 +56,8 @@ ALLOWED = {
     "decoders.pspnet": {"blocks"},
     "decoders.deeplabv3plus": {"blocks", "convolutions"},
     "decoders": {f"decoders.{name}" for name in ("unet", "fpn", "linknet", "pspnet", "deeplabv3plus")},
-    "network": {"blocks", "decoders", "encoders", "fused"},
+    "kerashub": {"blocks", "encoders"},
+    "network": {"blocks", "decoders", "encoders", "fused", "kerashub"},
     "metrics": {"fused", "labels"},
     "checkpoints": {"run_folder"},
     "progress": set(),
@@ -65,7 +66,7 @@ ALLOWED = {
     "trackers": {"config", "progress", "run_folder"},
     "panels": {"learner"},
     "train": {
-        *("augment", "checkpoints", "config", "device", "encoders", "export", "labels", "learner", "losses"),
+        *("augment", "checkpoints", "config", "device", "export", "labels", "learner", "losses"),
         *("metrics", "network", "order", "panels", "pipeline", "progress", "records", "run_folder", "trackers"),
         "windows",
     },

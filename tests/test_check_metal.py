@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfseg import config, fused
 from tfseg.augment import Augmentation
+from tfseg.decoders import DECODERS
 from tfseg.learner import Learner
 from tfseg.losses import SegmentationLoss
 
@@ -33,7 +34,7 @@ def test_augmentation_loss_and_optimizer_of_every_config(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", config.DECODERS)
+@pytest.mark.parametrize("decoder", DECODERS)
 def test_every_decoder(decoder):
     report = examine(load(CONFIGS[0], "--model.encoder", "tiny", "--model.decoder", decoder))
     assert report.passes, list(check_metal.describe(report))

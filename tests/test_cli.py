@@ -41,6 +41,11 @@ def raises(error):
             "make: error: log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
         ),
         (
+            ModuleNotFoundError("No module named 'kagglehub'", name="keras_hub"),
+            "make: error: KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', then "
+            "pip install --no-deps keras-hub",
+        ),
+        (
             ModuleNotFoundError("No module named 'jax'", name="jax"),
             "make: error: KERAS_BACKEND is jax, which is not installed; pip install jax, or set it to tensorflow",
         ),

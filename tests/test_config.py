@@ -261,6 +261,7 @@ def test_missing_settings_are_named(arguments, line, capsys):
         (Model, {"decoder_channels": (1, 2, 3, 4)}, "model.decoder_channels"),
         (Model, {"decoder_channels": (1, 2, 3, 4, 0)}, "model.decoder_channels"),
         (Model, {"decoder": "fpn", "decoder_channels": (1, 2, 3, 4, 5)}, "model.decoder_channels"),
+        (Model, {"encoder": "segformer_b0", "decoder": "keras_hub"}, "model.weights"),  # imagenet is no preset
         (Loss, {"dice": -1.0}, "loss.dice"),
         (Loss, {"cross_entropy": float("nan")}, "loss.cross_entropy"),
         (Loss, {"dice": 0.0}, "loss.dice"),

@@ -82,7 +82,7 @@ def test_unknown_layers_are_told():
     found |= {"receptive_field": {"height": 7, "width": 9, "pools_globally": True}, "estimated_bytes": {"all": 0}}
     lines = list(describe_model.table({**found, "not_counted": {"Mixture": {"layers": 2, "weights": 1234}}}))
     assert "not counted          Mixture: 2 layers with 1,234 weights" in lines
-    assert "receptive field      7x9 pixels; global pooling adds the whole picture" in lines
+    assert "receptive field      7x9 pixels; global pooling or attention adds the whole picture" in lines
 
 
 @pytest.mark.slow

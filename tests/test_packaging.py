@@ -54,9 +54,9 @@ def test_apple_silicon_with_python_3_13_is_refused_by_name():
 
 
 def test_linux_cpu_gets_the_small_tensorflow():
-    packages = versions(LINUX, "3.12", "cpu")
-    assert "tensorflow-cpu" in packages
-    assert not {"tensorflow", "tensorflow-metal"} & set(packages)
+    packages = versions(LINUX, "3.12", "cpu", "keras-hub")
+    assert {"tensorflow-cpu", "kagglehub"} <= set(packages)
+    assert not {"tensorflow", "tensorflow-metal", "tensorflow-text"} & set(packages)
     assert not [name for name in packages if name.startswith("nvidia-")]
 
 

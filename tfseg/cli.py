@@ -12,6 +12,8 @@ REMEDIES = {
     "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
     "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
     "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tfseg[mlflow]'",
+    "keras_hub": "KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', "
+    "then pip install --no-deps keras-hub",
     **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
         for name in ("torch", "jax")

@@ -32,7 +32,7 @@ class Field(NamedTuple):
 
     height: int
     width: int
-    pools_globally: bool  # whether there are paths through global pooling, which add the whole picture
+    pools_globally: bool  # whether there are paths through global pooling or attention, which add the whole picture
 
 
 def walk(model: keras.Model, size: tuple[int, int]) -> list[Call]:
@@ -65,7 +65,7 @@ def _walk(model, inputs: list, prefix: str, calls: list[Call]):
 
 
 def count_macs(call: Call) -> int:
-    """Counts the multiply-adds of convolutions and dense layers, one for each weight and place that it is used at.
+    """Counts the multiply-adds of convolutions, dense layers and attention, one for each weight and place that has it.
 
     Places in the padding count too. What takes a few operations a number is left out: biases, normalisation,
     activations, sums, products, pooling and interpolation.
@@ -102,7 +102,7 @@ def find_field(calls: Sequence[Call], period: int = 32) -> Field:
     """Finds the largest receptive field of an output's pixel (Araujo, Norris and Sim 2019), over all paths.
 
     Unlike there, each pixel is followed through padding and upsampling, so that it is exact. It may be larger than the
-    picture. Paths through global pooling are left out.
+    picture. Paths through global pooling and attention are left out.
 
     Args:
         calls: of the network, see `walk`.
@@ -111,7 +111,7 @@ def find_field(calls: Sequence[Call], period: int = 32) -> Field:
     center = [side // 2 for side in sides(calls[-1].outputs[0])]
     spans = [trace_back(calls, [place + shift for place in center]) for shift in range(period)]
     height, width = (max(last - first + 1 for first, last in axis) for axis in zip(*spans, strict=True))
-    return Field(height, width, any(find_kind(call) is GLOBAL for call in calls))
+    return Field(height, width, any(find_kind(call).reach is None for call in calls))
 
 
 def trace_back(calls: Sequence[Call], place: Sequence[int]) -> tuple[Span, Span]:
@@ -164,6 +164,17 @@ def count_upsampled(call: Call) -> int:
     small, *skip = call.inputs
     count = 4 * 4 * math.prod(small.shape) * call.layer.filters
     return count + sum(3 * 3 * math.prod(finer.shape) * call.layer.filters for finer in skip)
+
+
+def count_compared(call: Call) -> int:
+    """Every place's channels are multiplied with those of every other, head by head."""
+    return math.prod(call.outputs[0].shape[2:]) * call.inputs[0].shape[-1]
+
+
+def count_weighed(call: Call) -> int:
+    """Likewise every place's weights with what all others hold."""
+    weights, values, _ = call.inputs
+    return math.prod(weights.shape[2:]) * values.shape[-1]
 
 
 def count_kernels(layer) -> int:
@@ -317,6 +328,8 @@ KINDS = {
     "Resize": Kind(reach=reach_resized),
     "EnlargeLike": Kind(reach=reach_enlarged),
     "PoolToGrid": GLOBAL,
+    "AttentionWeights": Kind(count_compared, None, keep_both),
+    "WeighValues": Kind(count_weighed, None, keep_inputs),
     "ZeroPadding2D": Kind(reach=reach_padded),
     "Cropping2D": Kind(reach=reach_cropped),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization", "GroupNormalization", "LayerScale"), PRODUCT),
@@ -324,8 +337,8 @@ KINDS = {
     **dict.fromkeys(("Activation", "ReLU", "LeakyReLU", "ELU", "PReLU", "Softmax"), ACTIVATION),
     **dict.fromkeys(("Relu", "Relu6", "Sigmoid", "Tanh", "Silu", "Gelu"), ACTIVATION),
     **dict.fromkeys(("Add", "Subtract", "Average", "Concatenate", "Identity", "Reshape", "Permute"), LINEAR),
-    **dict.fromkeys(("Normalization", "Rescaling", "PadToMultiple", "CropLike"), LINEAR),
-    **dict.fromkeys(("Dropout", "SpatialDropout2D", "StochasticDepth"), LINEAR),
+    **dict.fromkeys(("Normalization", "Rescaling", "ScaleChannels", "PadToMultiple", "CropLike"), LINEAR),
+    **dict.fromkeys(("Dropout", "SpatialDropout2D", "StochasticDepth", "DropPath"), LINEAR),
 }
 
 

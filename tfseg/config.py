@@ -49,7 +49,7 @@ HIGHEST = {
 # Those that can be given a probability; flip and class_mix are probabilities.
 EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
 # How many numbers model.decoder_channels has for each decoder.
-DECODERS = {"unet": 5, "fpn": 2, "linknet": 1, "pspnet": 1, "deeplabv3plus": 2}
+DECODERS = {"unet": 5, "fpn": 2, "linknet": 1, "pspnet": 1, "deeplabv3plus": 2, "keras_hub": 1}
 LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
 
 
@@ -188,20 +188,24 @@ class Model:
     """The network: a decoder over the features of an encoder."""
 
     encoder: str = "efficientnetb3"
-    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, or tiny (for tests)."""
+    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, or tiny (for tests); with
+    decoder keras_hub, segformer_b0 to segformer_b5 or deeplab_v3_plus_resnet50."""
     weights: str | None = "imagenet"
-    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top."""
-    decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus"] = "unet"
-    """What makes one picture of the encoder's features again."""
+    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top; with decoder
+    keras_hub, null or a preset of KerasHub, such as segformer_b0_cityscapes_1024."""
+    decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus", "keras_hub"] = "unet"
+    """What makes one picture of the encoder's features again. keras_hub: the whole network is one of KerasHub."""
     decoder_channels: tuple[int, ...] | None = None
     """Its widths; null: its own. 5 for unet, the deepest first; 2 for fpn, pyramid and branches, and for deeplabv3plus,
-    all and the finer feature; 1 for linknet, the last, and for pspnet."""
+    all and the finer feature; 1 for linknet, the last, for pspnet, and for keras_hub."""
     batch_norm_momentum: float = 0.99
     """Of batch normalisation's moving statistics; runs of under 500 steps want less."""
 
     def __post_init__(self) -> None:
         _check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
         _check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
+        found = self.decoder != "keras_hub" or self.weights != "imagenet"
+        _check(found, "model.weights", self.weights, "null or a preset of KerasHub with model.decoder keras_hub")
         channels, count = self.decoder_channels, DECODERS[self.decoder]
         fits = channels is None or (len(channels) == count and min(channels) >= 1)
         wanted = f"null or a list of whole numbers above 0, {count} for {self.decoder}"

@@ -9,9 +9,10 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from tfseg import kerashub
 from tfseg.blocks import EnlargeLike
 from tfseg.decoders import DECODERS
-from tfseg.encoders import STRIDES, build_encoder
+from tfseg.encoders import STRIDES, build_encoder, find_application
 from tfseg.fused import fuse
 
 
@@ -31,7 +32,7 @@ def build_network(
         num_classes: classes, void included.
         encoder: its name, see `encoders.build_encoder`.
         weights: "imagenet", None for random ones, or the path of a file, see there.
-        decoder: its name, see `decoders`.
+        decoder: its name, see `decoders`. "keras_hub": encoder and weights are those of `kerashub.build_segmenter`.
         decoder_channels: its widths, see there; None: its own.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
@@ -44,9 +45,13 @@ def build_network(
 
     Raises:
         ValueError, OSError: as of `encoders.build_encoder`.
+        ModuleNotFoundError: as of `kerashub.build_segmenter`.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    base, top = build_encoder(encoder, weights), DECODERS[decoder]
+    if decoder == kerashub.DECODER:
+        base, top = kerashub.build_segmenter(encoder, weights, *(decoder_channels or [None]))
+    else:
+        base, top = build_encoder(encoder, weights), DECODERS[decoder]
     padded = PadToMultiple(STRIDES[-1], name="pad")(base.normalize(pixels))
     features = base.extract(padded)  # strides 2, 4, 8, 16, 32
     x = top.decode(features, decoder_channels or top.CHANNELS)  # stride top.STRIDE
@@ -55,6 +60,11 @@ def build_network(
         logits = EnlargeLike(dtype="float32", name="enlarge")([logits, padded])
     logits = CropLike(dtype="float32", name="crop")([logits, pixels])
     return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu)
+
+
+def check_names(encoder: str, decoder: str) -> None:
+    """Raises ValueError or ModuleNotFoundError, as `build_network` would, unless there is such an encoder."""
+    (kerashub.find_segmenter if decoder == kerashub.DECODER else find_application)(encoder)
 
 
 @keras.saving.register_keras_serializable("tfseg")

@@ -51,22 +51,22 @@ def train(config: Config) -> dict:
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
         OSError: the records cannot be read, or the run folder cannot be written.
-        ModuleNotFoundError: `log` names a tracker whose package is not installed.
+        ModuleNotFoundError: `log` or `model` names what is of a package that is not installed.
         checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
 
     from tfseg.device import choose_device, read_versions
-    from tfseg.encoders import find_application
     from tfseg.learner import NotFinite
+    from tfseg.network import check_names
     from tfseg.pipeline import count_steps
     from tfseg.progress import Screen
     from tfseg.trackers import make_trackers
 
     start = time.monotonic()
     run_folder.check_run(config)
-    find_application(config.model.encoder)  # an unknown one is told before anything is read
+    check_names(config.model.encoder, config.model.decoder)  # an unknown one is told before anything is read
     screen = Screen(config.quiet)
     if config.device.distribution == "multiworker":
         screen.tell("waiting until all workers of TF_CONFIG are there")

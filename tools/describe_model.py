@@ -5,12 +5,12 @@
     python tools/describe_model.py --run runs/cityscapes --measure --json model.json
 
 Takes every setting of a training after --config. Weights are random, since nothing depends on them. A GMAC is 10^9
-multiply-adds of convolutions and dense layers, of one picture in inference; a GFLOP counts each of them as two. Biases,
-normalisation, activations, sums, pooling and interpolation are left out, 1 or 2 percent of what TensorFlow's profiler
-counts; other layers that are not counted are named. The receptive field is that of one logit, exact, over all paths but
-those through global pooling. The memory is an estimate: augmentation, loss, gradients of activations and what kernels
-work with come on top. On a CPU, training EfficientNetB0 took 1.4 times the activations and half a GiB for its graph;
---measure tells.
+multiply-adds of convolutions, dense layers and attention, of one picture in inference; a GFLOP counts each of them as
+two. Biases, normalisation, activations, sums, pooling and interpolation are left out, 1 or 2 percent of what
+TensorFlow's profiler counts; other layers that are not counted are named. The receptive field is that of one logit,
+exact, over all paths but those through global pooling and attention. The memory is an estimate: augmentation, loss,
+gradients of activations and what kernels work with come on top. On a CPU, training EfficientNetB0 took 1.4 times the
+activations and half a GiB for its graph; --measure tells.
 """
 
 import argparse
@@ -176,7 +176,7 @@ def rows_of_network(found: dict) -> Iterable[tuple[str, str]]:
     for name, unknown in found["not_counted"].items():
         yield "not counted", f"{name}: {unknown['layers']} layers with {unknown['weights']:,} weights"
     field = found["receptive_field"]
-    pooled = "; global pooling adds the whole picture" if field["pools_globally"] else ""
+    pooled = "; global pooling or attention adds the whole picture" if field["pools_globally"] else ""
     yield "receptive field", f"{field['height']}x{field['width']} pixels{pooled}"
     memory = {name: in_mebibytes(size) for name, size in found["estimated_bytes"].items()}
     parts = ", ".join(f"{name} {size}" for name, size in memory.items() if name != "all")

@@ -6,10 +6,10 @@ Streamlit serves `app_page` from this process, so that models, which are loaded 
 """
 
 import argparse
-import gc
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -87,12 +87,22 @@ def streamlit_arguments(options: argparse.Namespace, megabytes: int) -> list[str
     return ["run", str(script), *(f"--{name}={value}" for name, value in settings), "--", *page]
 
 
+def serve(arguments: Sequence[str]) -> None:
+    """Runs Streamlit until it is stopped."""
+    from streamlit.web import cli as streamlit
+
+    # At each visit Streamlit clears the session of Keras if that is loaded, as it is by TensorFlow, and with it the
+    # models' optimized graphs, which take a second to make again.
+    sys.modules.pop("keras", None)
+    streamlit.main(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves the page until it is stopped."""
     options = read_options(arguments)
     if len(options.model) > 2:
         raise ValueError(f"one model or two side by side can be shown, got {len(options.model)} --model")
-    from streamlit.web import cli as streamlit
+    import streamlit  # noqa: F401  before the models, which take longer
 
     from tfseg import app_view
 
@@ -101,11 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app_view.list_samples(options.samples)
     for directory in options.model:
         app_view.load_model(directory)
-    gc.freeze()
     host = f"[{options.host}]" if ":" in options.host else options.host
     reach = "" if is_loopback(options.host) else ", for every machine that reaches this one"
     print(f"http://{host}:{options.port}{reach}; Ctrl-C ends it", flush=True)
-    streamlit.main(streamlit_arguments(options, app_view.MOST_MEGABYTES))
+    serve(streamlit_arguments(options, app_view.MOST_MEGABYTES))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import html
 import io
 import json
 import math
+import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,7 @@ MOST_PIXELS = 50_000_000  # of a picture that is decoded: the largest of common 
 MOST_SEEN = 1024 * 2048  # pixels that a model sees at a time: one of Cityscapes, 2.1 GiB with EfficientNetB3
 LONGEST_SHOWN = 1280  # side of what is sent to the browser, in pixels
 
-# All pictures are in work in this thread. Streamlit runs the page in a new one each time, where TensorFlow would
-# optimize the model's graph again, in a second of one core.
-_worker = ThreadPoolExecutor(max_workers=1)
+_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def load_model(directory: Path) -> Model:
     card = directory / CARD
     scores = read_scores(directory / SCORES)
     predictor = predict.Predictor(directory)
-    _worker.submit(predictor, np.zeros((1, 64, 64, 3), np.uint8)).result()  # the first call takes longer than others
+    predictor(np.zeros((1, 64, 64, 3), np.uint8))  # the first call takes longer than the others
     return Model(
         name="/".join(directory.resolve().parts[-2:]),  # two runs' models are both called saved_model
         predictor=predictor,
@@ -131,19 +129,17 @@ def open_picture(content: bytes, name: str) -> Picture:
             f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
             f"{MOST_MEGABYTES} MB; reduce it first"
         )
-    pixels = _worker.submit(predict.decode_picture, content, name).result()
-    return Picture(reduce(pixels, area=MOST_SEEN), pixels.shape[:2])
+    with _one_at_a_time:
+        pixels = predict.decode_picture(content, name)
+        return Picture(reduce(pixels, area=MOST_SEEN), pixels.shape[:2])
 
 
 def classify(model: Model, picture: Picture) -> Prediction:
     """Classifies every pixel, and takes the time without that of waiting for other pictures."""
-
-    def measured() -> Prediction:
+    with _one_at_a_time:
         start = time.perf_counter()
         class_ids = model.predictor(picture.pixels[np.newaxis])[0]
         return Prediction(class_ids, time.perf_counter() - start)
-
-    return _worker.submit(measured).result()
 
 
 def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None) -> np.ndarray:

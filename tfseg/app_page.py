@@ -27,6 +27,7 @@ STYLE = """<style>
 .legend th { padding-right: 0.75rem; overflow-wrap: anywhere; } .legend small { opacity: 0.7; }
 .legend i { display: block; width: 1.15rem; height: 1.15rem; border-radius: 0.25rem; print-color-adjust: exact;
   box-shadow: inset 0 0 0 1px rgb(128 128 128 / 0.7); }
+.legend .bar div { border-radius: 0.25rem; background: rgb(128 128 128 / 0.15); }
 .legend b { display: block; height: 0.45rem; min-width: 2px; border-radius: 0.25rem; background: #0d9488; }
 .legend .share { width: 4.2rem; text-align: right; white-space: nowrap; }
 .legend .absent b { visibility: hidden; } .legend .absent :is(th, .share) { opacity: 0.7; }
@@ -56,7 +57,10 @@ def show(directories: Sequence[Path], samples: Path | None) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         st.title("What is where", anchor=False)
-        st.markdown(introduction(models))
+        if len(models) == 1:
+            st.markdown(f"Each pixel of a picture gets one of {len(models[0].predictor.classes)} classes.")
+        else:
+            st.markdown("Each pixel of a picture gets one of its classes from either model.")
         chosen = choose(samples)
     if chosen is None:
         return
@@ -70,12 +74,6 @@ def show(directories: Sequence[Path], samples: Path | None) -> None:
         show_picture(picture, name)
     predictions = [classify(directory, content, picture) for directory in directories]
     show_results(models, picture, predictions, name)
-
-
-def introduction(models: Sequence[Model]) -> str:
-    count = " and ".join(str(len(model.predictor.classes)) for model in models)
-    who = "a model's" if len(models) == 1 else "two models'"
-    return f"Each pixel of a picture gets one of {who} {count} classes."
 
 
 def choose(samples: Path | None) -> tuple[bytes, str] | None:
@@ -160,7 +158,8 @@ def show_mask(model: Model, prediction: Prediction) -> None:
 
 
 def show_pixels(pixels: np.ndarray, caption: str, description: str) -> None:
-    st.image(app_view.encode_png(pixels), caption=plain(caption), alt=description, width="stretch")
+    file = app_view.encode_png(pixels)
+    st.image(file, caption=plain(caption), alt=description, width="stretch", output_format="PNG")  # not JPEG, as else
 
 
 def shares_of(model: Model, prediction: Prediction) -> np.ndarray:
@@ -180,7 +179,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
     with st.container(horizontal=True):
         st.download_button(
             "Class ids",
-            lambda: app_view.encode_png(prediction.class_ids),
+            app_view.encode_png(prediction.class_ids),
             f"{stem}_classes.png",
             mime="image/png",
             key=f"classes of {model.name}",
@@ -190,7 +189,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
         )
         st.download_button(
             "Overlay",
-            lambda: app_view.encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
+            app_view.encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
             f"{stem}_overlay.png",
             mime="image/png",
             key=f"overlay of {model.name}",

@@ -18,6 +18,7 @@ STYLE = """<style>
 @media (max-width: 40rem) { [data-testid="stMainBlockContainer"] { padding-top: 1.5rem; } }
 [data-testid="stImage"] img { border-radius: 0.4rem; max-height: 80vh; object-fit: contain; }
 [data-testid="stImageCaption"] { text-align: left; overflow-wrap: anywhere; }
+[data-testid="stExpander"] h1 { font-size: 1.5rem; } [data-testid="stExpander"] h2 { font-size: 1.2rem; }
 [class*="st-key-mask"] img { image-rendering: pixelated; }
 .legend { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .legend thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
@@ -60,7 +61,7 @@ def show(directories: Sequence[Path], samples: Path | None) -> None:
         if len(models) == 1:
             st.markdown(f"Each pixel of a picture gets one of {len(models[0].predictor.classes)} classes.")
         else:
-            st.markdown("Each pixel of a picture gets one of its classes from either model.")
+            st.markdown("Either model gives each pixel of a picture one of its classes.")
         chosen = choose(samples)
     if chosen is None:
         return

@@ -62,6 +62,7 @@ def test_models_are_loaded_before_the_page_is_served(model, served, port, tmp_pa
     ("options", "message"),
     [
         (["--model", "a", "--model", "b", "--model", "c"], "one model or two side by side can be shown, got 3"),
+        (["--model", "a", "--model", "b/../a"], "--model a is given twice"),
         (["--model", "nowhere"], "nowhere/labels.json is missing"),
         (["--model", "nowhere", "--samples", "elsewhere"], "--samples elsewhere is no folder"),
         (["--model", "nowhere", "--samples", "."], r"\. holds no .png"),

@@ -64,10 +64,10 @@ def test_without_samples_the_page_waits_for_a_picture(visit, models):
 def test_the_first_sample_is_shown_and_another_can_be_chosen(visit, models, samples):
     page = visit("--model", models / "city", "--samples", samples)
     assert page.selectbox[0].options == ["a_dark.png", "b_bright.png"]
-    assert captions(page)[0] == r"a_dark\.png\, 4 x 1 pixels"
+    assert captions(page)[0] == r"a\_dark\.png\, 4 x 1 pixels"
     assert 'void <small>0</small></th><td class="bar"><div><b style="width:75.0%">' in legends(page)[0]
     page.selectbox[0].select_index(1).run()
-    assert captions(page)[0] == r"b_bright\.png\, 2 x 1 pixels"
+    assert captions(page)[0] == r"b\_bright\.png\, 2 x 1 pixels"
     assert 'bright <small>2</small></th><td class="bar"><div><b style="width:100.0%">' in legends(page)[0]
 
 
@@ -76,7 +76,7 @@ def test_the_latest_choice_is_shown(visit, models, samples):
     page.get("file_uploader")[0].upload("mine.png", file_of(picture_of_reds(1, 2, 3)), "image/png").run()
     assert captions(page)[0] == r"mine\.png\, 3 x 1 pixels"
     page.selectbox[0].select_index(1).run()
-    assert captions(page)[0] == r"b_bright\.png\, 2 x 1 pixels"
+    assert captions(page)[0] == r"b\_bright\.png\, 2 x 1 pixels"
 
 
 @pytest.mark.parametrize("name", ["notes.png", "bomb.png"])  # the others: test_app_view.py
@@ -90,9 +90,9 @@ def test_a_bad_file_is_told_and_nothing_else_is_shown(visit, models, samples, na
 
 
 def test_a_name_is_no_markdown(visit, models, tmp_path):
-    save(tmp_path / "![a](b)_*c*.png", picture_of_reds(1))
+    save(tmp_path / "![a](b)_*c*_\u2013\u00e9.png", picture_of_reds(1))
     page = visit("--model", models / "city", "--samples", tmp_path)
-    assert captions(page)[0].startswith(r"\!\[a\]\(b\)_\*c\*\.png")
+    assert captions(page)[0].startswith("\\!\\[a\\]\\(b\\)\\_\\*c\\*\\_\u2013\u00e9\\.png")
 
 
 def test_every_picture_is_described_in_words(visit, models, samples):
@@ -107,6 +107,14 @@ def test_a_large_picture_is_said_to_be_reduced(visit, models, samples, monkeypat
     monkeypatch.setattr(app_view, "MOST_SEEN", 1)
     page = visit("--model", models / "city", "--samples", samples)
     assert "4 x 1 pixels; reduced to 2 x 1" in captions(page)[0].replace("\\", "")
+
+
+def test_two_models_of_one_name(visit, models, samples):
+    for place in ("one", "other"):
+        write_model(samples / place / "runs" / "saved_model")
+    directories = [samples / place / "runs" / "saved_model" for place in ("one", "other")]
+    page = visit("--model", directories[0], "--model", directories[1], "--samples", samples)
+    assert len(legends(page)) == 2
 
 
 def test_two_models_side_by_side_and_the_card_of_the_one_that_has_it(visit, models, samples):

@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = read_options(arguments)
     if len(options.model) > 2:
         raise ValueError(f"one model or two side by side can be shown, got {len(options.model)} --model")
+    if len({directory.resolve() for directory in options.model}) < len(options.model):
+        raise ValueError(f"--model {options.model[0]} is given twice; name two models to compare them")
     import streamlit  # noqa: F401  before the models, which take longer
 
     from tfseg import app_view

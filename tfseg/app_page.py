@@ -47,7 +47,7 @@ def classify(directory: Path, content: bytes, _picture: Picture) -> Prediction:
 
 def plain(text: str) -> str:
     """Makes text that Streamlit's Markdown shows as it is."""
-    return re.sub(r"([^\w\s/])", r"\\\1", text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
 def show(directories: Sequence[Path], samples: Path | None) -> None:
@@ -154,7 +154,7 @@ def show_picture(picture: Picture, name: str) -> None:
 def show_mask(model: Model, prediction: Prediction) -> None:
     class_ids = app_view.reduce(prediction.class_ids, side=app_view.LONGEST_SHOWN)
     parts = app_view.describe(model.predictor.classes, shares_of(model, prediction))
-    with st.container(key=f"mask of {model.name}"):  # its edges are shown sharp
+    with st.container(key=f"mask of {model.directory}"):  # its edges are shown sharp
         show_pixels(model.predictor.colors[class_ids], "The mask alone", f"mask of {model.name}: {parts}")
 
 
@@ -183,7 +183,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
             app_view.encode_png(prediction.class_ids),
             f"{stem}_classes.png",
             mime="image/png",
-            key=f"classes of {model.name}",
+            key=f"classes of {model.directory}",
             icon=":material/download:",
             help="PNG with the id of its class for each pixel, one byte each",
             on_click="ignore",
@@ -193,7 +193,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
             app_view.encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
             f"{stem}_overlay.png",
             mime="image/png",
-            key=f"overlay of {model.name}",
+            key=f"overlay of {model.directory}",
             icon=":material/download:",
             on_click="ignore",
         )

@@ -32,12 +32,17 @@ _one_at_a_time = threading.Lock()
 class Model:
     """A model, and what is told of it."""
 
-    name: str
+    directory: Path
     predictor: predict.Predictor
     card: str
     """Markdown; empty without a card."""
     scores: str
     """A Markdown table; empty without scores."""
+
+    @property
+    def name(self) -> str:
+        """The end of its path; the models of runs are all called saved_model."""
+        return "/".join(self.directory.resolve().parts[-2:])
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def load_model(directory: Path) -> Model:
     predictor = predict.Predictor(directory)
     predictor(np.zeros((1, 64, 64, 3), np.uint8))  # the first call takes longer than the others
     return Model(
-        name="/".join(directory.resolve().parts[-2:]),  # two runs' models are both called saved_model
+        directory=directory,
         predictor=predictor,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
         scores=scores,

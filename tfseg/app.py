@@ -35,7 +35,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tfseg.app",
         description="Serves a web page that shows a picture, the model's mask and both in one. Pictures that are "
-        "uploaded stay in memory. Only this machine reaches the page unless --host says otherwise.",
+        "uploaded are kept in memory. Only this machine reaches the page unless --host says otherwise.",
     )
     parser.add_argument(
         "--model",

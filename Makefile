@@ -3,6 +3,7 @@
 # make lint   set up, then ruff
 # make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
 # make test-beam     set up, then the tests of the conversion with Apache Beam
+# make test-app      set up, then those of the web page, in Chromium if there is one
 # make test-backends set up, then those of the training with Keras on PyTorch and on JAX
 # make clean  delete the environments, the sample city and the demo's run
 #
@@ -17,7 +18,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest test-beam test-backends lint clean
+.PHONY: demo test test-oldest test-beam test-app test-backends lint clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 score"
@@ -58,6 +59,11 @@ test-oldest: .venv-oldest/.installed
 test-beam: .venv-beam/.installed
 	.venv-beam/bin/python -m pytest tests/test_beam.py
 
+# Without Chromium the tests of the browser skip.
+test-app: .venv-app/.installed
+	.venv-app/bin/python -m pytest -m "slow or not slow" tests/test_app.py tests/test_app_view.py \
+		tests/test_app_page.py tests/test_app_browser.py
+
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-backends: .venv-backends/.installed
@@ -91,6 +97,12 @@ $(INSTALLED): pyproject.toml
 	.venv-beam/bin/python -m pip install --quiet 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
 	touch $@
 
+.venv-app/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv-app
+	.venv-app/bin/python -m pip install --quiet 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
+	touch $@
+
 .venv-backends/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
 	$(PYTHON) -m venv .venv-backends
@@ -98,4 +110,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-beam .venv-backends data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-beam .venv-app .venv-backends data/sample-city runs/demo

@@ -97,6 +97,9 @@ ALLOWED = {
     "doctor": {"config", "doctor_checks", "doctor_device", "doctor_speed"},
     "video": set(),
     "predict": {"inference", "video"},
+    "app_view": {"predict", "tables"},
+    "app": {"app_view"},
+    "app_page": {"app", "app_view", "predict"},
     "report_page": {"config", "figures", "inference", "labels", "page", "records", "tables"},
     "report": {
         *("config", "evaluate", "figures", "inference", "metrics", "paths", "pipeline", "predict"),

@@ -10,6 +10,7 @@ from pathlib import Path
 REMEDIES = {
     "tensorflow": "TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
     "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
+    "streamlit": "Streamlit is not installed; install it with pip install 'tfseg[app]'",
     "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
     "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tfseg[mlflow]'",
     "keras_hub": "KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', "

@@ -16,6 +16,7 @@ from tfseg.encoders import (
     build_encoder,
     find_application,
     find_features,
+    load_application,
     make_normalization,
     pad_borders,
 )
@@ -144,7 +145,7 @@ def test_the_scale_does_not_depend_on_the_precision():
 )
 def test_every_network(name, picture, tmp_path):
     application = find_application(name)
-    whole = application(include_top=False, weights=None)
+    whole = load_application(application, name, None)
     whole.save_weights(tmp_path / "encoder.weights.h5")
     encoder = build_encoder(name, tmp_path / "encoder.weights.h5")
     features = compute(encoder.network, encoder.normalize(picture))

@@ -85,7 +85,9 @@ def load_application(application: Callable, name: str, weights: str | Path | Non
             # Of a file that fits in part, Keras loads that part and leaves the rest random, with a warning.
             warnings.filterwarnings("error", message="Skipping nested container")
             warnings.filterwarnings("ignore", message="`input_shape` is undefined")  # MobileNets take any
-            return application(include_top=False, weights=weights and str(weights))
+            # NASNetLarge compares sizes to know where to halve; Keras gives the smaller one a size by itself.
+            shape = {"input_shape": (331, 331, 3)} if name == "nasnetlarge" else {}
+            return application(include_top=False, weights=weights and str(weights), **shape)
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
         reason = " ".join(str(error).split())
         if weights == "imagenet":

@@ -54,15 +54,20 @@ def test_a_file_answers_as_the_network(exported, network, precision, difference,
 
 def test_int8_takes_bytes_as_they_are_and_answers_in_256ths(exported):
     model = LiteRT(exported[0] / litert.FILES["int8"])
-    image = model._run.get_input_details()["images"]
+    image = model.run.get_input_details()["images"]
     assert (image["dtype"], image["quantization"]) == (np.uint8, (1.0, 0))
-    likely = model._run.get_output_details()["probabilities"]
+    likely = model.run.get_output_details()["probabilities"]
     assert (likely["dtype"], likely["quantization"]) == (np.uint8, (1 / 256, 0))
 
 
-def test_smaller_numbers_make_smaller_files(exported):
-    float32, float16, _ = ((exported[0] / name).stat().st_size for name in litert.FILES.values())
-    assert float16 < 0.8 * float32
+@pytest.mark.parametrize(
+    ("precision", "present", "absent"),
+    [("float32", np.float32, np.float16), ("float16", np.float16, np.int8), ("int8", np.int8, np.float32)],
+)
+def test_what_kind_of_numbers_a_file_holds(exported, precision, present, absent):
+    details = LiteRT(exported[0] / litert.FILES[precision]).interpreter.get_tensor_details()
+    kinds = {detail["dtype"] for detail in details}
+    assert present in kinds and absent not in kinds
 
 
 def test_what_goes_in_and_comes_out_is_worded(exported):

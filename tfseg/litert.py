@@ -88,9 +88,9 @@ def calibration_batches(pictures: list[np.ndarray]) -> Iterable[np.ndarray]:
 
 @contextmanager
 def without_deprecation() -> Iterator[None]:
-    """Hides that TensorFlow 2.20, which still has its interpreter, was to be without one."""
+    """Hides TensorFlow's advice to take another package than its own interpreter, with which it still comes."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        warnings.filterwarnings("ignore", message=r"(?s)\s*Warning:.*LiteRT interpreter")
         yield
 
 
@@ -101,14 +101,14 @@ class LiteRT:
         import tensorflow as tf
 
         with without_deprecation():
-            interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
-        self._run = interpreter.get_signature_runner()
-        self.scale, _ = self._run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
+            self.interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
+        self.run = self.interpreter.get_signature_runner()
+        self.scale, _ = self.run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 (1, H, W, 3) -> class ids, uint8 (1, H, W)."""
-        return self._run(images=images)["classes"]
+        return self.run(images=images)["classes"]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8 (1, H, W, 3) -> float32 (1, H, W, C), in 0..1."""
-        return np.float32(self.scale or 1) * self._run(images=images)["probabilities"]
+        return np.float32(self.scale or 1) * self.run(images=images)["probabilities"]

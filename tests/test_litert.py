@@ -4,7 +4,9 @@ import pytest
 from keras import ops
 
 from tfseg import litert
+from tfseg.decoders import DECODERS
 from tfseg.litert import LiteRT
+from tfseg.network import build_network
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TensorFlow makes LiteRT's files", allow_module_level=True)
@@ -86,3 +88,17 @@ def test_an_operation_that_is_not_there_is_told(tmp_path):
 def test_no_pictures_no_scale(network, tmp_path):
     with pytest.raises(ValueError, match="pictures of the training split, and there are none"):
         litert.write(Traced(network), SIZE, [], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_goes_in_a_file(decoder, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="TensorFlow 2.21's interpreter gets int8 of some decoders wrong")
+    network = build_network(4, "tiny", None, decoder)
+    litert.write(
+        Traced(network), (40, 72), [*np.random.default_rng(0).integers(0, 256, (4, 40, 72, 3), np.uint8)], tmp_path
+    )
+    image = np.random.default_rng(1).integers(0, 256, (1, 40, 72, 3), np.uint8)
+    expected = ops.softmax(network(image.astype(np.float32)))
+    for precision, difference in (("float32", 1e-4), ("float16", 0.02), ("int8", 0.1)):
+        assert np.abs(LiteRT(tmp_path / litert.FILES[precision]).probabilities(image) - expected).max() < difference

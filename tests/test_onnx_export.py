@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from tfseg import onnx_export
+from tfseg.decoders import DECODERS
 from tfseg.network import build_network
 
 for package in ("onnx", "onnxruntime", "tf2onnx"):
@@ -52,3 +53,15 @@ def test_inputs_and_outputs_have_names_and_named_axes(exported):
     }
     assert [entry.version for entry in model.opset_import if not entry.domain] == [onnx_export.OPSET]
     assert "opset 18" in words["model.onnx"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_decoder_goes_in_a_file(decoder, tmp_path):
+    from tfseg.traced import Traced
+
+    network = build_network(5, "tiny", None, decoder)
+    onnx_export.write(Traced(network), tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (2, 33, 47, 3), np.uint8)
+    expected = ops.softmax(network(images.astype(np.float32)))
+    np.testing.assert_allclose(onnx_export.Onnx(tmp_path / "model.onnx").probabilities(images), expected, atol=1e-4)

@@ -43,7 +43,7 @@ def write(traced, size: tuple[int, int], pictures: Iterable[np.ndarray], directo
 def describe(precision: str, size: tuple[int, int]) -> str:
     """Words what goes into a file and comes out."""
     height, width = size
-    probabilities = "uint8, in 256ths, among which there are ties" if precision == "int8" else "float32, 0..1"
+    probabilities = "uint8, in 256ths" if precision == "int8" else "float32, 0..1"
     return (
         f"images: uint8 RGB, 0..255, (1, {height}, {width}, 3) -> classes: uint8 class ids, (1, {height}, {width}); "
         f"probabilities: {probabilities}, (1, {height}, {width}, class)"
@@ -98,10 +98,14 @@ class LiteRT:
     """A .tflite file as a function from pictures to class ids, as `predict.Predictor` is for a SavedModel."""
 
     def __init__(self, path: Path):
-        import tensorflow as tf
+        try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            import tensorflow as tf
 
+            Interpreter = tf.lite.Interpreter
         with without_deprecation():
-            self.interpreter = tf.lite.Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
+            self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
         self.run = self.interpreter.get_signature_runner()
         self.scale, _ = self.run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
 

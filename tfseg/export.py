@@ -68,9 +68,9 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
             `directory` holds something else than an export.
         OSError: the disk does not take it.
     """
+    check_backend()
     from tfseg.traced import Traced
 
-    check_backend()
     labels = describe(classes, colors)
     if len(classes) != network.output_shape[-1]:
         raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")

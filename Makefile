@@ -4,6 +4,7 @@
 # make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
 # make test-beam     set up, then the tests of the conversion with Apache Beam
 # make test-app      set up, then those of the web page, in Chromium if there is one
+# make test-export   set up, then the tests of every format of export
 # make test-backends set up, then those of the training with Keras on PyTorch and on JAX
 # make clean  delete the environments, the sample city and the demo's run
 #
@@ -18,7 +19,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest test-beam test-app test-backends lint clean
+.PHONY: demo test test-oldest test-beam test-app test-export test-backends lint clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 score"
@@ -52,7 +53,7 @@ test: $(INSTALLED)
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_blocks.py tests/test_convolutions.py \
 		tests/test_decoders.py tests/test_doctor.py tests/test_encoders.py tests/test_export.py tests/test_fused.py \
-		tests/test_learner.py tests/test_losses.py tests/test_metrics.py tests/test_network.py \
+		tests/test_learner.py tests/test_litert.py tests/test_losses.py tests/test_metrics.py tests/test_network.py \
 		tests/test_pipeline.py tests/test_records.py
 
 # Without TensorFlow, which no worker of Beam has.
@@ -63,6 +64,10 @@ test-beam: .venv-beam/.installed
 test-app: .venv-app/.installed
 	.venv-app/bin/python -m pytest -m "slow or not slow" tests/test_app.py tests/test_app_view.py \
 		tests/test_app_page.py tests/test_app_browser.py
+
+test-export: .venv-export/.installed
+	.venv-export/bin/python -m pytest tests/test_export.py tests/test_litert.py tests/test_onnx_export.py \
+		tests/test_coreml.py
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
@@ -103,6 +108,12 @@ $(INSTALLED): pyproject.toml
 	.venv-app/bin/python -m pip install --quiet 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 	touch $@
 
+.venv-export/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv .venv-export
+	.venv-export/bin/python -m pip install --quiet 'pytest>=8' --editable ".[cpu,export]"
+	touch $@
+
 .venv-backends/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
 	$(PYTHON) -m venv .venv-backends
@@ -110,4 +121,4 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-beam .venv-app .venv-backends data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-beam .venv-app .venv-export .venv-backends data/sample-city runs/demo

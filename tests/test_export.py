@@ -1,3 +1,4 @@
+import io
 import json
 import subprocess
 import sys
@@ -5,13 +6,16 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import write_run
+import tensorflow as tf
+from conftest import COLORS, write_records, write_run
 from keras import ops
+from PIL import Image
 
-from tfseg import export
-from tfseg.config import Config, Data
+from tfseg import export, parity
+from tfseg.config import Config, Data, Model
 from tfseg.export import export_saved_model
 from tfseg.labels import CATEGORIES, CATEGORY_COLORS
+from tfseg.network import build_network
 from tfseg.predict import Predictor
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes SavedModels")
@@ -25,6 +29,12 @@ def nearest_color_network(colors=CATEGORY_COLORS):
     network = keras.Model(images, logits(images))
     logits.set_weights([2 * colors.T[np.newaxis, np.newaxis], -np.square(colors).sum(axis=1)])
     return network
+
+
+def encode(picture, kind, **settings):
+    file = io.BytesIO()
+    picture.save(file, kind, **settings)
+    return file.getvalue()
 
 
 def random_pictures(shape):
@@ -64,9 +74,41 @@ probabilities = model.signatures["probabilities"](images=images)["probabilities"
 assert probabilities.dtype == tf.float32 and probabilities.shape == (1, 1, 2, 8), probabilities
 np.testing.assert_allclose(probabilities.numpy().sum(axis=-1), 1, rtol=1e-5)
 assert probabilities.numpy().argmax(axis=-1).tolist() == [[[1, 5]]], probabilities
+files = tf.io.encode_png(images[0])[tf.newaxis]
+masks = model.signatures["encoded"](image_bytes=files)["mask_bytes"]
+assert tf.io.decode_png(masks[0]).numpy().tolist() == [[[1], [5]]], masks
 assert not any(name.split(".")[0] == "tfseg" for name in sys.modules)
 """
     subprocess.run([sys.executable, "-c", script, str(model)], check=True)
+
+
+def test_files_of_any_kind_and_size_give_a_png_of_their_size(model):
+    picture = Image.fromarray(random_pictures((33, 47, 3)))
+    small = Image.fromarray(random_pictures((6, 5, 4)), "RGBA")
+    files = [
+        encode(picture, "PNG"),
+        encode(picture.convert("L"), "PNG"),
+        encode(picture.quantize(9), "PNG", transparency=1),
+        encode(small, "PNG"),
+        encode(picture, "JPEG"),
+        encode(picture.convert("L"), "JPEG"),
+        encode(picture.convert("P"), "GIF", save_all=True, append_images=[small.convert("P")]),
+    ]
+    masks = tf.saved_model.load(str(model)).signatures["encoded"](image_bytes=tf.constant(files))["mask_bytes"].numpy()
+    predictor = Predictor(model)
+    for file, mask in zip(files, masks, strict=True):
+        pixels = tf.io.decode_image(file, channels=3, expand_animations=False).numpy()
+        if not file.startswith(b"\xff\xd8"):  # JPEG is not decoded alike everywhere
+            np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(file)).convert("RGB")))
+        decoded = Image.open(io.BytesIO(mask))
+        assert (decoded.format, decoded.mode) == ("PNG", "L")
+        np.testing.assert_array_equal(np.asarray(decoded), predictor(pixels[np.newaxis])[0])
+
+
+def test_bytes_that_are_no_picture_are_refused(model):
+    encoded = tf.saved_model.load(str(model)).signatures["encoded"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+        encoded(image_bytes=tf.constant([b"no picture"]))
 
 
 def test_weights_are_stored_once(tmp_path):
@@ -97,7 +139,8 @@ def test_labels_json(model):
     ]
     assert [entry["name"] for entry in labels["classes"]] == list(CATEGORIES)
     assert "uint8 RGB" in labels["input"]
-    assert set(labels["signatures"]) == {"serving_default", "probabilities"}
+    assert set(labels["signatures"]) == {"serving_default", "probabilities", "encoded"}
+    assert "files" not in labels
 
 
 def test_an_export_is_replaced(tmp_path):
@@ -112,7 +155,7 @@ def test_a_failure_leaves_the_earlier_export(tmp_path, monkeypatch):
     two = np.array([[0, 0, 0], [255, 255, 255]])
     export_saved_model(nearest_color_network(two), tmp_path / "model", ("night", "day"), two)
 
-    def fill_disk(network, directory):
+    def fill_disk(traced, directory):
         (directory / "saved_model.pb").write_bytes(b"half")
         raise OSError("No space left on device")
 
@@ -181,18 +224,105 @@ def test_another_backend_is_told_what_to_set(tmp_path, monkeypatch):
 def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
     message = (
         rf"no SavedModel was made \(.*: holds no run .*\); weights and scores are in {tmp_path}: mend that and export "
-        rf"by KERAS_BACKEND=tensorflow python -m tfseg.export --run {tmp_path} --out {tmp_path}/model$"
+        rf"by KERAS_BACKEND=tensorflow python -m tfseg.export --run {tmp_path} --out {tmp_path}/model "
+        rf"--pictures 0$"
     )
     with pytest.raises(OSError, match=message):
         export.export_by_tensorflow(tmp_path, tmp_path / "model")
 
 
-def test_command_exports_the_network_of_a_run(tmp_path, monkeypatch, capsys):
-    run = write_run(Config(Data("somewhere"), str(tmp_path / "run")))
-    monkeypatch.setattr(export.run_folder, "load_network", {run: nearest_color_network()}.__getitem__)
-    export.main(["--run", str(run), "--out", str(tmp_path / "model")])
+@pytest.fixture
+def run(tmp_path, tiny_records, monkeypatch):
+    """A run whose network gives every pixel of the tiny records its true class."""
+    run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
+    monkeypatch.setattr(export.run_folder, "load_network", {run: nearest_color_network(COLORS)}.__getitem__)
+    return run
+
+
+def test_command_exports_and_compares_the_network_of_a_run(tmp_path, run, capsys):
+    export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "3"])
     assert Predictor(tmp_path / "model").classes == list(CATEGORIES)
+    report = json.loads((tmp_path / "model" / "parity.json").read_text())
+    assert report["pictures"] == ["val-000", "val-002", "val-004"]
+    assert (report["size"], report["split"], report["mean_iou"]) == ([24, 32], "val", 1)
+    entry = report["formats"].pop("SavedModel")
+    assert not report["formats"]
+    assert (entry["other_class"], entry["mean_iou"], entry["iou_change"], entry["met"]) == (0, 1, 0, True)
+    assert entry["largest_difference"] < 1e-5 and entry["milliseconds"] > 0 and entry["bytes"] > 1000
+    printed = capsys.readouterr()
+    assert "3 pictures of val" in printed.out and "| SavedModel " in printed.out and "model_card.md" in printed.out
+    assert "warning" not in printed.err
+    assert "| SavedModel " in (tmp_path / "model" / "model_card.md").read_text()
+
+
+def test_a_missed_bar_is_told_and_the_export_kept(tmp_path, run, monkeypatch, capsys):
+    monkeypatch.setitem(parity.SHARES, "SavedModel", 1.5)
+    export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "1"])
+    assert "warning: SavedModel misses its bar, 150 % of pixels of the same class: 0.000 %" in capsys.readouterr().err
+    assert (tmp_path / "model" / "saved_model.pb").exists()
+
+
+def test_without_pictures_no_records_are_needed(tmp_path, run, capsys):
+    write_run(Config(Data("nowhere", size="24x32"), str(run), overwrite=True))
+    export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "0"])
+    made = {"assets", "fingerprint.pb", "labels.json", "saved_model.pb", "variables"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == made
     assert str(tmp_path / "model") in capsys.readouterr().out
+
+
+def test_a_run_in_half_precision_is_exported_in_float32(tmp_path, tiny_records):
+    model = Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8))
+    run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run"), model=model))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = build_network(8, "tiny", None, decoder_channels=model.decoder_channels)
+        half.save_weights(run / export.run_folder.BEST_WEIGHTS)
+        export.export_run(run, tmp_path / "model", compared=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    whole = export.run_folder.load_network(run)
+    assert (half.compute_dtype, whole.compute_dtype) == ("bfloat16", "float32")
+    images = random_pictures((1, 33, 47, 3))
+    expected = ops.softmax(whole(images.astype(np.float32)))
+    np.testing.assert_allclose(Predictor(tmp_path / "model").probabilities(images), expected, atol=1e-5)
+
+
+def test_a_format_without_its_package_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None if name == "coremltools" else "there")
+    with pytest.raises(ValueError, match=r"coreml: coremltools is not installed, .* pip install 'tfseg\[export\]'"):
+        export.main(["--run", "nowhere", "--out", str(tmp_path / "model"), "--formats", "saved_model", "coreml"])
+
+
+def test_records_that_do_not_fit_are_refused(tmp_path, run):
+    labels = json.loads((run / "labels.json").read_text())
+    labels["classes"][7]["name"] = "ship"
+    (run / "labels.json").write_text(json.dumps(labels))
+    with pytest.raises(ValueError, match=r"has the classes void, .* and the run void, .*, ship; give --records"):
+        export.main(["--run", str(run), "--out", str(tmp_path / "model")])
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_picture_size_must_be_known_for_fixed_formats(tmp_path, run, monkeypatch):
+    write_run(Config(Data(str(write_records(tmp_path / "own", {"val": 1})), fit="crop"), str(run), overwrite=True))
+    manifest = json.loads((tmp_path / "own" / "manifest.json").read_text())
+    (tmp_path / "own" / "manifest.json").write_text(json.dumps({**manifest, "size": None}))
+    with pytest.raises(ValueError, match="pictures of their own sizes; give --size HEIGHTxWIDTH"):
+        export.main(["--run", str(run), "--out", str(tmp_path / "model")])
+
+
+def test_an_export_of_all_formats_is_replaced(tmp_path):
+    for name in (
+        *("saved_model.pb", "fingerprint.pb", "variables", "assets", "labels.json", "parity.json", "model_card.md"),
+        *("model_float32.tflite", "model_float16.tflite", "model_int8.tflite", "model.onnx", "model.mlpackage"),
+    ):
+        (tmp_path / name).touch()
+    export.check_replaceable(tmp_path)
+
+
+@pytest.mark.parametrize("flags", [["--pictures", "-1"], ["--calibration", "0"]])
+def test_numbers_that_make_no_sense(flags):
+    with pytest.raises(ValueError, match=f"{flags[0]} (must )?(be )?at least"):
+        export.main(["--run", "run", "--out", "out", *flags])
 
 
 def test_command_refuses_a_folder_of_other_things_before_it_builds_the_network(tmp_path, monkeypatch):

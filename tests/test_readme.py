@@ -17,6 +17,7 @@ import bench_pipeline
 import bench_step
 import pytest
 
+from tfseg import parity
 from tfseg.compare import lay_out
 from tfseg.config import load_config
 from tfseg.space import read_space
@@ -223,3 +224,10 @@ def test_the_comparison_comes_from_the_committed_results():
     folder = ROOT / "docs/results/compare"
     result = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
     assert lay_out(result) in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_parity_of_the_formats_comes_from_the_committed_results():
+    report = json.loads((ROOT / "docs/results/export/parity.json").read_text(encoding="utf-8"))
+    for text in (README, (ROOT / "docs/results/export/README.md").read_text(encoding="utf-8")):
+        assert parity.lay_out(report) in text
+    assert not parity.list_misses(report)

@@ -1,12 +1,14 @@
-"""Exports a trained network: SavedModel + labels.json, all that `tfseg.predict` needs.
+"""Exports a trained network: SavedModel + labels.json, all that `tfseg.predict` needs, and other formats beside them.
 
-    python -m tfseg.export --run runs/city --out models/city
+    python -m tfseg.export --run runs/city --out models/city --formats saved_model litert onnx coreml
 
 A plain `tf.Module` is saved, not Keras' own export, which writes every weight twice. The model takes pictures of any
-height and width and answers at that size: rescaling and padding are inside, resizing is left to who uses it.
+height and width and answers at that size: rescaling and padding are inside, resizing is left to who uses it. Each
+format is compared with the network on real pictures, and a model card tells what all this is.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import shlex
@@ -16,18 +18,44 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from tfseg import cli, run_folder
+import numpy as np
 
+from tfseg import cli, coreml, litert, model_card, onnx_export, parity, run_folder
+from tfseg.config import Config
+from tfseg.records import read_manifest
+
+# Format -> the packages that it takes beside TensorFlow.
+FORMATS = {
+    "saved_model": (),
+    "litert": (),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "coreml": ("coremltools",),
+}
 # What an export consists of; a folder that holds anything else is never replaced.
-EXPORTED = {"saved_model.pb", "fingerprint.pb", "variables", "assets", run_folder.LABELS}
+EXPORTED = {
+    *("fingerprint.pb", "assets", run_folder.LABELS, parity.FILE, model_card.FILE),
+    *(part for parts in parity.PARTS.values() for part in parts),
+}
+
+
+class Pictures(NamedTuple):
+    """Pictures of records that an export looks at."""
+
+    records: str
+    size: tuple[int, int] | None  # (height, width); None where nothing asks for it
+    calibration: list[np.ndarray]  # of the training split, uint8 (height, width, 3)
+    examples: list[dict]  # of the validation split, see `parity.compare`
 
 
 def export_saved_model(network, directory: str | Path, classes: Sequence[str], colors) -> None:
     """Writes a network as a SavedModel that runs with TensorFlow alone.
 
-    Its two signatures take `images`, uint8 RGB (B, H, W, 3), any B, H and W: `serving_default` gives `classes`, uint8
-    (B, H, W); `probabilities` gives `probabilities`, float32 (B, H, W, C) in 0..1.
+    Two of its signatures take `images`, uint8 RGB (B, H, W, 3), any B, H and W: `serving_default` gives `classes`,
+    uint8 (B, H, W); `probabilities` gives `probabilities`, float32 (B, H, W, C) in 0..1. The third, `encoded`, takes
+    `image_bytes`, string (B,), files of pictures of any sizes, and gives `mask_bytes`, string (B,), a grey PNG of class
+    ids for each. By these names TensorFlow Serving takes and answers base64.
 
     Args:
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
@@ -40,6 +68,121 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
             `directory` holds something else than an export.
         OSError: the disk does not take it.
     """
+    check_backend()
+    from tfseg.traced import Traced
+
+    labels = describe(classes, colors)
+    if len(classes) != network.output_shape[-1]:
+        raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")
+    with replace_export(Path(directory)) as incomplete:
+        save_module(Traced(network), incomplete)
+        write_labels(labels, incomplete)
+
+
+def export_run(
+    run: Path,
+    directory: Path,
+    formats: Sequence[str] = (),
+    *,
+    records: str | None = None,
+    size: tuple[int, int] | None = None,
+    compared: int = 16,
+    calibrated: int = 100,
+) -> dict:
+    """Exports the best epoch of a run in several formats, and compares each with the network.
+
+    Args:
+        run: run folder.
+        directory: as of `export_saved_model`.
+        formats: of `FORMATS`; a SavedModel is always made.
+        records: folder of records of the run's classes; None: those that the run was trained on.
+        size: (height, width) of the pictures that LiteRT and Core ML take, and of those that are compared; None: as in
+            the run's validation.
+        compared: pictures of the validation split to compare by; 0: neither comparison nor model card.
+        calibrated: pictures of the training split by which LiteRT's int8 is scaled.
+
+    Returns:
+        What parity.json holds: `parity.compare`, with `records` and `split` of the pictures; empty if there are none.
+
+    Raises:
+        ValueError: a format cannot be made on this machine, or of this network; the records have other classes than the
+            run; no size is known; and as of `export_saved_model`.
+        OSError: run or records cannot be read, or the disk does not take it.
+    """
+    check_backend()
+    check_packages(formats)
+    check_replaceable(directory)  # before the minute that it takes to rebuild the network
+    from tfseg.device import choose_device
+    from tfseg.traced import Traced
+
+    choose_device("cpu", "float32")  # whatever it was trained on; before TensorFlow computes anything
+    config, (classes, colors) = run_folder.read_config(run), run_folder.read_labels(run)
+    pictures = read_pictures(config, classes, formats, records, size, compared, calibrated)
+    network = run_folder.load_network(run)
+    with replace_export(directory) as incomplete:
+        labels = describe(classes, colors)
+        files = write_formats(Traced(network), formats, pictures, incomplete)
+        write_labels({**labels, "files": files} if files else labels, incomplete)
+        if not compared:
+            return {}
+        report = {"records": pictures.records, "split": config.data.val_split}
+        report |= parity.compare(network, parity.load_models(incomplete), pictures.examples)
+        parity.add_bytes(report, incomplete)
+        run_folder.write_json(report, incomplete / parity.FILE)
+        contracts = {"SavedModel": labels["input"], **labels["signatures"], **files}
+        card = model_card.make_card(model_card.gather(run, network.count_params(), contracts, report))
+        (incomplete / model_card.FILE).write_text(card, encoding="utf-8")
+    return report
+
+
+def read_pictures(
+    config: Config,
+    classes: Sequence[str],
+    formats: Sequence[str],
+    records: str | None,
+    size: tuple[int, int] | None,
+    compared: int,
+    calibrated: int,
+) -> Pictures:
+    """Reads the pictures that an export asks for; arguments and errors as of `export_run`."""
+    from tfseg.pipeline import check_truth, read_examples, told_damage
+
+    data, records = config.data, records or config.data.records
+    calibrated = calibrated if "litert" in formats else 0
+    if not compared and not {"litert", "coreml"} & {*formats}:
+        return Pictures(records, None, [], [])
+    manifest = read_manifest(records)
+    if manifest.classes != classes:
+        raise ValueError(
+            f"{records}: has the classes {', '.join(manifest.classes)}, and the run {', '.join(classes)}; "
+            "give --records of the run's own classes"
+        )
+    size = size or data.eval_size or (manifest.size and tuple(manifest.size))
+    if size is None:
+        raise ValueError(f"{records}: holds pictures of their own sizes; give --size HEIGHTxWIDTH of one for all")
+    if compared:
+        check_truth(records, data.val_split)
+    with told_damage(records):
+        shown = read_examples(records, data.train_split, count=calibrated, size=size) if calibrated else ()
+        examples = read_examples(records, data.val_split, count=compared, size=size) if compared else ()
+        return Pictures(records, size, [example["image"] for example in shown], [*examples])
+
+
+def write_formats(traced, formats: Sequence[str], pictures: Pictures, directory: Path) -> dict[str, str]:
+    """Writes the SavedModel and what else is asked for; gives what goes in and comes out of each file of the latter."""
+    save_module(traced, directory)
+    files = {}
+    if "litert" in formats:
+        files |= litert.write(traced, pictures.size, pictures.calibration, directory)
+    if "onnx" in formats:
+        files |= onnx_export.write(traced, directory)
+    if "coreml" in formats:
+        files |= coreml.write(traced, pictures.size, directory)
+    return files
+
+
+def check_backend() -> None:
+    """Raises ValueError unless Keras runs on TensorFlow."""
     import keras  # here, as are TensorFlow's imports below: --help answers without them
 
     if keras.backend.backend() != "tensorflow":
@@ -47,12 +190,17 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
             f"a SavedModel is made by TensorFlow, but Keras runs on {keras.backend.backend()}; "
             "set the environment variable KERAS_BACKEND=tensorflow and export again"
         )
-    labels = describe(classes, colors)
-    if len(classes) != network.output_shape[-1]:
-        raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")
-    with replace_export(Path(directory)) as incomplete:
-        save_module(network, incomplete)
-        (incomplete / run_folder.LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+
+
+def check_packages(formats: Sequence[str]) -> None:
+    """Raises ValueError if a format takes a package that is not installed."""
+    for name in formats:
+        missing = [package for package in FORMATS[name] if importlib.util.find_spec(package) is None]
+        if missing:
+            limits = ", which has builds for macOS and Linux on x86-64, up to Python 3.13" if name == "coreml" else ""
+            raise ValueError(
+                f"--formats {name}: {', '.join(missing)} is not installed{limits}; pip install 'tfseg[export]'"
+            )
 
 
 def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
@@ -65,7 +213,7 @@ def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
     Raises:
         OSError: it could not be exported; the message says why, and names the command to give by hand.
     """
-    command = ["-m", "tfseg.export", "--run", str(run), "--out", str(directory)]
+    command = ["-m", "tfseg.export", "--run", str(run), "--out", str(directory), "--pictures", "0"]
     # Without a GPU: an export computes next to nothing, and the card's memory is taken.
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
@@ -92,36 +240,45 @@ def describe(classes: Sequence[str], colors) -> dict:
         "signatures": {
             "serving_default": "classes: uint8 class ids, (batch, height, width)",
             "probabilities": "probabilities: float32, 0..1, (batch, height, width, class)",
+            "encoded": "image_bytes: string (batch,), JPEG or PNG files of any sizes, whose EXIF orientation is not "
+            "looked at -> mask_bytes: string (batch,), a grey PNG of class ids of the picture's size each",
         },
     }
 
 
-def save_module(network, directory: Path) -> None:
-    """Saves the network's two signatures and each of its weights once, as `directory`/saved_model.pb and variables/."""
+def write_labels(labels: dict, directory: Path) -> None:
+    (directory / run_folder.LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+
+
+def save_module(traced, directory: Path) -> None:
+    """Saves the signatures and each of the weights once, as `directory`/saved_model.pb and variables/."""
     import tensorflow as tf
 
     images_spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
 
-    def float32_logits(images):
-        # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
-        return tf.cast(network(tf.cast(images, tf.float32), training=False), tf.float32)
-
     @tf.function(input_signature=[images_spec])
     def predict_classes(images):
-        # uint8 is no output type of argmax.
-        return {"classes": tf.cast(tf.argmax(float32_logits(images), axis=-1, output_type=tf.int32), tf.uint8)}
+        return {"classes": traced.classes(images)}
 
     @tf.function(input_signature=[images_spec])
     def predict_probabilities(images):
-        return {"probabilities": tf.nn.softmax(float32_logits(images), axis=-1)}
+        return {"probabilities": traced.probabilities(images)}
 
-    module = tf.Module()
-    module.weights = [weight.value for weight in network.weights]
-    tf.saved_model.save(
-        module,
-        str(directory),
-        signatures={"serving_default": predict_classes, "probabilities": predict_probabilities},
-    )
+    def classify_file(content):
+        # Of an animation the first picture: else there would be one axis more.
+        image = tf.io.decode_image(content, channels=3, expand_animations=False)
+        image.set_shape((None, None, 3))
+        return tf.io.encode_png(traced.classes(image[tf.newaxis])[0, :, :, tf.newaxis])
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    def predict_files(image_bytes):
+        # One after the other: each takes all cores, and memory by its own size.
+        return {
+            "mask_bytes": tf.map_fn(classify_file, image_bytes, parallel_iterations=1, fn_output_signature=tf.string)
+        }
+
+    signatures = {"serving_default": predict_classes, "probabilities": predict_probabilities, "encoded": predict_files}
+    tf.saved_model.save(traced.variables, str(directory), signatures=signatures)
 
 
 @contextmanager
@@ -173,17 +330,53 @@ def check_replaceable(directory: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Rebuilds the network of a run folder and exports it."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.export", description="Exports the best epoch of a run as a SavedModel with labels.json."
+        prog="python -m tfseg.export",
+        description="Exports the best epoch of a run as a SavedModel with labels.json, and in other formats, each "
+        "compared with the network on pictures of the validation split.",
     )
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the SavedModel; an earlier export is replaced"
     )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS,
+        default=["saved_model"],
+        help="beside saved_model, which is always made",
+    )
+    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
+    parser.add_argument(
+        "--size", metavar="HxW", help="of pictures for LiteRT, Core ML and the comparison (as in the run's validation)"
+    )
+    parser.add_argument(
+        "--pictures", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
+    )
+    parser.add_argument(
+        "--calibration", type=int, default=100, metavar="N", help="training pictures that scale LiteRT's int8 (100)"
+    )
     options = parser.parse_args(arguments)
-    check_replaceable(options.out)  # before the minute that it takes to rebuild the network
-
-    export_saved_model(run_folder.load_network(options.run), options.out, *run_folder.read_labels(options.run))
-    print(f"SavedModel and {run_folder.LABELS} are in {options.out}")
+    if options.pictures < 0 or options.calibration < 1:
+        raise ValueError(
+            "--pictures must be at least 0 and --calibration at least 1, "
+            f"got {options.pictures} and {options.calibration}"
+        )
+    report = export_run(
+        options.run,
+        options.out,
+        options.formats,
+        records=options.records,
+        size=cli.parse_size(options.size) if options.size else None,
+        compared=options.pictures,
+        calibrated=options.calibration,
+    )
+    if report:
+        print(
+            f"{len(report['pictures'])} pictures of {report['split']} in {report['records']}:\n{parity.lay_out(report)}"
+        )
+        for miss in parity.list_misses(report):
+            print(f"warning: {miss}", file=sys.stderr)
+    print(f"{', '.join(sorted(path.name for path in options.out.iterdir()))} are in {options.out}")
 
 
 if __name__ == "__main__":

@@ -76,8 +76,9 @@ class PadToMultiple(layers.Layer):
         self.multiple = multiple
 
     def call(self, x):
-        _, height, width, _ = ops.shape(x)
-        return ops.pad(x, [[0, 0], [0, -height % self.multiple], [0, -width % self.multiple], [0, 0]])
+        # Not -size % multiple: as ONNX divides whole numbers, the rest of a negative one is negative.
+        below, right = ((self.multiple - size % self.multiple) % self.multiple for size in ops.shape(x)[1:3])
+        return ops.pad(x, [[0, 0], [0, below], [0, right], [0, 0]])
 
     def compute_output_shape(self, shape):
         batch, *size, channels = shape

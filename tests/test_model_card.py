@@ -1,0 +1,53 @@
+import json
+
+import pytest
+from conftest import write_run
+from test_parity import make_report
+
+from tfseg.config import Config, Data
+from tfseg.metrics import scores
+from tfseg.model_card import gather, make_card
+
+
+@pytest.fixture
+def facts(tmp_path, tiny_records):
+    run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "city")))
+    report = make_report()
+    for entry in report["formats"].values():
+        entry["bytes"] = 1
+    found = {"records": str(tiny_records), "split": "val", **report}
+    return gather(run, 1234567, {"model.onnx": "images -> classes"}, found)
+
+
+def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records):
+    card = make_card(facts)
+    assert card.startswith("# city\n")
+    for words in (
+        "one of 8 classes. A network of 1,234,567 numbers, efficientnetb3 with decoder unet, trained from weights imag",
+        "* `model.onnx`: images -> classes",
+        "#804080",
+        "pictures of the layout folders, 20 in train, 5 in val, stored at 24x32. Trained on train, squashed to 24x32.",
+        f"`{facts.manifest_hash}`",
+        "None yet: the run has not ended.",
+        "On 2 pictures of val, at 24x32",
+        "| LiteRT int8 ",
+        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost.",
+        "It was validated on pictures of 24x32.",
+        "tensorflow ",
+    ):
+        assert words in card
+    assert len(facts.manifest_hash) == 64
+    assert "Core ML" not in card
+
+
+def test_scores_of_a_run_that_has_ended(facts):
+    metrics = json.loads(json.dumps({"epoch": 7, "split": "val", **scores([[5, 1], [1, 3]], ("void", "flat"))}))
+    card = make_card(facts._replace(metrics=metrics))
+    assert "Of epoch 7, the best of the run, on its validation split, val." in card
+    assert "| mean over 1, void left out | " in card
+    assert "75.0" in card
+
+
+def test_a_format_that_was_not_run_is_told(facts):
+    formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
+    assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))

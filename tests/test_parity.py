@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import COLORS, draw
+from keras import ops
+
+from tfseg.parity import add_bytes, compare, judge, lay_out, list_misses
+
+
+class Recolored:
+    """A model that sees flat for the first rows of sky, and is otherwise as sure as can be."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __call__(self, images):
+        ids = np.abs(images[..., np.newaxis, :].astype(int) - COLORS).sum(axis=-1).argmin(axis=-1).astype(np.uint8)
+        ids[:, 1 : 1 + self.rows] = 1
+        return ids
+
+    def probabilities(self, images):
+        return np.eye(8, dtype=np.float32)[self(images)]
+
+
+def network(images, training):
+    """Logits of the true classes."""
+    assert not training
+    return ops.convert_to_tensor(20 * Recolored(0).probabilities(images))
+
+
+def make_report():
+    """Of two pictures, with one format that answers as the network and one that does not."""
+    pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
+    examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
+    return compare(network, {"SavedModel": Recolored(0), "LiteRT int8": Recolored(2)}, examples)
+
+
+@pytest.fixture
+def report():
+    return make_report()
+
+
+def test_differences_by_hand(report):
+    assert (report["pictures"], report["size"], report["mean_iou"]) == (["p0", "p1"], [24, 32], 1)
+    same, other = report["formats"].values()
+    assert (same["other_class"], same["mean_iou"], same["iou_change"], same["met"]) == (0, 1, 0, True)
+    assert same["largest_difference"] == pytest.approx(1 - np.exp(20) / (np.exp(20) + 7), abs=1e-6)
+    assert other["largest_difference"] == pytest.approx(1, abs=1e-6)
+    assert other["other_class"] == 2 / 24
+    masks = np.stack([draw(index, 24, 32)[1] for index in range(2)])
+    flat, sky = (masks == 1).sum(), (masks == 5).sum()
+    lost = 2 * 2 * 32
+    assert other["mean_iou"] == pytest.approx((flat / (flat + lost) + (sky - lost) / sky + 1) / 3)
+    assert not other["met"]
+
+
+@pytest.mark.parametrize(
+    ("name", "other_class", "iou_change", "met"),
+    [
+        ("SavedModel", 0.00009, -0.5, True),
+        ("ONNX", 0.00011, 0.0, False),
+        ("LiteRT float16", 0.0009, 0.0, True),
+        ("LiteRT int8", 0.5, -0.0099, True),
+        ("LiteRT int8", 0.5, 0.02, True),
+        ("LiteRT int8", 0.0, -0.0101, False),
+        ("LiteRT int8", 0.0, float("nan"), False),
+    ],
+)
+def test_bars(name, other_class, iou_change, met):
+    assert judge(name, {"other_class": other_class, "iou_change": iou_change})["met"] == met
+
+
+def test_table_and_misses(report, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"x" * 1_000_000)
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "index").write_bytes(b"x" * 500_000)
+    (tmp_path / "model_int8.tflite").write_bytes(b"x" * 100_000)
+    (tmp_path / "model.mlpackage").mkdir()
+    (tmp_path / "model.mlpackage" / "weights").write_bytes(b"x" * 200_000)
+    add_bytes(report, tmp_path)
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in lay_out(report).splitlines()]
+    assert rows[3][:2] == ["SavedModel", "1.5"] and rows[3][-1] == "met"
+    assert rows[4][:2] == ["LiteRT int8", "0.1"] and rows[4][3] == "8.333" and rows[4][-1] == "missed"
+    assert rows[5] == ["Core ML", "0.2", "-", "-", "-", "-", "-", "not run"]
+    (miss,) = list_misses(json.loads(json.dumps(report)))
+    assert miss.startswith("LiteRT int8 misses its bar, at most 1 point of mean IoU lost: 8.333 % of pixels")

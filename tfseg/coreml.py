@@ -1,0 +1,86 @@
+"""Core ML: a package for Apple's own runtime, its CPU, GPU and Neural Engine.
+
+coremltools makes it on Linux, too, but only macOS can run it: here, no more than what goes in and comes out is checked.
+"""
+
+import io
+import logging
+from contextlib import redirect_stderr
+from pathlib import Path
+
+PACKAGE = "model.mlpackage"
+
+
+def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
+    """Writes `PACKAGE`, an ML program for iOS 15 and macOS 12 on, which computes in float16.
+
+    Args:
+        traced: the network, see `traced.Traced`.
+        size: (height, width) of the pictures that it takes.
+        directory: folder, which is there.
+
+    Returns:
+        File name -> what goes in and comes out.
+
+    Raises:
+        ValueError: Core ML has no counterpart for an operation, or what came out is not what was asked for.
+        OSError: the disk does not take it.
+    """
+    import tensorflow as tf
+
+    logging.getLogger("coremltools").setLevel(logging.ERROR)  # it warns that nothing runs without macOS
+    import coremltools
+
+    height, width = size
+    spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="images")
+
+    @tf.function(input_signature=[spec])
+    def outputs(images):
+        logits = traced.logits(images)
+        classes = tf.argmax(logits, axis=-1, output_type=tf.int32)  # Core ML has no arrays of bytes
+        return {"classes": classes, "probabilities": tf.nn.softmax(logits)}
+
+    picture = coremltools.ImageType("images", (1, height, width, 3), color_layout=coremltools.colorlayout.RGB)
+    try:
+        with redirect_stderr(io.StringIO()):  # progress bars
+            model = coremltools.convert(
+                [outputs.get_concrete_function()],
+                source="tensorflow",
+                inputs=[picture],
+                convert_to="mlprogram",
+                minimum_deployment_target=coremltools.target.iOS15,
+                skip_model_load=True,
+            )
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"Core ML: {' '.join(str(error).split())}; leave out coreml") from error
+    description = model.get_spec()
+    # Outputs are called Identity and Identity_1, in the order of the names that they have here.
+    given = [output.name for output in description.description.output]
+    for old, name in zip(given, ("classes", "probabilities"), strict=True):
+        coremltools.utils.rename_feature(description, old, name, rename_inputs=False)
+    renamed = coremltools.models.MLModel(description, weights_dir=model.weights_dir, skip_model_load=True)
+    renamed.save(str(directory / PACKAGE))
+    check(directory / PACKAGE, size)
+    return {PACKAGE: describe(size)}
+
+
+def describe(size: tuple[int, int]) -> str:
+    """Words what goes into the package and comes out."""
+    height, width = size
+    return (
+        f"images: an RGB picture of {height}x{width} -> classes: int32 class ids, (1, {height}, {width}); "
+        f"probabilities: float32, 0..1, (1, {height}, {width}, class)"
+    )
+
+
+def check(path: Path, size: tuple[int, int]) -> None:
+    """Raises ValueError unless a package takes a picture of that size and answers classes and probabilities."""
+    import coremltools
+
+    description = coremltools.utils.load_spec(str(path)).description
+    shapes = {output.name: [*output.type.multiArrayType.shape] for output in description.output}
+    image = description.input[0].type.imageType
+    if (image.height, image.width) != size or [*shapes] != ["classes", "probabilities"]:
+        raise ValueError(f"Core ML: {path.name} takes {image.height}x{image.width} and answers {', '.join(shapes)}")
+    if shapes["classes"] != [1, *size] or shapes["probabilities"][:3] != [1, *size]:
+        raise ValueError(f"Core ML: {path.name} answers arrays of {shapes} for pictures of {size}")

@@ -1,0 +1,118 @@
+"""LiteRT (TensorFlow Lite): files for phones and small machines, in float32, float16 and int8.
+
+Each takes one picture of a fixed size as bytes, and answers class ids, which is all that most want of it, beside
+probabilities. In the int8 file every sum is one of whole numbers (Jacob et al. 2018), scaled by what activations were
+on real pictures.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+FILES = {precision: f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
+
+
+def write(traced, size: tuple[int, int], pictures: Iterable[np.ndarray], directory: Path) -> dict[str, str]:
+    """Writes the three files of `FILES`.
+
+    Args:
+        traced: the network, see `traced.Traced`.
+        size: (height, width) of the pictures that they take.
+        pictures: uint8 (height, width, 3), of the data that the network was trained on: int8 is scaled by them.
+        directory: folder, which is there.
+
+    Returns:
+        File name -> what goes in and comes out.
+
+    Raises:
+        ValueError: there are no pictures, or the network has an operation that LiteRT lacks.
+        OSError: the disk does not take it.
+    """
+    pictures = [*pictures]
+    if not pictures:
+        raise ValueError("LiteRT int8 is scaled by pictures of the training split, and there are none")
+    for precision, name in FILES.items():
+        (directory / name).write_bytes(convert(traced, size, precision, pictures))
+    return {name: describe(precision, size) for precision, name in FILES.items()}
+
+
+def describe(precision: str, size: tuple[int, int]) -> str:
+    """Words what goes into a file and comes out."""
+    height, width = size
+    probabilities = "uint8, in 256ths" if precision == "int8" else "float32, 0..1"
+    return (
+        f"images: uint8 RGB, 0..255, (1, {height}, {width}, 3) -> classes: uint8 class ids, (1, {height}, {width}); "
+        f"probabilities: {probabilities}, (1, {height}, {width}, class)"
+    )
+
+
+def convert(traced, size: tuple[int, int], precision: str, pictures: list[np.ndarray]) -> bytes:
+    """Makes the content of one file; arguments and errors as of `write`."""
+    import tensorflow as tf
+
+    # To the converter, bytes that become floats at once are floats with a scale, of which int8 needs no operation.
+    dtype = tf.float32 if precision == "int8" else tf.uint8
+    function = tf.function(traced.outputs, input_signature=[tf.TensorSpec((1, *size, 3), dtype, name="images")])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], traced.variables)
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
+        converter.representative_dataset = lambda: ({"images": picture} for picture in calibration_batches(pictures))
+    try:
+        with without_deprecation():
+            return converter.convert()
+    except Exception as error:  # of many kinds, the converter's own and RuntimeError among them
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out litert") from error
+
+
+def calibration_batches(pictures: list[np.ndarray]) -> Iterable[np.ndarray]:
+    """Makes float32 batches of one picture, of which two pixels of the first are black and white.
+
+    So pixels range over 0..255 whatever the pictures, their scale is 1, and what goes in are plain bytes.
+    """
+    for index, picture in enumerate(pictures):
+        batch = picture[np.newaxis].astype(np.float32)
+        if index == 0:
+            batch[0, 0, 0], batch[0, -1, -1] = 0, 255
+        yield batch
+
+
+@contextmanager
+def without_deprecation() -> Iterator[None]:
+    """Hides TensorFlow's advice to take another package than its own interpreter, with which it still comes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)\s*Warning:.*LiteRT interpreter")
+        yield
+
+
+class LiteRT:
+    """A .tflite file as a function from pictures to class ids, as `predict.Predictor` is for a SavedModel."""
+
+    def __init__(self, path: Path):
+        try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
+        with without_deprecation():
+            self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
+        self.run = self.interpreter.get_signature_runner()
+        self.scale, _ = self.run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (1, H, W, 3) -> class ids, uint8 (1, H, W)."""
+        return self.run(images=images)["classes"]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (1, H, W, 3) -> float32 (1, H, W, C), in 0..1."""
+        return np.float32(self.scale or 1) * self.run(images=images)["probabilities"]

@@ -1,0 +1,147 @@
+"""model_card.md: what a model is, was trained on, takes, answers, reaches, and is not made for."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfseg import run_folder
+from tfseg.config import Config
+from tfseg.parity import lay_out
+from tfseg.paths import open_path
+from tfseg.records import MANIFEST_NAME, Manifest, read_manifest
+from tfseg.tables import scores_table, table
+
+FILE = "model_card.md"
+
+
+class Facts(NamedTuple):
+    """What is known of an exported model."""
+
+    run: Path
+    config: Config
+    classes: list[str]
+    colors: np.ndarray  # (C, 3) uint8 RGB
+    weights: int  # numbers that the network consists of
+    metrics: dict  # metrics.json of the run; empty if there is none
+    manifest: Manifest
+    manifest_hash: str  # SHA-256 of its file
+    contracts: Mapping[str, str]  # signature of the SavedModel, or file -> what goes in and comes out
+    parity: dict  # parity.json, see `parity.compare`
+    versions: Mapping[str, str]  # of what exported it
+
+
+def gather(run: Path, weights: int, contracts: Mapping[str, str], parity: dict) -> Facts:
+    """Reads what a run folder and its records say of a model; raises ValueError or OSError where that fails."""
+    from tfseg.device import read_versions
+
+    metrics = run / run_folder.METRICS
+    classes, colors = run_folder.read_labels(run)
+    return Facts(
+        run=run,
+        config=run_folder.read_config(run),
+        classes=classes,
+        colors=colors,
+        weights=weights,
+        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
+        manifest=read_manifest(parity["records"]),
+        manifest_hash=hashlib.sha256((open_path(parity["records"]) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        contracts=contracts,
+        parity=parity,
+        versions=read_versions(),
+    )
+
+
+def make_card(facts: Facts) -> str:
+    """Makes the page, in Markdown."""
+    sections = [
+        f"# {facts.run.resolve().name}",
+        _summary(facts),
+        "## Input and output",
+        _contracts(facts.contracts),
+        "## Classes",
+        _classes(facts),
+        "## Data",
+        _data(facts),
+        "## Scores",
+        _scores(facts.metrics),
+        "## Parity",
+        _parity(facts),
+        "## Limits",
+        _limits(facts),
+        "## Versions",
+        ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        "## Licence",
+        "tfseg is under the Apache License 2.0. What may be done with these weights depends on the licences of the "
+        "data above, and of the weights that the training started from, which tfseg does not know.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(facts: Facts) -> str:
+    model = facts.config.model
+    start = f"weights {model.weights}" if model.weights else "random weights"
+    return (
+        f"Semantic segmentation: gives each pixel of a picture one of {len(facts.classes)} classes. A network of "
+        f"{facts.weights:,} numbers, {model.encoder} with decoder {model.decoder}, trained from {start} by tfseg."
+    )
+
+
+def _contracts(contracts: Mapping[str, str]) -> str:
+    return "\n".join(f"* `{name}`: {contract}" for name, contract in contracts.items())
+
+
+def _classes(facts: Facts) -> str:
+    rows = [("id", "name", "colour")]
+    for index, (name, color) in enumerate(zip(facts.classes, facts.colors, strict=True)):
+        rows.append((str(index), name, "#" + bytes(color.tolist()).hex()))
+    return table(rows) + f"\n\n{facts.classes[0]} stands for pixels that belong to none, and counts in no score."
+
+
+def _data(facts: Facts) -> str:
+    manifest, data = facts.manifest, facts.config.data
+    counts = ", ".join(f"{split.count:,} in {name}" for name, split in manifest.splits.items())
+    stored = "x".join(map(str, manifest.size)) if manifest.size else "their own size"
+    cut = "squashed to" if data.fit == "resize" else "of which windows were cut, of"
+    return (
+        f"`{facts.parity['records']}`: pictures of the layout {manifest.source}, {counts}, stored at {stored}. Trained "
+        f"on {data.train_split}, {cut} {data.size}. SHA-256 of manifest.json: `{facts.manifest_hash}`."
+    )
+
+
+def _scores(metrics: dict) -> str:
+    if not metrics:
+        return "None yet: the run has not ended."
+    return (
+        f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "
+        f"epoch was chosen there, other pictures may score lower.\n\n{scores_table(metrics)}"
+    )
+
+
+def _parity(facts: Facts) -> str:
+    report = facts.parity
+    height, width = report["size"]
+    text = (
+        f"On {len(report['pictures'])} pictures of {report['split']}, at {height}x{width}, against the network that "
+        f"was trained; IoU by the records' masks. Milliseconds are medians on {report['cores']} CPU cores, all formats "
+        f"in turns.\n\n{lay_out(report)}"
+    )
+    bars = (f"{name} {entry['bar']}" for name, entry in report["formats"].items() if "bar" in entry)
+    text += f"\n\nThe bars: {'; '.join(bars)}."
+    if any("met" not in entry for entry in report["formats"].values()):
+        text += "\n\nCore ML was checked for what it takes and answers, and not run: that needs a Mac."
+    return text
+
+
+def _limits(facts: Facts) -> str:
+    data = facts.config.data
+    size = "x".join(map(str, data.eval_size)) if data.eval_size else "their stored size"
+    limits = [
+        f"It was validated on pictures of {size}. Others are taken, but what they score was not measured here.",
+        "It was shown pictures like those of its data alone: other cameras, places and weather may be beyond it.",
+        "Every pixel gets a class, whatever it shows; a probability is no assurance.",
+    ]
+    return "\n".join(f"* {limit}" for limit in limits)

@@ -1,0 +1,68 @@
+"""ONNX: one file for ONNX Runtime, TensorRT, OpenVINO and others, for pictures of any size.
+
+tf2onnx makes it, which Keras' own export uses as well; that one would give logits of floats.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+FILE = "model.onnx"
+OPSET = 18  # the newest that tf2onnx is tested with; ONNX Runtime has it since 1.14
+AXES = ("batch", "height", "width")
+CONTRACT = (
+    f"opset {OPSET}, images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width -> classes: uint8 "
+    "class ids, (batch, height, width); probabilities: float32, 0..1, (batch, height, width, class)"
+)
+
+
+def write(traced, directory: Path) -> dict[str, str]:
+    """Writes `FILE`.
+
+    Args:
+        traced: the network, see `traced.Traced`.
+        directory: folder, which is there.
+
+    Returns:
+        File name -> what goes in and comes out.
+
+    Raises:
+        ValueError: tf2onnx has no counterpart for an operation, or the file is not what ONNX prescribes.
+        OSError: the disk does not take it.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")]
+    function = tf.function(traced.outputs, input_signature=signature)
+    try:
+        model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+        for tensor in (*model.graph.input, *model.graph.output):
+            for axis, dimension in zip(AXES, tensor.type.tensor_type.shape.dim, strict=False):  # classes are a number
+                dimension.dim_param = axis
+        onnx.checker.check_model(model, full_check=True)
+    except (ValueError, NotImplementedError, onnx.checker.ValidationError) as error:
+        raise ValueError(f"ONNX: {' '.join(str(error).split())}; leave out onnx") from error
+    onnx.save(model, directory / FILE)
+    return {FILE: CONTRACT}
+
+
+class Onnx:
+    """An .onnx file as a function from pictures to class ids, as `predict.Predictor` is for a SavedModel."""
+
+    def __init__(self, path: Path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # Else its threads go on turning for a while after each picture, and slow down what runs beside it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, 3) -> class ids, uint8 (B, H, W)."""
+        return self._session.run(["classes"], {"images": images})[0]
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, 3) -> float32 (B, H, W, C), in 0..1."""
+        return self._session.run(["probabilities"], {"images": images})[0]

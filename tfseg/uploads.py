@@ -104,7 +104,7 @@ def picture_file(body: bytes, content_type: str) -> bytes:
         raise Refused(400, "the body is no whole multipart/form-data") from None
     pictures = files.getlist(FIELD)
     if len(pictures) != 1:
-        fields = ", ".join(sorted({*texts, *files}))[:200] or "none"
+        fields = ", ".join(sorted(map(str, {*texts, *files})))[:200] or "none"
         raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(pictures)}; fields: {fields}")
     return pictures[0].stream.getvalue()
 

@@ -2,9 +2,9 @@
 
     python tools/bench_serve.py --model models/camvid --pictures data/camvid/images/val --json serve.json
 
-The service is started as it would be, at a free port of 127.0.0.1. Clients send files of one size, each the next
-one as soon as it has its mask. The model alone runs in a process of its own on the same pictures, decoded beforehand, in
-batches of the size that is fastest for it.
+The service is started as it would be, at a free port of 127.0.0.1. Clients send files of one size, each the next one as
+soon as it has its mask. The model alone runs in a process of its own on the same pictures, decoded beforehand, by the
+batch that is fastest for it.
 """
 
 import argparse
@@ -61,10 +61,11 @@ class Service:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def ask(self, path: str) -> tuple[int, bytes]:
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and content of an answer; 0 where there is none."""
         connection = self.connect()
         try:
-            connection.request("GET", path)
+            connection.request("POST" if body else "GET", path, body)
             answer = connection.getresponse()
             return answer.status, answer.read()
         except OSError:
@@ -181,6 +182,7 @@ def main() -> None:
         rounds.append({"before": before, "service": loaded["rate"], "after": after, "latency": latency, **kept})
         print(table({"rounds": rounds})[-1], *loaded["failures"][:3], flush=True)
         before = after
+    here.send(None)
     code = service.stop()
     results = {"batches": batches, "clients": options.clients, "rounds": rounds, "exit": code, "cores": os.cpu_count()}
     print("\n".join(table(results)))

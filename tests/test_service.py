@@ -132,7 +132,7 @@ def test_ready_while_pictures_are_taken():
     service = make_service(work=None)
     client = create_app(service).test_client()
     for method, path in (("GET", "/readyz"), ("POST", "/predict")):
-        answer = client.open(path, method=method)
+        answer = client.open(path, method=method, data=PNG if method == "POST" else None)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert client.get("/healthz").status_code == client.get("/labels").status_code == 200
     ending = []

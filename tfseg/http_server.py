@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import math
 import mmap
 import os
@@ -127,7 +128,7 @@ class Server(BaseApplication):
             "pre_fork": self._before_worker,
             "post_fork": self._in_worker,
             "child_exit": self._after_worker,
-            "worker_exit": lambda arbiter, worker: self.close(),
+            "worker_exit": self._leave,
             "on_exit": self._end,
         }
         for name, value in settings.items():
@@ -163,6 +164,12 @@ class Server(BaseApplication):
 
     def _in_worker(self, arbiter, worker) -> None:
         self.worker = worker
+
+    def _leave(self, arbiter, worker) -> None:
+        self.close()
+        if worker.booted:
+            logging.shutdown()
+            os._exit(0)  # Python would take seconds to tear TensorFlow down, and its threads with it
 
     def _after_worker(self, arbiter, worker) -> None:
         if not self.fate and arbiter.LISTENERS:  # else the service ends anyway

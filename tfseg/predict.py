@@ -219,9 +219,11 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Writes (H, W) or (H, W, 3) uint8 as a PNG; the file appears, or replaces an older one, only when it is whole."""
+    from PIL import Image
+
     incomplete = path.with_name(path.name + ".incomplete")
     try:
-        incomplete.write_bytes(encode_png(pixels))
+        Image.fromarray(pixels).save(incomplete, format="PNG")
         incomplete.replace(path)
     finally:
         incomplete.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -22,12 +22,14 @@ from werkzeug.exceptions import HTTPException
 from tfseg.batching import Batcher, QueueFull
 from tfseg.openapi import DOCUMENT
 from tfseg.predict import blend, encode_png
-from tfseg.uploads import Limits, Refused, picture_file, read_body, read_upload
+from tfseg.uploads import CHUNK, Limits, Refused, picture_file, read_body, read_upload
 
 OPEN = ("healthz", "readyz")  # routes that ask for no key
 BY_ACCEPT = {"image/png": "mask", "application/json": "json"}  # the first one is the answer to */*
 FORMATS = ("mask", "overlay", "json")
-RETRY_AFTER = {"Retry-After": "1"}  # seconds
+FULL = "as many pictures wait as may"
+MORE_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+DISCARD_SECONDS = 2.0
 
 log = logging.getLogger("tfseg.service")
 
@@ -123,13 +125,13 @@ class Service:
 
     def predict(self) -> Response:
         """Answers a picture."""
-        form = wanted_format()
         deadline = g.start + self.timeout
+        body = read_body(lambda size: self._read(size, deadline), request.content_length, self.limits.body, deadline)
+        form = wanted_format()
         if not self.batcher.running:
             raise Refused(503, "the model is not loaded yet")
-        if self.batcher.is_full:  # before anything is read and decoded
-            raise Refused(503, "too many pictures wait")
-        body = self._read(deadline)
+        if self.batcher.is_full:  # before anything is decoded
+            raise Refused(503, FULL)
         with self.core(deadline):
             picture = read_upload(picture_file(body, request.content_type or ""), self.limits)
         g.told.update(height=picture.shape[0], width=picture.shape[1], format=form, bytes=len(body))
@@ -147,25 +149,28 @@ class Service:
             shown = result.class_ids if form == "mask" else blend(picture, result.class_ids, self.colors, self.alpha)
             return Response(encode_png(shown), mimetype="image/png")
 
-    def _read(self, deadline: float) -> bytes:
-        connection = request.environ.get("gunicorn.socket")  # which waits for ever else
+    def discard(self) -> None:
+        """Reads what is left of a body, within bounds: who sends it all first would find a broken connection else."""
+        deadline, left = time.monotonic() + DISCARD_SECONDS, self.limits.body
+        with suppress(Exception):
+            while left > 0 and (chunk := self._read(CHUNK, deadline)):
+                left -= len(chunk)
 
-        def read(size: int) -> bytes:
-            if connection is not None:
-                connection.settimeout(max(deadline - time.monotonic(), 0.001))
+    def _read(self, size: int, deadline: float) -> bytes:
+        connection = request.environ.get("gunicorn.socket")
+        if connection is None:
             return request.stream.read(size)
-
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))  # it would wait for ever
         try:
-            return read_body(read, request.content_length, self.limits.body, deadline)
+            return request.stream.read(size)
         finally:
-            if connection is not None:
-                connection.settimeout(self.timeout)  # for the answer
+            connection.settimeout(self.timeout)  # for the answer
 
     def _classify(self, picture: np.ndarray, deadline: float):
         try:
             future = self.batcher.submit(picture)
         except QueueFull:
-            raise Refused(503, "too many pictures wait") from None
+            raise Refused(503, FULL) from None
         try:
             return future.result(timeout=max(deadline - time.monotonic(), 0))
         except concurrent.futures.TimeoutError:
@@ -207,16 +212,13 @@ def wanted_format() -> str:
     return form
 
 
-def problem(status: int, reason: str, headers: dict[str, str]) -> Response:
+def problem(service: Service, status: int, reason: str, headers: dict[str, str]) -> Response:
     """An error as of RFC 9457."""
+    if status not in (400, 408, 500):  # after which a body may be anything
+        service.discard()
     g.told["error"] = reason
-    content = {
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": reason,
-        "request_id": g.request_id,
-    }
-    return Response(json.dumps(content), status, headers, mimetype="application/problem+json")
+    told = {"title": HTTPStatus(status).phrase, "status": status, "detail": reason, "request_id": g.request_id}
+    return Response(json.dumps(told), status, headers, mimetype="application/problem+json")
 
 
 def create_app(service: Service) -> Flask:
@@ -264,19 +266,18 @@ def create_app(service: Service) -> Flask:
 
     @app.errorhandler(Refused)
     def refuse(error: Refused):
-        headers = {503: RETRY_AFTER, 401: {"WWW-Authenticate": "Bearer"}}.get(error.status, {})
-        return problem(error.status, error.reason, headers)
+        return problem(service, error.status, error.reason, MORE_HEADERS.get(error.status, {}))
 
     @app.errorhandler(HTTPException)
     def tell(error: HTTPException):
         kept = {name: value for name, value in error.get_headers() if name == "Allow"}
         reason = {404: "no such path; /openapi.json names them", 405: f"{request.method} is no method here"}
-        return problem(error.code, reason.get(error.code, error.description), kept)
+        return problem(service, error.code, reason.get(error.code, error.description), kept)
 
     @app.errorhandler(Exception)
     def fail(error: Exception):
         log.error("%s", g.request_id, exc_info=error)
-        return problem(500, "the service made a mistake, and its log tells more", {})
+        return problem(service, 500, "the service made a mistake, and its log tells more", {})
 
     @app.after_request
     def end(response: Response):

@@ -104,7 +104,7 @@ ALLOWED = {
     "uploads": {"predict"},
     "openapi": set(),
     "service": {"batching", "openapi", "predict", "uploads"},
-    "http_server": set(),
+    "http_server": {"service"},
     "serve": {"batching", "http_server", "inference", "predict", "service", "uploads"},
     "report_page": {"config", "figures", "inference", "labels", "page", "records", "tables"},
     "report": {

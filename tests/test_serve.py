@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def model(tmp_path_factory):
 def service(model):
     started = Service(model, ["--timeout", "10", "--max-batch", "2"])
     yield started
-    started.process.kill()
+    started.stop()
 
 
 def raw(service, *parts):
@@ -112,17 +113,25 @@ def test_sigterm_finishes_what_is_accepted_and_takes_nothing_new(service):
     assert service.process.wait(timeout=30) == 0
 
 
-BOOT = """
-import os, signal, sys, time
+SCRIPT = """
+import os, signal, time
 from tfseg import cli, http_server, serve
 
 def load():
     {load}
 
-cli.run(lambda: http_server.Server(
-    serve.listen("127.0.0.1", 0), 1, 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
-).run())
+listener = serve.listen("127.0.0.1", 0)
+print(listener.getsockname()[1], flush=True)
+cli.run(http_server.Server(
+    listener, 1, 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
+).run)
 """
+
+
+def start(load):
+    """Starts a server without a model, whose requests have a second."""
+    command = [sys.executable, "-c", SCRIPT.format(load=load)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +142,33 @@ cli.run(lambda: http_server.Server(
     ],
 )
 def test_a_model_that_does_not_load_ends_the_service(load, told):
-    done = subprocess.run([sys.executable, "-c", BOOT.format(load=load)], capture_output=True, text=True, timeout=60)
-    errors = [line for line in done.stderr.splitlines() if not line.startswith("{")]  # gunicorn's own are JSON
-    assert done.returncode == 1 and len(errors) == 1 and told in errors[0]
+    process = start(load)
+    _, errors = process.communicate(timeout=60)
+    errors = [line for line in errors.splitlines() if not line.startswith("{")]  # gunicorn's own are JSON
+    assert process.returncode == 1 and len(errors) == 1 and told in errors[0]
+
+
+@pytest.mark.slow
+def test_who_sends_too_slowly_is_cut_off():
+    with start("pass") as process:
+        port = int(process.stdout.readline())
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"GET / HT")
+            assert connection.recv(1) == b""
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_later_is_replaced():
+    with start("print(os.getpid(), flush=True)") as process:
+        process.stdout.readline()
+        first = int(process.stdout.readline())
+        time.sleep(1)  # until it is ready
+        os.kill(first, signal.SIGKILL)
+        assert int(process.stdout.readline()) != first
+        process.terminate()
+        assert process.wait(timeout=30) == 0
 
 
 @pytest.mark.parametrize(

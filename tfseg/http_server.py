@@ -16,6 +16,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from tfseg.service import JsonLines
+
 READY = b"ready"
 STATUSES = {  # of what is no HTTP, or too much of it; 400 else
     errors.LimitRequestLine: (414, "URI Too Long"),
@@ -114,7 +116,7 @@ class Server(BaseApplication):
             "logconfig_dict": {
                 "version": 1,
                 "disable_existing_loggers": False,
-                "formatters": {"json": {"()": "tfseg.service.JsonLines"}},
+                "formatters": {"json": {"()": JsonLines}},
                 "handlers": {
                     name: {"class": "logging.StreamHandler", "formatter": "json", "stream": f"ext://sys.{name}"}
                     for name in ("stdout", "stderr")

@@ -225,7 +225,6 @@ def create_app(service: Service) -> Flask:
     """Makes the WSGI application."""
     app = Flask("tfseg", static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.merge_slashes = False  # which redirects to whatever host a client names
     metrics = service.metrics
 
     @app.before_request

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -207,9 +208,12 @@ def test_a_model_is_known_by_its_bytes(model, tmp_path):
         serve.model_id(tmp_path / "nothing")
 
 
-def test_help_needs_no_flask():
+def test_help_needs_no_flask_and_says_what_the_reference_does():
     hide = "import sys; sys.modules.update(dict.fromkeys(['flask', 'gunicorn', 'tensorflow', 'keras']))\n"
     script = hide + "from tfseg import serve; serve.main(['--help'])"
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0 and "--max-pixels" in done.stdout
+    assert done.returncode == 0
+    reference = (Path(__file__).parents[1] / "docs/serve.md").read_text(encoding="utf-8")
+    options = (set(re.findall(r"--[a-z][a-z-]+", text)) for text in (reference, done.stdout))
+    assert next(options) == next(options) - {"--help"}

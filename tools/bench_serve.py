@@ -4,7 +4,8 @@
 
 The service is started as it would be, at a free port of 127.0.0.1. Clients send files of one size, each the next one as
 soon as it has its mask. The model alone runs in a process of its own on the same pictures, decoded beforehand, by the
-batch that is fastest for it.
+batch that is fastest for it. Where other programs share the processor, its seconds that a picture takes tell more than
+pictures/s; those of the service are the worker's and the clients'.
 """
 
 import argparse
@@ -28,7 +29,7 @@ BATCHES = (1, 2, 4, 8)
 
 
 def run_bare(model: Path, paths: list[Path], pipe) -> None:
-    """Answers each (batch, seconds) with the pictures/s of the model alone."""
+    """Answers each (batch, seconds) with the pictures/s of the model alone, and seconds of the processor a picture."""
     import numpy as np
 
     from tfseg.predict import Predictor, read_picture
@@ -38,11 +39,11 @@ def run_bare(model: Path, paths: list[Path], pipe) -> None:
     while task := pipe.recv():
         batch, seconds = task
         predictor(pictures[:batch])
-        start, count = time.perf_counter(), 0
+        start, worked, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - start < seconds:
             predictor(pictures[np.arange(count, count + batch) % len(pictures)])
             count += batch
-        pipe.send(count / (time.perf_counter() - start))
+        pipe.send((count / (time.perf_counter() - start), (time.process_time() - worked) / count))
 
 
 class Service:
@@ -99,7 +100,7 @@ class Service:
                 else:
                     failures.append(f"{answer.status} {content[:200]!r}")
 
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), time.process_time() + self.metric("process_cpu_seconds_total")
         before = [self.metric(f"tfseg_batch_pictures_{what}") for what in ("sum", "count")]
         threads = [threading.Thread(target=client) for _ in range(clients)]
         for thread in threads:
@@ -112,8 +113,15 @@ class Service:
             thread.join()
         rate = len(latencies) / (max(time.perf_counter() - start, seconds))
         after = [self.metric(f"tfseg_batch_pictures_{what}") for what in ("sum", "count")]
-        batch = (after[0] - before[0]) / (after[1] - before[1])
-        return {"rate": rate, "batch": batch, "latencies": latencies, "failures": failures, "memory": memory}
+        worked = time.process_time() + self.metric("process_cpu_seconds_total") - worked
+        return {
+            "rate": rate,
+            "processor": worked / len(latencies),
+            "batch": (after[0] - before[0]) / (after[1] - before[1]),
+            "latencies": latencies,
+            "failures": failures,
+            "memory": memory,
+        }
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -125,24 +133,31 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def table(results: dict) -> list[str]:
-    """Rows of the rounds: pictures/s of both, latencies, memory."""
+    """Rows of the rounds: pictures/s and processor time a picture of both, latencies, memory."""
     rows = [
-        "| round | model alone, pictures/s | service, pictures/s | share | batch | p50 ms | p95 ms | p99 ms | MiB |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| round | pictures/s: model alone | service | share | processor ms a picture: model alone | service | share | "
+        "batch | p50 ms | p95 ms | p99 ms | MiB |",
+        f"|---{'|---:' * 11}|",
     ]
     for number, one in enumerate(results["rounds"], start=1):
-        p50, p95, p99 = (f"{1000 * value:.0f}" for value in one["latency"])
-        memory = f"{one['memory'][0]:.0f} to {one['memory'][-1]:.0f}"
-        rows.append(
-            f"| {number} | {one['before']:.2f}, {one['after']:.2f} | {one['service']:.2f} | {share(one):.2f} | "
-            f"{one['batch']:.1f} | {p50} | {p95} | {p99} | {memory} |"
-        )
+        (rate, took), (rate_share, took_share) = one["service"], shares(one)
+        alone = [one["before"], one["after"]]
+        cells = [
+            ", ".join(f"{rate:.2f}" for rate, _ in alone),
+            *(f"{rate:.2f}", f"{rate_share:.2f}"),
+            ", ".join(f"{1000 * took:.0f}" for _, took in alone),
+            *(f"{1000 * took:.0f}", f"{took_share:.2f}", f"{one['batch']:.1f}"),
+            *(f"{1000 * seconds:,.0f}" for seconds in one["latency"]),
+            f"{one['memory'][0]:,.0f} to {one['memory'][-1]:,.0f}",
+        ]
+        rows.append(f"| {number} | {' | '.join(cells)} |")
     return rows
 
 
-def share(one: dict) -> float:
-    """The service's pictures/s as a share of the model's before and after."""
-    return one["service"] / statistics.mean((one["before"], one["after"]))
+def shares(one: dict) -> tuple[float, float]:
+    """The service's pictures/s, and pictures a second of the processor, as shares of the model's before and after."""
+    rate, processor = (statistics.mean(pair) for pair in zip(one["before"], one["after"], strict=True))
+    return one["service"][0] / rate, processor / one["service"][1]
 
 
 def main() -> None:
@@ -162,14 +177,14 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     context.Process(target=run_bare, args=(options.model, paths, there), daemon=True).start()
 
-    def bare(batch: int, seconds: float) -> float:
+    def bare(batch: int, seconds: float) -> tuple[float, float]:
         here.send((batch, seconds))
         return here.recv()
 
     rates = [{batch: bare(batch, options.bare / 4) for batch in BATCHES} for _ in range(2)]
-    batches = {batch: statistics.mean(one[batch] for one in rates) for batch in BATCHES}
-    best = max(batches, key=batches.get)
-    print("model alone, pictures/s by batch:", {batch: round(rate, 2) for batch, rate in batches.items()})
+    batches = {batch: statistics.mean(one[batch][1] for one in rates) for batch in BATCHES}
+    best = min(batches, key=batches.get)
+    print("model alone, processor ms a picture by batch:", {n: round(1000 * took) for n, took in batches.items()})
     service = Service(options.model, options.options.split())
     files = [path.read_bytes() for path in paths]
     service.load(files, options.clients, 5)
@@ -179,7 +194,15 @@ def main() -> None:
         after = bare(best, options.bare)
         latency = [percentile(loaded["latencies"], share) for share in (0.5, 0.95, 0.99)]
         kept = {name: loaded[name] for name in ("batch", "memory", "failures")}
-        rounds.append({"before": before, "service": loaded["rate"], "after": after, "latency": latency, **kept})
+        rounds.append(
+            {
+                "before": before,
+                "service": (loaded["rate"], loaded["processor"]),
+                "after": after,
+                "latency": latency,
+                **kept,
+            }
+        )
         print(table({"rounds": rounds})[-1], *loaded["failures"][:3], flush=True)
         before = after
     here.send(None)
@@ -187,7 +210,8 @@ def main() -> None:
     results = {"batches": batches, "clients": options.clients, "rounds": rounds, "exit": code, "cores": os.cpu_count()}
     print("\n".join(table(results)))
     failures = sum(len(one["failures"]) for one in rounds)
-    print(f"{failures} failures, exit code {code}, share {statistics.median(map(share, rounds)):.2f} (median)")
+    rate, processor = (statistics.median(column) for column in zip(*map(shares, rounds), strict=True))
+    print(f"{failures} failures, exit code {code}, medians of the shares: {rate:.2f}, by the processor {processor:.2f}")
     if options.json:
         command = " ".join(["python tools/bench_serve.py", *sys.argv[1:]])
         options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")

@@ -91,6 +91,11 @@ def test_chunks_without_a_length(service):
     assert status == 200 and pixels_of(content).tolist() == MASK
 
 
+def test_who_sends_too_much_first_still_sees_the_answer(service):
+    for path, status in (("/predict", 413), ("/nothing", 404)):
+        assert service.ask(path, bytes(11 * 2**20))[0] == status
+
+
 def test_a_little_fuzz(service):
     statuses = fuzz(service.port, range(300))
     assert statuses[200] and not [status for status in statuses if status >= 500]
@@ -179,7 +184,8 @@ def test_a_worker_that_dies_later_is_replaced():
         ({}, ["--port", "65536"], "--port: expected a number in 0..65535"),
         ({"PORT": "http"}, [], "PORT: expected a number in 0..65535, got 'http'"),
         ({"TFSEG_API_KEY": " "}, [], "TFSEG_API_KEY is empty"),
-        ({}, ["--queue", "0"], "--queue must be above 0"),
+        ({}, ["--queue", "0"], "--queue must be at least 1"),
+        ({}, ["--timeout", "inf"], "--timeout must be above 0 s, at most 3600"),
         ({}, ["--batch-wait", "-1"], "--batch-wait must be in 0..1000"),
         ({}, ["--alpha", "2"], "--alpha must be in 0..1"),
         ({}, ["--overlap", "0.5"], "--window"),

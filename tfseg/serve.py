@@ -150,9 +150,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError(f"{'--port' if options.port else '$PORT'}: expected a number in 0..65535, got {port!r}")
     if not 0 <= options.alpha <= 1:
         raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
-    for name in ("max_batch", "queue", "max_body", "max_pixels", "max_side", "timeout"):
-        if not getattr(options, name) > 0:
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}")
+    for name in ("max_batch", "queue", "max_body", "max_pixels", "max_side"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+    if not 0 < options.timeout <= 3600:
+        raise ValueError(f"--timeout must be above 0 s, at most 3600, got {options.timeout}")
     if not 0 <= options.batch_wait <= 1000:
         raise ValueError(f"--batch-wait must be in 0..1000 ms, got {options.batch_wait}")
     serve(options, int(port), inference)

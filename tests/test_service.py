@@ -152,7 +152,7 @@ def test_a_full_queue_and_a_slow_model(monkeypatch):
     def post(number):
         return client.post("/predict", data=png(np.full((2, 2, 3), number, np.uint8)))
 
-    service = make_service(wait, queue=1, max_batch=1, timeout=0.3)
+    service = make_service(wait, queue=1, max_batch=1, timeout=0.5)
     client = create_app(service).test_client()
     assert post(1).status_code == 504  # the model has it still
     assert post(2).status_code == 504  # this one waited for the model
@@ -163,6 +163,7 @@ def test_a_full_queue_and_a_slow_model(monkeypatch):
     go_on.set()
     while len(service.batcher):
         time.sleep(0.001)
+    service.timeout = 30
     assert post(4).status_code == 200
     assert seen == [1, 4]
 

@@ -109,6 +109,12 @@ ALLOWED = {
     "app_view": {"predict", "tables"},
     "app": {"app_view"},
     "app_page": {"app", "app_view", "predict"},
+    "batching": set(),
+    "uploads": {"predict"},
+    "openapi": set(),
+    "service": {"batching", "openapi", "predict", "uploads"},
+    "http_server": {"service"},
+    "serve": {"batching", "http_server", "inference", "predict", "service", "uploads"},
     "report_page": {"config", "figures", "inference", "labels", "page", "records", "tables"},
     "report": {
         *("config", "evaluate", "figures", "inference", "metrics", "paths", "pipeline", "predict"),

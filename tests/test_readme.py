@@ -14,6 +14,7 @@ import bench_augment
 import bench_convert
 import bench_inference
 import bench_pipeline
+import bench_serve
 import bench_step
 import pytest
 
@@ -198,6 +199,15 @@ def test_cost_of_inference_comes_from_the_committed_results():
     assert "\n".join(rows) in (ROOT / "docs/results/inference/README.md").read_text(encoding="utf-8")
     gib = [f"{float(row.split('|')[5].replace(',', '')) / 1024:.1f}" for row in (rows[2], rows[3], rows[7])]
     assert "takes {} GiB, by windows of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
+
+
+def test_the_service_under_load_comes_from_the_committed_results():
+    text = (ROOT / "docs/results/serve/README.md").read_text(encoding="utf-8")
+    load, fuzz = results("serve/load.json"), results("serve/fuzz.json")
+    assert "\n".join(bench_serve.table(load)) in text
+    assert ", ".join(f"{status} ({count:,})" for status, count in fuzz["statuses"].items()) in " ".join(text.split())
+    assert load["exit"] == fuzz["exit"] == 0 and fuzz["same"] and sum(fuzz["statuses"].values()) == 10_000
+    assert not any(one["failures"] for one in load["rounds"]) and max(fuzz["statuses"]) < "500"
 
 
 def test_cost_of_the_augmentation_comes_from_the_committed_results():

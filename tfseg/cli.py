@@ -16,6 +16,10 @@ REMEDIES = {
     "keras_hub": "KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', "
     "then pip install --no-deps keras-hub",
     **{
+        name: f"{name} is not installed; install what serves a model with pip install 'tfseg[serve]'"
+        for name in ("flask", "gunicorn", "prometheus_client")
+    },
+    **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
         for name in ("torch", "jax")
     },

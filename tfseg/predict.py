@@ -208,6 +208,15 @@ def blend(picture: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha:
     return np.rint(mixed).astype(np.uint8)
 
 
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Makes a PNG of (H, W) or (H, W, 3) uint8."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    return file.getvalue()
+
+
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Writes (H, W) or (H, W, 3) uint8 as a PNG; the file appears, or replaces an older one, only when it is whole."""
     from PIL import Image
@@ -332,10 +341,15 @@ def predict_film(
 
 def classify(predictor: Predictor, picture: np.ndarray, inference: Inference) -> np.ndarray:
     """Classifies every pixel: (H, W, 3) uint8 -> (H, W) uint8 class ids."""
+    return classify_batch(predictor, picture[np.newaxis], inference)[0]
+
+
+def classify_batch(predictor: Predictor, pictures: np.ndarray, inference: Inference) -> np.ndarray:
+    """Classifies every pixel of pictures of one size: (B, H, W, 3) uint8 -> (B, H, W) uint8 class ids."""
     if inference.is_plain:
-        return predictor(picture[np.newaxis])[0]  # without probabilities, which take more memory
-    likely = inference.probabilities(predictor.probabilities, picture[np.newaxis], len(predictor.classes))
-    return likely[0].argmax(axis=-1).astype(np.uint8)
+        return predictor(pictures)  # without probabilities, which take more memory
+    likely = inference.probabilities(predictor.probabilities, pictures, len(predictor.classes))
+    return likely.argmax(axis=-1).astype(np.uint8)
 
 
 def describe_cost(seconds: Sequence[float], memory: float | None) -> str:

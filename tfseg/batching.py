@@ -1,0 +1,149 @@
+"""Pictures that come one by one from many threads -> batches of one size for the one thread that runs the model."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import numpy as np
+
+Classify = Callable[[np.ndarray], np.ndarray]
+
+
+class QueueFull(Exception):
+    """As many pictures wait as may."""
+
+
+class Result(NamedTuple):
+    """What came of one picture."""
+
+    class_ids: np.ndarray
+    """(H, W) uint8."""
+    waited: float
+    """Seconds in the queue."""
+    took: float
+    """Seconds that the model took for its batch."""
+    batch: int
+    """How many pictures the model saw at once."""
+
+
+class Job(NamedTuple):
+    picture: np.ndarray
+    future: Future
+    arrived: float
+
+
+class Batcher:
+    """A queue of pictures with an end to its length.
+
+    Attributes:
+        running: whether `work` takes pictures now.
+    """
+
+    def __init__(
+        self,
+        max_batch: int,
+        max_pixels: int,
+        wait: float,
+        capacity: int,
+        on_batch: Callable[[int, float], None] = lambda pictures, seconds: None,
+    ):
+        """Makes an empty queue.
+
+        Args:
+            max_batch: pictures that the model sees at once, at most.
+            max_pixels: pixels that it sees at once, at most, so that a batch never takes more memory than a picture of
+                so many; a larger picture goes alone.
+            wait: seconds, at most, that a picture waits for others of its size while the model is free.
+            capacity: pictures that may wait.
+            on_batch: told the pictures of each batch, and the seconds that it took.
+        """
+        self.max_batch, self.max_pixels, self.wait, self.capacity = max_batch, max_pixels, wait, capacity
+        self.on_batch = on_batch
+        self.running = False
+        self._jobs: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many pictures wait."""
+        return len(self._jobs)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another picture would be refused."""
+        return len(self._jobs) >= self.capacity
+
+    def submit(self, picture: np.ndarray) -> Future:
+        """Puts a picture, (H, W, 3) uint8, into the queue.
+
+        Returns:
+            The future `Result`. Once cancelled, the model will not see the picture, unless it does already.
+
+        Raises:
+            QueueFull: there is no room.
+        """
+        job = Job(picture, Future(), time.monotonic())
+        with self._changed:
+            if self.is_full:
+                raise QueueFull
+            self._jobs.append(job)
+            self._changed.notify_all()
+        return job.future
+
+    def work(self, classify: Classify) -> None:
+        """Takes batches out of the queue until it is closed and empty.
+
+        Args:
+            classify: (B, H, W, 3) uint8 -> (B, H, W) uint8. What it raises is that of the futures of its batch.
+        """
+        self.running = True
+        try:
+            while batch := self._take():
+                self._run(classify, batch)
+        finally:
+            self.running = False
+
+    def close(self) -> None:
+        """Lets `work` end, once nothing waits any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _take(self) -> list[Job]:
+        """Waits for the oldest picture and others of its size; gives none when the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            if not self._jobs:
+                return []
+            shape, arrived = self._jobs[0].picture.shape, self._jobs[0].arrived
+            most = max(min(self.max_batch, self.max_pixels // (shape[0] * shape[1])), 1)
+
+            def fitting() -> list[Job]:
+                return [job for job in self._jobs if job.picture.shape == shape][:most]
+
+            self._changed.wait_for(
+                lambda: len(fitting()) == most or self._closed, timeout=max(arrived + self.wait - time.monotonic(), 0)
+            )
+            batch = fitting()
+            taken = set(map(id, batch))
+            self._jobs = deque(job for job in self._jobs if id(job) not in taken)
+            return batch
+
+    def _run(self, classify: Classify, batch: list[Job]) -> None:
+        start = time.monotonic()
+        batch = [job for job in batch if job.future.set_running_or_notify_cancel()]
+        if not batch:
+            return
+        try:
+            class_ids = classify(np.stack([job.picture for job in batch]))
+        except Exception as error:  # whatever the model raises; the next batch may go well
+            for job in batch:
+                job.future.set_exception(error)
+            return
+        took = time.monotonic() - start
+        self.on_batch(len(batch), took)
+        for job, ids in zip(batch, class_ids, strict=True):
+            job.future.set_result(Result(ids, start - job.arrived, took, len(batch)))

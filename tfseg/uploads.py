@@ -1,0 +1,140 @@
+"""Bytes from outside -> a picture that the network may see, or a reason why not, with its status of HTTP.
+
+A picture is decoded only when its header has told that it is within the limits. Nothing is written to disk.
+"""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
+from werkzeug.http import parse_options_header
+
+from tfseg.predict import decode_picture
+
+FIELD = "image"
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
+MOST_PARTS = 20  # of a form
+MOST_TEXT = 64 * 1024  # bytes of a form's other fields
+CHUNK = 64 * 1024
+
+
+class Refused(Exception):
+    """A request that gets no answer, why, and with which status."""
+
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may hold at most."""
+
+    body: int = 8 * 2**20
+    """Bytes."""
+    pixels: int = 1024 * 2048
+    """Of the picture."""
+    side: int = 4096
+    """Pixels of its height and of its width."""
+
+
+def read_body(read: Callable[[int], bytes], declared: int | None, most: int, deadline: float) -> bytes:
+    """Reads a body whole.
+
+    Args:
+        read: gives up to so many bytes, none at the end.
+        declared: how many there should be; None if the client did not say.
+        most: how many there may be.
+        deadline: by `time.monotonic`.
+
+    Raises:
+        Refused: there are more bytes than there may, others than declared, none at all, or they do not come in time.
+    """
+    too_large = Refused(413, f"the body has more than {most:,} bytes")
+    if declared is not None and declared > most:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        while chunk := read(min(CHUNK, most + 1 - size)):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    except Refused:
+        raise
+    except TimeoutError:
+        raise Refused(408, "the body did not come in time") from None
+    except Exception:  # whatever a server raises for chunks without an end, without a length ...
+        raise Refused(400, "the body is not what its headers say") from None
+    if declared is not None and size != declared:
+        raise Refused(400, f"the body ended after {size:,} of {declared:,} bytes")
+    if not size:
+        raise Refused(400, "the body is empty; expected a PNG or JPEG picture")
+    return b"".join(chunks)
+
+
+def picture_file(body: bytes, content_type: str) -> bytes:
+    """Gives the file in the field `image` of multipart/form-data; anything else is a picture itself.
+
+    Raises:
+        Refused: the form is damaged, or has not one such file.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        return body
+    parser = FormDataParser(
+        stream_factory=lambda *_, **__: io.BytesIO(),  # its own would write large files to disk
+        max_form_memory_size=MOST_TEXT,
+        max_form_parts=MOST_PARTS,
+        silent=False,
+    )
+    try:
+        _, texts, files = parser.parse(io.BytesIO(body), kind, len(body), options)
+    except RequestEntityTooLarge:
+        raise Refused(413, f"the form has more than {MOST_PARTS} parts or {MOST_TEXT:,} bytes of text") from None
+    except ValueError:
+        raise Refused(400, "the body is no whole multipart/form-data") from None
+    pictures = files.getlist(FIELD)
+    if len(pictures) != 1:
+        fields = ", ".join(sorted(map(str, {*texts, *files})))[:200] or "none"
+        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(pictures)}; fields: {fields}")
+    return pictures[0].stream.getvalue()
+
+
+def read_upload(content: bytes, limits: Limits) -> np.ndarray:
+    """Decodes a picture as `tfseg.predict.read_picture` does.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        Refused: it is no PNG or JPEG, is damaged, has 16 bits a channel, or is larger than it may.
+    """
+    if not content.startswith(MAGIC):
+        raise Refused(415, "the file is no PNG or JPEG picture")
+    if content.startswith(MAGIC[1]) and content.count(b"\xff\xda") > MOST_SCANS:
+        raise Refused(413, f"the JPEG has more than {MOST_SCANS} scans")
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as header:
+            width, height = header.size
+    except Image.DecompressionBombError:
+        raise Refused(413, f"the picture has more than {limits.pixels:,} pixels") from None
+    except Exception:  # whatever the decoders raise
+        raise Refused(400, "the file is no whole PNG or JPEG picture") from None
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise Refused(
+            413,
+            f"the picture is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
+        )
+    try:
+        return decode_picture(content, "the file")
+    except ValueError as error:
+        raise Refused(400, str(error)) from None

@@ -76,6 +76,12 @@ def test_what_cannot_be_served_is_told_before(served, port, tmp_path, monkeypatc
     assert not served
 
 
+def test_the_port_may_stand_in_the_environment(monkeypatch):
+    monkeypatch.setenv("PORT", "9000")
+    assert app.read_options(["--model", "city"]).port == 9000
+    assert app.read_options(["--model", "city", "--port", "9001"]).port == 9001
+
+
 def test_a_taken_port_is_told(served):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -216,6 +216,14 @@ def test_help_needs_no_arrays(module):
     assert not from_elsewhere(module) & {"keras", "numpy", "cv2"}
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_is_unpickled(module):
+    """Reading a pickle runs whatever its author wrote into it."""
+    names = {name.split(".")[0] for name in imports(file_of(module))}
+    assert not names & {"pickle", "shelve", "marshal", "dill", "cloudpickle", "joblib"}
+    assert "allow_pickle=True" not in file_of(module).read_text(encoding="utf-8")
+
+
 def test_the_table_has_no_cycle():
     order = []
     while remaining := set(ALLOWED) - set(order):

@@ -46,7 +46,8 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="SavedModel folder with labels.json; twice for two models side by side",
     )
     parser.add_argument("--samples", type=Path, metavar="DIR", help="folder of pictures to choose from")
-    parser.add_argument("--port", type=int, default=8501, help="of the page's address (8501)")
+    port = os.environ.get("PORT", "8501")
+    parser.add_argument("--port", type=int, default=port, help="of the page's address ($PORT, or else 8501)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for any (127.0.0.1)")
     return parser.parse_args(arguments)
 

@@ -1,0 +1,48 @@
+"""The Dockerfile as far as it can be read without running it; tools/run_dockerfile.py runs its steps."""
+
+import re
+from pathlib import Path
+
+import pytest
+import run_dockerfile
+
+ROOT = Path(__file__).parents[1]
+STEPS = run_dockerfile.read_steps((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+
+
+def test_lines_are_joined_and_comments_left_out():
+    text = "# two\nFROM debian:trixie-slim AS base\nRUN a \\\n    # why\n    && b\n\nUSER 1000\n"
+    steps = [("FROM", "debian:trixie-slim AS base"), ("RUN", "a      && b"), ("USER", "1000")]
+    assert run_dockerfile.read_steps(text) == steps
+
+
+def test_stages_that_a_target_is_made_of():
+    assert run_dockerfile.needed_stages(STEPS, "serve") == {"base", "installer", "serve-packages", "serve"}
+    assert run_dockerfile.needed_stages(STEPS, "installer") == {"base", "installer"}
+    with pytest.raises(ValueError, match=r"no stage 'web', it has base, installer, serve-packages"):
+        run_dockerfile.needed_stages(STEPS, "web")
+
+
+def test_every_instruction_is_known_and_what_is_copied_is_there():
+    known = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "USER", "WORKDIR"}
+    assert {name for name, _ in STEPS} == known
+    copied = [
+        value.split()[0] for name, value in STEPS if name == "COPY" and not value.startswith(("--from", "${MODEL}"))
+    ]
+    assert copied == ["docker/serve.txt", "docker/app.txt", "tfseg", "tfseg"]
+    assert all((ROOT / path).exists() for path in copied)
+
+
+@pytest.mark.parametrize("name", ["serve", "app"])
+def test_what_an_image_holds_is_pinned(name):
+    wanted, pinned = ((ROOT / "docker" / f"{name}{ending}").read_text(encoding="utf-8") for ending in (".in", ".txt"))
+    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", pinned, re.MULTILINE))
+    assert len(pins) == len(pinned.split())  # nothing else, such as the address of an index
+    assert {line.lower() for line in wanted.splitlines() if not line.startswith("#")} <= pins.keys()
+
+
+def test_a_file_of_two_names_counts_once(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(1000))
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    (tmp_path / "c").write_bytes(bytes(500))
+    assert run_dockerfile.measure(tmp_path) == pytest.approx(1500e-9)

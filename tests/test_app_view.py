@@ -128,8 +128,3 @@ def test_the_legend_names_each_class_and_shows_no_markup_of_a_name():
     assert "<script>" not in html
     assert "background:rgb(10, 20, 30)" in html
     assert 'width:20.0%"></b></div></td><td class="share">20.0 %</td>' in html
-
-
-@pytest.mark.parametrize("pixels", [NOISE, NOISE[..., 0]])
-def test_png_holds_the_pixels(pixels):
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(app_view.encode_png(pixels)))), pixels)

@@ -1,9 +1,11 @@
+import io
 import json
 import re
 import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -325,12 +327,12 @@ class TestCommand:
             self.run("no model", tmp_path, "a.png", options=["--window", "8x8", "--overlap", "1"])
 
     def test_a_full_disk_leaves_no_half_picture(self, model, tmp_path, monkeypatch):
-        def fill_disk(self, path, **options):
-            path.write_bytes(b"half")
+        def fill_disk(self, content):
+            self.touch()
             raise OSError("No space left on device")
 
         picture = save(tmp_path / "a.png", picture_of_reds(0))
-        monkeypatch.setattr(Image.Image, "save", fill_disk)
+        monkeypatch.setattr(Path, "write_bytes", fill_disk)
         with pytest.raises(OSError, match="No space"):
             self.run(model, tmp_path / "out", picture)
         assert list((tmp_path / "out").iterdir()) == []
@@ -382,6 +384,12 @@ class TestVideo:
     def test_options_that_do_not_fit(self, tmp_path, options, message):
         with pytest.raises(ValueError, match=message):
             predict.main(["--model", "no model is needed for this", "--out", str(tmp_path), *options])
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_a_png_holds_the_pixels(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    assert np.array_equal(read(io.BytesIO(predict.encode_png(pixels))), pixels)
 
 
 def test_probabilities_are_enlarged_before_they_are_compared():

@@ -10,7 +10,7 @@ import streamlit as st
 
 from tfseg import app, app_view
 from tfseg.app_view import Model, Picture, Prediction
-from tfseg.predict import blend
+from tfseg.predict import blend, encode_png
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 76rem; padding-top: 3rem; padding-bottom: 3rem; }
@@ -159,7 +159,7 @@ def show_mask(model: Model, prediction: Prediction) -> None:
 
 
 def show_pixels(pixels: np.ndarray, caption: str, description: str) -> None:
-    file = app_view.encode_png(pixels)
+    file = encode_png(pixels)
     st.image(file, caption=plain(caption), alt=description, width="stretch", output_format="PNG")  # not JPEG, as else
 
 
@@ -180,7 +180,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
     with st.container(horizontal=True):
         st.download_button(
             "Class ids",
-            app_view.encode_png(prediction.class_ids),
+            encode_png(prediction.class_ids),
             f"{stem}_classes.png",
             mime="image/png",
             key=f"classes of {model.directory}",
@@ -190,7 +190,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
         )
         st.download_button(
             "Overlay",
-            app_view.encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
+            encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
             f"{stem}_overlay.png",
             mime="image/png",
             key=f"overlay of {model.directory}",

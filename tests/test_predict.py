@@ -386,6 +386,14 @@ class TestVideo:
             predict.main(["--model", "no model is needed for this", "--out", str(tmp_path), *options])
 
 
+def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.jpg", picture_of_reds(0))
+    path.write_bytes(path.read_bytes() + b"\xff\xda" * predict.MOST_SCANS)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("was decoded"))
+    with pytest.raises(predict.TooLarge, match=r"a\.jpg has more than 100 scans"):
+        read_picture(path)
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
 def test_a_png_holds_the_pixels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)

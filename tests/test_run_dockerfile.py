@@ -7,30 +7,29 @@ import pytest
 import run_dockerfile
 
 ROOT = Path(__file__).parents[1]
-STEPS = run_dockerfile.read_steps((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+STAGES = run_dockerfile.read_stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+STEPS = [step for _, steps in STAGES.values() for step in steps]
 
 
 def test_lines_are_joined_and_comments_left_out():
-    text = "# two\nFROM debian:trixie-slim AS base\nRUN a \\\n    # why\n    && b\n\nUSER 1000\n"
-    steps = [("FROM", "debian:trixie-slim AS base"), ("RUN", "a      && b"), ("USER", "1000")]
-    assert run_dockerfile.read_steps(text) == steps
+    text = "# two\nFROM debian:trixie-slim AS base\nRUN a \\\n    # why\n    && b\n\nFROM base AS serve\nUSER 1000\n"
+    stages = {"base": ("debian:trixie-slim", [("RUN", "a      && b")]), "serve": ("base", [("USER", "1000")])}
+    assert run_dockerfile.read_stages(text) == stages
 
 
 def test_stages_that_a_target_is_made_of():
-    assert run_dockerfile.needed_stages(STEPS, "serve") == {"base", "installer", "serve-packages", "serve"}
-    assert run_dockerfile.needed_stages(STEPS, "installer") == {"base", "installer"}
+    assert run_dockerfile.needed_stages(STAGES, "serve") == {"base", "installer", "serve-packages", "model", "serve"}
+    assert run_dockerfile.needed_stages(STAGES, "installer") == {"base", "installer"}
     with pytest.raises(ValueError, match=r"no stage 'web', it has base, installer, serve-packages"):
-        run_dockerfile.needed_stages(STEPS, "web")
+        run_dockerfile.needed_stages(STAGES, "web")
 
 
 def test_every_instruction_is_known_and_what_is_copied_is_there():
-    known = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "RUN", "USER", "WORKDIR"}
+    known = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "HEALTHCHECK", "RUN", "USER", "WORKDIR"}
     assert {name for name, _ in STEPS} == known
-    copied = [
-        value.split()[0] for name, value in STEPS if name == "COPY" and not value.startswith(("--from", "${MODEL}"))
-    ]
-    assert copied == ["docker/serve.txt", "docker/app.txt", "tfseg", "tfseg"]
-    assert all((ROOT / path).exists() for path in copied)
+    sources = [value.split()[0] for name, value in STEPS if name == "COPY" and not value.startswith("--from")]
+    assert sources == ["docker", "tfseg", "${MODEL}"]
+    assert all((ROOT / path).exists() for path in ("docker/install.sh", "tfseg"))
 
 
 @pytest.mark.parametrize("name", ["serve", "app"])

@@ -84,10 +84,12 @@ def test_others_are_refused(name):
 
 
 def test_nothing_is_decoded_that_is_too_large(monkeypatch):
-    monkeypatch.setattr("tfseg.uploads.decode_picture", lambda content, name: pytest.fail("decoded"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
     for name in ("many pixels", "bomb", "long side", "many scans"):
         with pytest.raises(Refused):
             read_upload(BAD[name][0], LIMITS)
+    with pytest.raises(pytest.fail.Exception, match="decoded"):
+        read_upload(GOOD["jpeg"], LIMITS)
 
 
 def form(*fields):

@@ -24,6 +24,11 @@ from tfseg.video import Film, read_film, write_film
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 VIDEO_ENDING = "_overlay.mp4"
+MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
+
+
+class TooLarge(ValueError):
+    """A picture that would take too much to decode."""
 
 
 class Predictor:
@@ -171,6 +176,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         (H, W, 3) uint8 RGB. Grey becomes RGB, transparency is dropped.
 
     Raises:
+        TooLarge: it is a JPEG of more than `MOST_SCANS` scans.
         ValueError: the file is no PNG or JPEG, is damaged or cut short, or has 16 bits a channel.
         OSError: the file cannot be read.
     """
@@ -181,6 +187,8 @@ def decode_picture(content: bytes, name: str) -> np.ndarray:
     """Does what `read_picture` does for bytes; `name` stands in its errors."""
     from PIL import Image, ImageOps
 
+    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MOST_SCANS:
+        raise TooLarge(f"{name} has more than {MOST_SCANS} scans; save it as a plain JPEG first")
     try:
         picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
         # Byte 24 of a PNG is its bit depth. Pillow would cut 16-bit colour down to its high bytes without a word.

@@ -14,11 +14,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from tfseg.predict import decode_picture
+from tfseg.predict import TooLarge, decode_picture
 
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
 MOST_PARTS = 20  # of a form
 MOST_TEXT = 64 * 1024  # bytes of a form's other fields
 CHUNK = 64 * 1024
@@ -120,8 +119,6 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     """
     if not content.startswith(MAGIC):
         raise Refused(415, "the file is no PNG or JPEG picture")
-    if content.startswith(MAGIC[1]) and content.count(b"\xff\xda") > MOST_SCANS:
-        raise Refused(413, f"the JPEG has more than {MOST_SCANS} scans")
     try:
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as header:
             width, height = header.size
@@ -136,5 +133,7 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
         )
     try:
         return decode_picture(content, "the file")
+    except TooLarge as error:
+        raise Refused(413, str(error)) from None
     except ValueError as error:
         raise Refused(400, str(error)) from None

@@ -1,11 +1,12 @@
 """Runs a Dockerfile's steps without Docker, each in its own folder, to see that it builds and that its command answers.
 
     apt-get install bubblewrap debootstrap
-    python tools/run_dockerfile.py --target serve --work /tmp/image --mirror MIRROR
+    python tools/run_dockerfile.py --target serve --mirror MIRROR
 
 Needs root on Linux. Each stage is a folder, made by the steps as a builder would make it: with nothing of this machine
 but its network and what --share and --env name, such as the settings by which pip reaches an index here. At the end it
 prints the sum of the image's files, starts its command as its user, and asks its health check until that is content.
+Folders are temporary unless --work names a place for them.
 
 Of a Dockerfile it knows ARG, CMD, COPY, ENV, EXPOSE, FROM, HEALTHCHECK, RUN, USER and WORKDIR, as used here.
 """
@@ -20,6 +21,7 @@ import signal
 import string
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,49 +61,51 @@ class Stage:
         ]
 
 
-def read_steps(text: str) -> list[tuple[str, str]]:
-    """Gives a Dockerfile's instructions and what stands behind each, lines joined, comments left out."""
+def read_stages(text: str) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Gives by a stage's name what it starts from, and its instructions and what stands behind each.
+
+    Lines are joined, comments left out.
+    """
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    lines = re.sub(r"\\\n", " ", text).splitlines()
-    return [(name, value.strip()) for name, _, value in (line.strip().partition(" ") for line in lines) if name]
-
-
-def build(steps: Sequence[tuple[str, str]], target: str, options: argparse.Namespace) -> Stage:
-    """Runs the steps up to the end of a stage, of those stages that it is made of."""
-    wanted = needed_stages(steps, target)
-    stages: dict[str, Stage] = {}
-    name = ""
-    for instruction, value in steps:
+    stages = {}
+    for line in re.sub(r"\\\n", " ", text).splitlines():
+        instruction, _, value = line.strip().partition(" ")
         if instruction == "FROM":
-            source, name = re.fullmatch(r"(\S+) AS (\S+)", value).groups()
-            if name in wanted:
-                print(f"== {name}, from {source}", flush=True)
-                stages[name] = start_stage(source, stages, options.work / name, options.mirror)
-        elif name in wanted:
-            take_step(stages[name], stages, instruction, value, options)
-    return stages[target]
+            source, name = re.fullmatch(r"(\S+) AS (\S+)", value.strip()).groups()
+            steps = []
+            stages[name] = source, steps
+        elif instruction:
+            steps.append((instruction, value.strip()))
+    return stages
 
 
-def needed_stages(steps: Sequence[tuple[str, str]], target: str) -> set[str]:
+def build(stages: dict[str, tuple[str, list]], target: str, options: argparse.Namespace) -> Stage:
+    """Runs the steps of a stage and of those that it is made of."""
+    needed, built = needed_stages(stages, target), {}
+    for name, (source, steps) in stages.items():
+        if name in needed:
+            print(f"== {name}, from {source}", flush=True)
+            built[name] = start_stage(source, built, options.work / name, options.mirror)
+            for instruction, value in steps:
+                take_step(built[name], built, instruction, value, options)
+    return built[target]
+
+
+def needed_stages(stages: dict[str, tuple[str, list]], target: str) -> set[str]:
     """Names a stage and all that it is made of.
 
     Raises:
         ValueError: there is no such stage.
     """
-    sources: dict[str, set[str]] = {}
-    for instruction, value in steps:
-        if instruction == "FROM":
-            source, name = re.fullmatch(r"(\S+) AS (\S+)", value).groups()
-            sources[name] = {source}
-        elif instruction == "COPY" and (found := re.match(r"--from=(\S+)", value)):
-            sources[name].add(found[1])
-    if target not in sources:
-        raise ValueError(f"the Dockerfile has no stage {target!r}, it has {', '.join(sources)}")
+    if target not in stages:
+        raise ValueError(f"the Dockerfile has no stage {target!r}, it has {', '.join(stages)}")
     needed, ahead = set(), [target]
     while ahead:
-        stage = ahead.pop()
-        needed.add(stage)
-        ahead += sources[stage] & sources.keys()
+        name = ahead.pop()
+        needed.add(name)
+        source, steps = stages[name]
+        copied = [re.match(r"--from=(\S+)", value) for instruction, value in steps if instruction == "COPY"]
+        ahead += stages.keys() & {source, *(found[1] for found in copied if found)}
     return needed
 
 
@@ -189,18 +193,15 @@ def try_command(stage: Stage, patience: float) -> tuple[float, int]:
                     raise OSError(f"the command was not healthy within {patience:.0f} s")
                 time.sleep(0.5)
             healthy = time.monotonic() - start
-            # The command's own process is the only child of bubblewrap's first one.
-            inner = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-            os.kill(first_child(inner) or inner, signal.SIGTERM)
+            # The command is the child of bubblewrap's first process in there, and that the child of its own.
+            os.kill(first_child(first_child(process.pid)), signal.SIGTERM)
             return healthy, process.wait(timeout=30)
         finally:
             process.kill()
 
 
-def first_child(process: int) -> int | None:
-    """Gives a process' first child, if it has any."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return int(children[0]) if children else None
+def first_child(process: int) -> int:
+    return int(Path(f"/proc/{process}/task/{process}/children").read_text().split()[0])
 
 
 def pair(separator: str):
@@ -218,7 +219,7 @@ def pair(separator: str):
 def main() -> None:
     parser = argparse.ArgumentParser(description="Builds a target of the Dockerfile, and starts its command.")
     parser.add_argument("--target", default="serve", help="stage of the Dockerfile (serve)")
-    parser.add_argument("--work", required=True, type=Path, metavar="DIR", help="where to; a folder for each stage")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep a folder for each stage in it (none is kept)")
     parser.add_argument("--mirror", required=True, metavar="URL", help="of Debian's packages, as /etc/apt names it")
     for option, separator, meaning in (
         ("--build-arg", "=", "NAME=VALUE of an ARG"),
@@ -228,11 +229,17 @@ def main() -> None:
         parser.add_argument(option, action="append", default=[], type=pair(separator), metavar="PAIR", help=meaning)
     parser.add_argument("--patience", type=float, default=120.0, help="seconds until the command must be healthy (120)")
     options = parser.parse_args()
-    options.work = options.work.resolve()
-    options.work.mkdir(parents=True, exist_ok=True)
-    steps = read_steps((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    stages = read_stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as temporary:
+        options.work = (options.work or Path(temporary)).resolve()
+        options.work.mkdir(parents=True, exist_ok=True)
+        try_target(stages, options)
+
+
+def try_target(stages: dict[str, tuple[str, list]], options: argparse.Namespace) -> None:
+    """Builds what the command line says, and starts it."""
     try:
-        image = build(steps, options.target, options)
+        image = build(stages, options.target, options)
         print(f"{measure(image.folder):.2f} GB in {image.folder}", flush=True)
         healthy, code = try_command(image, options.patience)
     except (ValueError, OSError, subprocess.SubprocessError) as error:

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Installs what one image holds, by its name, into /opt/venv, and takes away what only those need who build on TensorFlow:
+# its headers and symbols and libclang, half a gigabyte.
+set -eu
+pip install --no-cache-dir --no-compile --no-deps -r "/opt/docker/$1.txt"
+pip uninstall --yes libclang pip
+cd /opt/venv/lib/python3*/site-packages/tensorflow
+rm -r include
+strip --strip-unneeded libtensorflow_cc.so.2

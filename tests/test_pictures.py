@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg import pictures
+from tfseg import pictures, resizing
 
 GREY = np.array([[0, 1], [2, 255]], np.uint8)
 PHOTO = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
@@ -212,7 +212,7 @@ def test_a_grey_mask_file_is_stored_as_it_came(chunk):
 @pytest.mark.parametrize("size", [(2, 2), (3, 5), (4, 4), (7, 3), (16, 12)])
 def test_resize_keeps_the_values_of_a_mask(size):
     mask = np.array([[0, 7], [7, 2]], np.uint8).repeat(2, axis=0).repeat(2, axis=1)
-    assert pictures.resize(np.dstack([mask * 30] * 3), size).shape == (*size, 3)
+    assert resizing.resize(np.dstack([mask * 30] * 3), size).shape == (*size, 3)
     for resize in (pictures.resize_nearest, pictures.resize_majority):
         resized = resize(mask, size)
         assert resized.shape == size and resized.dtype == np.uint8
@@ -222,7 +222,7 @@ def test_resize_keeps_the_values_of_a_mask(size):
 def test_resize_takes_the_middle_of_a_mask_and_the_mean_of_a_picture():
     row = np.array([[1, 2, 3, 4, 5, 6]], np.uint8).repeat(3, axis=0)
     assert pictures.resize_nearest(row, (1, 2)).tolist() == [[2, 5]]
-    assert pictures.resize(np.dstack([row] * 3), (1, 2))[..., 0].tolist() == [[2, 5]]
+    assert resizing.resize(np.dstack([row] * 3), (1, 2))[..., 0].tolist() == [[2, 5]]
 
 
 def test_the_majority_of_a_cell_wins():
@@ -262,7 +262,7 @@ def test_counts_beyond_what_float32_holds():
 def test_resize_leaves_the_arguments_alone():
     mask = np.arange(16, dtype=np.uint8).reshape(4, 4)
     image = np.dstack([mask] * 3)
-    pictures.resize(image, (2, 2))
+    resizing.resize(image, (2, 2))
     pictures.resize_majority(mask, (2, 2))
     assert mask.tolist() == np.arange(16).reshape(4, 4).tolist()
 

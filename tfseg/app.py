@@ -46,6 +46,11 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="SavedModel folder with labels.json; twice for two models side by side",
     )
     parser.add_argument("--samples", type=Path, metavar="DIR", help="folder of pictures to choose from")
+    parser.add_argument(
+        "--input-size",
+        metavar="SIZE",
+        help="HEIGHTxWIDTH that pictures are resized to for the network, or native (as in the model's validation)",
+    )
     port = os.environ.get("PORT", "8501")
     parser.add_argument("--port", type=int, default=port, help="of the page's address ($PORT, or else 8501)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for any (127.0.0.1)")
@@ -84,6 +89,8 @@ def streamlit_arguments(options: argparse.Namespace, megabytes: int) -> list[str
     page = [word for directory in options.model for word in ("--model", str(directory))]
     if options.samples:
         page += ["--samples", str(options.samples)]
+    if options.input_size:
+        page += ["--input-size", options.input_size]
     script = Path(__file__).with_name("app_page.py")
     return ["run", str(script), *(f"--{name}={value}" for name, value in settings), "--", *page]
 
@@ -113,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.samples:
         app_view.list_samples(options.samples)
     for directory in options.model:
-        app_view.load_model(directory)
+        app_view.load_model(directory, options.input_size)
     host = f"[{options.host}]" if ":" in options.host else options.host
     reach = "" if is_loopback(options.host) else ", for every machine that reaches this one"
     print(f"http://{host}:{options.port}{reach}; Ctrl-C ends it", flush=True)

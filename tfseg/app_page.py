@@ -35,14 +35,14 @@ STYLE = """<style>
 </style>"""
 
 
-@st.cache_data(scope="session", max_entries=8, show_spinner=False)
+@st.cache_data(scope="session", max_entries=2, show_spinner=False)  # of up to 150 MB each
 def open_picture(content: bytes, name: str) -> Picture:
     return app_view.open_picture(content, name)
 
 
-@st.cache_data(scope="session", max_entries=16, show_spinner="The model looks at the picture")
-def classify(directory: Path, content: bytes, _picture: Picture) -> Prediction:
-    return app_view.classify(app_view.load_model(directory), _picture)
+@st.cache_data(scope="session", max_entries=4, show_spinner="The model looks at the picture")
+def classify(directory: Path, input_size: str | None, content: bytes, _picture: Picture) -> Prediction:
+    return app_view.classify(app_view.load_model(directory, input_size), _picture)
 
 
 def plain(text: str) -> str:
@@ -50,11 +50,11 @@ def plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
-def show(directories: Sequence[Path], samples: Path | None) -> None:
+def show(directories: Sequence[Path], samples: Path | None, input_size: str | None = None) -> None:
     """Lays out the page."""
     st.set_page_config(page_title="tfseg: what is where in a picture", layout="wide")
     st.html(STYLE)
-    models = [app_view.load_model(directory) for directory in directories]
+    models = [app_view.load_model(directory, input_size) for directory in directories]
     left, right = st.columns(2, gap="medium")
     with left:
         st.title("What is where", anchor=False)
@@ -73,7 +73,7 @@ def show(directories: Sequence[Path], samples: Path | None) -> None:
         return
     with right:
         show_picture(picture, name)
-    predictions = [classify(directory, content, picture) for directory in directories]
+    predictions = [classify(directory, input_size, content, picture) for directory in directories]
     show_results(models, picture, predictions, name)
 
 
@@ -143,10 +143,8 @@ def show_overlay(model: Model, picture: Picture, prediction: Prediction, name: s
 
 
 def show_picture(picture: Picture, name: str) -> None:
-    (full_height, full_width), (height, width) = picture.size, picture.pixels.shape[:2]
-    caption = f"{name}, {full_width} x {full_height} pixels"
-    if (height, width) != picture.size:
-        caption += f"; reduced to {width} x {height}, as much as a model is shown here at a time"
+    height, width = picture.pixels.shape[:2]
+    caption = f"{name}, {width} x {height} pixels"
     pixels = app_view.reduce(picture.pixels, side=app_view.LONGEST_SHOWN)
     show_pixels(pixels, caption, f"the picture {name}")
 
@@ -175,7 +173,9 @@ def show_legend(model: Model, prediction: Prediction) -> None:
 def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str, opacity: float) -> None:
     """Shows what the prediction took, what can be saved, and what is told of the model."""
     height, width = prediction.class_ids.shape
-    st.markdown(f"{1000 * prediction.seconds:,.0f} ms for {width} x {height} pixels")
+    seen_height, seen_width = prediction.seen
+    seen = f", seen at {seen_width} x {seen_height}" if prediction.seen != (height, width) else ""
+    st.markdown(f"{1000 * prediction.seconds:,.0f} ms for {width} x {height} pixels{seen}")
     stem = re.sub(r"[^\w-]+", "_", Path(name).stem)
     with st.container(horizontal=True):
         st.download_button(
@@ -204,4 +204,4 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
 
 if __name__ == "__main__":
     options = app.read_options(sys.argv[1:])
-    show(options.model, options.samples)
+    show(options.model, options.samples, options.input_size)

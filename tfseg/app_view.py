@@ -1,7 +1,7 @@
 """What the web page shows of models and pictures; `app_page` lays it out.
 
-Memory is bounded: a picture is refused by its header before it is decoded, reduced before the model sees it, and only
-one is in work at a time.
+Memory is bounded: a picture is refused by its header before it is decoded, the model sees it at the size of its
+validation, or reduced, and only one is in work at a time.
 """
 
 import functools
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import predict, tables
+from tfseg.segmentation import ImageSegmenter
 
 CARD, SCORES = "model_card.md", "metrics.json"
 MOST_MEGABYTES = 20  # of a file
@@ -34,6 +35,8 @@ class Model:
 
     directory: Path
     predictor: predict.Predictor
+    segment: ImageSegmenter
+    """The way of an image through the model."""
     card: str
     """Markdown; empty without a card."""
     scores: str
@@ -47,12 +50,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the model sees it."""
+    """An image."""
 
     pixels: np.ndarray
-    """uint8 RGB (H, W, 3), at most `MOST_SEEN` pixels."""
-    size: tuple[int, int]
-    """(height, width) of the file, upright."""
+    """uint8 RGB (H, W, 3), upright."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,19 @@ class Prediction:
     """What a model makes of a picture."""
 
     class_ids: np.ndarray
-    """uint8 (H, W)."""
+    """uint8 (H, W), of the picture's size."""
+    seen: tuple[int, int]
+    """(height, width) at which the network saw it."""
     seconds: float
 
 
 @functools.cache
-def load_model(directory: Path) -> Model:
+def load_model(directory: Path, input_size: str | None = None) -> Model:
     """Loads a model and what its folder tells of it, once a process.
+
+    Args:
+        directory: its folder.
+        input_size: as of `predict.choose_sizes`.
 
     Raises:
         FileNotFoundError, ValueError: as of `Predictor`; or the scores are not those of a training.
@@ -74,11 +81,14 @@ def load_model(directory: Path) -> Model:
     """
     card = directory / CARD
     scores = read_scores(directory / SCORES)
+    sizes = predict.choose_sizes(input_size, directory)
     predictor = predict.Predictor(directory)
-    predictor(np.zeros((1, 64, 64, 3), np.uint8))  # the first call takes longer than the others
+    segment = predict.make_segmenter(predictor, sizes=sizes)
+    segment(np.zeros((64, 64, 3), np.uint8))  # the first call takes longer than the others
     return Model(
         directory=directory,
         predictor=predictor,
+        segment=segment,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
         scores=scores,
     )
@@ -110,7 +120,7 @@ def read_scores(path: Path) -> str:
 
 
 def open_picture(content: bytes, name: str) -> Picture:
-    """Decodes a PNG or JPEG file, and reduces it to `MOST_SEEN` pixels if it has more.
+    """Decodes an image file.
 
     Args:
         content: the file's.
@@ -135,16 +145,19 @@ def open_picture(content: bytes, name: str) -> Picture:
             f"{MOST_MEGABYTES} MB; reduce it first"
         )
     with _one_at_a_time:
-        pixels = predict.decode_picture(content, name)
-        return Picture(reduce(pixels, area=MOST_SEEN), pixels.shape[:2])
+        return Picture(predict.decode_picture(content, name))
 
 
 def classify(model: Model, picture: Picture) -> Prediction:
-    """Classifies every pixel, and takes the time without that of waiting for other pictures."""
+    """Classifies every pixel, and takes the time without that of waiting for other pictures.
+
+    A model that sees pictures at their own size sees one of more than `MOST_SEEN` pixels reduced to so many.
+    """
     with _one_at_a_time:
         start = time.perf_counter()
-        class_ids = model.predictor(picture.pixels[np.newaxis])[0]
-        return Prediction(class_ids, time.perf_counter() - start)
+        prepared = reduce(model.segment.prepare(picture.pixels), area=MOST_SEEN)
+        [class_ids] = model.segment.masks(prepared[np.newaxis], [picture.pixels.shape[:2]])
+        return Prediction(class_ids, prepared.shape[:2], time.perf_counter() - start)
 
 
 def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None) -> np.ndarray:

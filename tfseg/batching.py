@@ -1,15 +1,19 @@
-"""Pictures that come one by one from many threads -> batches of one size for the one thread that runs the model."""
+"""Images that come one by one from many threads -> batches of one size for the one thread that runs the model.
+
+An image is what the network is to see; its mask may be of another size.
+"""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
 
-Classify = Callable[[np.ndarray], np.ndarray]
+Size = tuple[int, int]
+Classify = Callable[[np.ndarray, list[Size]], Sequence[np.ndarray]]
 
 
 class QueueFull(Exception):
@@ -31,6 +35,7 @@ class Result(NamedTuple):
 
 class Job(NamedTuple):
     picture: np.ndarray
+    size: Size
     future: Future
     arrived: float
 
@@ -76,8 +81,12 @@ class Batcher:
         """Whether another picture would be refused."""
         return len(self._jobs) >= self.capacity
 
-    def submit(self, picture: np.ndarray) -> Future:
-        """Puts a picture, (H, W, 3) uint8, into the queue.
+    def submit(self, picture: np.ndarray, size: Size) -> Future:
+        """Puts an image into the queue.
+
+        Args:
+            picture: (h, w, 3) uint8, as the network is to see it.
+            size: (height, width) of its mask.
 
         Returns:
             The future `Result`. Once cancelled, the model will not see the picture, unless it does already.
@@ -85,7 +94,7 @@ class Batcher:
         Raises:
             QueueFull: there is no room.
         """
-        job = Job(picture, Future(), time.monotonic())
+        job = Job(picture, size, Future(), time.monotonic())
         with self._changed:
             if self.is_full:
                 raise QueueFull
@@ -97,7 +106,8 @@ class Batcher:
         """Takes batches out of the queue until it is closed and empty.
 
         Args:
-            classify: (B, H, W, 3) uint8 -> (B, H, W) uint8. What it raises is that of the futures of its batch.
+            classify: images (B, h, w, 3) uint8, and the size of each mask -> B masks, uint8. What it raises is that of
+                the futures of its batch.
         """
         self.running = True
         try:
@@ -138,12 +148,12 @@ class Batcher:
         if not batch:
             return
         try:
-            class_ids = classify(np.stack([job.picture for job in batch]))
+            masks = classify(np.stack([job.picture for job in batch]), [job.size for job in batch])
         except Exception as error:  # whatever the model raises; the next batch may go well
             for job in batch:
                 job.future.set_exception(error)
             return
         took = time.monotonic() - start
         self.on_batch(len(batch), took)
-        for job, ids in zip(batch, class_ids, strict=True):
+        for job, ids in zip(batch, masks, strict=True):
             job.future.set_result(Result(ids, start - job.arrived, took, len(batch)))

@@ -34,7 +34,7 @@ class Scored(NamedTuple):
     config: Config
     split: str
     classes: list[str]
-    size: list[int] | None  # (height, width) of the masks; None: as stored
+    resize: list[list[int]]  # sizes to which images were resized for the network, one after the other
     inference: dict  # see `inference.Inference`
     ids: np.ndarray  # of the pictures, sorted
     matrices: np.ndarray  # int64 (pictures, classes, classes), in their order
@@ -111,7 +111,7 @@ def read_run(folder: Path, config: Config, split: str) -> Scored:
         told = json.loads(scores.read_text(encoding="utf-8"))
         with np.load(matrices) as arrays:
             order = np.argsort(arrays["ids"])
-            told = [told[name] for name in ("classes", "size", "inference")]
+            told = [told[name] for name in ("classes", "resize", "inference")]
             return Scored(folder, config, split, *told, arrays["ids"][order], arrays["matrices"][order])
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         remedy = f"make them again by python -m tfseg.evaluate --run {folder} --split {split}"
@@ -144,14 +144,14 @@ def check_alike(first: Scored, run: Scored) -> None:
         raise ValueError(
             f"{run.folder}: was scored on other masks ({describe(run)}) than {first.folder} ({describe(first)}); "
             f"{other.sum()} differ, such as that of {run.ids[other][0]}. Score both on the same by "
-            "python -m tfseg.evaluate --run DIR --records DIR --size HxW"
+            "python -m tfseg.evaluate --run DIR --records DIR"
         )
 
 
 def describe(run: Scored) -> str:
     """Says how large the masks of a run are."""
     pixels = np.unique(run.matrices.sum(axis=(1, 2)))
-    return f"{'x'.join(map(str, run.size or ['stored size']))}, {' to '.join(map(str, pixels[[0, -1]]))} pixels"
+    return " to ".join(map(str, pixels[[0, -1]])) + " pixels"
 
 
 def measure(runs: Sequence[Scored]) -> list[dict]:

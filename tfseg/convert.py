@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tfseg import journal, labels, pictures, records
+from tfseg import journal, labels, pictures, records, resizing
 from tfseg.journal import Entry
 from tfseg.paths import open_path
 from tfseg.records import Manifest, Split
@@ -316,7 +316,7 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
     with named(sample.mask):
         labels.check_known(label_ids, settings.label_map.lookup)
     size = settings.size or label_ids.shape
-    image, mask = pictures.resize(image, size), make_mask(label_ids, size, settings)
+    image, mask = resizing.resize(image, size), make_mask(label_ids, size, settings)
     example = encode_pixels(
         sample.id,
         image,

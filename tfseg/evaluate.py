@@ -1,11 +1,14 @@
 """python -m tfseg.evaluate --run DIR | --model DIR --records DIR [--split val]
 
-Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables.
+Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables. What is
+scored are the masks that `predict` writes: of the size of the ground truth, made in the same way. With --masks, files
+that `predict` wrote are scored.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,14 @@ import numpy as np
 from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
 from tfseg.official import OfficialScore, label_ids_of
-from tfseg.predict import Predictor, enlarge, write_png
-from tfseg.records import Manifest, keeps_label_ids, read_manifest
+from tfseg.predict import ENDINGS, Predictor, choose_sizes, make_segmenter, read_sizes, write_png
+from tfseg.records import Manifest, find_truth, keeps_label_ids, read_manifest
+from tfseg.segmentation import ImageSegmenter, Size, enlarge
 from tfseg.tables import official_table, scores_table
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
+MASK_ENDING = ENDINGS[0]
+OF_PROBABILITIES = ("calibration_error", "batch_mean_iou_with_void", "batch_mean_f1_with_void")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -31,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export")
     parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
     parser.add_argument("--split", help="split to score (the run's validation split, or val)")
-    parser.add_argument(
-        "--size", metavar="HxW", help="size of the network's input (as in the run's validation; stored)"
+    model.add_argument(
+        "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg.predict"
     )
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="pictures at a time (4)")
     parser.add_argument(
@@ -42,30 +48,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--submission", type=Path, metavar="DIR", help="where to write label ids for the official tools"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"where {SCORES.format('SPLIT')} goes (the run folder)")
-    add_options(parser)
+    add_options(parser, "--size")
     options = parser.parse_args(arguments)
-    if options.model and not options.records:
-        parser.error("--model needs --records")
+    if not options.run and not options.records:
+        parser.error(f"--{'model' if options.model else 'masks'} needs --records")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     inference = read_options(options)
-    records, split, size = options.records, options.split or "val", None
+    records, split = options.records, options.split or "val"
     if options.run:
         data = run_folder.read_config(options.run).data
-        records, split, size = records or data.records, options.split or data.val_split, data.eval_size
-    size = cli.parse_size(options.size) if options.size else size
-    scores = evaluate(
-        options.model or options.run / run_folder.SAVED_MODEL,
-        records,
-        split,
-        size=size,
-        batch_size=options.batch_size,
-        inference=inference,
-        instances=options.instances,
-        submission=options.submission,
-        out=options.out or options.run,
-    )
+        records, split = records or data.records, options.split or data.val_split
+    if options.masks:
+        scores = evaluate_masks(options.masks, records, split, out=options.out)
+    else:
+        model = options.model or options.run / run_folder.SAVED_MODEL
+        wanted = options.input_size
+        scores = evaluate(
+            model,
+            records,
+            split,
+            sizes=sizes_of_run(options.run) if options.run and wanted is None else choose_sizes(wanted, model),
+            batch_size=options.batch_size,
+            inference=inference,
+            instances=options.instances,
+            submission=options.submission,
+            out=options.out or options.run,
+        )
     print(f"scored {split} of {records}" if scores else f"{split} of {records} has no ground truth, and no score")
+
+
+def sizes_of_run(run: Path) -> list[Size]:
+    """The sizes to which images are resized for the SavedModel of a run: those of its validation."""
+    sizes = read_sizes(run / run_folder.SAVED_MODEL / run_folder.LABELS)
+    if sizes is None:
+        size = run_folder.read_config(run).data.eval_size
+        print(
+            f"{run}: its model does not say at which size it was validated; it is scored at "
+            f"{'x'.join(map(str, size)) if size else 'the stored size'}, as config.yaml has it, but predict and the "
+            "service show it each image at its own; export the run again",
+            file=sys.stderr,
+        )
+        return [size] if size else []
+    return sizes
 
 
 def evaluate(
@@ -73,7 +98,7 @@ def evaluate(
     records: str | Path,
     split: str,
     *,
-    size: tuple[int, int] | None = None,
+    sizes: Sequence[Size] | None = None,
     batch_size: int = 4,
     inference: Inference | None = None,
     instances: Path | None = None,
@@ -86,18 +111,19 @@ def evaluate(
         model: folder of the SavedModel.
         records: folder of shards and manifest.json.
         split: its name; one without ground truth only for a submission.
-        size: (height, width) that pictures are squashed to for the network; None: as stored.
-        batch_size: pictures that the network sees at a time.
+        sizes: (height, width) to which images are resized for the network, one after the other; None: as the model was
+            validated, or, if it does not know that, as stored.
+        batch_size: images that the network sees at a time, where they have one size then.
         inference: how it sees them, see there; None: once, as they are.
         instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
-        submission: folder for a PNG file of label ids a picture, of its original size.
+        submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
-            `matrices`, int64 (pictures, classes, classes), the confusion matrix of each picture, rows are truth.
+            `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are truth.
 
     Returns:
-        As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, on the records' masks at `size`, and where they
-        are of Cityscapes and keep label ids, as training splits do not, under "official", what `official.OfficialScore`
-        gives at full resolution, from probabilities enlarged bilinearly. Empty without ground truth.
+        As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, at the size of the ground truth, which is that of
+        the raw mask where the records keep it, and else as stored; where they are of Cityscapes and keep label ids, as
+        training splits do not, under "official" what `official.OfficialScore` gives. Empty without ground truth.
 
     Raises:
         ValueError: the split is not there or has no ground truth, the model tells other classes apart than the records,
@@ -106,18 +132,16 @@ def evaluate(
     """
     from tqdm import tqdm
 
-    from tfseg.pipeline import check_split, check_truth, make_eval_batches, told_damage
-    from tfseg.pixel_scores import PixelScores
+    from tfseg.pipeline import check_split, check_truth, told_damage
 
-    inference = inference or Inference()
     manifest = read_manifest(records)
     if not submission:
         check_truth(records, split)
     has_truth = check_split(manifest, records, split).has_truth
     predictor = Predictor(model)
-    pixels = PixelScores(predictor.classes) if has_truth and predictor.classes == manifest.classes else None
-    official = make_official(manifest, split, predictor.classes) if has_truth else None
-    if has_truth and not (pixels or official):
+    segment = make_segmenter(predictor, inference, sizes)
+    judge = Judge(manifest, split, predictor.classes if has_truth else None)
+    if has_truth and not (judge.pixels or judge.official):
         raise ValueError(
             f"{model}: tells {', '.join(predictor.classes)} apart, and {records} has {', '.join(manifest.classes)}; "
             "score it on records of its own classes"
@@ -125,48 +149,184 @@ def evaluate(
     label_ids = label_ids_of(predictor.classes) if submission else None
     if submission:
         submission.mkdir(parents=True, exist_ok=True)
-    ids = []
-    batches = make_eval_batches(records, split, size=size, batch_size=batch_size, names=True)
-    with told_damage(records), tqdm(total=manifest.splits[split].count, unit="picture", disable=None) as bar:
-        for batch in batches.as_numpy_iterator():
-            probabilities = inference.probabilities(predictor.probabilities, batch["image"], len(predictor.classes))
-            for id, mask, raw, likely in zip(
-                *(batch[key] for key in ("id", "mask", "label_ids")), probabilities, strict=True
-            ):
-                ids.append(id.decode())
-                if pixels:
-                    pixels.add(likely, mask)
-                if official or submission:
-                    truth = decode_label_ids(raw, ids[-1], records)
-                    classes = enlarge(likely, truth.shape)
-                if official:
-                    official.add(truth, classes, instances and read_instances(instances, split, ids[-1]))
+    with told_damage(records), tqdm(total=manifest.splits[split].count, unit="image", disable=None) as bar:
+        for batch in gather(read_records(records, split, segment), batch_size):
+            prepared = np.stack([example["prepared"] for example in batch])
+            for example, likely in zip(batch, segment.probabilities(prepared), strict=True):
+                truth, raw = example["truth"], example["label_ids"]
+                if (official := judge.official or submission) and raw is None:
+                    raise ValueError(f"{records}: {example['id']} has no raw mask (label_ids/encoded)")
+                likely = enlarge(likely, truth.shape)
+                found = likely.argmax(axis=-1).astype(np.uint8)
+                seen = read_instances(instances, split, example["id"]) if official and instances else None
+                judge.add(example["id"], likely, found, truth, raw, seen)
                 if submission:
-                    write_png(submission / f"{ids[-1]}_labelIds.png", label_ids[classes])
+                    write_png(submission / f"{example['id']}_labelIds.png", label_ids[found])
                 bar.update()
     if not has_truth:
         return {}
-    scores = {"split": split, "records": str(records), "size": size, "inference": dataclasses.asdict(inference)}
-    if pixels:
-        scores |= pixels.result()
-        print(scores_table(scores))
-    if official:
-        scores["official"] = official.result()
-        print(f"\n{official_table(scores['official'])}")
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        run_folder.write_json(scores, out / SCORES.format(split))
-        if pixels:
-            with run_folder.replacing(out / MATRICES.format(split)) as unfinished, unfinished.open("wb") as file:
-                np.savez_compressed(file, ids=ids, matrices=np.array(pixels.matrices))
-    return scores
+    how = {"resize": [[*size] for size in segment.sizes], "inference": dataclasses.asdict(segment.inference)}
+    return judge.finish({"split": split, "records": str(records), **how}, out)
+
+
+def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | None = None) -> dict:
+    """Scores masks in files, as `predict` writes them, against the ground truth of a split, and prints the tables.
+
+    Args:
+        masks: folder that holds ID_classes.png or ID_leftImg8bit_classes.png of each image, at any depth: class ids.
+        records: folder of shards and manifest.json.
+        split: its name.
+        out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written.
+
+    Returns:
+        As `evaluate`, less what takes probabilities.
+
+    Raises:
+        ValueError: a mask is damaged, is not of its image's size, or holds other values than class ids; the split is not
+            there or has no ground truth.
+        OSError: a mask is missing, or something cannot be read or written.
+    """
+    from tfseg.pipeline import check_truth, told_damage
+
+    manifest = read_manifest(records)
+    check_truth(records, split)
+    found = {path.name.removesuffix(MASK_ENDING): path for path in sorted(masks.rglob(f"*{MASK_ENDING}"))}
+    judge = Judge(manifest, split, manifest.classes)
+    with told_damage(records):
+        for example in read_records(records, split):
+            id, truth = example["id"], example["truth"]
+            names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]
+            path = next((found[name] for name in names if name in found), None)
+            if path is None:
+                raise FileNotFoundError(f"{masks}: has no {' or '.join(f'{name}{MASK_ENDING}' for name in names)}")
+            mask = read_mask(path, truth.shape, len(manifest.classes))
+            judge.add(id, None, mask, truth, example["label_ids"])
+    return judge.finish({"split": split, "records": str(records), "masks": str(masks)}, out)
+
+
+def read_mask(path: Path, shape: tuple[int, int], classes: int) -> np.ndarray:
+    """Reads a mask of class ids, uint8 (height, width), of a size; raises ValueError if it is none."""
+    try:
+        mask = pictures.decode_mask(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if mask.shape != shape or mask.max(initial=0) >= classes:
+        raise ValueError(
+            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict writes "
+            f"them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
+        )
+    return mask
+
+
+def read_records(records: str | Path, split: str, segment: ImageSegmenter | None = None) -> Iterator[dict]:
+    """Reads a split image by image, in the manifest's order.
+
+    Yields:
+        {"id": str, "truth": uint8 class ids, see `records.find_truth`, "label_ids": uint8 raw mask or None, "prepared":
+        the image as the network is to see it, uint8; None without `segment`}.
+    """
+    from tfseg.pipeline import make_eval_batches
+
+    manifest = read_manifest(records)
+    for batch in make_eval_batches(records, split, size=None, batch_size=1, names=True).as_numpy_iterator():
+        example = {name: array[0] for name, array in batch.items()}
+        truth = read_truth(example, manifest, records)
+        prepared = segment.prepare(example["image"]) if segment else None
+        raw = decode_label_ids(example["label_ids"], example["id"].decode(), records) if example["label_ids"] else None
+        yield {"id": example["id"].decode(), "truth": truth, "label_ids": raw, "prepared": prepared}
+
+
+def read_truth(example: dict, manifest: Manifest, records: str | Path) -> np.ndarray:
+    """Gives the ground truth of what `pipeline.read_places` yields, see `records.find_truth`."""
+    id, raw = example["id"].decode(), example["label_ids"]
+    try:
+        return find_truth(manifest, example["mask"], decode_label_ids(raw, id, records) if raw else None)
+    except ValueError as error:
+        raise ValueError(f"{records}: {id}: {error}") from None
+
+
+def gather(examples: Iterable[dict], batch_size: int) -> Iterator[list[dict]]:
+    """Gathers examples that follow each other and whose prepared images have one size, up to so many."""
+    batch = []
+    for example in examples:
+        if batch and (len(batch) == batch_size or batch[0]["prepared"].shape != example["prepared"].shape):
+            yield batch
+            batch = []
+        batch.append(example)
+    if batch:
+        yield batch
+
+
+class Judge:
+    """Gathers masks and their truth, and gives what is scored of them.
+
+    Args:
+        manifest: of the records.
+        split: their split.
+        classes: what the masks tell apart; None: nothing is scored.
+
+    Attributes:
+        pixels: by the classes of the records, None if they are others.
+        official: by the rule of Cityscapes, None elsewhere.
+    """
+
+    def __init__(self, manifest: Manifest, split: str, classes: Sequence[str] | None):
+        from tfseg.pixel_scores import PixelScores
+
+        self.pixels = PixelScores(classes) if classes and [*classes] == manifest.classes else None
+        self.official = make_official(manifest, split, classes) if classes else None
+        self.split, self.ids, self.sure = split, [], True
+
+    def add(
+        self,
+        id: str,
+        likely: np.ndarray | None,
+        found: np.ndarray,
+        truth: np.ndarray,
+        label_ids: np.ndarray | None,
+        instances: np.ndarray | None = None,
+    ) -> None:
+        """Adds an image: its probabilities, if there are any, its mask, its truth, raw mask and instances."""
+        self.ids.append(id)
+        if self.pixels:
+            self.sure &= likely is not None
+            self.pixels.add(
+                np.eye(len(self.pixels.classes), dtype=np.float32)[found] if likely is None else likely, truth
+            )
+        if self.official:
+            self.official.add(label_ids, found, instances)
+
+    def finish(self, what: dict, out: Path | None) -> dict:
+        """Gives `what` and the scores, prints them, and writes them into a folder."""
+        scores = dict(what)
+        if self.pixels:
+            scores |= {
+                name: score for name, score in self.pixels.result().items() if self.sure or name not in OF_PROBABILITIES
+            }
+            print(scores_table(scores))
+        if self.official:
+            scores["official"] = self.official.result()
+            print(f"\n{official_table(scores['official'])}")
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+            run_folder.write_json(scores, out / SCORES.format(self.split))
+            if self.pixels:
+                with (
+                    run_folder.replacing(out / MATRICES.format(self.split)) as unfinished,
+                    unfinished.open("wb") as file,
+                ):
+                    np.savez_compressed(file, ids=self.ids, matrices=np.array(self.pixels.matrices))
+        return scores
 
 
 def is_scored(run: Path, split: str) -> bool:
-    """Whether a run folder has scores and matrices of a split, none older than its SavedModel, if that is there."""
+    """Whether a run folder has scores and matrices of a split, none older than its SavedModel, if that is there.
+
+    Scores of masks of the network's size, as they were once, do not count.
+    """
     made = [run / name.format(split) for name in (SCORES, MATRICES)]
     source = run / run_folder.SAVED_MODEL / "saved_model.pb"
-    if not all(path.is_file() for path in made):
+    if not all(path.is_file() for path in made) or '"resize"' not in made[0].read_text(encoding="utf-8"):
         return False
     return not source.is_file() or source.stat().st_mtime <= min(path.stat().st_mtime for path in made)
 

@@ -2,9 +2,10 @@
 
     python -m tfseg.export --run runs/city --out models/city --formats saved_model litert onnx coreml
 
-A plain `tf.Module` is saved, not Keras' own export, which writes every weight twice. The model takes pictures of any
-height and width and answers at that size: rescaling and padding are inside, resizing is left to who uses it. Each
-format is compared with the network on real pictures, and a model card tells what all this is.
+A plain `tf.Module` is saved, not Keras' own export, which writes every weight twice. The model takes images of any
+height and width and answers at that size: it resizes them inside to the size at which the run was validated, so that
+its scores are of what its users get. Each format is compared with the network on real images, and a model card tells
+what all this is.
 """
 
 import argparse
@@ -49,19 +50,24 @@ class Pictures(NamedTuple):
     examples: list[dict]  # of the validation split, see `parity.compare`
 
 
-def export_saved_model(network, directory: str | Path, classes: Sequence[str], colors) -> None:
+def export_saved_model(
+    network, directory: str | Path, classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] = ()
+) -> None:
     """Writes a network as a SavedModel that runs with TensorFlow alone.
 
-    Two of its signatures take `images`, uint8 RGB (B, H, W, 3), any B, H and W: `serving_default` gives `classes`,
-    uint8 (B, H, W); `probabilities` gives `probabilities`, float32 (B, H, W, C) in 0..1. The third, `encoded`, takes
-    `image_bytes`, string (B,), files of pictures of any sizes, and gives `mask_bytes`, string (B,), a grey PNG of class
-    ids for each. By these names TensorFlow Serving takes and answers base64.
+    Three of its signatures take `images`, uint8 RGB (B, H, W, 3), any B, H and W: `serving_default` gives `classes`,
+    uint8 (B, H, W); `probabilities` gives `probabilities`, float32 (B, H, W, C) in 0..1; `network` gives
+    `probabilities` of images that are not resized. The fourth, `encoded`, takes `image_bytes`, string (B,), PNG or JPEG
+    files of any sizes, see `encoded`, and gives `mask_bytes`, string (B,), a grey PNG of class ids for each. By these
+    names TensorFlow Serving takes and answers base64.
 
     Args:
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
         directory: where to; an earlier export there is replaced once the new one is whole.
         classes: the C names, in the order of the logits.
         colors: (C, 3) RGB, integers 0..255.
+        sizes: (height, width) to which images are resized, one after the other, before the network sees them; classes
+            and probabilities are of the images' own size. None of them: the network sees each image at its own size.
 
     Raises:
         ValueError: Keras runs on another backend than TensorFlow, classes, colours and logits differ in number, or
@@ -71,11 +77,11 @@ def export_saved_model(network, directory: str | Path, classes: Sequence[str], c
     check_backend()
     from tfseg.traced import Traced
 
-    labels = describe(classes, colors)
+    labels = describe(classes, colors, sizes)
     if len(classes) != network.output_shape[-1]:
         raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")
     with replace_export(Path(directory)) as incomplete:
-        save_module(Traced(network), incomplete)
+        save_module(Traced(network, sizes), incomplete)
         write_labels(labels, incomplete)
 
 
@@ -96,8 +102,8 @@ def export_run(
         directory: as of `export_saved_model`.
         formats: of `FORMATS`; a SavedModel is always made.
         records: folder of records of the run's classes; None: those that the run was trained on.
-        size: (height, width) of the pictures that LiteRT and Core ML take, and of those that are compared; None: as in
-            the run's validation.
+        size: (height, width) of the images that LiteRT and Core ML take, and to which all are resized that are
+            compared; None: as in the run's validation.
         compared: pictures of the validation split to compare by; 0: neither comparison nor model card.
         calibrated: pictures of the training split by which LiteRT's int8 is scaled.
 
@@ -117,16 +123,19 @@ def export_run(
 
     choose_device("cpu", "float32")  # whatever it was trained on; before TensorFlow computes anything
     config, (classes, colors) = run_folder.read_config(run), run_folder.read_labels(run)
-    pictures = read_pictures(config, classes, formats, records, size, compared, calibrated)
+    sizes = run_folder.read_sizes(run)
+    pictures = read_pictures(config, classes, formats, records, size or (sizes and sizes[-1]), compared, calibrated)
     network = run_folder.load_network(run)
     with replace_export(directory) as incomplete:
-        labels = describe(classes, colors)
-        files = write_formats(Traced(network), formats, pictures, incomplete)
+        labels = describe(classes, colors, sizes)
+        files = write_formats(Traced(network, sizes or ()), formats, pictures, incomplete)
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if not compared:
             return {}
         report = {"records": pictures.records, "split": config.data.val_split}
-        report |= parity.compare(network, parity.load_models(incomplete), pictures.examples)
+        shown = [size] if size else (sizes or fixed_size(pictures))
+        doors = parity.load_files_door(incomplete) if tuple(shown) == tuple(sizes or ()) else {}
+        report |= parity.compare(network, parity.load_models(incomplete), pictures.examples, shown, doors)
         parity.add_bytes(report, incomplete)
         run_folder.write_json(report, incomplete / parity.FILE)
         contracts = {"SavedModel": labels["input"], **labels["signatures"], **files}
@@ -158,14 +167,30 @@ def read_pictures(
             "give --records of the run's own classes"
         )
     size = size or data.eval_size or (manifest.size and tuple(manifest.size))
-    if size is None:
-        raise ValueError(f"{records}: holds pictures of their own sizes; give --size HEIGHTxWIDTH of one for all")
+    if size is None and {"litert", "coreml"} & {*formats}:
+        raise ValueError(f"{records}: holds images of their own sizes; give --size HEIGHTxWIDTH of one for all")
     if compared:
         check_truth(records, data.val_split)
     with told_damage(records):
         shown = read_examples(records, data.train_split, count=calibrated, size=size) if calibrated else ()
-        examples = read_examples(records, data.val_split, count=compared, size=size) if compared else ()
+        examples = read_examples(records, data.val_split, count=compared, size=None) if compared else ()
         return Pictures(records, size, [example["image"] for example in shown], [*examples])
+
+
+def fixed_size(pictures: Pictures) -> list[tuple[int, int]]:
+    """The sizes that all formats are compared at where a run does not know at which it was validated."""
+    return [pictures.size] if pictures.size else []
+
+
+def validated_sizes(stored: Sequence[int] | None, wanted: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """The sizes to which an image of a data set was resized, one after the other, when a run was validated.
+
+    Args:
+        stored: (height, width) of the images in the records; None: each has its own.
+        wanted: (height, width) of the images in validation; None: as stored.
+    """
+    sizes = [tuple(stored)] if stored else []
+    return sizes + [wanted] if wanted and [wanted] != sizes else sizes
 
 
 def write_formats(traced, formats: Sequence[str], pictures: Pictures, directory: Path) -> dict[str, str]:
@@ -225,23 +250,30 @@ def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
         )
 
 
-def describe(classes: Sequence[str], colors) -> dict:
-    """Returns the content of labels.json; raises ValueError if names and colours differ in number, or exceed a byte."""
+def describe(classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = ()) -> dict:
+    """Returns the content of labels.json; raises ValueError if names and colours differ in number, or exceed a byte.
+
+    Arguments as of `export_saved_model`; no sizes but None: it is not known how the model was validated.
+    """
     if len(classes) != len(colors) or not 0 < len(classes) <= 256:
         raise ValueError(
             f"expected 1 to 256 classes with a colour each, got {len(classes)} names and {len(colors)} colours"
         )
+    steps = ", then ".join(f"{height}x{width}" for height, width in sizes or ())
+    seen = f"resized to {steps} for the network, whose answer is resized back" if sizes else "seen at their own size"
     return {
         "classes": [
             {"id": index, "name": name, "color": [int(channel) for channel in color]}
             for index, (name, color) in enumerate(zip(classes, colors, strict=True))
         ],
-        "input": "images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width",
+        **({} if sizes is None else {"resize": [[*size] for size in sizes]}),
+        "input": f"images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width, {seen}",
         "signatures": {
             "serving_default": "classes: uint8 class ids, (batch, height, width)",
             "probabilities": "probabilities: float32, 0..1, (batch, height, width, class)",
-            "encoded": "image_bytes: string (batch,), JPEG or PNG files of any sizes, whose EXIF orientation is not "
-            "looked at -> mask_bytes: string (batch,), a grey PNG of class ids of the picture's size each",
+            "network": "probabilities: float32, 0..1, (batch, height, width, class), of images that are not resized",
+            "encoded": "image_bytes: string (batch,), JPEG or PNG files of any sizes -> mask_bytes: string (batch,), a "
+            "grey PNG of class ids of the upright image's size each",
         },
     }
 
@@ -264,20 +296,23 @@ def save_module(traced, directory: Path) -> None:
     def predict_probabilities(images):
         return {"probabilities": traced.probabilities(images)}
 
-    def classify_file(content):
-        # Of an animation the first picture: else there would be one axis more.
-        image = tf.io.decode_image(content, channels=3, expand_animations=False)
-        image.set_shape((None, None, 3))
-        return tf.io.encode_png(traced.classes(image[tf.newaxis])[0, :, :, tf.newaxis])
+    @tf.function(input_signature=[images_spec])
+    def predict_unresized(images):
+        return {"probabilities": traced.network(images)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
     def predict_files(image_bytes):
         # One after the other: each takes all cores, and memory by its own size.
         return {
-            "mask_bytes": tf.map_fn(classify_file, image_bytes, parallel_iterations=1, fn_output_signature=tf.string)
+            "mask_bytes": tf.map_fn(traced.encoded, image_bytes, parallel_iterations=1, fn_output_signature=tf.string)
         }
 
-    signatures = {"serving_default": predict_classes, "probabilities": predict_probabilities, "encoded": predict_files}
+    signatures = {
+        "serving_default": predict_classes,
+        "probabilities": predict_probabilities,
+        "network": predict_unresized,
+        "encoded": predict_files,
+    }
     tf.saved_model.save(traced.variables, str(directory), signatures=signatures)
 
 

@@ -134,9 +134,16 @@ def resize(pictures: np.ndarray, size: Sequence[int], interpolation: int) -> np.
     return resized
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds what `read_options` reads to a command."""
-    group = parser.add_argument_group("inference", "Probabilities of windows, mirror image and scales are averaged.")
+def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
+    """Adds what `read_options` reads to a command, and --input-size; `also`: other names of the latter."""
+    group = parser.add_argument_group(
+        "inference",
+        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of windows, "
+        "mirror image and scales are averaged.",
+    )
+    group.add_argument(
+        "--input-size", *also, metavar="SIZE", help="HEIGHTxWIDTH to resize to instead, or native: do not resize"
+    )
     group.add_argument("--window", metavar="HxW", help="what the network sees at a time (the whole picture)")
     group.add_argument("--overlap", type=float, metavar="SHARE", help="of a window that the next shows again (0.5)")
     group.add_argument("--flip", action="store_true", help="show the mirror image, too")

@@ -1,19 +1,24 @@
-"""How far what was exported differs from the network it was made of, on real pictures: numbers, scores, bytes, time."""
+"""How far what was exported differs from the network it was made of, on real images: numbers, scores, bytes, time.
+
+All of them take the one way from image to mask, `segmentation.ImageSegmenter`; so does, inside its graph, the SavedModel
+when it is given a file.
+"""
 
 import os
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from tfseg import coreml, litert, onnx_export
-from tfseg.predict import Predictor
+from tfseg import coreml, litert, onnx_export, pictures
+from tfseg.predict import Predictor, encode_png
+from tfseg.segmentation import ImageSegmenter, Network, Size
 from tfseg.tables import percent, table
 
 FILE = "parity.json"
+ENCODED = "SavedModel, files"  # its signature that takes files
 # Format -> the files and folders of an export that it consists of.
 PARTS = {
     "SavedModel": ("saved_model.pb", "variables"),
@@ -22,85 +27,94 @@ PARTS = {
     "Core ML": (coreml.PACKAGE,),
 }
 # What a format has to reach: the share of pixels of the network's own class, or else how much mean IoU it may lose.
-SHARES = {"SavedModel": 0.9999, "ONNX": 0.9999, "LiteRT float32": 0.9999, "LiteRT float16": 0.999}
+SHARES = {"SavedModel": 0.9999, ENCODED: 0.9999, "ONNX": 0.9999, "LiteRT float32": 0.9999, "LiteRT float16": 0.999}
 LOSSES = {"LiteRT int8": 0.01}
 
 
-class Model(Protocol):
-    """One format, loaded: pictures, uint8 (B, H, W, 3) -> class ids, uint8 (B, H, W)."""
-
-    def __call__(self, images: np.ndarray) -> np.ndarray: ...
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """The same pictures -> float32 (B, H, W, C), in 0..1."""
-
-
-def load_models(directory: Path) -> dict[str, Model]:
-    """Loads every format of an export that runs here, by its name in `PARTS`."""
-    models = {"SavedModel": Predictor(directory)}
+def load_models(directory: Path) -> dict[str, Network]:
+    """Loads every format of an export that runs here, by its name in `PARTS`, as a function that does not resize."""
+    models = {"SavedModel": Predictor(directory).network}
     for name, parts in PARTS.items():
         kind = litert.LiteRT if name.startswith("LiteRT") else onnx_export.Onnx
         if name not in ("SavedModel", "Core ML") and (directory / parts[0]).exists():
-            models[name] = kind(directory / parts[0])
+            models[name] = kind(directory / parts[0]).probabilities
     return models
 
 
-def compare(network, models: Mapping[str, Model], examples: Sequence[dict]) -> dict:
-    """Compares formats with the network, picture by picture, all of them in turns.
+def load_files_door(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
+    predictor = Predictor(directory)
+    return {ENCODED: lambda image: pictures.decode_mask(predictor.answer_files([encode_png(image)])[0])}
+
+
+def compare(
+    network,
+    models: Mapping[str, Network],
+    examples: Sequence[dict],
+    sizes: Sequence[Size] = (),
+    doors: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+) -> dict:
+    """Compares formats with the network, image by image, all of them in turns.
 
     Args:
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
         models: by the format's name.
-        examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of one size.
+        examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
+        sizes: to which images are resized for the network and for all models, see `segmentation.ImageSegmenter`.
+        doors: by name what makes a mask of an image by itself, resizing included.
 
     Returns:
-        `pictures`, their ids; `size`, [height, width]; `cores` of this machine; `mean_iou` of the network on these
-        pictures, void truth left out; and by format under `formats`
+        `pictures`, their ids; `size`, [height, width] of what the network sees of the first; `cores` of this machine;
+        `mean_iou` of the network on these images, void truth left out; and by format under `formats`
 
-        * `largest_difference` of a probability,
+        * `largest_difference` of a probability; not of `doors`,
         * `other_class`, the share of pixels that have another class than the network gives them,
         * `mean_iou`, and `iou_change`, that less the network's,
-        * `milliseconds`, the median time from one picture to its class ids, after one more that is not counted,
+        * `milliseconds`, the median time from one image to its class ids, after one more that is not counted,
         * `bar` in words, and whether it is `met`.
     """
     from keras import ops
 
     from tfseg.metrics import scores
 
-    for model in models.values():
-        model(examples[0]["image"][np.newaxis])
-    seconds, differences, others = ({name: [] for name in models} for _ in range(3))
-    matrices = dict.fromkeys(["network", *models], 0)
+    def run_network(images: np.ndarray) -> np.ndarray:
+        logits = ops.cast(network(images.astype(np.float32), training=False), "float32")
+        return ops.convert_to_numpy(ops.softmax(logits))
+
+    classes = run_network(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
+    reference = ImageSegmenter(run_network, classes, sizes)
+    segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()} | dict(doors or {})
+    for segment in segmenters.values():
+        segment(examples[0]["image"])
+    seconds, differences, others = ({name: [] for name in segmenters} for _ in range(3))
+    matrices = dict.fromkeys(["network", *segmenters], 0)
     for example in examples:
-        image, mask = example["image"][np.newaxis], example["mask"][np.newaxis]
-        logits = ops.cast(network(image.astype(np.float32), training=False), "float32")
-        expected = ops.convert_to_numpy(ops.softmax(logits))
-        classes = ops.convert_to_numpy(ops.argmax(logits, axis=-1))
-        matrices["network"] += count(mask, classes, logits.shape[-1])
-        for name, model in models.items():
+        image, mask = example["image"], example["mask"]
+        prepared = reference.prepare(image)[np.newaxis]
+        expected, expected_classes = reference.probabilities(prepared), reference(image)
+        matrices["network"] += count(mask, expected_classes, classes)
+        for name, segment in segmenters.items():
             start = time.perf_counter()
-            answered = model(image)
+            answered = segment(image)
             seconds[name].append(time.perf_counter() - start)
-            differences[name].append(np.abs(model.probabilities(image) - expected).max())
-            others[name].append((answered != classes).mean())
-            matrices[name] += count(mask, answered, logits.shape[-1])
+            if name in models:
+                differences[name].append(np.abs(segment.probabilities(prepared) - expected).max())
+            others[name].append((answered != expected_classes).mean())
+            matrices[name] += count(mask, answered, classes)
     mean_ious = {name: scores(matrix, [*map(str, range(len(matrix)))])["mean_iou"] for name, matrix in matrices.items()}
-    formats = {
-        name: judge(
-            name,
-            {
-                "largest_difference": float(max(differences[name])),
-                "other_class": float(np.mean(others[name])),
-                "mean_iou": mean_ious[name],
-                "iou_change": mean_ious[name] - mean_ious["network"],
-                "milliseconds": 1000 * statistics.median(seconds[name]),
-            },
-        )
-        for name in models
-    }
+    formats = {}
+    for name in segmenters:
+        measured = {"largest_difference": float(max(differences[name]))} if name in models else {}
+        measured |= {
+            "other_class": float(np.mean(others[name])),
+            "mean_iou": mean_ious[name],
+            "iou_change": mean_ious[name] - mean_ious["network"],
+            "milliseconds": 1000 * statistics.median(seconds[name]),
+        }
+        formats[name] = judge(name, measured)
     return {
         "pictures": [example["id"].decode() for example in examples],
-        "size": [*examples[0]["mask"].shape],
+        "size": [*reference.prepare(examples[0]["image"]).shape[:2]],
         "cores": os.cpu_count(),
         "mean_iou": mean_ious["network"],
         "formats": formats,
@@ -108,12 +122,9 @@ def compare(network, models: Mapping[str, Model], examples: Sequence[dict]) -> d
 
 
 def count(mask: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts pixels of one picture by truth and prediction, int64 (classes, classes)."""
-    from keras import ops
-
-    from tfseg.metrics import confusion_matrix
-
-    return ops.convert_to_numpy(confusion_matrix(mask, classes, num_classes))[0].astype(np.int64)
+    """Counts pixels of one image, uint8 (H, W), by truth and prediction, int64 (classes, classes)."""
+    pairs = mask.astype(np.int64) * num_classes + classes
+    return np.bincount(pairs.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def judge(name: str, measured: dict) -> dict:
@@ -143,7 +154,7 @@ def lay_out(report: dict) -> str:
         ("the network", "", "", "", percent(report["mean_iou"]), "", "", ""),
     ]
     for name, entry in report["formats"].items():
-        size = f"{entry['bytes'] / 1e6:.1f}"
+        size = f"{entry['bytes'] / 1e6:.1f}" if "bytes" in entry else ""
         if "met" not in entry:
             rows.append((name, size, *["-"] * 5, "not run"))
             continue
@@ -151,7 +162,7 @@ def lay_out(report: dict) -> str:
             (
                 name,
                 size,
-                f"{entry['largest_difference']:.1e}",
+                f"{entry['largest_difference']:.1e}" if "largest_difference" in entry else "-",
                 f"{100 * entry['other_class']:.3f}",
                 percent(entry["mean_iou"]),
                 f"{100 * entry['iou_change']:+.2f}",

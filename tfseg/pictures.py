@@ -1,8 +1,23 @@
-"""Bytes of pictures and masks <-> arrays.
+"""Bytes of images and masks <-> arrays.
 
-A training run cannot tell a damaged picture from a dark one. What a decoder would mend in silence is refused here: a
-file cut short, sixteen bits squeezed into eight, ink taken for light, a mask whose values would become colours.
-Errors say what is wrong and leave it to the caller to say where: in which file, in which record.
+A training run cannot tell a damaged image from a dark one, and who gets a mask cannot see what the network was shown.
+So one decoder reads images for conversion and for every way of prediction; `encoded` follows its rules inside a
+SavedModel. What a decoder would mend in silence is refused: a file cut short, sixteen bits squeezed into eight, ink
+taken for light, a mask whose values would become colours. Errors say what is wrong and leave it to the caller to say
+where: in which file, in which record.
+
+| an image file | becomes |
+|---|---|
+| PNG, JPEG (baseline, progressive), BMP, TIFF, WebP of 8 bits or less a channel: RGB, grey, palette | RGB |
+| EXIF orientation 1 to 8 (of a JPEG, a PNG's eXIf chunk, TIFF, WebP) | turned upright |
+| an alpha channel or a transparent colour that no pixel shows | dropped |
+| transparent pixels | refused: they stand for no colour |
+| 16 bits a channel, or floats | refused: the curve that makes them 8 is unknown |
+| CMYK, or other than 1 or 3 colours | refused: it takes a colour profile |
+| more than one image (animations, pages) | refused: which one? |
+| cut short, a wrong checksum, over 2**30 pixels, over 100 scans, over 20,000 chunks | refused |
+
+Colour profiles and gamma are not applied, and XMP is not looked at.
 """
 
 import io
@@ -13,54 +28,164 @@ from typing import NamedTuple
 import cv2
 import kornia_rs.io
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 DEFLATE_LIMIT = 1032  # bytes that one byte of PNG's compression can stand for
 PNG_END = bytes.fromhex("0000000049454e44ae426082")  # the last chunk, the same in every file
 JPEG_SIGNATURE = b"\xff\xd8"
-JPEG_SCAN, JPEG_END = 0xDA, b"\xff\xd9"
+JPEG_SCAN, JPEG_END, JPEG_APP1 = 0xDA, b"\xff\xd9", 0xE1
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that tell the size; the three are tables
+EXIF_HEADER = b"Exif\0\0"  # before a TIFF header, in a JPEG
+ORIENTATION = 0x0112  # the tag
+MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
+MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut them
+MOST_PIXELS = 2**30  # that OpenCV decodes
+# Formats that Pillow reads, by how their files begin.
+PILLOW_FORMATS = {"BMP": (b"BM",), "TIFF": (b"II*\0", b"MM\0*"), "WEBP": (b"RIFF",)}
+PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # of 8 bits a channel or less
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 _DAMAGED = "is cut short or damaged ({} bytes); copy it again"
+_TRANSPARENT = "has transparent pixels, which stand for no colour; save it without an alpha channel"
+
+
+class TooLarge(ValueError):
+    """An image that would take too much to decode."""
 
 
 class _Png(NamedTuple):
-    """What the chunks before the pixels say."""
+    """What the chunks of a PNG say."""
 
     width: int
     height: int
     depth: int  # bits a channel
     color: str  # one of PNG_COLOR_TYPES
     plain: bool  # rows in order, no transparency, no orientation: nothing that a simple decoder would overlook
+    transparency: bool  # whether a colour is transparent (tRNS)
+    exif: int | None  # where the data of eXIf begin
 
 
 # ---- source files
 
 
-def decode_picture(data: bytes) -> np.ndarray:
-    """Decodes a PNG or JPEG file as (H, W, 3) uint8 RGB, turned upright if its EXIF data say so.
+def decode_picture(data: bytes, upright: bool = True) -> np.ndarray:
+    """Decodes an image file by the rules of this module.
+
+    Args:
+        data: content of the file.
+        upright: whether to turn it as its EXIF data say; otherwise it stays as it is stored.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: it is damaged or cut short, or of a kind with no one right way to 8-bit RGB: 16 bits a channel
-            (the curve that makes them 8 is unknown), transparent pixels, or CMYK.
+        TooLarge: it would take too much to decode.
+        ValueError: it is damaged, cut short, of another format, or of a kind with no one right way to 8-bit RGB.
     """
     if data.startswith(PNG_SIGNATURE):
-        png = _read_png_head(data)
-        if png.depth == 16:
-            raise ValueError(f"is a 16-bit {png.color} picture; convert it to 8 bits a channel, as it should look")
-        if png.color == "RGB" and png.plain and data.endswith(PNG_END):
-            return _decode_plain_png(data, png)
-        _check_png(data)
-        alpha = _decode_with_opencv(data, cv2.IMREAD_UNCHANGED)[..., 3:]
-        if alpha.ndim == 3 and alpha.min(initial=255) < 255:
-            raise ValueError("has transparent pixels, which stand for no colour; save it without an alpha channel")
-    elif data.startswith(JPEG_SIGNATURE):
+        return _decode_png(data, upright)
+    if data.startswith(JPEG_SIGNATURE):
         _check_jpeg(data)
+        image = _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        return turn(image, read_orientation(data)) if upright else image
+    for name, signatures in PILLOW_FORMATS.items():
+        if data.startswith(signatures):
+            return _decode_with_pillow(data, name, upright)
+    raise ValueError(f"is no PNG, JPEG, BMP, TIFF or WebP image ({len(data)} bytes)")
+
+
+def read_orientation(data: bytes) -> int:
+    """Reads how a PNG or JPEG file is to be turned: the EXIF orientation, 1 to 8; 1 (as it is) if it has none."""
+    start = None
+    if data.startswith(PNG_SIGNATURE):
+        start = _read_png_head(data).exif
+    elif data.startswith(JPEG_SIGNATURE):
+        segments = (place + 10 for kind, place in _jpeg_segments(data) if _is_exif(data, kind, place))
+        start = next(segments, None)
+    if start is None:
+        return 1
+    order = {b"II*\0": "little", b"MM\0*": "big"}.get(data[start : start + 4])
+    if order is None:
+        return 1
+
+    def number(place: int, length: int) -> int:
+        return int.from_bytes(data[start + place : start + place + length], order)
+
+    directory = number(4, 4)
+    for entry in range(directory + 2, directory + 2 + 12 * number(directory, 2), 12):
+        if start + entry + 12 > len(data):
+            break
+        if number(entry, 2) == ORIENTATION and number(entry + 2, 2) == 3:  # a SHORT
+            value = number(entry + 8, 2)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns an image (H, W, ...) upright that is stored in an EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):  # rows are columns
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _decode_png(data: bytes, upright: bool) -> np.ndarray:
+    png = _read_png_head(data)
+    if png.depth == 16:
+        raise ValueError(f"is a 16-bit {png.color} image; convert it to 8 bits a channel, as it should look")
+    if png.color == "RGB" and png.plain and data.endswith(PNG_END):
+        return _decode_plain_png(data, png)
+    _check_png(data)
+    if png.transparency:  # which OpenCV overlooks in grey images
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+                opaque = image.convert("RGBA").getextrema()[3][0] == 255
+        except (OSError, SyntaxError, ValueError):
+            raise ValueError(_DAMAGED.format(len(data))) from None
     else:
-        raise ValueError(f"is neither a PNG nor a JPEG file ({len(data)} bytes)")
-    return _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB)  # turned upright, grey and palette as RGB
+        pixels = _decode_with_opencv(data, cv2.IMREAD_UNCHANGED)
+        opaque = pixels.ndim == 2 or pixels[..., 3:].min(initial=255) == 255
+    if not opaque:
+        raise ValueError(_TRANSPARENT)
+    image = _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)  # grey and palette as RGB
+    return turn(image, read_orientation(data)) if upright and png.exif is not None else image
+
+
+def _decode_with_pillow(data: bytes, kind: str, upright: bool) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            _check_pillow(image, kind)
+            image.load()
+            image = (ImageOps.exif_transpose(image) if upright else image) or image
+            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                if image.getextrema()[3][0] < 255:
+                    raise ValueError(_TRANSPARENT)
+            return np.array(image.convert("RGB"))
+    except ValueError as error:
+        if str(error).startswith(("has ", "is ")):  # ours
+            raise
+        raise ValueError(_DAMAGED.format(len(data))) from None
+    except Image.DecompressionBombError:
+        raise TooLarge("has more pixels than are decoded; make it smaller first") from None
+    except Exception:  # whatever Pillow's decoders raise: OSError, SyntaxError, struct.error ...
+        raise ValueError(_DAMAGED.format(len(data))) from None
+
+
+def _check_pillow(image: Image.Image, kind: str) -> None:
+    """Refuses what Pillow would make 8-bit RGB of without a word."""
+    bits = image.tag_v2.get(258, (1,)) if kind == "TIFF" else (8,)  # BitsPerSample; Pillow cuts 16 down to 8
+    if max(bits if isinstance(bits, tuple) else (bits,)) > 8 or image.mode.startswith(("I", "F")):
+        raise ValueError(f"is a {kind} image of more than 8 bits a channel; convert it to 8 bits, as it should look")
+    if getattr(image, "n_frames", 1) > 1:
+        raise ValueError(f"has {image.n_frames} images in one {kind} file; save the one that is meant by itself")
+    if image.mode not in PILLOW_MODES:
+        raise ValueError(f"is a {image.mode} image; convert it to RGB with its colour profile")
 
 
 def decode_mask(data: bytes) -> np.ndarray:
@@ -114,11 +239,21 @@ def _read_png_head(data: bytes) -> _Png:
     depth, color, interlaced = data[24], PNG_COLOR_TYPES.get(data[25], "unknown"), data[28]
     if width * height * depth > 8 * DEFLATE_LIMIT * len(data):  # decoders would ask for that much memory first
         raise ValueError(_DAMAGED.format(len(data)))
-    kinds, position = set(), len(PNG_SIGNATURE)
-    while position < len(data) and not kinds & {b"IDAT", b"IEND"}:
-        kinds.add(data[position + 4 : position + 8])
+    if width * height > MOST_PIXELS:
+        raise TooLarge(f"has {height}x{width} pixels; more than {MOST_PIXELS:,} are not decoded")
+    chunks, position = {}, len(PNG_SIGNATURE)
+    for _ in range(MOST_CHUNKS):
+        kind = data[position + 4 : position + 8]
+        chunks.setdefault(kind, position)
         position += 12 + int.from_bytes(data[position : position + 4])
-    return _Png(width, height, depth, color, not interlaced and not kinds & {b"tRNS", b"eXIf"})
+        if kind == b"IEND" or position >= len(data):
+            break
+    else:
+        raise TooLarge(f"has more than {MOST_CHUNKS:,} chunks; save it anew")
+    exif = chunks[b"eXIf"] + 8 if b"eXIf" in chunks else None
+    transparency = b"tRNS" in chunks
+    plain = not interlaced and not transparency and exif is None
+    return _Png(width, height, depth, color, plain, transparency, exif)
 
 
 def _check_png(data: bytes) -> None:
@@ -132,32 +267,41 @@ def _check_png(data: bytes) -> None:
         position = end
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Refuses what is cut short, which decoders would fill with grey, and what is meant for print."""
+def _jpeg_segments(data: bytes):
+    """Gives the kind and the place of each segment of a JPEG, the first scan at last; ValueError if it is damaged."""
     position, kind = len(JPEG_SIGNATURE), None
     while kind != JPEG_SCAN:  # a segment: 0xFF, its kind, length of the rest; a preview inside one is skipped with it
         if position + 4 > len(data) or data[position] != 0xFF:
             raise ValueError(_DAMAGED.format(len(data)))
         kind = data[position + 1]
-        if kind in JPEG_FRAMES and data[position + 9 : position + 10] == b"\4":  # channels
-            raise ValueError("is a CMYK picture, for print; convert it to RGB with its colour profile")
-        # 0xFF may be repeated as padding before a kind.
-        position += 1 if kind == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
-    if JPEG_END not in data[position:]:
+        if kind == 0xFF:  # which may be repeated as padding before a kind
+            position += 1
+            continue
+        yield kind, position
+        position += 2 + int.from_bytes(data[position + 2 : position + 4])
+
+
+def _is_exif(data: bytes, kind: int, place: int) -> bool:
+    return kind == JPEG_APP1 and data[place + 4 : place + 10] == EXIF_HEADER
+
+
+def _check_jpeg(data: bytes) -> None:
+    """Refuses what is cut short, which decoders would fill with grey, what is meant for print, and endless scans."""
+    for kind, place in _jpeg_segments(data):
+        if kind in JPEG_FRAMES:
+            height, width, colors = data[place + 5 : place + 7], data[place + 7 : place + 9], data[place + 9]
+            if colors not in (1, 3):
+                kinds = {4: "CMYK image, for print"}.get(colors, f"JPEG of {colors} colours")
+                raise ValueError(f"is a {kinds}; convert it to RGB with its colour profile")
+            if int.from_bytes(height) * int.from_bytes(width) > MOST_PIXELS:
+                raise TooLarge(f"has more than {MOST_PIXELS:,} pixels; make it smaller first")
+    if JPEG_END not in data[place:]:
         raise ValueError(_DAMAGED.format(len(data)))
+    if data.count(bytes([0xFF, JPEG_SCAN])) > MOST_SCANS:
+        raise TooLarge(f"has more than {MOST_SCANS} scans; save it as a plain JPEG first")
 
 
-# ---- sizes
-
-
-def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Squashes a picture (H, W, 3) uint8 to (height, width): averaged over what it shrinks, linear where it grows."""
-    height, width = size
-    if image.shape[:2] == size:
-        return image
-    shrinks = height <= image.shape[0] and width <= image.shape[1]
-    # The area filter averages every pixel, where the linear one would skip most of them.
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+# ---- sizes of masks; `resizing` has those of images
 
 
 def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,6 @@ python -m tfseg.predict --model models/city --out seen --video drive.mp4
 """
 
 import argparse
-import io
 import json
 import re
 import statistics
@@ -19,24 +18,24 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.pictures import IMAGE_SUFFIXES, TooLarge
+from tfseg.pictures import decode_picture as decode_file
+from tfseg.segmentation import ImageSegmenter, Size
 from tfseg.video import Film, read_film, write_film
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = IMAGE_SUFFIXES
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 VIDEO_ENDING = "_overlay.mp4"
-MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
-
-
-class TooLarge(ValueError):
-    """A picture that would take too much to decode."""
 
 
 class Predictor:
-    """A SavedModel folder as a function from pictures to class ids.
+    """A SavedModel folder as a function from images to class ids.
 
     Attributes:
         classes: names of the classes; a class id is the place in this list.
         colors: (C, 3) uint8 RGB, one colour a class.
+        sizes: (height, width) to which images are resized inside, one after the other; None of an older model, which
+            does not know at which size it was validated, and resizes nothing.
     """
 
     def __init__(self, directory: str | Path):
@@ -48,8 +47,8 @@ class Predictor:
         """
         directory = Path(directory)
         self.classes, self.colors = read_labels(directory / "labels.json")
-        self._model = load_model(directory)  # a signature alone does not keep the weights alive
-        self._classify = self._model.signatures["serving_default"]
+        self.sizes = read_sizes(directory / "labels.json")
+        self._model = load_model(directory, self.sizes is not None)  # a signature does not keep the weights alive
         channels = self._model.signatures["probabilities"].structured_outputs["probabilities"].shape[-1]
         if channels != len(self.classes):
             raise ValueError(f"{directory}: labels.json names {len(self.classes)} classes, the model has {channels}")
@@ -66,7 +65,7 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        return self._classify(images=as_tensor(images))["classes"].numpy()
+        return self._model.signatures["serving_default"](images=as_tensor(images))["classes"].numpy()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Tells how likely every pixel is of each class.
@@ -82,6 +81,71 @@ class Predictor:
         """
         return self._model.signatures["probabilities"](images=as_tensor(images))["probabilities"].numpy()
 
+    def network(self, images: np.ndarray) -> np.ndarray:
+        """Does what `probabilities` does, without resizing images inside."""
+        signature = "probabilities" if self.sizes is None else "network"
+        return self._model.signatures[signature](images=as_tensor(images))["probabilities"].numpy()
+
+    def answer_files(self, files: Sequence[bytes]) -> list[bytes]:
+        """Gives the mask, a grey PNG of class ids, of each image file, PNG or JPEG.
+
+        Raises:
+            ValueError: a file is refused, see `encoded`.
+        """
+        import tensorflow as tf
+
+        try:
+            return self._model.signatures["encoded"](image_bytes=tf.constant([*files]))["mask_bytes"].numpy().tolist()
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(" ".join(str(error).split())) from None
+
+
+def make_segmenter(
+    predictor: Predictor, inference: Inference | None = None, sizes: Sequence[Size] | None = None
+) -> ImageSegmenter:
+    """Makes the way of images through a SavedModel.
+
+    Args:
+        predictor: the model.
+        inference: how the network sees an image once that is resized; None: once, as it is.
+        sizes: to which an image is resized, one after the other; None: as the model was validated, or, if it does not
+            know that, not at all.
+    """
+    sizes = predictor.sizes or () if sizes is None else sizes
+    return ImageSegmenter(predictor.network, len(predictor.classes), tuple(sizes), inference or Inference())
+
+
+def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
+    """Chooses the sizes to which images are resized for a model.
+
+    Args:
+        wanted: value of --input-size: "native", HEIGHTxWIDTH, or None.
+        directory: folder of the SavedModel.
+
+    Returns:
+        (height, width), one after the other; of None those of the model's validation. If an older model does not know
+        them, none, which stderr is told.
+
+    Raises:
+        ValueError: `wanted` is no size, or labels.json is damaged.
+        FileNotFoundError: labels.json is missing.
+    """
+    if wanted == "native":
+        return []
+    if wanted is not None:
+        try:
+            return [cli.parse_size(wanted)]
+        except ValueError as error:
+            raise ValueError(f"--input-size: native, or {error}") from None
+    sizes = read_sizes(directory / "labels.json")
+    if sizes is None:
+        print(
+            f"{directory}: does not say at which size it was validated, so the network sees each image at its own; "
+            "export the run again, or give --input-size HEIGHTxWIDTH",
+            file=sys.stderr,
+        )
+    return sizes or []
+
 
 def as_tensor(images: np.ndarray):
     """Returns pictures as TensorFlow takes them; raises ValueError as of `Predictor`."""
@@ -92,21 +156,23 @@ def as_tensor(images: np.ndarray):
     return tf.constant(images)
 
 
-def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Classifies each pixel of a picture of another size.
+def read_sizes(path: Path) -> list[Size] | None:
+    """Reads from labels.json the sizes to which images are resized, one after the other; None where it has no word of it.
 
-    Args:
-        probabilities: float32 (h, w, classes), interpolated linearly.
-        size: (height, width) of the picture.
-
-    Returns:
-        uint8 (height, width), class ids.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or the sizes are not pairs of whole numbers above 0.
     """
-    import tensorflow as tf
-
-    if probabilities.shape[:2] != size:
-        probabilities = tf.image.resize(probabilities, size)
-    return tf.cast(tf.argmax(probabilities, axis=-1, output_type=tf.int32), tf.uint8).numpy()
+    read_labels(path)  # which says what is wrong with a damaged file
+    sizes = json.loads(path.read_text(encoding="utf-8")).get("resize")
+    if sizes is None:
+        return None
+    if not isinstance(sizes, list) or not all(
+        isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+        for size in sizes
+    ):
+        raise ValueError(f"{path}: resize: expected a list of [height, width], got {json.dumps(sizes)[:100]}")
+    return [tuple(size) for size in sizes]
 
 
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
@@ -135,8 +201,12 @@ def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     return names, colors.astype(np.uint8)
 
 
-def load_model(directory: Path):
-    """Loads the SavedModel and checks that it maps pictures of any size to classes and probabilities.
+def load_model(directory: Path, resizes: bool):
+    """Loads the SavedModel and checks that it maps images of any size to classes and probabilities.
+
+    Args:
+        directory: its folder.
+        resizes: whether it is one that knows how it was validated; then it must have a signature without resizing, too.
 
     Raises:
         FileNotFoundError: there is no saved_model.pb.
@@ -151,10 +221,8 @@ def load_model(directory: Path):
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{directory}: the SavedModel is damaged: {' '.join(str(error).split())}") from None
     images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")}
-    for name, output, dtype in (
-        ("serving_default", "classes", tf.uint8),
-        ("probabilities", "probabilities", tf.float32),
-    ):
+    wanted = [("serving_default", "classes", tf.uint8), ("probabilities", "probabilities", tf.float32)]
+    for name, output, dtype in [*wanted, ("network", "probabilities", tf.float32)] if resizes else wanted:
         signature = model.signatures.get(name)
         if (
             signature is None
@@ -170,14 +238,13 @@ def load_model(directory: Path):
 
 
 def read_picture(path: str | Path) -> np.ndarray:
-    """Reads a PNG or JPEG file, turned upright as its EXIF data say.
+    """Reads an image file by the rules of `pictures`, turned upright as its EXIF data say.
 
     Returns:
-        (H, W, 3) uint8 RGB. Grey becomes RGB, transparency is dropped.
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        TooLarge: it is a JPEG of more than `MOST_SCANS` scans.
-        ValueError: the file is no PNG or JPEG, is damaged or cut short, or has 16 bits a channel.
+        TooLarge, ValueError: as of `pictures.decode_picture`; the message begins with the path.
         OSError: the file cannot be read.
     """
     return decode_picture(Path(path).read_bytes(), str(path))
@@ -185,20 +252,12 @@ def read_picture(path: str | Path) -> np.ndarray:
 
 def decode_picture(content: bytes, name: str) -> np.ndarray:
     """Does what `read_picture` does for bytes; `name` stands in its errors."""
-    from PIL import Image, ImageOps
-
-    if content.startswith(b"\xff\xd8") and content.count(b"\xff\xda") > MOST_SCANS:
-        raise TooLarge(f"{name} has more than {MOST_SCANS} scans; save it as a plain JPEG first")
     try:
-        picture = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-        # Byte 24 of a PNG is its bit depth. Pillow would cut 16-bit colour down to its high bytes without a word.
-        deep = picture.format == "PNG" and content[24] == 16
-        upright = None if deep else ImageOps.exif_transpose(picture).convert("RGB")
-    except Exception as error:  # whatever the decoders raise: OSError, SyntaxError, struct.error, Pillow's own ...
-        raise ValueError(f"{name} is not a whole PNG or JPEG picture: {error}") from None
-    if upright is None:
-        raise ValueError(f"{name} has 16 bits a channel; convert it to 8 bits first")
-    return np.asarray(upright)
+        return decode_file(content)
+    except TooLarge as error:
+        raise TooLarge(f"{name} {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
 
 
 def blend(picture: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
@@ -280,7 +339,7 @@ def check_outputs(pictures: Sequence[Path], directory: Path) -> None:
 
 
 def predict_files(
-    predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float, inference: Inference
+    predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float, segment: ImageSegmenter
 ) -> tuple[list[float], list[str]]:
     """Writes class ids and overlay of each picture.
 
@@ -298,7 +357,7 @@ def predict_files(
             failures.append(str(error))
             continue
         start = time.perf_counter()
-        class_ids = classify(predictor, picture, inference)
+        class_ids = segment(picture)
         seconds.append(time.perf_counter() - start)
         classes_path, overlay_path = output_paths(path, directory)
         write_png(classes_path, class_ids)
@@ -319,7 +378,7 @@ def open_film(path: Path, out: Path, rate: float) -> Film:
 
 
 def predict_film(
-    predictor: Predictor, film: Film, path: Path, alpha: float, inference: Inference
+    predictor: Predictor, film: Film, path: Path, alpha: float, segment: ImageSegmenter
 ) -> tuple[list[float], float]:
     """Writes a film with the colours of the classes laid over each frame.
 
@@ -332,7 +391,7 @@ def predict_film(
 
     def overlay(frame: np.ndarray) -> np.ndarray:
         start = time.perf_counter()
-        class_ids = classify(predictor, frame, inference)
+        class_ids = segment(frame)
         seconds.append(time.perf_counter() - start)
         return blend(frame, class_ids, predictor.colors, alpha)
 
@@ -340,19 +399,6 @@ def predict_film(
     start = time.perf_counter()
     write_film(path, map(overlay, tqdm(film.frames, unit="frame", total=film.count, disable=None)), film.rate)
     return seconds, time.perf_counter() - start
-
-
-def classify(predictor: Predictor, picture: np.ndarray, inference: Inference) -> np.ndarray:
-    """Classifies every pixel: (H, W, 3) uint8 -> (H, W) uint8 class ids."""
-    return classify_batch(predictor, picture[np.newaxis], inference)[0]
-
-
-def classify_batch(predictor: Predictor, pictures: np.ndarray, inference: Inference) -> np.ndarray:
-    """Classifies every pixel of pictures of one size: (B, H, W, 3) uint8 -> (B, H, W) uint8 class ids."""
-    if inference.is_plain:
-        return predictor(pictures)  # without probabilities, which take more memory
-    likely = inference.probabilities(predictor.probabilities, pictures, len(predictor.classes))
-    return likely.argmax(axis=-1).astype(np.uint8)
 
 
 def describe_cost(seconds: Sequence[float], memory: float | None) -> str:
@@ -420,7 +466,9 @@ def predict_video(options: argparse.Namespace, inference: Inference) -> None:
     if path.resolve() == options.video.resolve():
         raise ValueError(f"{path} would be read and overwritten; choose another --out")
     film = open_film(options.video, options.out, options.rate)
-    seconds, whole = predict_film(Predictor(options.model), film, path, options.alpha, inference)
+    sizes = choose_sizes(options.input_size, options.model)
+    predictor = Predictor(options.model)
+    seconds, whole = predict_film(predictor, film, path, options.alpha, make_segmenter(predictor, inference, sizes))
     print(
         f"{len(seconds)} frames are in {path}, {film.rate:.4g} a second: {len(seconds) / whole:.3g} a second were "
         f"made, with reading and writing{describe_cost(seconds, peak_memory())}"
@@ -431,7 +479,10 @@ def predict_pictures(options: argparse.Namespace, inference: Inference) -> None:
     """Does what the command line says of pictures."""
     pictures = list_pictures(options.pictures, options.out)
     check_outputs(pictures, options.out)
-    seconds, failures = predict_files(Predictor(options.model), pictures, options.out, options.alpha, inference)
+    sizes = choose_sizes(options.input_size, options.model)
+    predictor = Predictor(options.model)
+    segment = make_segmenter(predictor, inference, sizes)
+    seconds, failures = predict_files(predictor, pictures, options.out, options.alpha, segment)
     cost = describe_cost(seconds, peak_memory())
     print(f"{len(seconds)} of {len(pictures)} pictures are predicted in {options.out}{cost}")
     if failures:

@@ -100,6 +100,28 @@ class Manifest:
         return np.array(labels.CATEGORY_COLORS if self.colors is None else self.colors, np.uint8)
 
 
+def find_truth(manifest: Manifest, mask: np.ndarray, label_ids: np.ndarray | None) -> np.ndarray:
+    """Gives the ground truth of a record as exactly as it is kept.
+
+    Args:
+        manifest: of the records.
+        mask: uint8 (height, width), class ids as stored.
+        label_ids: uint8 (height0, width0), the raw mask at its original size; None where it is not kept.
+
+    Returns:
+        uint8 class ids, of the original size where that is kept, else of the stored one.
+
+    Raises:
+        ValueError: the raw mask holds a value that the manifest's label map does not know.
+    """
+    if label_ids is None:
+        return mask
+    lookup = np.full(256, labels.UNKNOWN, np.uint8)
+    for value, name in manifest.label_map.items():
+        lookup[value] = manifest.classes.index(name)
+    return labels.remap(label_ids, lookup)
+
+
 def class_weights(split: Split, with_void: bool = False) -> list[float]:
     """Weights that balance the classes of a split in a loss, from its manifest alone; see `balance_classes`."""
     return balance_classes(split.class_pixels, with_void)

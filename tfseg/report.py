@@ -20,9 +20,10 @@ from tfseg.config import Data
 from tfseg.figures import COLUMNS, Sample, confusion, curves, panel, read_history
 from tfseg.inference import Inference
 from tfseg.paths import open_path
-from tfseg.predict import Predictor, classify
+from tfseg.predict import Predictor, make_segmenter
 from tfseg.records import MANIFEST_NAME, read_manifest
 from tfseg.report_page import Findings, make_page
+from tfseg.resizing import resize
 
 PAGE, FOLDER = "report.html", "report"  # the latter of the figures
 
@@ -85,7 +86,8 @@ def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
     """
     files = [run / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES)]
     if not evaluate.is_scored(run, split):
-        evaluate.evaluate(run / run_folder.SAVED_MODEL, data.records, split, size=data.eval_size, out=run)
+        sizes = evaluate.sizes_of_run(run)
+        evaluate.evaluate(run / run_folder.SAVED_MODEL, data.records, split, sizes=sizes, out=run)
     scores = json.loads(files[0].read_text(encoding="utf-8"))
     with np.load(files[1]) as stored:
         ids, matrices = stored["ids"].tolist(), stored["matrices"]
@@ -96,13 +98,13 @@ def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
 
 
 def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, samples: int) -> dict[str, list[Sample]]:
-    """Predicts the pictures of each panel, by its name, at the size and in the way in which the split was scored.
+    """Predicts the images of each panel, by its name, in the way in which the split was scored.
 
     Args:
         predictor: the run's SavedModel.
         scores: as of `read_scores`.
         matrices: likewise.
-        samples: how many pictures a panel has.
+        samples: how many images a panel has.
     """
     from tfseg.metrics import scores as score  # imports Keras
     from tfseg.pipeline import read_places, spread, told_damage  # imports TensorFlow
@@ -110,14 +112,16 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     means = [score(matrix, predictor.classes)["mean_iou"] for matrix in matrices]
     chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
     places = sorted({place for some in chosen.values() for place in some})
-    size, inference = scores["size"] and tuple(scores["size"]), Inference.from_json(scores["inference"])
-    rows = {}
-    with told_damage(scores["records"]):
-        examples = read_places(scores["records"], scores["split"], places, size=size)
-        for place, example in zip(places, examples, strict=True):
-            prediction = classify(predictor, example["image"], inference)
-            id = example["id"].decode()
-            rows[place] = Sample(id, example["image"], example["mask"], prediction, means[place])
+    sizes = [tuple(size) for size in scores["resize"]]
+    segment = make_segmenter(predictor, Inference.from_json(scores["inference"]), sizes)
+    records, rows = scores["records"], {}
+    manifest = read_manifest(records)
+    with told_damage(records):
+        for place, example in zip(places, read_places(records, scores["split"], places, size=None), strict=True):
+            id, image = example["id"].decode(), example["image"]
+            truth = evaluate.read_truth(example, manifest, records)
+            [prediction] = segment.masks(segment.prepare(image)[np.newaxis], [truth.shape])
+            rows[place] = Sample(id, resize(image, truth.shape), truth, prediction, means[place])
     return {name: [rows[place] for place in some] for name, some in chosen.items()}
 
 

@@ -106,11 +106,12 @@ def _summary(findings: Findings) -> str:
     scores, epoch = findings.scores, findings.metrics.get("epoch")
     best = f"Epoch {epoch}, the best of {findings.epochs}" if epoch else "The best epoch"
     count = findings.manifest.splits[scores["split"]].count
-    size = "x".join(map(str, scores["size"])) if scores["size"] else "their stored size"
+    size = ", then ".join("x".join(map(str, size)) for size in scores["resize"]) or "their stored size"
     inference = "" if Inference.from_json(scores["inference"]).is_plain else f", by {as_yaml(scores['inference'])}"
     return (
         f"<p>{best}, on the {count:,} pictures of <code>{escape(scores['split'])}</code> in "
-        f"<code>{escape(scores['records'])}</code>, at {size}{escape(inference)}.</p>"
+        f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks that it "
+        "gave, enlarged, are scored at the ground truth's own size.</p>"
     )
 
 

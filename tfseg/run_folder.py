@@ -105,6 +105,11 @@ def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
     return predict.read_labels(Path(directory, LABELS))
 
 
+def read_sizes(directory: str | Path) -> list[tuple[int, int]] | None:
+    """Reads how images were resized when a run was validated; see `predict.read_sizes`."""
+    return predict.read_sizes(Path(directory, LABELS))
+
+
 def load_network(directory: str | Path):
     """Builds a run's network with the weights of its best epoch.
 

@@ -9,13 +9,16 @@ import os
 import re
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
-from tfseg.predict import Predictor, classify_batch, read_labels
+from tfseg.predict import Predictor, choose_sizes, make_segmenter, read_labels
+from tfseg.resizing import resize_along
+from tfseg.segmentation import Size
 
 KEY = "TFSEG_API_KEY"
 SPARE_THREADS = 8  # for requests that are refused, read, or no pictures, while the others wait for the model
@@ -39,22 +42,20 @@ def model_id(directory: Path) -> str:
     return f"{directory.resolve().name}-{digest.hexdigest()[:12]}"
 
 
-def load(directory: Path, inference: Inference) -> Callable[[np.ndarray], np.ndarray]:
-    """Loads the model and shows it a first picture, which takes longer than the others.
+def load(
+    directory: Path, inference: Inference, sizes: Sequence[Size]
+) -> Callable[[np.ndarray, list[Size]], list[np.ndarray]]:
+    """Loads the model and shows it a first image, which takes longer than the others.
 
     Returns:
-        (B, H, W, 3) uint8 -> (B, H, W) uint8 class ids.
+        Prepared images, (B, h, w, 3) uint8, and the sizes of their masks -> the masks, uint8.
 
     Raises:
         ValueError, FileNotFoundError: as of `Predictor`.
     """
-    predictor = Predictor(directory)
-
-    def classify(pictures: np.ndarray) -> np.ndarray:
-        return classify_batch(predictor, pictures, inference)
-
-    classify(np.zeros((1, *(inference.window or WARM_UP), 3), np.uint8))
-    return classify
+    segment = make_segmenter(Predictor(directory), inference, sizes)
+    segment(np.zeros((*(inference.window or WARM_UP), 3), np.uint8))
+    return segment.masks
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -89,6 +90,7 @@ def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
     if key is not None and not key.strip():
         raise ValueError(f"{KEY} is empty; give it a key, or unset it to let everyone in")
     classes, colors = read_labels(options.model / "labels.json")
+    sizes = choose_sizes(options.input_size, options.model)
     model = model_id(options.model)
     metrics = Metrics()
     batcher = Batcher(options.max_batch, options.max_pixels, options.batch_wait / 1000, options.queue, metrics.on_batch)
@@ -98,6 +100,7 @@ def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
         return create_app(
             Service(
                 *(model, classes, colors, batcher, metrics),
+                prepare=partial(resize_along, sizes=sizes),
                 limits=Limits(options.max_body * 2**20, options.max_pixels, options.max_side),
                 timeout=options.timeout,
                 alpha=options.alpha,
@@ -113,7 +116,7 @@ def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
         threads=options.queue + options.max_batch + SPARE_THREADS,
         timeout=options.timeout + GRACE,
         create_app=app,
-        load=lambda: load(options.model, inference),
+        load=lambda: load(options.model, inference, sizes),
         work=batcher.work,
         close=batcher.close,
     ).run()

@@ -76,6 +76,8 @@ class Service:
     """(C, 3) uint8 RGB."""
     batcher: Batcher
     metrics: Metrics
+    prepare: Callable[[np.ndarray], np.ndarray]
+    """Resizes an image, (H, W, 3) uint8, to what the network is to see."""
     limits: Limits = field(default_factory=Limits)
     timeout: float = 30.0
     """Seconds for the body and the model of a request."""
@@ -134,9 +136,10 @@ class Service:
             raise Refused(503, FULL)
         with self.core(deadline):
             picture = read_upload(picture_file(body, request.content_type or ""), self.limits)
+            prepared = self.prepare(picture)
         g.told.update(height=picture.shape[0], width=picture.shape[1], format=form, bytes=len(body))
         decoded = time.monotonic()
-        result = self._classify(picture, deadline)
+        result = self._classify(prepared, picture.shape[:2], deadline)
         milliseconds = {
             "decode": round(1000 * (decoded - g.start), 1),
             "wait": round(1000 * result.waited, 1),
@@ -166,9 +169,9 @@ class Service:
         finally:
             connection.settimeout(self.timeout)  # for the answer
 
-    def _classify(self, picture: np.ndarray, deadline: float):
+    def _classify(self, prepared: np.ndarray, size: tuple[int, int], deadline: float):
         try:
-            future = self.batcher.submit(picture)
+            future = self.batcher.submit(prepared, size)
         except QueueFull:
             raise Refused(503, FULL) from None
         try:

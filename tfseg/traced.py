@@ -1,6 +1,10 @@
 """A network traced once, from pixels to classes and probabilities, for whatever format it is exported to."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
+
+from tfseg import encoded, resizing
 
 
 class Traced:
@@ -8,12 +12,15 @@ class Traced:
 
     Args:
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        sizes: (height, width) to which `classes`, `probabilities` and `encoded` resize an image, one after the other,
+            before the network sees it; see `segmentation.ImageSegmenter`, which does the same outside of a graph.
 
     Attributes:
         variables: a tf.Module that holds its weights.
     """
 
-    def __init__(self, network):
+    def __init__(self, network, sizes: Sequence[tuple[int, int]] = ()):
+        self.sizes = tuple(sizes)
         self.variables = tf.Module()
         self.variables.weights = [weight.value for weight in network.weights]
 
@@ -25,23 +32,33 @@ class Traced:
         self._float32_logits = float32_logits
 
     def logits(self, images):
-        """Maps pixels, 0..255 of any type, (B, H, W, 3), to logits, float32 (B, H, W, C)."""
+        """Maps pixels, 0..255 of any type, (B, H, W, 3), as they are to logits, float32 (B, H, W, C)."""
         return self._float32_logits(tf.cast(images, tf.float32))
 
     def outputs(self, images) -> dict:
-        """Maps pixels to `classes` and `probabilities`, as below."""
+        """Maps pixels as they are to `classes`, uint8 (B, H, W), and `probabilities`, float32 (B, H, W, C)."""
         logits = self.logits(images)
-        return {"classes": choose(logits), "probabilities": tf.nn.softmax(logits)}
+        return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
 
-    def classes(self, images):
-        """Maps pixels to class ids, uint8 (B, H, W)."""
-        return choose(self.logits(images))
-
-    def probabilities(self, images):
-        """Maps pixels to probabilities, float32 (B, H, W, C), in 0..1."""
+    def network(self, images):
+        """Maps pixels as they are to probabilities, float32 (B, H, W, C), in 0..1."""
         return tf.nn.softmax(self.logits(images))
 
+    def probabilities(self, images):
+        """Maps images, uint8 (B, H, W, 3), to probabilities of their own size, float32 (B, H, W, C), in 0..1."""
+        return resizing.enlarge(self.network(self.resize(images)), tf.shape(images)[1:3])
 
-def choose(logits):
-    """The class ids of logits, uint8, which is no output type of argmax."""
-    return tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
+    def classes(self, images):
+        """Maps images, uint8 (B, H, W, 3), to class ids, uint8 (B, H, W)."""
+        return resizing.choose_classes(self.network(self.resize(images)), tf.shape(images)[1:3])
+
+    def encoded(self, content):
+        """Maps the content of an image file, a string scalar, to its mask as a grey PNG, a string scalar."""
+        image = encoded.decode(content)
+        return tf.io.encode_png(self.classes(image[tf.newaxis])[0, :, :, tf.newaxis])
+
+    def resize(self, images):
+        """Resizes images, uint8 (B, H, W, 3), to what the network is to see."""
+        for size in self.sizes:
+            images = resizing.resize_tensors(images, size)
+        return images

@@ -157,7 +157,7 @@ def learn(
     """
     import keras
 
-    from tfseg.export import describe
+    from tfseg.export import describe, validated_sizes
     from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
     from tfseg.metrics import Scorer
     from tfseg.panels import Panels
@@ -181,7 +181,8 @@ def learn(
     if team.chief:
         run_folder.open_run(config)
         save_config(config, directory / run_folder.CONFIG)
-        run_folder.write_json(describe(classes, colors), directory / run_folder.LABELS)
+        sizes = validated_sizes(manifest.size, config.data.eval_size)
+        run_folder.write_json(describe(classes, colors, sizes), directory / run_folder.LABELS)
     team.wait()
     if not (directory / run_folder.CONFIG).is_file():
         raise ValueError(
@@ -439,7 +440,8 @@ def export(run: Path) -> None:
 
     if keras.backend.backend() == "tensorflow":
         keras.mixed_precision.set_dtype_policy("float32")
-        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, *run_folder.read_labels(run))
+        labels, sizes = run_folder.read_labels(run), run_folder.read_sizes(run) or ()
+        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, *labels, sizes)
     else:
         export_by_tensorflow(run, run / run_folder.SAVED_MODEL)
 

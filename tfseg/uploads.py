@@ -14,10 +14,12 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from tfseg.predict import TooLarge, decode_picture
+from tfseg.pictures import PILLOW_FORMATS, TooLarge
+from tfseg.predict import decode_picture
 
 FIELD = "image"
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+FORMATS = ("PNG", "JPEG", *PILLOW_FORMATS)
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
 MOST_PARTS = 20  # of a form
 MOST_TEXT = 64 * 1024  # bytes of a form's other fields
 CHUNK = 64 * 1024
@@ -115,17 +117,17 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        Refused: it is no PNG or JPEG, is damaged, has 16 bits a channel, or is larger than it may.
+        Refused: it is of another format, is refused by the rules of `pictures`, or is larger than it may.
     """
     if not content.startswith(MAGIC):
-        raise Refused(415, "the file is no PNG or JPEG picture")
+        raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP picture")
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as header:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
             width, height = header.size
     except Image.DecompressionBombError:
         raise Refused(413, f"the picture has more than {limits.pixels:,} pixels") from None
     except Exception:  # whatever the decoders raise
-        raise Refused(400, "the file is no whole PNG or JPEG picture") from None
+        raise Refused(400, "the file is no whole picture") from None
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise Refused(
             413,

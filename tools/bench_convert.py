@@ -250,7 +250,7 @@ def _bench_size(
     for sample in samples:
         image, label_ids, *_ = sources.read_sample(sample)
         shape = size or label_ids.shape
-        pixels.append((pictures.resize(image, shape), convert.make_mask(label_ids, shape, settings)))
+        pixels.append((resizing.resize(image, shape), convert.make_mask(label_ids, shape, settings)))
     random = np.random.default_rng(0)
     corners = [random.integers(0, np.array(mask.shape) - WINDOW + 1) for _, mask in pixels]
     windows = [np.array([*corner, *WINDOW], np.int32) for corner in corners]

@@ -135,7 +135,11 @@ def test_nothing_is_asked_of_another_machine(page, address):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("letter.png", b"a letter, not a picture", "letter.png is no PNG or JPEG picture; choose one with 8 bits"),
+        (
+            "letter.png",
+            b"a letter, not a picture",
+            "letter.png is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits",
+        ),
         ("bomb.png", bomb(60_000, 60_000), "bomb.png is too large for this page, which takes 50 million pixels"),
     ],
     ids=["letter", "bomb"],

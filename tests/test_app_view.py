@@ -31,11 +31,17 @@ def bomb(width, height):
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 BAD_FILES = {  # name -> content, what the page says
-    "empty.png": (b"", "is empty; choose a PNG or JPEG picture"),
-    "notes.png": (b"a letter, not a picture", "is no PNG or JPEG picture; choose one with 8 bits a channel"),
-    "moving.png": (file_of(NOISE, "GIF"), "is no PNG or JPEG picture; choose one with 8 bits a channel"),
-    "cut.jpg": (file_of(NOISE, "JPEG")[:1500], "is not a whole PNG or JPEG picture"),
-    "deep.png": (cv2.imencode(".png", np.full((2, 2), 9, np.uint16))[1].tobytes(), "has 16 bits a channel"),
+    "empty.png": (b"", "is empty; choose a picture"),
+    "notes.png": (
+        b"a letter, not a picture",
+        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
+    ),
+    "moving.png": (
+        file_of(NOISE, "GIF"),
+        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
+    ),
+    "cut.jpg": (file_of(NOISE, "JPEG")[:1500], "is cut short or damaged"),
+    "deep.png": (cv2.imencode(".png", np.full((2, 2), 9, np.uint16))[1].tobytes(), "is a 16-bit grey image"),
     "large.png": (bomb(10_000, 5_001), "is too large for this page, which takes 50 million pixels and 20 MB"),
     "bomb.png": (bomb(60_000, 60_000), "is too large for this page, which takes 50 million pixels and 20 MB"),
 }
@@ -63,13 +69,17 @@ def test_a_file_of_too_many_bytes(monkeypatch):
         open_picture(file_of(NOISE), "a.png")
 
 
-def test_a_picture_is_reduced_to_what_a_model_sees(monkeypatch):
+def test_a_picture_is_reduced_to_what_a_model_sees(monkeypatch, tmp_path):
+    """If it sees it at its own size; the mask has the picture's size all the same."""
     pixels = np.repeat(np.repeat(picture_of_reds(10, 200), 20, axis=0), 20, axis=1)  # 20x40
-    assert open_picture(file_of(pixels), "a.png").pixels.tolist() == pixels.tolist()
-    monkeypatch.setattr(app_view, "MOST_SEEN", 200)
     picture = open_picture(file_of(pixels), "a.png")
-    assert picture.size == (20, 40)
-    assert picture.pixels.tolist() == pixels[::2, ::2].tolist()
+    assert picture.pixels.tolist() == pixels.tolist()
+    monkeypatch.setattr(app_view, "MOST_SEEN", 200)
+    for input_size, seen in (("native", (10, 20)), ("2x6", (2, 6))):
+        model = app_view.load_model(write_model(tmp_path / input_size), input_size)
+        prediction = app_view.classify(model, picture)
+        assert prediction.seen == seen
+        assert prediction.class_ids.tolist() == (pixels[..., 0] // 64).tolist()
 
 
 def test_class_ids_are_reduced_to_some_of_them():
@@ -95,7 +105,7 @@ class TestModel:
         assert model.card == "# City\n\nFor streets."
         assert "| road                       |  50.0 | 60.0 |              75.0 |" in model.scores
 
-        picture = app_view.Picture(picture_of_reds(0, 70, 255), (1, 3))
+        picture = app_view.Picture(picture_of_reds(0, 70, 255))
         prediction = app_view.classify(model, picture)
         assert prediction.class_ids.tolist() == [[0, 1, 3]]
         assert 0 < prediction.seconds < 60

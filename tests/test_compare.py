@@ -26,8 +26,8 @@ def write_run(folder, settings="", **scored):
     return folder
 
 
-def write_scores(folder, matrices=BASE, ids="ab", classes=CLASSES, size=None, split="val", flip=False):
-    scores = {"classes": classes, "size": size, "inference": {"flip": flip}}
+def write_scores(folder, matrices=BASE, ids="ab", classes=CLASSES, resize=(), split="val", flip=False):
+    scores = {"classes": classes, "resize": resize, "inference": {"flip": flip}}
     (folder / f"scores-{split}.json").write_text(json.dumps(scores))
     np.savez_compressed(folder / f"matrices-{split}.npz", ids=[*ids], matrices=np.array(matrices))
 
@@ -111,8 +111,8 @@ SMALL = [[[0, 0, 0], [0, 5, 0], [0, 0, 5]], *BASE[1:]]
         ({"ids": "ac"}, "other: was scored on 2 pictures and .*first on 2; 2 are not in both, such as b"),
         ({"matrices": BASE[:1], "ids": "a"}, "scored on 1 pictures and .*first on 2; 1 are not in both, such as b"),
         (
-            {"matrices": SMALL, "size": [2, 5]},
-            r"other: was scored on other masks \(2x5, 10 to 20 pixels\) than .*first \(stored size, 20 to 20 pixels\); "
+            {"matrices": SMALL},
+            r"other: was scored on other masks \(10 to 20 pixels\) than .*first \(20 to 20 pixels\); "
             "1 differ, such as that of a. Score both on the same by python -m tfseg.evaluate --run",
         ),
         ({"settings": "  val_split: test\n", "split": "test"}, "different splits .*first on val, .*other on test"),

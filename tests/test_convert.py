@@ -321,7 +321,7 @@ def unknown_value(root):
     [
         (cut_image, r"images/train/t4\.png: is cut short or damaged \(\d+ bytes\); copy it again$"),
         (cut_mask, r"masks/train/t4\.png: is cut short or damaged \(60 bytes\); copy it again$"),
-        (not_a_picture, r"images/train/t4\.png: is neither a PNG nor a JPEG file \(16 bytes\)$"),
+        (not_a_picture, r"images/train/t4\.png: is no PNG, JPEG, BMP, TIFF or WebP image \(16 bytes\)$"),
         (colour_mask, r"masks/train/t4\.png: is 8-bit RGB; a mask must be an 8-bit grey or palette PNG$"),
         (other_size, r"images/train/t4\.png: is 12x16, but its mask .*masks/train/t4\.png is 12x15; make them agree$"),
         (

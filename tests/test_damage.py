@@ -48,31 +48,32 @@ def test_evaluate(folder, config):
     export(run)
     flip(folder / VAL, 100)
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        evaluate(run / run_folder.SAVED_MODEL, folder, "val", size=(32, 32))
+        evaluate(run / run_folder.SAVED_MODEL, folder, "val")
 
 
 class Blind:
     """Sees void everywhere."""
 
     classes = CATEGORIES
+    sizes = ()
 
-    def __call__(self, images):
-        return np.zeros(images.shape[:3], np.uint8)
+    def network(self, images):
+        return np.zeros((*images.shape[:3], 8), np.float32)
 
 
 def test_report(folder):
     flip(folder / VAL, 100)
-    scores = {"records": str(folder), "split": "val", "size": None, "inference": {}}
+    scores = {"records": str(folder), "split": "val", "resize": [], "inference": {}}
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
         report.predict_panels(Blind(), scores, np.ones((5, 8, 8), np.int64), samples=5)
 
 
-@pytest.mark.parametrize("size", [None, (24, 32)])
-def test_a_mask_of_another_size_than_its_picture(folder, size, monkeypatch):
+@pytest.mark.parametrize("sizes", [[], [(24, 32)]])
+def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
     """Neither is squashed to the other's size."""
     examples = list(records.read_shard(folder / VAL))
     features = tfrecord.decode_example(examples[1]) | {"image/encoded": png(np.zeros((24, 30, 3), np.uint8))}
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
     monkeypatch.setattr(evaluate_module, "Predictor", Predictor)
-    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
-        evaluate("a function", folder, "val", size=size, batch_size=1)
+    with pytest.raises(ValueError, match=r"val-001 has an image of 24x30 and a mask of 24x32; convert it again"):
+        evaluate("a function", folder, "val", sizes=sizes)

@@ -4,21 +4,26 @@ import json
 
 import numpy as np
 import pytest
+from conftest import draw
 
 from tfseg import evaluate
 from tfseg.inference import Inference
 from tfseg.labels import CATEGORIES
+from tfseg.pipeline import read_places
+from tfseg.predict import write_png
+from tfseg.segmentation import ImageSegmenter
 
 
 class Predictor:
     """Tells each pixel's class from its picture alone: all flat where red is above 100, else sky."""
 
     classes = [*CATEGORIES]  # noqa: RUF012
+    sizes = ((12, 16), (6, 8))
 
     def __init__(self, directory):
         pass
 
-    def probabilities(self, images):
+    def network(self, images):
         bright = (images[..., :1] > 100).astype(np.float32)
         return np.concatenate([0 * bright, bright, *[0 * bright] * 3, 1 - bright, *[0 * bright] * 2], axis=-1)
 
@@ -32,21 +37,64 @@ def run(tiny_records, tmp_path, **options):
     return evaluate.evaluate(tmp_path / "model", tiny_records, "val", out=tmp_path / "out", **options)
 
 
+def masks_of(records, sizes):
+    """By id what `predict` would write of the images in records."""
+    segment = ImageSegmenter(Predictor("").network, 8, sizes)
+    examples = read_places(records, "val", range(5), size=None)
+    return {example["id"].decode(): segment(example["image"]) for example in examples}
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
 def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
     written = []
     for size in (4, batch_size):
-        scores = run(tiny_records, tmp_path, size=(16, 32), batch_size=size)
+        scores = run(tiny_records, tmp_path, sizes=[(16, 32)], batch_size=size)
         written.append((tmp_path / "out/scores-val.json").read_text())
     assert written[0] == written[1]
     assert json.loads(written[0])["mean_iou"] == scores["mean_iou"] > 0
-    assert json.loads(written[0])["size"] == [16, 32]
+    assert json.loads(written[0])["resize"] == [[16, 32]]
+
+
+@pytest.mark.parametrize("sizes", [None, [], [(7, 9)], [(48, 48), (10, 64)]])
+def test_what_is_scored_is_what_predict_writes(tiny_records, tmp_path, sizes):
+    """By default at the sizes of the model's validation; counted at the size of the truth."""
+    scores = run(tiny_records, tmp_path, sizes=sizes)
+    masks = masks_of(tiny_records, Predictor.sizes if sizes is None else sizes)
+    counted = np.zeros((8, 8), np.int64)
+    for index, mask in enumerate(masks.values()):
+        np.add.at(counted, (draw(index, 24, 32)[1], mask), 1)
+    assert scores["confusion_matrix"] == counted.tolist()
+    if sizes is None:
+        assert scores["confusion_matrix"] != run(tiny_records, tmp_path, sizes=[])["confusion_matrix"]
+
+
+def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, tmp_path, capsys):
+    scores = run(tiny_records, tmp_path)
+    printed = capsys.readouterr().out
+    (tmp_path / "masks/deeper").mkdir(parents=True)
+    for id, mask in masks_of(tiny_records, Predictor.sizes).items():
+        write_png(tmp_path / "masks/deeper" / f"{id}_classes.png", mask)
+    command = ["--masks", str(tmp_path / "masks"), "--records", str(tiny_records)]
+    evaluate.main([*command, "--out", str(tmp_path / "of-files")])
+    assert capsys.readouterr().out.splitlines()[:-1] == printed.splitlines()
+    of_files = json.loads((tmp_path / "of-files/scores-val.json").read_text())
+    assert of_files["confusion_matrix"] == scores["confusion_matrix"]
+    assert of_files["boundary_iou"] == json.loads((tmp_path / "out/scores-val.json").read_text())["boundary_iou"]
+    assert "calibration_error" not in of_files
+    write_png(tmp_path / "masks/deeper/val-003_classes.png", np.full((24, 32), 8, np.uint8))
+    with pytest.raises(
+        ValueError, match=r"val-003_classes.png: expected 24x32 pixels of class ids below 8, .* up to 8"
+    ):
+        evaluate.main(command)
+    (tmp_path / "masks/deeper/val-003_classes.png").unlink()
+    with pytest.raises(FileNotFoundError, match="masks: has no val-003_classes.png or val-003_leftImg8bit_classes.png"):
+        evaluate.main(command)
 
 
 def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_records, tmp_path):
     written = []
     for inference in (None, Inference((9, 20), 0.25, flip=True), Inference(scales=(0.25,))):
-        run(tiny_records, tmp_path, inference=inference)
+        run(tiny_records, tmp_path, inference=inference, sizes=[])
         written.append(json.loads((tmp_path / "out/scores-val.json").read_text()))
     whole, windows, small = written
     assert whole.pop("inference") == {"window": None, "overlap": 0.5, "flip": False, "scales": [1.0]}
@@ -58,6 +106,7 @@ def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_rec
 
 def test_the_command_line_says_how_pictures_are_seen(monkeypatch):
     asked = []
+    monkeypatch.setattr(evaluate, "choose_sizes", lambda wanted, model: [])
     monkeypatch.setattr(evaluate, "evaluate", lambda *arguments, inference, **options: asked.append(inference))
     for options in ("", "--window 8x16 --flip --scales 1.0 2.0"):
         evaluate.main(["--model", "m", "--records", "r", *options.split()])

@@ -84,22 +84,19 @@ assert not any(name.split(".")[0] == "tfseg" for name in sys.modules)
 
 def test_files_of_any_kind_and_size_give_a_png_of_their_size(model):
     picture = Image.fromarray(random_pictures((33, 47, 3)))
-    small = Image.fromarray(random_pictures((6, 5, 4)), "RGBA")
+    small = Image.fromarray(random_pictures((6, 5, 3))).convert("RGBA")
     files = [
         encode(picture, "PNG"),
         encode(picture.convert("L"), "PNG"),
-        encode(picture.quantize(9), "PNG", transparency=1),
+        encode(picture.quantize(9), "PNG"),
         encode(small, "PNG"),
         encode(picture, "JPEG"),
         encode(picture.convert("L"), "JPEG"),
-        encode(picture.convert("P"), "GIF", save_all=True, append_images=[small.convert("P")]),
     ]
     masks = tf.saved_model.load(str(model)).signatures["encoded"](image_bytes=tf.constant(files))["mask_bytes"].numpy()
     predictor = Predictor(model)
     for file, mask in zip(files, masks, strict=True):
-        pixels = tf.io.decode_image(file, channels=3, expand_animations=False).numpy()
-        if not file.startswith(b"\xff\xd8"):  # JPEG is not decoded alike everywhere
-            np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(file)).convert("RGB")))
+        pixels = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))
         decoded = Image.open(io.BytesIO(mask))
         assert (decoded.format, decoded.mode) == ("PNG", "L")
         np.testing.assert_array_equal(np.asarray(decoded), predictor(pixels[np.newaxis])[0])
@@ -107,7 +104,7 @@ def test_files_of_any_kind_and_size_give_a_png_of_their_size(model):
 
 def test_bytes_that_are_no_picture_are_refused(model):
     encoded = tf.saved_model.load(str(model)).signatures["encoded"]
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Unknown image file format"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the file is no PNG or JPEG image"):
         encoded(image_bytes=tf.constant([b"no picture"]))
 
 
@@ -139,7 +136,8 @@ def test_labels_json(model):
     ]
     assert [entry["name"] for entry in labels["classes"]] == list(CATEGORIES)
     assert "uint8 RGB" in labels["input"]
-    assert set(labels["signatures"]) == {"serving_default", "probabilities", "encoded"}
+    assert set(labels["signatures"]) == {"serving_default", "probabilities", "network", "encoded"}
+    assert labels["resize"] == []
     assert "files" not in labels
 
 
@@ -306,8 +304,8 @@ def test_a_picture_size_must_be_known_for_fixed_formats(tmp_path, run, monkeypat
     write_run(Config(Data(str(write_records(tmp_path / "own", {"val": 1})), fit="crop"), str(run), overwrite=True))
     manifest = json.loads((tmp_path / "own" / "manifest.json").read_text())
     (tmp_path / "own" / "manifest.json").write_text(json.dumps({**manifest, "size": None}))
-    with pytest.raises(ValueError, match="pictures of their own sizes; give --size HEIGHTxWIDTH"):
-        export.main(["--run", str(run), "--out", str(tmp_path / "model")])
+    with pytest.raises(ValueError, match="images of their own sizes; give --size HEIGHTxWIDTH"):
+        export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--formats", "litert"])
 
 
 def test_an_export_of_all_formats_is_replaced(tmp_path):

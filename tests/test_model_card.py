@@ -31,8 +31,8 @@ def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records
         "None yet: the run has not ended.",
         "On 2 pictures of val, at 24x32",
         "| LiteRT int8 ",
-        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost.",
-        "It was validated on pictures of 24x32.",
+        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost; SavedModel, files 99",
+        "It was validated on images of 24x32, to which",
         "tensorflow ",
     ):
         assert words in card
@@ -45,7 +45,10 @@ def test_scores_of_a_run_that_has_ended(facts):
     card = make_card(facts._replace(metrics=metrics))
     assert "Of epoch 7, the best of the run, on its validation split, val." in card
     assert "| mean over 1, void left out | " in card
-    assert "75.0" in card
+    assert "75.0" in card and "Masks were scored at the network's size, 24x32; tfseg.evaluate" in card
+    scored = {**metrics, "iou": [None, 0.123], "mean_iou": 0.123}
+    card = make_card(facts._replace(metrics=metrics, scores=scored))
+    assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg.evaluate" in card
 
 
 def test_a_format_that_was_not_run_is_told(facts):

@@ -5,7 +5,7 @@ import pytest
 from conftest import COLORS, draw
 from keras import ops
 
-from tfseg.parity import add_bytes, compare, judge, lay_out, list_misses
+from tfseg.parity import ENCODED, add_bytes, compare, judge, lay_out, list_misses
 
 
 class Recolored:
@@ -33,7 +33,8 @@ def make_report():
     """Of two pictures, with one format that answers as the network and one that does not."""
     pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
     examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
-    return compare(network, {"SavedModel": Recolored(0), "LiteRT int8": Recolored(2)}, examples)
+    models = {"SavedModel": Recolored(0).probabilities, "LiteRT int8": Recolored(2).probabilities}
+    return compare(network, models, examples, doors={ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]})
 
 
 @pytest.fixture
@@ -43,7 +44,8 @@ def report():
 
 def test_differences_by_hand(report):
     assert (report["pictures"], report["size"], report["mean_iou"]) == (["p0", "p1"], [24, 32], 1)
-    same, other = report["formats"].values()
+    same, other, door = report["formats"].values()
+    assert door["other_class"] == 1 / 24 and not door["met"] and "largest_difference" not in door
     assert (same["other_class"], same["mean_iou"], same["iou_change"], same["met"]) == (0, 1, 0, True)
     assert same["largest_difference"] == pytest.approx(1 - np.exp(20) / (np.exp(20) + 7), abs=1e-6)
     assert other["largest_difference"] == pytest.approx(1, abs=1e-6)
@@ -82,6 +84,7 @@ def test_table_and_misses(report, tmp_path):
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in lay_out(report).splitlines()]
     assert rows[3][:2] == ["SavedModel", "1.5"] and rows[3][-1] == "met"
     assert rows[4][:2] == ["LiteRT int8", "0.1"] and rows[4][3] == "8.333" and rows[4][-1] == "missed"
-    assert rows[5] == ["Core ML", "0.2", "-", "-", "-", "-", "-", "not run"]
-    (miss,) = list_misses(json.loads(json.dumps(report)))
+    assert rows[5][:3] == [ENCODED, "", "-"] and rows[5][-1] == "missed"
+    assert rows[6] == ["Core ML", "0.2", "-", "-", "-", "-", "-", "not run"]
+    miss, _ = list_misses(json.loads(json.dumps(report)))
     assert miss.startswith("LiteRT int8 misses its bar, at most 1 point of mean IoU lost: 8.333 % of pixels")

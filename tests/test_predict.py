@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfseg import cli, predict
-from tfseg.predict import Predictor, blend, enlarge, list_pictures, read_picture
+from tfseg import cli, pictures, predict
+from tfseg.predict import Predictor, blend, list_pictures, read_picture
 from tfseg.video import read_film, write_film
 
 NAMES = ["void", "dim", "bright", "glaring"]
@@ -130,6 +130,7 @@ class TestBadModels:
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 256]}]}', "three integers in 0..255"),
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0]}]}', "three integers in 0..255"),
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 0.5]}]}', "three integers in 0..255"),
+            (json.dumps({"classes": CLASSES, "resize": [[0, 8]]}), r"resize: expected a list of \[height, width\]"),
         ],
     )
     def test_bad_labels(self, tmp_path, text, message):
@@ -153,9 +154,10 @@ class TestReadPicture:
     def test_grey_becomes_rgb(self, tmp_path):
         assert read_picture(save(tmp_path / "a.png", np.array([[5, 6]], np.uint8))).tolist() == [[[5] * 3, [6] * 3]]
 
-    def test_transparency_is_dropped(self, tmp_path):
+    def test_transparent_pixels_are_refused_by_file(self, tmp_path):
         pixels = np.array([[[1, 2, 3, 0], [4, 5, 6, 128]]], np.uint8)
-        assert read_picture(save(tmp_path / "a.png", pixels)).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+        with pytest.raises(ValueError, match=r"a\.png has transparent pixels"):
+            read_picture(save(tmp_path / "a.png", pixels))
 
     def test_palette_becomes_rgb(self, tmp_path):
         palette = Image.new("P", (2, 1))
@@ -180,7 +182,7 @@ class TestReadPicture:
         import cv2
 
         cv2.imwrite(str(tmp_path / "deep.png"), np.full(shape, 1000, np.uint16))
-        with pytest.raises(ValueError, match=r"deep\.png has 16 bits a channel"):
+        with pytest.raises(ValueError, match=r"deep\.png is a 16-bit (grey|RGB) image"):
             read_picture(tmp_path / "deep.png")
 
     @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -190,7 +192,7 @@ class TestReadPicture:
         path = save(tmp_path / f"cut{suffix}", pixels)
         content = path.read_bytes()
         path.write_bytes(content[: int(kept * len(content))])
-        with pytest.raises(ValueError, match=f"cut{suffix} is not a whole PNG or JPEG"):
+        with pytest.raises(ValueError, match=f"cut{suffix} is cut short or damaged"):
             read_picture(path)
 
     def test_flipped_bit(self, tmp_path):
@@ -198,17 +200,18 @@ class TestReadPicture:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"bad\.png is not a whole"):
+        with pytest.raises(ValueError, match=r"bad\.png is cut short or damaged"):
             read_picture(path)
 
-    def test_another_format_named_png(self, tmp_path):
-        with pytest.raises(ValueError, match=r"fake\.png is not a whole PNG or JPEG"):
-            read_picture(save(tmp_path / "fake.png", picture_of_reds(1), format="BMP"))
+    def test_a_format_is_told_by_the_content(self, tmp_path):
+        assert read_picture(save(tmp_path / "a.png", picture_of_reds(1), format="BMP")).tolist() == [[[1, 7, 9]]]
+        with pytest.raises(ValueError, match=r"b\.png is no PNG, JPEG, BMP, TIFF or WebP image"):
+            read_picture(save(tmp_path / "b.png", picture_of_reds(1), format="GIF"))
 
     @pytest.mark.parametrize("content", [b"", b"not a picture at all"])
     def test_text_named_png(self, tmp_path, content):
         (tmp_path / "fake.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"fake\.png is not a whole PNG or JPEG"):
+        with pytest.raises(ValueError, match=r"fake\.png is no PNG, JPEG"):
             read_picture(tmp_path / "fake.png")
 
     def test_missing_file(self, tmp_path):
@@ -266,11 +269,20 @@ class TestCommand:
         told = rf"2 of 2 pictures are predicted in {tmp_path / 'out'}: the first took [\d.]+ s, the others [\d.]+ s"
         assert re.fullmatch(rf"{told} \(median\); [\d,]+ MiB at most\n", capsys.readouterr().out)
 
-    def test_a_picture_is_classified_as_it_is_by_the_graph(self, model, tmp_path, monkeypatch):
-        monkeypatch.delattr(Predictor, "probabilities")
+    def test_an_older_model_sees_pictures_as_they_are_and_says_so(self, model, tmp_path, capsys):
         save(tmp_path / "a.png", picture_of_reds(130, 200))
-        self.run(model, tmp_path / "out", tmp_path / "a.png", options=["--scales", "1.0"])
+        self.run(model, tmp_path / "out", tmp_path / "a.png")
         assert read(tmp_path / "out" / "a_classes.png").tolist() == [[2, 3]]
+        assert "model: does not say at which size it was validated, so" in capsys.readouterr().err
+        self.run(model, tmp_path / "out", tmp_path / "a.png", options=["--input-size", "native"])
+        assert "validated" not in capsys.readouterr().err
+
+    def test_the_size_that_the_network_sees_can_be_chosen(self, model, tmp_path):
+        save(tmp_path / "a.png", picture_of_reds(0, 200))
+        self.run(model, tmp_path / "out", tmp_path / "a.png", options=["--input-size", "1x1"])
+        assert read(tmp_path / "out" / "a_classes.png").tolist() == [[1, 1]]  # of the mean, 100
+        with pytest.raises(ValueError, match=r"--input-size: native, or expected a size as HEIGHTxWIDTH.* got '10'"):
+            self.run(model, tmp_path / "out", tmp_path / "a.png", options=["--input-size", "10"])
 
     def test_windows_mirror_images_and_scales(self, model, tmp_path, monkeypatch):
         monkeypatch.delattr(Predictor, "__call__")
@@ -388,8 +400,8 @@ class TestVideo:
 
 def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
     path = save(tmp_path / "a.jpg", picture_of_reds(0))
-    path.write_bytes(path.read_bytes() + b"\xff\xda" * predict.MOST_SCANS)
-    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("was decoded"))
+    path.write_bytes(path.read_bytes() + b"\xff\xda" * pictures.MOST_SCANS)
+    monkeypatch.setattr(pictures.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(predict.TooLarge, match=r"a\.jpg has more than 100 scans"):
         read_picture(path)
 
@@ -398,13 +410,6 @@ def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
 def test_a_png_holds_the_pixels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     assert np.array_equal(read(io.BytesIO(predict.encode_png(pixels))), pixels)
-
-
-def test_probabilities_are_enlarged_before_they_are_compared():
-    likely = np.array([[[0.9, 0.1], [0.4, 0.6]]], np.float32)
-    assert enlarge(likely, (1, 2)).tolist() == [[0, 1]]
-    # Half-pixel centres: 0.9, 0.775, 0.525, 0.4 of the first class.
-    assert enlarge(likely, (2, 4)).tolist() == [[0, 0, 0, 1]] * 2
 
 
 @pytest.mark.parametrize(

@@ -341,7 +341,7 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
         ({"mask/encoded": pictures.pack_mask(MASK)[:-5]}, "has a mask that is cut short or damaged"),
         ({"mask/encoded": pictures.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
         ({"image/format": b"raw"}, "raw bytes, which do not fill 2 rows"),
-        ({"image/encoded": b"GIF"}, "is neither a PNG nor a JPEG file"),
+        ({"image/encoded": b"GIF"}, "is no PNG, JPEG, BMP, TIFF or WebP image"),
     ],
 )
 def test_decode_example_refuses(change, message):

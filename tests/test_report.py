@@ -113,7 +113,7 @@ def test_an_evaluation_runs_only_if_need_be(run, monkeypatch):
     monkeypatch.setattr(evaluate, "evaluate", evaluate_and_count)
     for _ in range(2):
         scores, matrices = report.read_scores(run, "val", data)
-        assert (scores["records"], scores["size"], matrices.shape) == (data.records, [8, 16], (5, 4, 4))
+        assert (scores["records"], scores["resize"], matrices.shape) == (data.records, [[8, 16]], (5, 4, 4))
     assert ran == ["val"]
     os.utime(run / "scores-val.json", (0, 0))
     report.read_scores(run, "val", data)

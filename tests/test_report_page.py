@@ -19,7 +19,7 @@ from tfseg.report_page import Findings, make_page
 EVIL = '<b>"&'
 COLORS = np.array([[0, 0, 0], [128, 64, 128], [70, 130, 180]], np.uint8)
 SCORES = {
-    **{"split": "val", "records": "city/records", "size": [96, 192], "classes": ["void", EVIL, "sky"]},
+    **{"split": "val", "records": "city/records", "resize": [[96, 192]], "classes": ["void", EVIL, "sky"]},
     **{"iou": [None, 0.8641, None], "f1": [None, 0.92709, None], "boundary_iou": [None, 0.5, None]},
     **{"support": [100, 300, 0], "confusion_matrix": [[0, 99, 1], [0, 270, 30], [0, 0, 0]]},
     **{"mean_iou": 0.8641, "mean_iou_with_void": 0.5, "mean_f1": 0.927, "mean_f1_with_void": 0.6},

@@ -22,7 +22,7 @@ PIXELS = np.array([[[0, 9, 9], [64, 9, 9], [128, 9, 9]], [[192, 9, 9], [0, 9, 9]
 MASK = [[0, 1, 2], [3, 0, 0]]
 
 
-def by_red(pictures):
+def by_red(pictures, sizes):
     """Class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
     return pictures[..., 0] // 64
 
@@ -94,7 +94,7 @@ def test_class_shares(client, how):
     ("method", "path", "options", "status", "reason"),
     [
         ("POST", "/predict", {"data": b""}, 400, "empty"),
-        ("POST", "/predict", {"data": b"hello"}, 415, "no PNG or JPEG"),
+        ("POST", "/predict", {"data": b"hello"}, 415, "no PNG, JPEG"),
         ("POST", "/predict", {"data": PNG[:40]}, 400, "whole"),
         ("POST", "/predict", {"data": {"file": (io.BytesIO(PNG), "a.png")}}, 400, "fields: file"),
         ("POST", "/predict", {"data": PNG + b"\0" * 5000}, 413, "5,000 bytes"),
@@ -119,7 +119,7 @@ def test_bad_requests(method, path, options, status, reason):
 
 
 def test_a_mistake_of_ours_tells_the_client_nothing(client, caplog):
-    def fail(pictures):
+    def fail(pictures, sizes):
         raise RuntimeError("secret")
 
     answer = create_app(make_service(fail)).test_client().post("/predict", data=PNG)
@@ -144,10 +144,10 @@ def test_ready_while_pictures_are_taken():
 def test_a_full_queue_and_a_slow_model(monkeypatch):
     go_on, seen = threading.Event(), []
 
-    def wait(pictures):
+    def wait(pictures, sizes):
         seen.extend(pictures[:, 0, 0, 1].tolist())
         go_on.wait()
-        return by_red(pictures)
+        return by_red(pictures, sizes)
 
     def post(number):
         return client.post("/predict", data=png(np.full((2, 2, 3), number, np.uint8)))
@@ -233,11 +233,11 @@ def test_metrics(client):
 def test_concurrent_requests_share_batches():
     busy, begin, sizes, answers = threading.Event(), threading.Event(), [], []
 
-    def look(pictures):
+    def look(pictures, of_masks):
         busy.set()
         begin.wait(timeout=20)
         sizes.append(len(pictures))
-        return by_red(pictures)
+        return by_red(pictures, of_masks)
 
     service = make_service(look, queue=8)
     app = create_app(service)

@@ -46,7 +46,9 @@ GOOD = {
     "palette": encode(RGB.quantize(7)),
     "rgba": encode(RGB.convert("RGBA")),
     "grey and alpha": encode(RGB.convert("LA")),
-    "cmyk": encode(RGB.convert("CMYK"), "JPEG"),
+    "bmp": encode(RGB, "BMP"),
+    "tiff": encode(RGB, "TIFF"),
+    "webp": encode(RGB, "WEBP"),
     "turned": turned(),
     "one pixel": encode(RGB.crop((0, 0, 1, 1))),
 }
@@ -57,6 +59,8 @@ BAD = {
     "cut png": (GOOD["png"][:-40], 400),
     "damaged png": (GOOD["png"].replace(b"IDAT", b"IDAX"), 400),
     "magic alone": (b"\x89PNG\r\n\x1a\n", 400),
+    "cmyk": (encode(RGB.convert("CMYK"), "JPEG"), 400),
+    "transparent": (encode(RGB, transparency=tuple(map(int, PIXELS[0, 0]))), 400),
     "16 bits": (encode(Image.fromarray(PIXELS[..., 0].astype(np.uint16) * 257)), 400),
     "many pixels": (png_header(300, 300), 413),
     "bomb": (png_header(20000, 20000), 413),
@@ -84,7 +88,7 @@ def test_others_are_refused(name):
 
 
 def test_nothing_is_decoded_that_is_too_large(monkeypatch):
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("decoded"))
     for name in ("many pixels", "bomb", "long side", "many scans"):
         with pytest.raises(Refused):
             read_upload(BAD[name][0], LIMITS)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from tfseg import app, app_view
 from tfseg.app_view import Model, Picture, Prediction
+from tfseg.pictures import IMAGE_SUFFIXES
 from tfseg.predict import blend, encode_png
 
 STYLE = """<style>
@@ -84,7 +85,7 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
         st.session_state.source = source
 
     uploaded = st.file_uploader(
-        "Your picture", type=["png", "jpg", "jpeg"], key="upload", on_change=choice, args=("upload",)
+        "Your picture", type=[suffix[1:] for suffix in IMAGE_SUFFIXES], key="upload", on_change=choice, args=("upload",)
     )
     sample = None
     if samples:

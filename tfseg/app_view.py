@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import predict, tables
+from tfseg.pictures import FORMATS
 from tfseg.segmentation import ImageSegmenter
 
 CARD, SCORES = "model_card.md", "metrics.json"
@@ -101,7 +102,7 @@ def list_samples(directory: Path) -> list[Path]:
         ValueError: there is no such folder, or it holds none.
     """
     if not directory.is_dir():
-        raise ValueError(f"--samples {directory} is no folder; expected one with PNG or JPEG pictures")
+        raise ValueError(f"--samples {directory} is no folder; expected one with pictures")
     return predict.list_pictures([directory], directory)
 
 
@@ -132,13 +133,15 @@ def open_picture(content: bytes, name: str) -> Picture:
     from PIL import Image
 
     if not content:
-        raise ValueError(f"{name} is empty; choose a PNG or JPEG picture")
+        raise ValueError(f"{name} is empty; choose a picture")
     try:
-        width, height = Image.open(io.BytesIO(content), formats=("PNG", "JPEG")).size  # reads no more than the header
+        width, height = Image.open(io.BytesIO(content), formats=FORMATS).size  # reads no more than the header
     except Image.DecompressionBombError:
         width = height = math.inf
     except Exception:  # whatever the decoders raise
-        raise ValueError(f"{name} is no PNG or JPEG picture; choose one with 8 bits a channel") from None
+        raise ValueError(
+            f"{name} is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel"
+        ) from None
     if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
         raise ValueError(
             f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "

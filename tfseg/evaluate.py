@@ -121,9 +121,9 @@ def evaluate(
             `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are truth.
 
     Returns:
-        As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, at the size of the ground truth, which is that of
-        the raw mask where the records keep it, and else as stored; where they are of Cityscapes and keep label ids, as
-        training splits do not, under "official" what `official.OfficialScore` gives. Empty without ground truth.
+        As in scores-SPLIT.json: what `pixel_scores.PixelScores` gives, at the size of the ground truth, which is that
+        of the raw mask where the records keep it, and else as stored; where they are of Cityscapes and keep label ids,
+        as training splits do not, under "official" what `official.OfficialScore` gives. Empty without ground truth.
 
     Raises:
         ValueError: the split is not there or has no ground truth, the model tells other classes apart than the records,
@@ -182,8 +182,8 @@ def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | Non
         As `evaluate`, less what takes probabilities.
 
     Raises:
-        ValueError: a mask is damaged, is not of its image's size, or holds other values than class ids; the split is not
-            there or has no ground truth.
+        ValueError: a mask is damaged, is not of its image's size, or holds other values than class ids; the split is
+            not there or has no ground truth.
         OSError: a mask is missing, or something cannot be read or written.
     """
     from tfseg.pipeline import check_truth, told_damage
@@ -212,8 +212,8 @@ def read_mask(path: Path, shape: tuple[int, int], classes: int) -> np.ndarray:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
         raise ValueError(
-            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict writes "
-            f"them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
+            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict "
+            f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
         )
     return mask
 
@@ -239,6 +239,10 @@ def read_records(records: str | Path, split: str, segment: ImageSegmenter | None
 def read_truth(example: dict, manifest: Manifest, records: str | Path) -> np.ndarray:
     """Gives the ground truth of what `pipeline.read_places` yields, see `records.find_truth`."""
     id, raw = example["id"].decode(), example["label_ids"]
+    shapes = example["image"].shape[:2], example["mask"].shape
+    if shapes[0] != shapes[1]:
+        image, mask = ("x".join(map(str, shape)) for shape in shapes)
+        raise ValueError(f"{records}: {id} has an image of {image} and a mask of {mask}; convert it again")
     try:
         return find_truth(manifest, example["mask"], decode_label_ids(raw, id, records) if raw else None)
     except ValueError as error:
@@ -290,9 +294,8 @@ class Judge:
         self.ids.append(id)
         if self.pixels:
             self.sure &= likely is not None
-            self.pixels.add(
-                np.eye(len(self.pixels.classes), dtype=np.float32)[found] if likely is None else likely, truth
-            )
+            certain = np.eye(len(self.pixels.classes), dtype=np.float32)
+            self.pixels.add(certain[found] if likely is None else likely, truth)
         if self.official:
             self.official.add(label_ids, found, instances)
 
@@ -300,9 +303,8 @@ class Judge:
         """Gives `what` and the scores, prints them, and writes them into a folder."""
         scores = dict(what)
         if self.pixels:
-            scores |= {
-                name: score for name, score in self.pixels.result().items() if self.sure or name not in OF_PROBABILITIES
-            }
+            left_out = () if self.sure else OF_PROBABILITIES
+            scores |= {name: score for name, score in self.pixels.result().items() if name not in left_out}
             print(scores_table(scores))
         if self.official:
             scores["official"] = self.official.result()
@@ -311,10 +313,8 @@ class Judge:
             out.mkdir(parents=True, exist_ok=True)
             run_folder.write_json(scores, out / SCORES.format(self.split))
             if self.pixels:
-                with (
-                    run_folder.replacing(out / MATRICES.format(self.split)) as unfinished,
-                    unfinished.open("wb") as file,
-                ):
+                matrices = out / MATRICES.format(self.split)
+                with run_folder.replacing(matrices) as unfinished, unfinished.open("wb") as file:
                     np.savez_compressed(file, ids=self.ids, matrices=np.array(self.pixels.matrices))
         return scores
 

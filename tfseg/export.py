@@ -190,7 +190,7 @@ def validated_sizes(stored: Sequence[int] | None, wanted: tuple[int, int] | None
         wanted: (height, width) of the images in validation; None: as stored.
     """
     sizes = [tuple(stored)] if stored else []
-    return sizes + [wanted] if wanted and [wanted] != sizes else sizes
+    return [*sizes, wanted] if wanted and [wanted] != sizes else sizes
 
 
 def write_formats(traced, formats: Sequence[str], pictures: Pictures, directory: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ class Facts(NamedTuple):
     colors: np.ndarray  # (C, 3) uint8 RGB
     weights: int  # numbers that the network consists of
     metrics: dict  # metrics.json of the run; empty if there is none
+    scores: dict  # scores-SPLIT.json of its validation split by `evaluate`; likewise
     manifest: Manifest
     manifest_hash: str  # SHA-256 of its file
     contracts: Mapping[str, str]  # signature of the SavedModel, or file -> what goes in and comes out
@@ -38,21 +39,27 @@ def gather(run: Path, weights: int, contracts: Mapping[str, str], parity: dict) 
     """Reads what a run folder and its records say of a model; raises ValueError or OSError where that fails."""
     from tfseg.device import read_versions
 
-    metrics = run / run_folder.METRICS
-    classes, colors = run_folder.read_labels(run)
+    config, (classes, colors) = run_folder.read_config(run), run_folder.read_labels(run)
+    metrics, scores = (read_json(run / name) for name in (run_folder.METRICS, f"scores-{config.data.val_split}.json"))
     return Facts(
         run=run,
-        config=run_folder.read_config(run),
+        config=config,
         classes=classes,
         colors=colors,
         weights=weights,
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
+        metrics=metrics,
+        scores=scores if "resize" in scores else {},  # which are of masks of the images' own size
         manifest=read_manifest(parity["records"]),
         manifest_hash=hashlib.sha256((open_path(parity["records"]) / MANIFEST_NAME).read_bytes()).hexdigest(),
         contracts=contracts,
         parity=parity,
         versions=read_versions(),
     )
+
+
+def read_json(path: Path) -> dict:
+    """Reads a file of JSON; empty without it."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def make_card(facts: Facts) -> str:
@@ -67,7 +74,7 @@ def make_card(facts: Facts) -> str:
         "## Data",
         _data(facts),
         "## Scores",
-        _scores(facts.metrics),
+        _scores(facts),
         "## Parity",
         _parity(facts),
         "## Limits",
@@ -112,13 +119,24 @@ def _data(facts: Facts) -> str:
     )
 
 
-def _scores(metrics: dict) -> str:
+def _scores(facts: Facts) -> str:
+    metrics = facts.metrics
     if not metrics:
         return "None yet: the run has not ended."
+    of = (
+        "Masks are scored at the size of the ground truth, by tfseg.evaluate."
+        if facts.scores
+        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg.evaluate scores them at the images' own."
+    )
     return (
         f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "
-        f"epoch was chosen there, other pictures may score lower.\n\n{scores_table(metrics)}"
+        f"epoch was chosen there, other images may score lower. {of}\n\n{scores_table(facts.scores or metrics)}"
     )
+
+
+def _seen(facts: Facts) -> str:
+    size = facts.config.data.eval_size
+    return "x".join(map(str, size)) if size else "their stored size"
 
 
 def _parity(facts: Facts) -> str:
@@ -137,10 +155,8 @@ def _parity(facts: Facts) -> str:
 
 
 def _limits(facts: Facts) -> str:
-    data = facts.config.data
-    size = "x".join(map(str, data.eval_size)) if data.eval_size else "their stored size"
     limits = [
-        f"It was validated on pictures of {size}. Others are taken, but what they score was not measured here.",
+        f"It was validated on images of {_seen(facts)}, to which it resizes all others; what those score was not measured.",
         "It was shown pictures like those of its data alone: other cameras, places and weather may be beyond it.",
         "Every pixel gets a class, whatever it shows; a probability is no assurance.",
     ]

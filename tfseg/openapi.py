@@ -44,7 +44,7 @@ def get(name: str, summary: str, content: dict, *errors: int) -> dict:
 
 PREDICT = route(
     "predict",
-    "The class of every pixel of a PNG or JPEG picture, turned upright as its EXIF data say",
+    "The class of every pixel of a PNG, JPEG, BMP, TIFF or WebP picture, turned upright as its EXIF data say",
     {"image/png": {"schema": {**STRING, "contentMediaType": "image/png"}}, **reference("Shares")},
     *ERRORS,
     security=KEYS,

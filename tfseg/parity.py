@@ -1,7 +1,7 @@
 """How far what was exported differs from the network it was made of, on real images: numbers, scores, bytes, time.
 
-All of them take the one way from image to mask, `segmentation.ImageSegmenter`; so does, inside its graph, the SavedModel
-when it is given a file.
+All of them take the one way from image to mask, `segmentation.ImageSegmenter`; so does, inside its graph, the
+SavedModel when it is given a file.
 """
 
 import os

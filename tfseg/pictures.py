@@ -44,6 +44,7 @@ MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut
 MOST_PIXELS = 2**30  # that OpenCV decodes
 # Formats that Pillow reads, by how their files begin.
 PILLOW_FORMATS = {"BMP": (b"BM",), "TIFF": (b"II*\0", b"MM\0*"), "WEBP": (b"RIFF",)}
+FORMATS = ("PNG", "JPEG", *PILLOW_FORMATS)  # as Pillow calls them
 PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # of 8 bits a channel or less
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

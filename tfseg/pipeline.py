@@ -364,7 +364,7 @@ def choose_shrink(manifest: Manifest, size: tuple[int, int]) -> int:
 
 
 def resize_exactly(example: dict, size: tuple[int, int] | None) -> dict:
-    """Resizes an image by the rule of `resizing`, as every prediction does, and the mask (nearest) to (height, width)."""
+    """Resizes an image by the rule of `resizing`, as predictions do, and its mask (nearest) to (height, width)."""
     if size is None:
         return example
     image = resize_tensors(example["image"][tf.newaxis], size)[0]

@@ -157,7 +157,7 @@ def as_tensor(images: np.ndarray):
 
 
 def read_sizes(path: Path) -> list[Size] | None:
-    """Reads from labels.json the sizes to which images are resized, one after the other; None where it has no word of it.
+    """Reads from labels.json the sizes to which images are resized, one after the other; None where it names none.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -433,7 +433,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 picture only .. 1 colours only (0.5)")
     parser.add_argument(
-        "pictures", nargs="*", type=Path, metavar="PICTURES", help="PNG or JPEG files, or folders that hold them"
+        "pictures", nargs="*", type=Path, metavar="PICTURES", help="image files, or folders that hold them"
     )
     parser.add_argument(
         "--video",

@@ -110,8 +110,8 @@ def _summary(findings: Findings) -> str:
     inference = "" if Inference.from_json(scores["inference"]).is_plain else f", by {as_yaml(scores['inference'])}"
     return (
         f"<p>{best}, on the {count:,} pictures of <code>{escape(scores['split'])}</code> in "
-        f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks that it "
-        "gave, enlarged, are scored at the ground truth's own size.</p>"
+        f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks, "
+        "resized to the ground truth's own size, are scored there.</p>"
     )
 
 

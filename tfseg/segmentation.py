@@ -1,13 +1,13 @@
 """The one way of an image from pixels to mask, whatever computes the network and whoever asks.
 
-decode (`pictures`) -> resize as the model was validated -> network -> probabilities at the image's size -> the likeliest
-class of each pixel. Evaluation, report, prediction of files and films, service, page, and the comparison of formats all
-take it; inside a SavedModel, `traced` lays the same steps into the graph.
+decode (`pictures`) -> resize as the model was validated -> network -> probabilities at the image's size -> the
+likeliest class of each pixel. Evaluation, report, prediction of files and films, service, page and the comparison of
+formats all take it; inside a SavedModel, `traced` lays the same steps into the graph.
 """
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class ImageSegmenter:
     """How many classes it tells apart."""
     sizes: Sequence[Size] = ()
     """(height, width) to which an image is resized, one after the other; none: the network sees it at its own size."""
-    inference: Inference = Inference()
+    inference: Inference = field(default_factory=Inference)
     """How the network sees it then."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ class ImageSegmenter:
         return resizing.resize_along(image, self.sizes)
 
     def probabilities(self, prepared: np.ndarray) -> np.ndarray:
-        """Tells how likely each pixel of prepared images, (B, h, w, 3), is of each class: float32 (B, h, w, classes)."""
+        """Tells how likely each pixel of prepared images, (B, h, w, 3), is of each class: (B, h, w, classes)."""
         return self.inference.probabilities(self.network, prepared, self.classes)
 
     def masks(self, prepared: np.ndarray, sizes: Sequence[Size]) -> list[np.ndarray]:

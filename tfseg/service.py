@@ -76,7 +76,7 @@ class Service:
     """(C, 3) uint8 RGB."""
     batcher: Batcher
     metrics: Metrics
-    prepare: Callable[[np.ndarray], np.ndarray]
+    prepare: Callable[[np.ndarray], np.ndarray] = lambda image: image
     """Resizes an image, (H, W, 3) uint8, to what the network is to see."""
     limits: Limits = field(default_factory=Limits)
     timeout: float = 30.0

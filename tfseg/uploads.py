@@ -14,11 +14,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from tfseg.pictures import PILLOW_FORMATS, TooLarge
+from tfseg.pictures import FORMATS, PILLOW_FORMATS, TooLarge
 from tfseg.predict import decode_picture
 
 FIELD = "image"
-FORMATS = ("PNG", "JPEG", *PILLOW_FORMATS)
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
 MOST_PARTS = 20  # of a form
 MOST_TEXT = 64 * 1024  # bytes of a form's other fields
@@ -78,7 +77,7 @@ def read_body(read: Callable[[int], bytes], declared: int | None, most: int, dea
     if declared is not None and size != declared:
         raise Refused(400, f"the body ended after {size:,} of {declared:,} bytes")
     if not size:
-        raise Refused(400, "the body is empty; expected a PNG or JPEG picture")
+        raise Refused(400, "the body is empty; expected a picture")
     return b"".join(chunks)
 
 

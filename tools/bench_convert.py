@@ -27,7 +27,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfseg import cli, convert, pictures, records, sources
+from tfseg import cli, convert, pictures, records, resizing, sources
 
 ROOT_HELP = "raw data set of full-size pictures; they are used again and again until there are --pictures"
 

@@ -1,4 +1,4 @@
-# make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted picture
+# make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted masks -> their score
 # make test   set up, then the tests
 # make lint   set up, then ruff
 # make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
@@ -22,12 +22,14 @@ RUN := runs/demo
 .PHONY: demo test test-oldest test-beam test-app test-export test-backends lint clean
 
 demo: $(RUN)/metrics.json
-	@echo "== 4/6 score"
+	@echo "== 4/7 score"
 	$(BIN)/python -m tfseg.evaluate --run $(RUN)
-	@echo "== 5/6 load the SavedModel in a fresh process, write a report of the run"
+	@echo "== 5/7 load the SavedModel in a fresh process, write a report of the run"
 	$(BIN)/python -m tfseg.report --run $(RUN)
-	@echo "== 6/6 predict pictures"
-	$(BIN)/python -m tfseg.predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/test
+	@echo "== 6/7 predict images"
+	$(BIN)/python -m tfseg.predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/val
+	@echo "== 7/7 compare the masks in these files with the ground truth: the same score"
+	$(BIN)/python -m tfseg.evaluate --masks $(RUN)/predictions --records $(CITY)/records
 	@echo
 	@echo "raw pictures     $(CITY)/raw"
 	@echo "TFRecords        $(CITY)/records"
@@ -37,13 +39,13 @@ demo: $(RUN)/metrics.json
 	@echo "predictions      $(RUN)/predictions"
 
 $(CITY)/records/manifest.json: $(INSTALLED)
-	@echo "== 1/6 sample city"
+	@echo "== 1/7 sample city"
 	$(BIN)/python tools/make_sample_city.py --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
-	@echo "== 2/6 TFRecords"
-	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192
+	@echo "== 2/7 TFRecords"
+	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
 
 $(RUN)/metrics.json: $(CITY)/records/manifest.json configs/demo.yaml
-	@echo "== 3/6 train and export"
+	@echo "== 3/7 train and export"
 	$(BIN)/python -m tfseg.train --config configs/demo.yaml --overwrite true
 
 test: $(INSTALLED)

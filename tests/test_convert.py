@@ -343,7 +343,7 @@ def test_refuses_a_bad_file_and_leaves_nothing(raw, tmp_path, damage, message):
 
 def test_a_bad_file_in_the_first_shard_leaves_nothing(raw, tmp_path):
     (raw / "images/train/t5.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"t5\.png: is neither"):
+    with pytest.raises(ValueError, match=r"t5\.png: is no PNG"):
         convert.convert(open_raw(raw), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 

@@ -83,11 +83,11 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
     assert "calibration_error" not in of_files
     write_png(tmp_path / "masks/deeper/val-003_classes.png", np.full((24, 32), 8, np.uint8))
     with pytest.raises(
-        ValueError, match=r"val-003_classes.png: expected 24x32 pixels of class ids below 8, .* up to 8"
+        ValueError, match=r"val-003_classes\.png: expected 24x32 pixels of class ids below 8, .* up to 8"
     ):
         evaluate.main(command)
     (tmp_path / "masks/deeper/val-003_classes.png").unlink()
-    with pytest.raises(FileNotFoundError, match="masks: has no val-003_classes.png or val-003_leftImg8bit_classes.png"):
+    with pytest.raises(FileNotFoundError, match="masks: has no val-003_classes"):
         evaluate.main(command)
 
 

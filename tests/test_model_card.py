@@ -31,7 +31,8 @@ def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records
         "None yet: the run has not ended.",
         "On 2 pictures of val, at 24x32",
         "| LiteRT int8 ",
-        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost; SavedModel, files 99",
+        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost; "
+        "SavedModel, files 99.99 %",
         "It was validated on images of 24x32, to which",
         "tensorflow ",
     ):

@@ -80,8 +80,8 @@ def test_the_page_has_the_scores_under_their_names(findings):
     ):
         assert row in page.rows
     assert "Official" not in page.text and "batch_mean" not in page.text
-    told = 'at 96x192, by {"window": [48, 96], "overlap": 0.25, "flip": false, "scales": [1.0]}.'
-    assert f"Epoch 2, the best of 3, on the 2 pictures of val in city/records, {told}" in page.text
+    told = '. The network saw them at 96x192, by {"window": [48, 96], "overlap": 0.25, "flip": false, "scales": [1.0]};'
+    assert f"Epoch 2, the best of 3, on the 2 pictures of val in city/records{told}" in page.text
     assert f"\n10.0 % of {EVIL} is taken for sky.\n" in page.text, "and void, of which 99 % is, counts nowhere"
 
 

@@ -46,7 +46,7 @@ def _decode_png(content, data):
     length = tf.size(data)
     with _refuse_unless((length >= 33) & (_number(data, 12, 4) == int.from_bytes(b"IHDR")), CUT):
         depth, color = data[24], data[25]
-    with _refuse_unless(depth < 16, "the file has 16 bits a channel; convert it to 8 bits, as it should look"):
+    with _refuse_unless(depth < 16, "the file is a 16-bit image; convert it to 8 bits a channel, as it should look"):
         start = tf.constant(len(PNG_SIGNATURE))
 
     def step(count, place, exif, transparent, ended):
@@ -94,7 +94,8 @@ def _decode_jpeg(content, data):
     scans = tf.math.count_nonzero(follows & (data[1:] == JPEG_SCAN))
     with _refuse_unless(sound & (kind == JPEG_SCAN) & ends, CUT):
         colors = tf.identity(colors)
-    with _refuse_unless((colors == 1) | (colors == 3), "the file is no RGB or grey JPEG; convert it to RGB"):
+    reason = "the file is a CMYK image, or of other than 1 or 3 colours; convert it to RGB with its colour profile"
+    with _refuse_unless((colors == 1) | (colors == 3), reason):
         scans = tf.identity(scans)
     with _refuse_unless(scans <= MOST_SCANS, f"the file has more than {MOST_SCANS} scans; save it as a plain JPEG"):
         # The default transform is a fast one, up to 14 grey levels off all other decoders.

@@ -19,10 +19,11 @@ from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import ENDINGS, Predictor, choose_sizes, make_segmenter, read_sizes, write_png
 from tfseg.records import Manifest, find_truth, keeps_label_ids, read_manifest
 from tfseg.segmentation import ImageSegmenter, Size, enlarge
-from tfseg.tables import official_table, scores_table
+from tfseg.tables import official_table, percent, scores_table
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
 MASK_ENDING = ENDINGS[0]
+HEADLINES = ("mean_category_iou", "mean_class_iou")
 OF_PROBABILITIES = ("calibration_error", "batch_mean_iou_with_void", "batch_mean_f1_with_void")
 
 
@@ -75,7 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             submission=options.submission,
             out=options.out or options.run,
         )
-    print(f"scored {split} of {records}" if scores else f"{split} of {records} has no ground truth, and no score")
+    print(describe(scores) if scores else f"{split} of {records} has no ground truth, and no score")
+
+
+def describe(scores: dict) -> str:
+    """Words the score that counts: the official one where there is one, else the mean IoU."""
+    found = [f"mean IoU {percent(scores['mean_iou'])} %"] if "mean_iou" in scores else []
+    found += [
+        f"official {name} {percent(scores['official'][name])} %"
+        for name in HEADLINES
+        if name in scores.get("official", ())
+    ]
+    return f"scored {scores['split']} of {scores['records']}: {', '.join(found)}"
 
 
 def sizes_of_run(run: Path) -> list[Size]:
@@ -326,7 +338,10 @@ def is_scored(run: Path, split: str) -> bool:
     """
     made = [run / name.format(split) for name in (SCORES, MATRICES)]
     source = run / run_folder.SAVED_MODEL / "saved_model.pb"
-    if not all(path.is_file() for path in made) or '"resize"' not in made[0].read_text(encoding="utf-8"):
+    if not all(path.is_file() for path in made):
+        return False
+    text = made[0].read_text(encoding="utf-8", errors="replace")
+    if '"confusion_matrix"' in text and '"resize"' not in text:
         return False
     return not source.is_file() or source.stat().st_mtime <= min(path.stat().st_mtime for path in made)
 

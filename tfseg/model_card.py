@@ -156,7 +156,7 @@ def _parity(facts: Facts) -> str:
 
 def _limits(facts: Facts) -> str:
     limits = [
-        f"It was validated on images of {_seen(facts)}, to which it resizes all others; what those score was not measured.",
+        f"It was validated on images of {_seen(facts)}, to which it resizes others; what those score was not measured.",
         "It was shown pictures like those of its data alone: other cameras, places and weather may be beyond it.",
         "Every pixel gets a class, whatever it shows; a probability is no assurance.",
     ]

@@ -215,14 +215,17 @@ def likeliest(scores):
 
 
 def _mix(values, axis: int, after, wanted):
-    """Gives the `wanted` places, int32, of float32 (B, h, w, classes) resized linearly to `after` along an axis."""
+    """Gives the `wanted` places, int32, of float32 (B, h, w, classes) resized linearly to `after` along an axis.
+
+    It computes as `tf.image.resize` does, to the last bit.
+    """
     import tensorflow as tf
 
-    places, new, old = tf.cast(wanted, tf.int64), tf.cast(after, tf.int64), tf.shape(values, tf.int64)[axis]
-    middle = tf.clip_by_value((2 * places + 1) * old - new, 0, (old - 1) * 2 * new)
-    first = middle // (2 * new)
-    share = tf.cast(middle - first * 2 * new, tf.float32) / tf.cast(2 * new, tf.float32)
-    share = tf.reshape(share, [-1 if place == axis else 1 for place in range(4)])
-    low = tf.gather(values, first, axis=axis)
-    high = tf.gather(values, tf.minimum(first + 1, old - 1), axis=axis)
+    before = tf.shape(values)[axis]
+    scale = tf.cast(before, tf.float32) / tf.cast(after, tf.float32)
+    middle = (tf.cast(wanted, tf.float32) + 0.5) * scale - 0.5
+    first = tf.cast(tf.floor(middle), tf.int32)
+    share = tf.reshape(middle - tf.floor(middle), [-1 if place == axis else 1 for place in range(4)])
+    low = tf.gather(values, tf.maximum(first, 0), axis=axis)
+    high = tf.gather(values, tf.minimum(first + 1, before - 1), axis=axis)
     return low + (high - low) * share

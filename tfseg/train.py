@@ -121,8 +121,9 @@ def train(config: Config) -> dict:
         run_folder.write_json(metrics, directory / run_folder.METRICS)
         for tracker in trackers:
             tracker.finish(metrics)
-        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f}"
-        print(f"{found}; all in {directory}")
+        size = "x".join(map(str, config.data.eval_size or ())) or "the stored size"
+        found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f} of masks at {size}"
+        print(f"{found}; all in {directory}; tfseg.evaluate --run scores masks at the images' own size")
     with team.told_loss():
         team.wait()
     return metrics

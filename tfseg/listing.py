@@ -1,0 +1,143 @@
+"""Images in folders: in the order that people read their names in, without litter, and with a word on what is left out.
+
+Nothing is opened but folders; what a file holds shows when it is read.
+"""
+
+import functools
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+HEIC = (".heic", ".heif")
+HEIC_HINT = "pip install 'tfseg[heic]' lets them be read"
+# What systems leave in folders, besides files whose names begin with a dot; in lower case.
+LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
+
+
+class Listing(NamedTuple):
+    """Images, and what is to be told of the folders that they lie in."""
+
+    images: dict[Path, Path]
+    """Each with the folder below that of the results where its own go."""
+    left_out: list[str]
+    """One line for each folder that holds something else, too."""
+
+
+@functools.cache
+def register_heif() -> bool:
+    """Lets Pillow read HEIC, if the extra that can is installed; tells whether it is."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def check_readable(path: Path) -> None:
+    """Raises ValueError for what cannot be read as an image whatever it holds: HEIC without its extra, no file."""
+    if path.suffix.lower() in HEIC and not register_heif():
+        raise ValueError(f"{path} is a HEIC image; {HEIC_HINT}")
+    if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
+        raise ValueError(f"{path} is no file")
+
+
+def is_litter(name: str) -> bool:
+    """Tells whether a name is one of those that a system leaves behind, as ._a.png, .ipynb_checkpoints, Thumbs.db."""
+    return name.startswith(".") or name.lower() in LITTER
+
+
+def natural_order(path: Path) -> tuple:
+    """Makes a key by which names sort as people read them: frame_2 before frame_10, whatever their case.
+
+    Names that differ in nothing but case or leading zeros follow each other as text.
+    """
+    *folders, name = path.parts
+    words = [*folders, path.stem if name else ""]
+    return [_split_numbers(word) for word in words], _split_numbers(path.suffix), str(path)
+
+
+def _split_numbers(text: str) -> list:
+    """"a10b" -> ["a", 10, "b"]: text at even places, numbers at odd ones."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text.casefold()))]
+
+
+def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ()) -> Listing:
+    """Replaces each folder by the images in it and below, in natural order; an image that is named twice stays once.
+
+    Args:
+        paths: files and folders.
+        out: folder of results. What an earlier run wrote there is left out, if it lies below one of the folders.
+        endings: of the names of such results.
+
+    Raises:
+        ValueError: a folder holds no image.
+        OSError: a folder cannot be read.
+    """
+    images, left_out, known = {}, [], set()
+    for path in paths:
+        found = {path: Path()}
+        if path.is_dir():
+            listed, others = list_folder(path, out, endings)
+            told = _describe(others)
+            if not listed:
+                holds = f"; it holds {told}" if told else ""
+                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file{holds}")
+            if told:
+                left_out.append(f"{path}: {told} left out, as no images that are read")
+            found = {file: file.relative_to(path).parent for file in listed}
+        for file, place in found.items():
+            key = file.parent.resolve() / file.name  # a link is a file of its own, as its results have its name
+            if key not in known:
+                known.add(key)
+                images[file] = place
+    return Listing(images, left_out)
+
+
+def list_folder(folder: Path, out: Path, endings: tuple[str, ...] = ()) -> tuple[list[Path], Counter]:
+    """Lists the images in a folder and below, in natural order, and counts what else is there by its suffix."""
+    below = out.resolve().is_relative_to(folder.resolve()) and out.resolve() != folder.resolve()
+    images, others = [], Counter()
+    for path in _walk(folder, others):
+        if below and path.name.endswith(endings) and path.parent.resolve().is_relative_to(out.resolve()):
+            continue  # among the images themselves, results could not be told from them
+        suffix = path.suffix.lower()
+        if suffix not in SUFFIXES and not (suffix in HEIC and register_heif()):
+            others[suffix or "without a suffix"] += 1
+        elif not _may_be_file(path):
+            others["no file"] += 1
+        else:
+            images.append(path)
+    return sorted(images, key=natural_order), others
+
+
+def _walk(folder: Path, others: Counter) -> Iterator[Path]:
+    """Gives all that is in a folder and below, but folders and litter; counts links to folders, which lead round."""
+
+    def fail(error: OSError):
+        raise error
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not is_litter(name)]
+        others["link to a folder"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        yield from (Path(place, name) for name in names if not is_litter(name))
+
+
+def _may_be_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True  # a link to nowhere, say: it is named when it is read
+
+
+def _describe(others: Counter) -> str:
+    """Words counts: 3 .txt, 1 .gif."""
+    told = [f"{count} {suffix}" for suffix, count in others.most_common() if count]
+    if any(others[suffix] for suffix in HEIC):
+        told[-1] += f" ({HEIC_HINT})" if len(told) == 1 else f" (of HEIC, {HEIC_HINT})"
+    return ", ".join(told)

@@ -185,7 +185,12 @@ def test_any_other_body_is_the_file(kind):
         (form(*[("a", None, b"x" * 7_000)] * 10), "; boundary=cut", 413, "form has more than 65,536 bytes of text"),
         (form(("image", None, b"\xff" * 70_000)), "; boundary=cut", 413, "of text; a file .* image=@FILE"),
         (b"x" * 200_000 + form(("image", "a.png", b"x")), "; boundary=cut", 413, "65,536 bytes before a part"),
-        (form(("image", "a.png", b"x")).replace(b"\r\n\r\n", b"\r\nX: y" * 40_000), "; boundary=cut", 413, "before a p"),
+        (
+            form(("image", "a.png", b"x")).replace(b"\r\n\r\n", b"\r\nX: y" * 40_000),
+            "; boundary=cut",
+            413,
+            "before a p",
+        ),
     ],
 )
 def test_bad_forms(body, kind, status, reason):

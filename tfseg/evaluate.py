@@ -12,6 +12,7 @@ import numpy as np
 
 from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.model_folder import find_model
 from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import Predictor, enlarge, write_png
 from tfseg.records import Manifest, keeps_label_ids, read_manifest
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export")
+    model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export, or a run")
     parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
     parser.add_argument("--split", help="split to score (the run's validation split, or val)")
     parser.add_argument(
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records, split, size = records or data.records, options.split or data.val_split, data.eval_size
     size = cli.parse_size(options.size) if options.size else size
     scores = evaluate(
-        options.model or options.run / run_folder.SAVED_MODEL,
+        find_model(options.model or options.run),
         records,
         split,
         size=size,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # Pillow's names of them
 HEIC = (".heic", ".heif")
 HEIC_HINT = "pip install 'tfseg[heic]' lets them be read"
 # What systems leave in folders, besides files whose names begin with a dot; in lower case.
@@ -63,7 +64,7 @@ def natural_order(path: Path) -> tuple:
 
 
 def _split_numbers(text: str) -> list:
-    """"a10b" -> ["a", 10, "b"]: text at even places, numbers at odd ones."""
+    """ "a10b" -> ["a", 10, "b"]: text at even places, numbers at odd ones."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text.casefold()))]
 
 
@@ -124,7 +125,7 @@ def _walk(folder: Path, others: Counter) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if not is_litter(name)]
-        others["link to a folder"] += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        others["link to a folder"] += sum(Path(place, name).is_symlink() for name in folders)
         yield from (Path(place, name) for name in names if not is_litter(name))
 
 
@@ -137,7 +138,5 @@ def _may_be_file(path: Path) -> bool:
 
 def _describe(others: Counter) -> str:
     """Words counts: 3 .txt, 1 .gif."""
-    told = [f"{count} {suffix}" for suffix, count in others.most_common() if count]
-    if any(others[suffix] for suffix in HEIC):
-        told[-1] += f" ({HEIC_HINT})" if len(told) == 1 else f" (of HEIC, {HEIC_HINT})"
-    return ", ".join(told)
+    hints = dict.fromkeys(HEIC, f" ({HEIC_HINT})")
+    return ", ".join(f"{count} {kind}{hints.get(kind, '')}" for kind, count in others.most_common() if count)

@@ -117,9 +117,7 @@ def round_rate(rate: float) -> float:
     return round(rate, 3 if rate < 65 else 2 if rate < 655 else 1)
 
 
-def _read_frames(
-    capture: cv2.VideoCapture, path: str | Path, notes: list[str]
-) -> Iterator[tuple[np.ndarray, float]]:
+def _read_frames(capture: cv2.VideoCapture, path: str | Path, notes: list[str]) -> Iterator[tuple[np.ndarray, float]]:
     """Gives each frame and its time in seconds, all of the size of the first."""
     done = failed = damaged = resized = 0
     size = None
@@ -213,7 +211,9 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
             if size is None:
                 size = frame.shape
                 code = cv2.VideoWriter_fourcc(*"mp4v")
-                if not writer.open(str(unfinished), code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
+                if not writer.open(
+                    str(unfinished), code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)
+                ):
                     raise OSError(f"{path} cannot be written by OpenCV")
             if frame.shape != size:
                 raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")

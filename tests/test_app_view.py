@@ -33,6 +33,7 @@ NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 BAD_FILES = {  # name -> content, what the page says
     "empty.png": (b"", "is empty; choose a PNG or JPEG picture"),
     "notes.png": (b"a letter, not a picture", "is no PNG or JPEG picture; choose one with 8 bits a channel"),
+    "photo.heic": (b"\0\0\0\x18ftypheic", "is a HEIC image; pip install 'tfseg[heic]' lets them be read"),
     "moving.png": (file_of(NOISE, "GIF"), "is no PNG or JPEG picture; choose one with 8 bits a channel"),
     "cut.jpg": (file_of(NOISE, "JPEG")[:1500], "is not a whole PNG or JPEG picture"),
     "deep.png": (cv2.imencode(".png", np.full((2, 2), 9, np.uint16))[1].tobytes(), "has 16 bits a channel"),

@@ -1,7 +1,6 @@
 """Evaluation of a model that is a function; the end-to-end test scores a real one."""
 
 import json
-
 from pathlib import Path
 
 import numpy as np

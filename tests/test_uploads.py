@@ -85,6 +85,14 @@ def test_others_are_refused(name):
     assert "object at" not in refused.value.reason
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF"])
+def test_other_formats_are_judged_by_their_header_as_well(kind, monkeypatch):
+    large = encode(Image.new("RGB", (190, 170)), kind)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
+    with pytest.raises(Refused, match=r"the picture is 170x190; at most 30,000 pixels"):
+        read_upload(large, LIMITS)
+
+
 def test_nothing_is_decoded_that_is_too_large(monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
     for name in ("many pixels", "bomb", "long side", "many scans"):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg import predict, tables
+from tfseg import listing, predict, tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
 MOST_MEGABYTES = 20  # of a file
@@ -110,7 +110,7 @@ def read_scores(path: Path) -> str:
 
 
 def open_picture(content: bytes, name: str) -> Picture:
-    """Decodes a PNG or JPEG file, and reduces it to `MOST_SEEN` pixels if it has more.
+    """Decodes the file of an image, and reduces it to `MOST_SEEN` pixels if it has more.
 
     Args:
         content: the file's.
@@ -124,10 +124,11 @@ def open_picture(content: bytes, name: str) -> Picture:
     if not content:
         raise ValueError(f"{name} is empty; choose a PNG or JPEG picture")
     try:
-        width, height = Image.open(io.BytesIO(content), formats=("PNG", "JPEG")).size  # reads no more than the header
+        width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
     except Image.DecompressionBombError:
         width = height = math.inf
     except Exception:  # whatever the decoders raise
+        listing.check_heic(name)
         raise ValueError(f"{name} is no PNG or JPEG picture; choose one with 8 bits a channel") from None
     if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
         raise ValueError(

@@ -40,10 +40,20 @@ def register_heif() -> bool:
     return True
 
 
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read, HEIC among them where its extra is installed."""
+    return (*FORMATS, "HEIF") if register_heif() else FORMATS
+
+
+def check_heic(name: str) -> None:
+    """Raises ValueError for the name of a HEIC image where the extra that reads them is not installed."""
+    if name.lower().endswith(HEIC) and not register_heif():
+        raise ValueError(f"{name} is a HEIC image; {HEIC_HINT}")
+
+
 def check_readable(path: Path) -> None:
     """Raises ValueError for what cannot be read as an image whatever it holds: HEIC without its extra, no file."""
-    if path.suffix.lower() in HEIC and not register_heif():
-        raise ValueError(f"{path} is a HEIC image; {HEIC_HINT}")
+    check_heic(str(path))
     if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
         raise ValueError(f"{path} is no file")
 

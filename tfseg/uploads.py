@@ -13,10 +13,11 @@ from PIL import Image
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
+from tfseg.listing import FORMATS
 from tfseg.predict import TooLarge, decode_picture
 
 FIELD = "image"
-MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"BM", b"II*\0", b"MM\0*")  # of `FORMATS`
 MOST_PARTS = 20  # of a form
 MOST_TEXT = 64 * 1024  # bytes of a form's text, and of what is before a part, its headers among it
 CHUNK = 64 * 1024
@@ -155,7 +156,7 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     if not content.startswith(MAGIC):
         raise Refused(415, "the file is no PNG or JPEG picture")
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as header:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
             width, height = header.size
     except Image.DecompressionBombError:
         raise Refused(413, f"the picture has more than {limits.pixels:,} pixels") from None

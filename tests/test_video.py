@@ -1,4 +1,6 @@
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,23 @@ def test_what_is_written_is_read(tmp_path):
     assert np.abs(read[0].mean(axis=(0, 1)) - [200, 0, 0]).max() < 12  # not blue: the channels are RGB
     assert np.abs([frame.mean() - 10 * index for index, frame in enumerate(read[1:])]).max() < 6
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+def test_names_that_are_no_unicode(tmp_path):
+    """As a process of its own, since OpenCV crashes on them."""
+    code = """
+import os, sys
+import numpy as np
+from pathlib import Path
+from tfseg.video import read_film, write_film
+path = Path(os.fsdecode(os.fsencode(sys.argv[1]) + b"/odd\\xff/film\\xe4.mp4"))
+path.parent.mkdir()
+write_film(path, 5 * [np.zeros((16, 24, 3), np.uint8)], 10)
+print(len(list(read_film(path).frames)), len(os.listdir(path.parent)))
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("5 1\n", 0), done.stderr
 
 
 def test_odd_sides_grow_by_a_line(tmp_path):

@@ -20,7 +20,7 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
-from tfseg.listing import SUFFIXES, check_readable, list_images
+from tfseg.listing import HEIC, SUFFIXES, check_readable, formats, list_images
 from tfseg.memory import is_out_of_memory, of_library
 from tfseg.model_folder import HELP, find_model
 from tfseg.video import Film, read_film, write_film
@@ -183,12 +183,12 @@ def read_picture(path: str | Path) -> np.ndarray:
         ValueError: the file is no PNG or JPEG, is damaged or cut short, or has 16 bits a channel.
         OSError: the file cannot be read.
     """
-    if Path(path).suffix.lower() in SUFFIXES[3:]:
-        from PIL import Image  # provisional
+    if Path(path).suffix.lower() in (*SUFFIXES[3:], *HEIC):
+        from PIL import Image, ImageOps  # provisional
 
         try:
-            with Image.open(path, formats=("WEBP", "BMP", "TIFF")) as picture:
-                return np.asarray(picture.convert("RGB"))
+            with Image.open(path, formats=formats()) as picture:
+                return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
         except Exception as error:
             raise ValueError(f"{path} is no whole picture: {error}") from None
     return decode_picture(Path(path).read_bytes(), str(path))

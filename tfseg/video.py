@@ -1,7 +1,9 @@
 """Video files <-> frames, one at a time, so that a film of any length takes the memory of a few pictures."""
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,8 +79,24 @@ def _tell_missing(
         )
 
 
+@contextmanager
+def plain_name(path: str | Path) -> Iterator[str]:
+    """Gives a name of a file that OpenCV takes: it crashes on one that is no Unicode, for which a link stands."""
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as directory:
+            link = Path(directory) / f"film{Path(path).suffix.encode(errors='ignore').decode()}"
+            link.symlink_to(Path(path).absolute())
+            yield str(link)
+    else:
+        yield name
+
+
 def _open(path: str | Path) -> cv2.VideoCapture:
-    return cv2.VideoCapture(os.fspath(path))
+    with plain_name(path) as name:
+        return cv2.VideoCapture(name)
 
 
 def _grab_time(capture: cv2.VideoCapture) -> float | None:
@@ -205,15 +223,14 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         OSError: the file cannot be written, or the disk is full.
     """
     unfinished = path.with_name(f"incomplete-{path.name}")
-    writer, size, count = cv2.VideoWriter(), None, 0
+    writer, names, size, count = cv2.VideoWriter(), ExitStack(), None, 0
     try:
         for frame in frames:
             if size is None:
                 size = frame.shape
                 code = cv2.VideoWriter_fourcc(*"mp4v")
-                if not writer.open(
-                    str(unfinished), code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)
-                ):
+                name = names.enter_context(plain_name(unfinished))
+                if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
                     raise OSError(f"{path} cannot be written by OpenCV")
             if frame.shape != size:
                 raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")
@@ -227,13 +244,14 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         unfinished.replace(path)
     finally:
         writer.release()
+        names.close()
         unfinished.unlink(missing_ok=True)
     return count
 
 
 def _check_whole(unfinished: Path, path: Path, count: int) -> None:
     """Raises OSError unless a file holds so many frames: OpenCV does not tell when the disk takes no more."""
-    written = cv2.VideoCapture(str(unfinished))
+    written = _open(unfinished)
     kept = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
     written.release()
     if kept != count:

@@ -127,27 +127,27 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> N
     matrix = np.asarray(matrix, np.float64)
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     names = [as_text(name, LONGEST) for name in classes]
-    cell = 0.6 if len(names) <= MOST_CELLS else 0.16  # inches
-    size = 10 if len(names) <= MOST_CELLS else 8  # points
+    legible = len(names) <= MOST_CELLS
+    cell, size = (0.6, 10) if legible else (0.16, 8)  # inches, and points
     side = 1 + max(1, *(width_of(name, size) for name in names)) + cell * len(names)
     with fonts_for(classes):
         figure = Figure((side, side), layout="constrained")
         axis = figure.subplots()
         axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        for row, column in np.argwhere(matrix) if len(names) <= MOST_CELLS else ():
+        for row, column in np.argwhere(matrix) if legible else ():
             share = shares[row, column]
             axis.text(column, row, f"{share:.1f}", ha="center", va="center", color="white" if share > 50 else "black")
-        steep = 45 if len(names) <= MOST_CELLS else 90
-        anchor = {"ha": "left", "rotation_mode": "anchor"} if steep == 45 else {}
-        axis.set_xticks(range(len(names)), names, rotation=steep, fontsize=size, **anchor)
+        turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if legible else {"rotation": 90}
+        axis.set_xticks(range(len(names)), names, fontsize=size, **turned)
         axis.set_yticks(range(len(names)), names, fontsize=size)
         axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
         axis.set(xlabel="prediction", ylabel="truth, in percent of its pixels")
         axis.xaxis.set_label_position("top")
-        axis.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
-        axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
-        axis.grid(which="minor", color="#dddddd", linewidth=0.8 if steep == 45 else 0.4)
-        axis.tick_params(which="minor", length=0)
+        if legible:
+            axis.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
+            axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
+            axis.grid(which="minor", color="#dddddd")
+            axis.tick_params(which="minor", length=0)
         save_figure(figure, path)
 
 

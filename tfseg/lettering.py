@@ -4,6 +4,7 @@ Matplotlib's own font has Latin, Greek, Cyrillic, Arabic and Hebrew letters, and
 """
 
 import functools
+import logging
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,7 +57,20 @@ def _fonts() -> list[str]:
     return sorted((name for name in names if not any(it in name.lower() for it in UNFIT)), key=merit)
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps Matplotlib from telling which weight it takes of a font that has no regular one."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 @functools.cache
+@_silence()
 def _file_of(name: str) -> str:
     """The file that Matplotlib takes for a font; a name may have several, of other letters."""
     from matplotlib import font_manager
@@ -85,7 +99,8 @@ def fonts_for(names: Iterable[str]) -> Iterator[None]:
     letters = set("".join(map(as_text, names)))
     more = sorted({font for font in map(find_font, letters) if font})
     family = matplotlib.rcParams["font.family"]
-    with matplotlib.rc_context({"font.family": [*([family] if isinstance(family, str) else family), *more]}):
+    families = [*([family] if isinstance(family, str) else family), *more]
+    with matplotlib.rc_context({"font.family": families}), _silence():
         yield
 
 

@@ -550,6 +550,15 @@ class TestVideo:
             self.run(model, tmp_path / "out", tmp_path / "drive")
         assert list((tmp_path / "out").iterdir()) == []
 
+    def test_a_frame_of_another_size_is_named_before_any_is_predicted(self, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(predict, "classify", lambda *_: pytest.fail("predicted"))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for name, shape in (("1.png", (16, 24, 3)), ("2.png", (24, 16, 3)), ("10.png", (16, 32, 3))):
+            save(tmp_path / "drive" / name, np.zeros(shape, np.uint8), **({"exif": exif} if name == "2.png" else {}))
+        with pytest.raises(ValueError, match=r"frame 2 has another size, 16x32 after 16x24: .*10\.png; take it out"):
+            self.run(model, tmp_path / "out", tmp_path / "drive")
+
     def test_a_film_is_never_overwritten(self, tmp_path):
         write_film(tmp_path / "a_overlay.mp4", 3 * [np.zeros((16, 16, 3), np.uint8)], 10)
         (tmp_path / "a.mp4").symlink_to("a_overlay.mp4")

@@ -144,6 +144,11 @@ def test_a_variable_rate_becomes_a_constant_one_of_the_same_length(fake):
     assert len(film.notes) == 1 and "at 10 a second, 3 frames are shown again and 0 left out" in film.notes[0]
 
 
+def test_times_in_hundredths_are_one_rate(fake):
+    film, greys = fake([(10 * round(10 * index / 3), index) for index in range(90)], fps=30.0, count=90)
+    assert (film.rate, greys, film.notes) == (30, list(range(90)), [])
+
+
 def test_frames_that_come_too_fast_are_left_out(fake):
     steady = [(100 * index, index) for index in range(130)]
     film, greys = fake([*steady, (12910, 200), (12940, 201), (13000, 202)], count=131)

@@ -91,6 +91,7 @@ def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ())
         OSError: a folder cannot be read.
     """
     images, left_out, known = {}, [], set()
+    real = functools.cache(Path.resolve)  # of folders, which have many files each
     for path in paths:
         found = {path: Path()}
         if path.is_dir():
@@ -103,7 +104,7 @@ def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ())
                 left_out.append(f"{path}: {told} left out, as no images that are read")
             found = {file: file.relative_to(path).parent for file in listed}
         for file, place in found.items():
-            key = file.parent.resolve() / file.name  # a link is a file of its own, as its results have its name
+            key = real(file.parent) / file.name  # a link is a file of its own, as its results have its name
             if key not in known:
                 known.add(key)
                 images[file] = place
@@ -112,10 +113,11 @@ def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ())
 
 def list_folder(folder: Path, out: Path, endings: tuple[str, ...] = ()) -> tuple[list[Path], Counter]:
     """Lists the images in a folder and below, in natural order, and counts what else is there by its suffix."""
-    below = out.resolve().is_relative_to(folder.resolve()) and out.resolve() != folder.resolve()
+    real = functools.cache(Path.resolve)
+    below = real(out).is_relative_to(real(folder)) and real(out) != real(folder)
     images, others = [], Counter()
     for path in _walk(folder, others):
-        if below and path.name.endswith(endings) and path.parent.resolve().is_relative_to(out.resolve()):
+        if below and path.name.endswith(endings) and real(path.parent).is_relative_to(real(out)):
             continue  # among the images themselves, results could not be told from them
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES and not (suffix in HEIC and register_heif()):

@@ -367,8 +367,22 @@ def open_film(path: Path, out: Path, rate: float) -> Film:
     return Film(frames, rate, len(listing.images), listing.left_out, failures)
 
 
+def read_size(path: Path) -> tuple[int, int] | None:
+    """Tells (height, width) of an image by its header, upright; None if it has none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=formats()) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
+    except Exception:  # whatever the decoders raise; it is named when it is read whole
+        return None
+
+
 def read_frames(pictures: Sequence[Path], folder: Path, failures: list[str]) -> Iterator[np.ndarray]:
     """Reads frames in their order; for one that cannot be read comes the one before it again, or else the one after.
+
+    That all are of one size is seen by their headers before the first is read.
 
     Args:
         pictures: the files.
@@ -376,8 +390,15 @@ def read_frames(pictures: Sequence[Path], folder: Path, failures: list[str]) -> 
         failures: gets a line for each that cannot be read.
 
     Raises:
-        ValueError: none can be read.
+        ValueError: none can be read, or they are of different sizes.
     """
+    first = None
+    for place, path in enumerate(pictures):
+        size = read_size(path)
+        first = first or size
+        if size and size != first:
+            told = f"{describe_size(size)} after {describe_size(first)}"
+            raise ValueError(f"frame {place} has another size, {told}: {path}; take it out, or leave --video out")
     frame, missing = None, 0
     for path in pictures:
         try:

@@ -121,7 +121,7 @@ def choose_rate(times: list[float], declared: float | None) -> float | None:
     steps = steps[steps >= 0.001]
     if len(steps) < 2:
         return declared and round_rate(declared)
-    regular = steps[steps <= 1.25 * np.quantile(steps, 0.1)]
+    regular = steps[steps <= 1.4 * np.quantile(steps, 0.1)]  # 0.03 s and 0.04 s are one rate, in hundredths
     found = 1 / regular.mean()
     if declared and abs(found / declared - 1) < 0.005 + 0.0005 / regular.mean() / len(regular):  # times in whole ms
         found = declared

@@ -1,3 +1,4 @@
+import shutil
 import socket
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def test_the_port_may_stand_in_the_environment(monkeypatch):
     monkeypatch.setenv("PORT", "9000")
     assert app.read_options(["--model", "city"]).port == 9000
     assert app.read_options(["--model", "city", "--port", "9001"]).port == 9001
+
+
+def test_a_run_and_samples_with_litter(model, served, port, tmp_path, capsys):
+    shutil.copytree(model, tmp_path / "run" / "saved_model")
+    for name in ("b10.png", "b9.png", "._b9.png"):
+        save(tmp_path / "samples" / name, picture_of_reds(0))
+    (tmp_path / "samples" / "notes.txt").touch()
+    app.main(["--model", str(tmp_path / "run"), "--samples", str(tmp_path / "samples"), "--port", port])
+    assert served[served.index("--") + 2] == str(tmp_path / "run" / "saved_model")
+    assert [path.name for path in app_view.list_samples(tmp_path / "samples")] == ["b9.png", "b10.png"]
+    assert "warning: " in (told := capsys.readouterr().err) and "1 .txt left out" in told and "._" not in told
 
 
 def test_a_taken_port_is_told(served):

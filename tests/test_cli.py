@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +65,16 @@ def test_our_own_mistakes_keep_their_traceback():
         cli.run(raises(ZeroDivisionError()))
     with pytest.raises(ModuleNotFoundError):
         cli.run(raises(ModuleNotFoundError("No module named 'numpy'", name="numpy")))
+
+
+def test_names_that_cannot_be_printed_are_escaped():
+    code = """
+import os
+import subprocess
+import sys
+from tfseg import cli
+cli.run(lambda: print("a\\udcff \\u65e5"))
+"""
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=60)
+    assert done.stdout == b"a\\udcff \\u65e5" + os.linesep.encode()

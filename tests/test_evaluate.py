@@ -1,6 +1,7 @@
 """Evaluation of a model that is a function; the end-to-end test scores a real one."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +108,7 @@ def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_rec
 def test_the_command_line_says_how_pictures_are_seen(monkeypatch):
     asked = []
     monkeypatch.setattr(evaluate, "choose_sizes", lambda wanted, model: [])
+    monkeypatch.setattr(evaluate, "find_model", Path)
     monkeypatch.setattr(evaluate, "evaluate", lambda *arguments, inference, **options: asked.append(inference))
     for options in ("", "--window 8x16 --flip --scales 1.0 2.0"):
         evaluate.main(["--model", "m", "--records", "r", *options.split()])

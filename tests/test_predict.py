@@ -7,13 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from tfseg import cli, pictures, predict
-from tfseg.predict import Predictor, blend, list_pictures, read_picture
+from tfseg.predict import Predictor, blend, list_pictures, make_segmenter, read_picture
+from tfseg.segmentation import ImageSegmenter
 from tfseg.video import read_film, write_film
 
 NAMES = ["void", "dim", "bright", "glaring"]
@@ -329,6 +331,119 @@ class TestCommand:
         with pytest.raises(ValueError, match=r"a_classes\.png would be read and overwritten; choose another --out"):
             self.run("no model is needed for this", tmp_path, tmp_path)
 
+    def test_folders_are_kept_below_the_results(self, model, tmp_path):
+        for place, red in (("0001", 0), ("0002", 255), (".", 130)):
+            save(tmp_path / "seq" / place / "000.png", picture_of_reds(red))
+        out = tmp_path / "seq" / "out"
+        for _ in range(2):  # the second time, results lie among the pictures
+            self.run(model, out, tmp_path / "seq")
+            made = sorted(path.relative_to(out).as_posix() for path in out.rglob("*_classes.png"))
+            assert made == ["0001/000_classes.png", "0002/000_classes.png", "000_classes.png"]
+        assert read(out / "0001" / "000_classes.png").tolist() == [[0]]
+        assert read(out / "0002" / "000_classes.png").tolist() == [[3]]
+
+    def test_folders_with_equal_names_in_them_are_refused(self, tmp_path):
+        for place in ("a/x/000.png", "b/x/000.png"):
+            save(tmp_path / place, picture_of_reds(0))
+        with pytest.raises(ValueError, match=r"a/x/000.png and .*b/x/000.png would be written to the same files"):
+            self.run("no model is needed for this", tmp_path / "out", tmp_path / "a", tmp_path / "b")
+
+    def test_what_a_folder_holds_beside_pictures(self, model, tmp_path, capsys):
+        for suffix in (".png", ".webp", ".bmp", ".tif", ".TIFF", ".jpg"):
+            save(tmp_path / "in" / f"{suffix[1:]}{suffix}", np.full((8, 8, 3), [200, 7, 9], np.uint8))
+        for name in ("a.txt", "b.txt", "c.gif", "._png.png", "Thumbs.db", "__MACOSX/._png.png"):
+            (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "in" / name).write_bytes(b"litter")
+        self.run(model, tmp_path / "out", tmp_path / "in")
+        told = capsys.readouterr()
+        assert told.out.startswith(f"6 of 6 pictures are predicted in {tmp_path / 'out'}")
+        line = f"warning: {tmp_path / 'in'}: 2 .txt, 1 .gif left out, as no images that are read\n"
+        assert told.err.count("\n") >= 1 and line in told.err
+        for name in ("webp", "bmp", "tif", "TIFF"):
+            assert (read(tmp_path / "out" / f"{name}_classes.png") == 3).all()
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError(),
+            np.core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
+            tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
+            tf.errors.InternalError(None, None, "Failed to allocate 9 bytes: CUDA_ERROR_OUT_OF_MEMORY"),
+        ],
+    )
+    def test_a_picture_that_takes_too_much_memory_is_named_and_the_others_done(
+        self, model, tmp_path, capsys, monkeypatch, error
+    ):
+        for name, width in (("a", 2), ("b", 9), ("c", 3)):
+            save(tmp_path / f"{name}.png", picture_of_reds(*width * [255]))
+        segment = ImageSegmenter.__call__
+
+        def run_out(self, picture):
+            if picture.shape[1] == 9:
+                raise error
+            return segment(self, picture)
+
+        monkeypatch.setattr(ImageSegmenter, "__call__", run_out)
+        with pytest.raises(ValueError) as ending:
+            self.run(model, tmp_path / "out", *(tmp_path / f"{name}.png" for name in "abc"))
+        message, *lines = str(ending.value).splitlines()
+        assert message == "1 of 3 pictures could not be predicted:"
+        assert len(lines) == 1 and "b.png takes more memory than there is, seen at 1x9; give --window" in lines[0]
+        assert len(list((tmp_path / "out").glob("*_classes.png"))) == 2
+        assert capsys.readouterr().out.startswith("2 of 3 pictures are predicted")
+
+    def test_what_the_model_cannot_take_is_named_and_the_others_done(self, model, tmp_path, monkeypatch):
+        for name in "ab":
+            save(tmp_path / f"{name}.png", picture_of_reds(255))
+        segment = ImageSegmenter.__call__
+
+        def fail_once(*arguments):
+            monkeypatch.setattr(ImageSegmenter, "__call__", segment)
+            raise tf.errors.InvalidArgumentError(None, None, "no such\nsize")
+
+        monkeypatch.setattr(ImageSegmenter, "__call__", fail_once)
+        with pytest.raises(ValueError, match=r"1 of 2 .*\n.*a\.png cannot be predicted: no such size"):
+            self.run(model, tmp_path / "out", tmp_path / "a.png", tmp_path / "b.png")
+        assert (tmp_path / "out" / "b_classes.png").is_file()
+
+    def test_mistakes_of_the_program_are_shown(self, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(ImageSegmenter, "__call__", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            self.run(model, tmp_path / "out", save(tmp_path / "a.png", picture_of_reds(0)))
+
+    def test_a_name_too_long_for_its_results(self, model, tmp_path):
+        paths = [save(tmp_path / f"{250 * 'a'}.png", picture_of_reds(0)), save(tmp_path / "b.png", picture_of_reds(0))]
+        with pytest.raises(
+            ValueError, match=r"1 of 2 pictures could not be predicted:\n.*aaa\.png: its results .* too long"
+        ):
+            self.run(model, tmp_path / "out", *paths)
+        assert (tmp_path / "out" / "b_classes.png").is_file()
+
+    def test_the_model_of_a_run(self, model, tmp_path):
+        shutil.copytree(model, tmp_path / "run" / "saved_model")
+        (tmp_path / "run" / "config.yaml").touch()
+        self.run(tmp_path / "run", tmp_path / "out", save(tmp_path / "a.png", picture_of_reds(255)))
+        assert read(tmp_path / "out" / "a_classes.png").tolist() == [[3]]
+
+    @pytest.mark.parametrize("module", ["predict", "serve", "app", "evaluate"])
+    def test_what_is_no_model_is_told_before_tensorflow_is_loaded(self, tmp_path, module):
+        for name in ("config.yaml", "history.csv"):
+            (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "run" / name).touch()
+        (tmp_path / "run" / "labels.json").write_text(json.dumps({"classes": CLASSES}))
+        options = {"predict": f"--out {tmp_path} {save(tmp_path / 'a.png', picture_of_reds(0))}"}
+        options |= {"evaluate": f"--records {tmp_path}", "serve": "--port 0", "app": ""}
+        code = f"""
+import sys, types
+sys.modules.update(tensorflow=None, keras=None, streamlit=types.ModuleType("streamlit"))
+from tfseg import cli, {module}
+sys.argv = ["{module}", "--model", {str(tmp_path / "run")!r}, *{options[module]!r}.split()]
+cli.run({module}.main)
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1 and "is a run that has no SavedModel yet" in done.stderr
+
     @pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
     def test_alpha_out_of_range(self, tmp_path, alpha):
         with pytest.raises(ValueError, match=r"--alpha must be in 0\.\.1"):
@@ -366,6 +481,76 @@ class TestVideo:
         told = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 a second: [\d.]+ a second were made, "
         assert re.match(told + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
 
+    def test_frames_are_in_the_order_of_their_numbers(self, model, tmp_path):
+        for number in range(12):
+            save(tmp_path / "drive" / f"frame_{number}.png", np.full((16, 24, 3), 20 * number, np.uint8))
+        for name in ("._frame_3.png", "Thumbs.db", ".ipynb_checkpoints/frame_3-checkpoint.png"):
+            (tmp_path / "drive" / name).parent.mkdir(exist_ok=True)
+            (tmp_path / "drive" / name).write_bytes(b"litter")
+        self.run(model, tmp_path / "out", tmp_path / "drive", "--alpha", "0")
+        seen = [frame.mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
+        assert np.abs(np.array(seen) - 20 * np.arange(12)).max() < 8
+
+    @pytest.mark.parametrize(
+        ("damaged", "reds"), [([1], [0, 0, 80, 120]), ([0, 1], [80, 80, 80, 120]), ([3], [0, 40, 80, 80])]
+    )
+    def test_a_damaged_frame_is_stood_for_by_the_one_before(self, model, tmp_path, capsys, damaged, reds):
+        for number in range(4):
+            path = save(tmp_path / "drive" / f"{number}.png", np.full((16, 24, 3), [40 * number, 0, 0], np.uint8))
+            if number in damaged:
+                path.write_bytes(path.read_bytes()[:-30])
+        with pytest.raises(ValueError) as ending:
+            self.run(model, tmp_path / "out", tmp_path / "drive", "--alpha", "0")
+        message, *lines = str(ending.value).splitlines()
+        assert (
+            message == f"{len(damaged)} of 4 frames could not be read; the one before, or else after, stands for each:"
+        )
+        assert [f"{number}.png" in line for number, line in zip(damaged, lines, strict=True)] == len(damaged) * [True]
+        assert capsys.readouterr().out.startswith(f"4 frames are in {tmp_path / 'out'}/drive_overlay.mp4")
+        seen = [frame[..., 0].mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
+        assert np.abs(np.array(seen) - reds).max() < 12
+
+    def test_a_folder_of_nothing_but_damaged_frames(self, model, tmp_path):
+        for number in range(2):
+            save(tmp_path / "drive" / f"{number}.png", np.zeros((16, 24, 3), np.uint8)).write_bytes(b"")
+        with pytest.raises(ValueError, match=r"drive: none of its 2 frames can be read; the first: .*0\.png"):
+            self.run(model, tmp_path / "out", tmp_path / "drive")
+        assert list((tmp_path / "out").iterdir()) == []
+
+    def test_what_is_odd_in_a_film_is_told_and_the_film_made(self, model, tmp_path, capsys):
+        path = tmp_path / "film.avi"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+        for frame in np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8):
+            writer.write(frame)
+        writer.release()
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        self.run(model, tmp_path / "out", path)
+        told = capsys.readouterr()
+        assert re.search(
+            r"warning: .*film\.avi has \d+ frames where its head tells of 20; it is cut short, or", told.err
+        )
+        assert re.match(r"(9|10) frames are in ", told.out)
+
+    def test_a_frame_that_is_shown_again_is_classified_once(self, model, tmp_path, monkeypatch):
+        asked, predictor = [], Predictor(model)
+        segment = make_segmenter(predictor)
+        frame = np.zeros((16, 24, 3), np.uint8)
+        film = predict.Film(iter([frame, frame, frame, frame.copy()]), 10.0, 4)
+        predict.predict_film(
+            predictor, film, tmp_path / "film.mp4", 0.5, lambda frame: asked.append(1) or segment(frame)
+        )
+        assert (len(asked), read_film(tmp_path / "film.mp4").count) == (2, 4)
+
+    def test_a_film_that_takes_too_much_memory(self, model, tmp_path, monkeypatch):
+        save(tmp_path / "drive" / "a.png", np.zeros((16, 24, 3), np.uint8))
+
+        def run_out(*_):
+            raise MemoryError
+
+        monkeypatch.setattr(ImageSegmenter, "__call__", run_out)
+        with pytest.raises(ValueError, match=r"drive.* takes more memory than there is, seen at 16x24; give --window"):
+            self.run(model, tmp_path / "out", tmp_path / "drive")
+
     def test_of_a_file(self, model, tmp_path):
         write_film(tmp_path / "drive.mp4", 12 * [np.full((16, 24, 3), 180, np.uint8)], 12)
         self.run(model, tmp_path / "out", tmp_path / "drive.mp4")
@@ -378,6 +563,15 @@ class TestVideo:
         with pytest.raises(ValueError, match="frame 1 has another size, 16x32 after 16x24"):
             self.run(model, tmp_path / "out", tmp_path / "drive")
         assert list((tmp_path / "out").iterdir()) == []
+
+    def test_a_frame_of_another_size_is_named_before_any_is_predicted(self, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(ImageSegmenter, "__call__", lambda *_: pytest.fail("predicted"))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        for name, shape in (("1.png", (16, 24, 3)), ("2.png", (24, 16, 3)), ("10.png", (16, 32, 3))):
+            save(tmp_path / "drive" / name, np.zeros(shape, np.uint8), **({"exif": exif} if name == "2.png" else {}))
+        with pytest.raises(ValueError, match=r"frame 2 has another size, 16x32 after 16x24: .*10\.png; take it out"):
+            self.run(model, tmp_path / "out", tmp_path / "drive")
 
     def test_a_film_is_never_overwritten(self, tmp_path):
         write_film(tmp_path / "a_overlay.mp4", 3 * [np.zeros((16, 16, 3), np.uint8)], 10)

@@ -71,6 +71,52 @@ def test_a_picture_becomes_its_mask(client):
         assert pixels(answer).tolist() == MASK
 
 
+@pytest.fixture
+def roomy():
+    service = make_service(limits=Limits())
+    yield create_app(service).test_client()
+    service.batcher.close()
+
+
+class Trickle(io.BytesIO):
+    """A body that comes in pieces of one size, as of a network."""
+
+    def __init__(self, content, size):
+        super().__init__(content)
+        self.most = size
+
+    def read(self, size=-1):
+        return super().read(self.most if size < 0 else min(size, self.most))
+
+
+def street(side, seed, kind="PNG"):
+    """A file of noise, which no format makes smaller: 250 KB at a side of 288, 2 MB at 816."""
+    picture = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("side", "seeds"), [(288, range(6)), (816, range(2))])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_forms_with_large_pictures_are_answered(roomy, side, seeds, kind):
+    """As curl sends them: `curl -F image=@street.jpg`."""
+    boundary = "-" * 24 + "d74496d66958873e"
+    for seed in seeds:
+        picture = street(side, seed, kind)
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="street.jpg"\r\n'
+        body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + picture + f"\r\n--{boundary}--\r\n".encode()
+        for size in (1000, 4096, 65_536, 2**24):
+            answer = roomy.post(
+                "/predict",
+                input_stream=Trickle(body, size),
+                content_length=len(body),
+                content_type=f"multipart/form-data; boundary={boundary}",
+            )
+            assert answer.status_code == 200, (seed, size, answer.data)
+            assert pixels(answer).shape == (side, side)
+
+
 def test_an_overlay(client):
     answer = client.post("/predict?format=overlay", data=PNG)
     np.testing.assert_array_equal(pixels(answer), blend(PIXELS, np.array(MASK), COLORS, 0.5))

@@ -1,4 +1,4 @@
-from tfseg.tables import official_table, scores_table
+from tfseg.tables import official_table, plain_table, scores_table
 
 SCORES = {
     "classes": ["void", "flat", "sky"],
@@ -44,3 +44,35 @@ def test_official_tables_by_hand():
         "| road  |           80.0 |",
         "| mean  |           80.0 |",
     ]
+
+
+def test_chinese_letters_take_two_columns():
+    scores = {**SCORES, "classes": ["void", "道路", "sky"]}
+    lines = scores_table(scores).splitlines()
+    assert lines[3] == "| 道路                       |  86.4 | 92.7 |              75.0 |"
+
+
+ROWS = [["split", "pictures", "flat %", "道路 %"], ["train", "12", "1.50", "98.50"], ["val", "3", "0.00", "100.00"]]
+
+
+def test_a_plain_table_as_it_is():
+    assert plain_table(ROWS, 40) == [
+        "split  pictures  flat %  道路 %",
+        "train        12    1.50   98.50",
+        "  val         3    0.00  100.00",
+    ]
+
+
+def test_a_plain_table_that_does_not_fit_is_turned():
+    assert plain_table(ROWS, 30) == [
+        "split     train     val",
+        "pictures     12       3",
+        "flat %     1.50    0.00",
+        "道路 %    98.50  100.00",
+    ]
+
+
+def test_a_plain_table_of_150_classes():
+    heads, row = ["split", *(f"class number {number} %" for number in range(150))], ["train", *150 * ["0.67"]]
+    lines = plain_table([heads, row])
+    assert len(lines) == 151 and max(map(len, lines)) < 40

@@ -1,7 +1,9 @@
 import io
 import struct
 import time
+import tracemalloc
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -87,6 +89,14 @@ def test_others_are_refused(name):
     assert "object at" not in refused.value.reason
 
 
+@pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF"])
+def test_other_formats_are_judged_by_their_header_as_well(kind, monkeypatch):
+    large = encode(Image.new("RGB", (190, 170)), kind)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
+    with pytest.raises(Refused, match=r"the picture is 170x190; at most 30,000 pixels"):
+        read_upload(large, LIMITS)
+
+
 def test_nothing_is_decoded_that_is_too_large(monkeypatch):
     monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("decoded"))
     for name in ("many pixels", "bomb", "long side", "many scans"):
@@ -108,6 +118,56 @@ def form(*fields):
 def test_the_file_of_a_form():
     body = form(("note", None, b"x"), ("image", "../../a.png", b"bytes"))
     assert picture_file(body, "multipart/form-data; boundary=cut") == b"bytes"
+
+
+def noise(size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, size, np.uint8).tobytes()
+
+
+FILES = {
+    "line breaks": b"\r\n" * 2**20,
+    "line feeds": b"\n" * 2**20,
+    "carriage returns": b"\r" * 2**20,
+    "half breaks": b"\r\r\n\n" * 2**18,
+    "almost ends": b"\r\n--cu" * 2**18,
+    "other parts": b"\r\n--cutter\r\n\r\n" * 2**16,
+    "ends without a break": b"x" + b"--cut--" * 2**18,
+    "noise with breaks": bytes(b"\r\n-ut"[byte % 5] for byte in noise(2**18)),
+    "as large as a chunk": noise(2**16),
+    "empty": b"",
+    **{f"noise {seed}": noise(250_000 + 31 * seed, seed) for seed in range(24)},
+    "noise of 2 MB": noise(2_000_000),
+    "noise of 8 MB": noise(2**23),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_file_of_a_form_is_what_was_sent(name):
+    for before in (b"", b"\r\n", b"\r\n" * 9):
+        body = before + form(("note", None, b"x"), ("image", "a.png", FILES[name]), ("more", None, b"x"))
+        assert picture_file(body, "multipart/form-data; boundary=cut") == FILES[name]
+
+
+def test_line_breaks_of_one_byte_are_taken():
+    body = form(("image", "a.png", b"bytes")).replace(b"\r\n", b"\n")
+    assert picture_file(body, "multipart/form-data; boundary=cut") == b"bytes"
+
+
+def test_the_memory_of_a_form_is_bounded():
+    """Twenty files, a megabyte of headers, of what comes before and after: some copies of the body, and no more."""
+    fills = {"files": form(*[("x", "a", b"\r\n" * 100_000)] * 19, ("image", "a", b"y"))}
+    fills["end"] = form(("image", "a", b"y")) + b"\n" * 2**22
+    fills["start"] = b"\n" * 2**22 + form(("image", "a", b"y"))
+    fills["headers"] = form(("image", "a", b"y")).replace(b"\r\n\r\n", b"\na:b" * 2**20 + b"\r\n\r\n")
+    for body in fills.values():
+        tracemalloc.start()
+        try:
+            with suppress(Refused):
+                picture_file(body, "multipart/form-data; boundary=cut")
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert most < 16 * 2**20
 
 
 def test_a_large_file_of_a_form_stays_in_memory(monkeypatch):
@@ -132,8 +192,17 @@ def test_any_other_body_is_the_file(kind):
         (form(("image", "a.png", b"x")), "", 400, "no whole multipart"),
         (form(("image", "a.png", b"x")), "; boundary=\xe4", 400, "no whole multipart"),
         (form(("image", "a.png", b"x"))[:-20], "; boundary=cut", 400, "no whole multipart"),
-        (form(*[("a", None, b"x")] * 21), "; boundary=cut", 413, "more than 20 parts"),
-        (form(("a", None, b"x" * 70_000)), "; boundary=cut", 413, "65,536 bytes of text"),
+        (form(*[("a", None, b"x")] * 21), "; boundary=cut", 413, "the form has more than 20 parts$"),
+        (form(("a", None, b"x" * 70_000)), "; boundary=cut", 413, "form has more than 65,536 bytes of text"),
+        (form(*[("a", None, b"x" * 7_000)] * 10), "; boundary=cut", 413, "form has more than 65,536 bytes of text"),
+        (form(("image", None, b"\xff" * 70_000)), "; boundary=cut", 413, "of text; a file .* image=@FILE"),
+        (b"x" * 200_000 + form(("image", "a.png", b"x")), "; boundary=cut", 413, "65,536 bytes before a part"),
+        (
+            form(("image", "a.png", b"x")).replace(b"\r\n\r\n", b"\r\nX: y" * 40_000),
+            "; boundary=cut",
+            413,
+            "before a p",
+        ),
     ],
 )
 def test_bad_forms(body, kind, status, reason):

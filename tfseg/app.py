@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg import cli
+from tfseg.listing import list_images
+from tfseg.model_folder import HELP, find_model
+from tfseg.predict import warn
 
 SETTINGS = {
     "server.headless": "true",
@@ -43,7 +46,7 @@ def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         action="append",
         type=Path,
         metavar="DIR",
-        help="SavedModel folder with labels.json; twice for two models side by side",
+        help=f"{HELP}; twice for two models side by side",
     )
     parser.add_argument("--samples", type=Path, metavar="DIR", help="folder of pictures to choose from")
     parser.add_argument(
@@ -119,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_address(options.host, options.port)
     if options.samples:
         app_view.list_samples(options.samples)
+        warn(list_images([options.samples], options.samples).left_out)
+    options.model = [find_model(directory) for directory in options.model]
     for directory in options.model:
         app_view.load_model(directory, options.input_size)
     host = f"[{options.host}]" if ":" in options.host else options.host

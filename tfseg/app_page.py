@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from tfseg import app, app_view
+from tfseg import app, app_view, listing
 from tfseg.app_view import Model, Picture, Prediction
-from tfseg.pictures import IMAGE_SUFFIXES
 from tfseg.predict import blend, encode_png
 
 STYLE = """<style>
@@ -85,7 +84,11 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
         st.session_state.source = source
 
     uploaded = st.file_uploader(
-        "Your picture", type=[suffix[1:] for suffix in IMAGE_SUFFIXES], key="upload", on_change=choice, args=("upload",)
+        "Your picture",
+        type=[suffix[1:] for suffix in (*listing.SUFFIXES, *listing.HEIC)],
+        key="upload",
+        on_change=choice,
+        args=("upload",),
     )
     sample = None
     if samples:
@@ -98,7 +101,11 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
         )
     if uploaded and (sample is None or st.session_state.get("source") == "upload"):
         return uploaded.getvalue(), Path(uploaded.name).name
-    return (sample.read_bytes(), sample.name) if sample else None
+    try:
+        return (sample.read_bytes(), sample.name) if sample else None
+    except OSError as error:  # it is gone, or a link to nowhere
+        st.warning(plain(f"{sample.name} cannot be read: {error.strerror}."))
+        return None
 
 
 @st.fragment

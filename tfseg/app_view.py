@@ -17,8 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg import predict, tables
-from tfseg.pictures import FORMATS
+from tfseg import listing, predict, tables
 from tfseg.segmentation import ImageSegmenter
 
 CARD, SCORES = "model_card.md", "metrics.json"
@@ -135,10 +134,11 @@ def open_picture(content: bytes, name: str) -> Picture:
     if not content:
         raise ValueError(f"{name} is empty; choose a picture")
     try:
-        width, height = Image.open(io.BytesIO(content), formats=FORMATS).size  # reads no more than the header
+        width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
     except Image.DecompressionBombError:
         width = height = math.inf
     except Exception:  # whatever the decoders raise
+        listing.check_heic(name)
         raise ValueError(
             f"{name} is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel"
         ) from None

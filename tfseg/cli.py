@@ -42,6 +42,9 @@ def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback."""
     program = Path(sys.argv[0]).stem
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except (ValueError, OSError) as error:

@@ -24,6 +24,7 @@ from tfseg.journal import Entry
 from tfseg.paths import open_path
 from tfseg.records import Manifest, Split
 from tfseg.sources import Sample, Source, named, read_sample
+from tfseg.tables import plain_table
 from tfseg.workers import open_pool
 
 MASK_RESIZES = ("nearest", "majority")
@@ -360,9 +361,7 @@ def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) 
 def summarise(manifest: Manifest) -> str:
     """Makes a table of the splits: pictures, size on disk and each class's share of the pixels."""
     heads = ["split", "pictures", "shards", "MB", *(f"{name} %" for name in manifest.classes)]
-    rows = [_summary_row(name, split) for name, split in manifest.splits.items()]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [heads, *rows]]
+    lines = plain_table([heads, *(_summary_row(name, split) for name, split in manifest.splits.items())])
     for name, split in manifest.splits.items():
         if not split.has_truth:
             lines.append(

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.model_folder import find_model
 from tfseg.official import OfficialScore, label_ids_of
 from tfseg.predict import ENDINGS, Predictor, choose_sizes, make_segmenter, read_sizes, write_png
 from tfseg.records import Manifest, find_truth, keeps_label_ids, read_manifest
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export")
+    model.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export, or a run")
     parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
     parser.add_argument("--split", help="split to score (the run's validation split, or val)")
     model.add_argument(
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.masks:
         scores = evaluate_masks(options.masks, records, split, out=options.out)
     else:
-        model = options.model or options.run / run_folder.SAVED_MODEL
+        model = find_model(options.model or options.run)
         wanted = options.input_size
         scores = evaluate(
             model,

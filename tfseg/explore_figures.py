@@ -3,13 +3,15 @@
 Each function returns the bytes of a PNG. Colours are those of Cityscapes' labels and of the classes.
 """
 
+import functools
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from tfseg.explore import Count, Split, Survey
-from tfseg.figures import as_text
+from tfseg.lettering import LINE, LONGEST, as_text, fonts_for, lay_out_legend
 
 DOTS_PER_INCH = 110
 WIDTH = 12  # inches
@@ -21,6 +23,19 @@ def percent(share: float) -> str:
     return f"{100 * share:#.3g}".rstrip(".") + " %" if share else "0 %"
 
 
+def _readable(draw: Callable) -> Callable:
+    """Lets a function draw in fonts that have the letters of a survey's names."""
+
+    @functools.wraps(draw)
+    def draw_readably(survey: Survey, *arguments) -> bytes:
+        labels = {count.name for split in survey.splits.values() for count in (*split.classes, *split.labels)}
+        with fonts_for([*survey.classes, *labels, *survey.splits, survey.example.id]):
+            return draw(survey, *arguments)
+
+    return draw_readably
+
+
+@_readable
 def draw_histogram(survey: Survey, kind: str) -> bytes:
     """Draws the share of each class or label, a panel a split, on a logarithmic axis.
 
@@ -57,6 +72,7 @@ def _scale_logarithmically(axis, left: float) -> None:
 
 
 def _entry_name(kind: str, value: int, name: str) -> str:
+    name = as_text(name, LONGEST)
     return f"{name}  {value}" if kind == "labels" else name
 
 
@@ -69,6 +85,7 @@ def _draw_bar(axis, place: int, count: Count, left: float) -> None:
     )
 
 
+@_readable
 def draw_rows(survey: Survey) -> bytes:
     """Draws what each height of the pictures consists of: an area a class, side by side, a panel a split."""
     figure, panels = _panels(len(survey.splits), 4.6)
@@ -86,10 +103,16 @@ def draw_rows(survey: Survey) -> bytes:
         axis.set(xlim=(0, 100), ylim=(100, 0), xlabel="share of the pixels (%)")
         _finish(axis, _split_title(name, split))
     panels[0].set_ylabel("height, from the top of the picture (%)")
-    figure.legend(
-        handles=_patches(survey, drawn), loc="outside lower center", ncols=min(9, 4 * len(panels)), frameon=False
-    )
+    _draw_legend(figure, _patches(survey, drawn), min(9, 4 * len(panels)))
     return _to_png(figure)
+
+
+def _draw_legend(figure, patches: list, most: int) -> None:
+    """Draws a legend of at most so many columns below a figure, which grows by as much as it takes above one row."""
+    width, height = figure.get_size_inches()
+    columns, more = lay_out_legend([patch.get_label() for patch in patches], width, 10, most)
+    figure.set_size_inches(width, height + more - LINE * 10 / 72)
+    figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=10)
 
 
 def stack(band_pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,6 +131,7 @@ def stack(band_pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return edges, ends / ends[:, -1:]
 
 
+@_readable
 def draw_example(survey: Survey) -> bytes:
     """Draws a picture, its label ids, its labels in colour and its classes; without label ids the first and last."""
     from matplotlib.figure import Figure  # here and below: --help answers without it
@@ -124,7 +148,10 @@ def draw_example(survey: Survey) -> bytes:
     _show(axes["classes"], np.array(survey.colors, np.uint8)[example.mask], "classes")
     axes["legend"].axis("off")
     patches = _patches(survey, np.unique(example.mask).tolist())
-    axes["legend"].legend(handles=patches, loc="center left", frameon=False, borderaxespad=0, borderpad=0)
+    if len(patches) * LINE * 10 / 72 <= panel_height:
+        axes["legend"].legend(handles=patches, loc="center left", frameon=False, borderaxespad=0, borderpad=0)
+    else:  # there are more than go beside the picture
+        _draw_legend(figure, patches, 9)
     if example.label_ids is not None:
         _draw_label_ids(axes, survey, panel_height)
     name = example.id if len(example.id) <= 80 else "..." + example.id[-80:]
@@ -144,9 +171,12 @@ def _draw_label_ids(axes, survey: Survey, panel_height: float) -> None:
     last = len(present) - 0.5
     ranks = _show(axes["ids"], np.searchsorted(present, label_ids), "label ids", cmap="viridis", vmin=-0.5, vmax=last)
     bar = axes["bar"].figure.colorbar(ranks, cax=axes["bar"], boundaries=np.arange(len(present) + 1) - 0.5)
-    bar.set_ticks(range(len(present)), labels=[f"{value}  {entries[value].name}" for value in present.tolist()])
+    every = math.ceil(len(present) * 6 / (0.9 * 72 * panel_height))  # where there is no room for letters of 6 points
+    ticks = range(0, len(present), every)
+    values = present.tolist()[::every]
+    bar.set_ticks(ticks, labels=[f"{value}  {as_text(entries[value].name, LONGEST)}" for value in values])
     bar.minorticks_off()
-    bar.ax.tick_params(labelsize=min(10, 0.9 * 72 * panel_height / len(present)), length=0)  # points
+    bar.ax.tick_params(labelsize=min(10, 0.9 * 72 * panel_height / len(ticks)), length=0)  # points
 
 
 def _show(axis, pixels: np.ndarray, title: str, **options):
@@ -183,7 +213,7 @@ def _patches(survey: Survey, class_ids) -> list:
     from matplotlib.patches import Patch
 
     entries = [(survey.classes[class_id], np.array(survey.colors[class_id]) / 255) for class_id in sorted(class_ids)]
-    return [Patch(facecolor=color, label=as_text(name), **_EDGE) for name, color in entries]
+    return [Patch(facecolor=color, label=as_text(name, LONGEST), **_EDGE) for name, color in entries]
 
 
 def _split_title(name: str, split: Split) -> str:

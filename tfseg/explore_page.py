@@ -9,6 +9,7 @@ from pathlib import Path
 from tfseg import page
 from tfseg.explore import BANDS, Count, Split, Survey
 from tfseg.explore_figures import draw_example, draw_histogram, draw_rows, percent
+from tfseg.tables import plain_table
 
 PAGE = "index.html"
 STATISTICS = "statistics.json"
@@ -214,6 +215,4 @@ def make_summary(survey: Survey) -> str:
         sizes = f"{size['height']}x{size['width']}" if len(split.sizes) == 1 else f"{len(split.sizes)} sizes"
         shares = {count.name: f"{100 * count.share:.2f}" for count in split.classes}
         rows.append([name, str(split.pictures), sizes, *(shares.get(class_name, "0.00") for class_name in names)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(lines)
+    return "\n".join(plain_table(rows))

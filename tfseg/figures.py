@@ -8,11 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg.labels import VOID
+from tfseg.lettering import LONGEST, as_text, fonts_for, lay_out_legend, width_of
 from tfseg.tables import percent
 
 COLUMNS = ("picture", "truth", "prediction", "error")  # of a panel
 WRONG, NO_TRUTH = np.array([(225, 29, 29), (96, 96, 96)], np.uint8)  # RGB, of an error
 ERRORS = {"wrong": WRONG, "no truth": NO_TRUTH}  # its legend
+MOST_CELLS = 40  # classes of a confusion matrix whose numbers are written
 NO_LOSSES = ("epoch", "learning_rate", "seconds")  # among the columns of history.csv
 
 
@@ -51,20 +53,24 @@ def panel(
 
     if not samples:
         raise ValueError("a panel needs at least one sample")
-    width, legend_height = 5, 0.5  # inches; the width is a column's
-    heights = [width * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
-    figure = Figure((width * len(columns), sum(heights) + legend_height), layout="constrained")
-    rows = figure.subplots(len(samples), len(columns), squeeze=False, height_ratios=heights)
-    for axes, sample in zip(rows, samples, strict=True):
-        draw_row(axes, sample, colors, columns)
-    for axis, title in zip(rows[0], columns, strict=True):
-        axis.set_title(title, fontsize=14)
     meanings = [*zip(classes, colors, strict=True), *(ERRORS.items() if "error" in columns else [])]
-    patches = [Patch(facecolor=color / 255, edgecolor="black", label=as_text(name)) for name, color in meanings]
-    figure.legend(
-        handles=patches, loc="outside lower center", ncols=min(10, 3 * len(columns)), frameon=False, fontsize=11
-    )
-    save_figure(figure, path)
+    names = [as_text(name, LONGEST) for name, _ in meanings]
+    width = 5  # inches, of a column
+    legend_columns, legend_height = lay_out_legend(names, width * len(columns), 11, min(10, 3 * len(columns)))
+    heights = [width * sample.truth.shape[0] / sample.truth.shape[1] + 0.3 for sample in samples]
+    patches = [
+        Patch(facecolor=color / 255, edgecolor="black", label=name)
+        for name, (_, color) in zip(names, meanings, strict=True)
+    ]
+    with fonts_for([*classes, *(sample.id for sample in samples)]):
+        figure = Figure((width * len(columns), sum(heights) + legend_height), layout="constrained")
+        rows = figure.subplots(len(samples), len(columns), squeeze=False, height_ratios=heights)
+        for axes, sample in zip(rows, samples, strict=True):
+            draw_row(axes, sample, colors, columns)
+        for axis, title in zip(rows[0], columns, strict=True):
+            axis.set_title(title, fontsize=14)
+        figure.legend(handles=patches, loc="outside lower center", ncols=legend_columns, frameon=False, fontsize=11)
+        save_figure(figure, path)
 
 
 def draw_row(axes, sample: Sample, colors: np.ndarray, columns: Sequence[str]) -> None:
@@ -106,6 +112,8 @@ def paint_error(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) 
 def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> None:
     """Draws a confusion matrix as a PNG: each row, the pixels of one true class, in percent of the row.
 
+    Of more than `MOST_CELLS` classes the numbers are left out, since there would be thousands.
+
     Args:
         matrix: integers (C, C), rows are truth; cells without pixels stay empty.
         classes: the C names.
@@ -118,24 +126,29 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path) -> N
 
     matrix = np.asarray(matrix, np.float64)
     shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    side = 2 + 0.6 * len(classes)  # inches
-    figure = Figure((side, side), layout="constrained")
-    axis = figure.subplots()
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for row, column in np.argwhere(matrix):
-        share = shares[row, column]
-        axis.text(column, row, f"{share:.1f}", ha="center", va="center", color="white" if share > 50 else "black")
-    names = [as_text(name) for name in classes]
-    axis.set_xticks(range(len(names)), names, rotation=45, ha="left", rotation_mode="anchor")
-    axis.set_yticks(range(len(names)), names)
-    axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-    axis.set(xlabel="prediction", ylabel="truth, in percent of its pixels")
-    axis.xaxis.set_label_position("top")
-    axis.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
-    axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
-    axis.grid(which="minor", color="#dddddd")
-    axis.tick_params(which="minor", length=0)
-    save_figure(figure, path)
+    names = [as_text(name, LONGEST) for name in classes]
+    legible = len(names) <= MOST_CELLS
+    cell, size = (0.6, 10) if legible else (0.16, 8)  # inches, and points
+    side = 1 + max(1, *(width_of(name, size) for name in names)) + cell * len(names)
+    with fonts_for(classes):
+        figure = Figure((side, side), layout="constrained")
+        axis = figure.subplots()
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        for row, column in np.argwhere(matrix) if legible else ():
+            share = shares[row, column]
+            axis.text(column, row, f"{share:.1f}", ha="center", va="center", color="white" if share > 50 else "black")
+        turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if legible else {"rotation": 90}
+        axis.set_xticks(range(len(names)), names, fontsize=size, **turned)
+        axis.set_yticks(range(len(names)), names, fontsize=size)
+        axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+        axis.set(xlabel="prediction", ylabel="truth, in percent of its pixels")
+        axis.xaxis.set_label_position("top")
+        if legible:
+            axis.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
+            axis.set_yticks(np.arange(0.5, len(names) - 1), minor=True)
+            axis.grid(which="minor", color="#dddddd")
+            axis.tick_params(which="minor", length=0)
+        save_figure(figure, path)
 
 
 def curves(history_csv: str | Path, path: str | Path) -> None:
@@ -184,16 +197,17 @@ def curves_of_runs(histories: Mapping[str, str | Path], path: str | Path) -> Non
     """
     from matplotlib.figure import Figure
 
-    figure = Figure((12, 4.5), layout="constrained")
-    loss_axis, score_axis = figure.subplots(1, 2)
-    for index, (name, history_csv) in enumerate(histories.items()):
-        history = read_history(Path(history_csv))
-        draw_curve(loss_axis, history, "loss", name, f"C{index}")
-        draw_curve(score_axis, history, "mean_iou", name, f"C{index}")
-    loss_axis.set_title("loss")
-    score_axis.set_title("mean IoU on the validation split")
-    finish_curves(loss_axis, score_axis)
-    save_figure(figure, path)
+    with fonts_for(histories):
+        figure = Figure((12, 4.5), layout="constrained")
+        loss_axis, score_axis = figure.subplots(1, 2)
+        for index, (name, history_csv) in enumerate(histories.items()):
+            history = read_history(Path(history_csv))
+            draw_curve(loss_axis, history, "loss", name, f"C{index}")
+            draw_curve(score_axis, history, "mean_iou", name, f"C{index}")
+        loss_axis.set_title("loss")
+        score_axis.set_title("mean IoU on the validation split")
+        finish_curves(loss_axis, score_axis)
+        save_figure(figure, path)
 
 
 def finish_curves(*axes) -> None:
@@ -210,7 +224,7 @@ def draw_curve(axis, history: dict[str, list[float]], value: str, name: str, col
     """Draws what the history has of a value: validation as a line, training as dashes of the same colour."""
     for column, style, label in ((f"val_{value}", "-", name), (value, "--", f"{name}, training")):
         if column in history:
-            axis.plot(history["epoch"], history[column], style, color=color, label=label, marker=".")
+            axis.plot(history["epoch"], history[column], style, color=color, label=as_text(label), marker=".")
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
@@ -239,8 +253,3 @@ def save_figure(figure, path: str | Path) -> None:
         incomplete.replace(path)
     finally:
         incomplete.unlink(missing_ok=True)
-
-
-def as_text(name: str) -> str:
-    """Makes a name, which may come from any file system, fit for Matplotlib: no formulas, no broken Unicode."""
-    return name.encode("utf-8", "replace").decode().replace("$", r"\$")

@@ -8,7 +8,7 @@ where: in which file, in which record.
 
 | an image file | becomes |
 |---|---|
-| PNG, JPEG (baseline, progressive), BMP, TIFF, WebP of 8 bits or less a channel: RGB, grey, palette | RGB |
+| PNG, JPEG, BMP, TIFF, WebP, and HEIC with its extra, of 8 bits or less a channel: RGB, grey, palette | RGB |
 | EXIF orientation 1 to 8 (of a JPEG, a PNG's eXIf chunk, TIFF, WebP) | turned upright |
 | an alpha channel or a transparent colour that no pixel shows | dropped |
 | transparent pixels | refused: they stand for no colour |
@@ -20,6 +20,7 @@ where: in which file, in which record.
 Colour profiles and gamma are not applied, and XMP is not looked at.
 """
 
+import functools
 import io
 import math
 import zlib
@@ -42,11 +43,12 @@ ORIENTATION = 0x0112  # the tag
 MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
 MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut them
 MOST_PIXELS = 2**30  # that OpenCV decodes
+HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc")  # bytes 4 to 12 of a HEIC file
 # Formats that Pillow reads, by how their files begin.
 PILLOW_FORMATS = {"BMP": (b"BM",), "TIFF": (b"II*\0", b"MM\0*"), "WEBP": (b"RIFF",)}
 FORMATS = ("PNG", "JPEG", *PILLOW_FORMATS)  # as Pillow calls them
 PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # of 8 bits a channel or less
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 _DAMAGED = "is cut short or damaged ({} bytes); copy it again"
 _TRANSPARENT = "has transparent pixels, which stand for no colour; save it without an alpha channel"
@@ -94,7 +96,20 @@ def decode_picture(data: bytes, upright: bool = True) -> np.ndarray:
     for name, signatures in PILLOW_FORMATS.items():
         if data.startswith(signatures):
             return _decode_with_pillow(data, name, upright)
+    if data[4:12] in HEIF_BRANDS and register_heif():
+        return _decode_with_pillow(data, "HEIF", upright)
     raise ValueError(f"is no PNG, JPEG, BMP, TIFF or WebP image ({len(data)} bytes)")
+
+
+@functools.cache
+def register_heif() -> bool:
+    """Lets Pillow read HEIC, if the extra that can is installed; tells whether it is."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
 
 
 def read_orientation(data: bytes) -> int:

@@ -5,12 +5,13 @@ python -m tfseg.predict --model models/city --out seen --video drive.mp4
 """
 
 import argparse
+import errno
 import json
 import re
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,12 +19,14 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
-from tfseg.pictures import IMAGE_SUFFIXES, TooLarge
+from tfseg.listing import SUFFIXES, check_readable, formats, list_images
+from tfseg.memory import is_out_of_memory, of_library
+from tfseg.model_folder import HELP, find_model
+from tfseg.pictures import TooLarge
 from tfseg.pictures import decode_picture as decode_file
 from tfseg.segmentation import ImageSegmenter, Size
 from tfseg.video import Film, read_film, write_film
 
-SUFFIXES = IMAGE_SUFFIXES
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 VIDEO_ENDING = "_overlay.mp4"
 
@@ -292,29 +295,14 @@ def write_png(path: Path, pixels: np.ndarray) -> None:
 
 
 def list_pictures(paths: Iterable[Path], out: Path) -> list[Path]:
-    """Replaces each folder by the pictures in it and below, sorted; a picture that is named twice stays once.
+    """Replaces each folder by the pictures in it and below, as of `listing.list_images`.
 
     What an earlier run wrote into `out` is left out, if that lies below such a folder.
 
     Raises:
         ValueError: a folder holds no picture.
     """
-    pictures = {}  # by the resolved path
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = sorted(entry for entry in path.rglob("*") if entry.suffix.lower() in SUFFIXES)
-            if path.resolve() != out.resolve():  # among the pictures, results could not be told from them
-                found = [entry for entry in found if not is_output(entry, out)]
-            if not found:
-                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file")
-        for picture in found:
-            pictures.setdefault(picture.resolve(), picture)
-    return list(pictures.values())
-
-
-def is_output(path: Path, out: Path) -> bool:
-    return path.parent.resolve() == out.resolve() and path.name.endswith(ENDINGS)
+    return list(list_images(paths, out, ENDINGS).images)
 
 
 def output_paths(picture: Path, directory: Path) -> tuple[Path, Path]:
@@ -323,82 +311,194 @@ def output_paths(picture: Path, directory: Path) -> tuple[Path, Path]:
     return directory / f"{picture.stem}{classes}", directory / f"{picture.stem}{overlay}"
 
 
-def check_outputs(pictures: Sequence[Path], directory: Path) -> None:
-    """Raises ValueError if two pictures would be written to one file, or a result over one of the pictures."""
+def check_outputs(pictures: Mapping[Path, Path]) -> None:
+    """Raises ValueError if two pictures would be written to one file, or a result over one of the pictures.
+
+    Args:
+        pictures: each with the folder where its results go.
+    """
     by_name = {}
-    for picture in pictures:
+    for picture, directory in pictures.items():
         # Without regard to case: on macOS and Windows A.png and a.png are one file.
-        other = by_name.setdefault(picture.stem.lower(), picture)
+        other = by_name.setdefault(str(directory / picture.stem).lower(), picture)
         if other is not picture:
             raise ValueError(f"{other} and {picture} would be written to the same files; predict them apart")
     read = {picture.resolve() for picture in pictures}
-    for picture in pictures:
+    for picture, directory in pictures.items():
         for path in output_paths(picture, directory):
             if path.resolve() in read:
                 raise ValueError(f"{path} would be read and overwritten; choose another --out")
 
 
+def read_input(path: Path) -> np.ndarray:
+    """Does what `read_picture` does, and refuses what reading would tell of too late, as of `check_readable`."""
+    check_readable(path)
+    return read_picture(path)
+
+
 def predict_files(
-    predictor: Predictor, pictures: Sequence[Path], directory: Path, alpha: float, segment: ImageSegmenter
-) -> tuple[list[float], list[str]]:
+    predictor: Predictor, pictures: Mapping[Path, Path], alpha: float, segment: ImageSegmenter
+) -> tuple[list[float], list[str], list[str]]:
     """Writes class ids and overlay of each picture.
 
+    Args:
+        predictor: the model.
+        pictures: each with the folder where its results go, which is made.
+        alpha: of the overlay, as of `blend`.
+        segment: the way of a picture through the model.
+
     Returns:
-        The seconds that each took, without reading and writing, and one line for each that could not be read.
+        The seconds that each took, without reading and writing, one line for each that could not be read, and one for
+        each that could not be predicted, as it takes more memory than there is, say.
+
+    Raises:
+        OSError: the results cannot be written.
     """
     from tqdm import tqdm
 
-    directory.mkdir(parents=True, exist_ok=True)
-    seconds, failures = [], []
-    for path in tqdm(pictures, unit="picture", disable=None):  # None: no bar where stderr is not a terminal
+    for directory in set(pictures.values()):
+        directory.mkdir(parents=True, exist_ok=True)
+    seconds, unread, failures = [], [], []
+    # None: no bar where stderr is not a terminal
+    for path, directory in tqdm(pictures.items(), unit="picture", disable=None):
         try:
-            picture = read_picture(path)
+            picture = read_input(path)
         except (ValueError, OSError) as error:
-            failures.append(str(error))
+            unread.append(str(error))
             continue
-        start = time.perf_counter()
-        class_ids = segment(picture)
-        seconds.append(time.perf_counter() - start)
-        classes_path, overlay_path = output_paths(path, directory)
-        write_png(classes_path, class_ids)
-        write_png(overlay_path, blend(picture, class_ids, predictor.colors, alpha))
-    return seconds, failures
+        try:
+            start = time.perf_counter()
+            class_ids = segment(picture)
+            took = time.perf_counter() - start
+            overlay = blend(picture, class_ids, predictor.colors, alpha)
+            for target, pixels in zip(output_paths(path, directory), (class_ids, overlay), strict=True):
+                write_png(target, pixels)
+        except Exception as error:
+            failures.append(describe_failure(error, path, picture.shape, segment))
+            continue
+        seconds.append(took)
+    return seconds, unread, failures
+
+
+def describe_failure(error: Exception, path: Path, shape: Sequence[int], segment: ImageSegmenter) -> str:
+    """Words in one line why a picture could not be predicted.
+
+    Raises:
+        Exception: the error, if it is a mistake of the program, or one that the next picture would meet as well.
+    """
+    if is_out_of_memory(error):
+        window = segment.inference.window
+        remedy = f"a smaller --window than {describe_size(window)}" if window else "--window 512x512"
+        seen = describe_size(segment.sizes[-1] if segment.sizes else shape)
+        return f"{path} takes more memory than there is, seen at {seen}; give {remedy}, or a smaller --input-size"
+    if of_library(error):
+        return f"{path} cannot be predicted: {' '.join(str(error).split())}"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"{path}: its results cannot be written: {error}"
+    raise error
+
+
+def describe_size(shape: Sequence[int]) -> str:
+    return f"{shape[0]}x{shape[1]}"
 
 
 def open_film(path: Path, out: Path, rate: float) -> Film:
     """Opens a video file, or a folder of frames: its pictures in the order of their names, at a rate of its own.
+
+    Numbers in names are sorted as numbers. For a frame that cannot be read, the one before it stands.
 
     Raises:
         FileNotFoundError, ValueError: there is no such file or folder, or it holds no video, no picture.
     """
     if not path.is_dir():
         return read_film(path)
-    pictures = list_pictures([path], out)
-    return Film(map(read_picture, pictures), rate, len(pictures))
+    listing = list_images([path], out, ENDINGS)
+    failures = []
+    frames = read_frames(list(listing.images), path, failures)
+    return Film(frames, rate, len(listing.images), listing.left_out, failures)
+
+
+def read_size(path: Path) -> tuple[int, int] | None:
+    """Tells (height, width) of an image by its header, upright; None if it has none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=formats()) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
+    except Exception:  # whatever the decoders raise; it is named when it is read whole
+        return None
+
+
+def read_frames(pictures: Sequence[Path], folder: Path, failures: list[str]) -> Iterator[np.ndarray]:
+    """Reads frames in their order; for one that cannot be read comes the one before it again, or else the one after.
+
+    That all are of one size is seen by their headers before the first is read.
+
+    Args:
+        pictures: the files.
+        folder: stands in the error.
+        failures: gets a line for each that cannot be read.
+
+    Raises:
+        ValueError: none can be read, or they are of different sizes.
+    """
+    first = None
+    for place, path in enumerate(pictures):
+        size = read_size(path)
+        first = first or size
+        if size and size != first:
+            told = f"{describe_size(size)} after {describe_size(first)}"
+            raise ValueError(f"frame {place} has another size, {told}: {path}; take it out, or leave --video out")
+    frame, missing = None, 0
+    for path in pictures:
+        try:
+            frame = read_input(path)
+        except (ValueError, OSError) as error:
+            failures.append(str(error))
+            missing += frame is None
+        if frame is not None:
+            yield from [frame] * (missing + 1)
+            missing = 0
+    if frame is None:
+        raise ValueError(f"{folder}: none of its {len(pictures)} frames can be read; the first: {failures[0]}")
 
 
 def predict_film(
     predictor: Predictor, film: Film, path: Path, alpha: float, segment: ImageSegmenter
-) -> tuple[list[float], float]:
+) -> tuple[int, list[float], float]:
     """Writes a film with the colours of the classes laid over each frame.
 
     Returns:
-        The seconds that each frame took to classify, and those of the whole.
+        How many frames there are, the seconds that each took to classify that is not shown again, and those of the
+        whole.
+
+    Raises:
+        ValueError: as of the film's frames and of `write_film`; or a frame cannot be predicted.
+        OSError: as of `write_film`.
     """
     from tqdm import tqdm
 
-    seconds = []
+    seconds, seen, shown = [], None, None
 
     def overlay(frame: np.ndarray) -> np.ndarray:
+        nonlocal seen, shown
+        if frame is seen:  # shown again
+            return shown
         start = time.perf_counter()
-        class_ids = segment(frame)
+        try:
+            class_ids = segment(frame)
+        except Exception as error:
+            raise ValueError(f"frame {len(seconds)} of {describe_failure(error, path, frame.shape, segment)}") from None
         seconds.append(time.perf_counter() - start)
-        return blend(frame, class_ids, predictor.colors, alpha)
+        seen, shown = frame, blend(frame, class_ids, predictor.colors, alpha)
+        return shown
 
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    write_film(path, map(overlay, tqdm(film.frames, unit="frame", total=film.count, disable=None)), film.rate)
-    return seconds, time.perf_counter() - start
+    frames = tqdm(film.frames, unit="frame", total=film.count, disable=None)
+    count = write_film(path, map(overlay, frames), film.rate)
+    return count, seconds, time.perf_counter() - start
 
 
 def describe_cost(seconds: Sequence[float], memory: float | None) -> str:
@@ -427,13 +527,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tfseg.predict",
         description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each picture NAME.png or "
-        "NAME.jpg, or NAME_overlay.mp4 of a video. Files of these names from an earlier run in --out are overwritten.",
+        "NAME.jpg, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below --out. Files of "
+        "these names from an earlier run in --out are overwritten.",
     )
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="SavedModel folder with labels.json")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 picture only .. 1 colours only (0.5)")
     parser.add_argument(
-        "pictures", nargs="*", type=Path, metavar="PICTURES", help="image files, or folders that hold them"
+        "pictures",
+        nargs="*",
+        type=Path,
+        metavar="PICTURES",
+        help=f"files ({', '.join(SUFFIXES)}, and .heic with the extra heic), or folders that hold them",
     )
     parser.add_argument(
         "--video",
@@ -466,27 +571,45 @@ def predict_video(options: argparse.Namespace, inference: Inference) -> None:
     if path.resolve() == options.video.resolve():
         raise ValueError(f"{path} would be read and overwritten; choose another --out")
     film = open_film(options.video, options.out, options.rate)
-    sizes = choose_sizes(options.input_size, options.model)
-    predictor = Predictor(options.model)
-    seconds, whole = predict_film(predictor, film, path, options.alpha, make_segmenter(predictor, inference, sizes))
+    directory = find_model(options.model)
+    sizes = choose_sizes(options.input_size, directory)
+    predictor = Predictor(directory)
+    segment = make_segmenter(predictor, inference, sizes)
+    count, seconds, whole = predict_film(predictor, film, path, options.alpha, segment)
     print(
-        f"{len(seconds)} frames are in {path}, {film.rate:.4g} a second: {len(seconds) / whole:.3g} a second were "
+        f"{count} frames are in {path}, {film.rate:.4g} a second: {count / whole:.3g} a second were "
         f"made, with reading and writing{describe_cost(seconds, peak_memory())}"
     )
+    warn(film.notes)
+    if film.failures:
+        head = (
+            f"{len(film.failures)} of {count} frames could not be read; the one before, or else after, stands for each:"
+        )
+        raise ValueError("\n".join([head, *film.failures]))
 
 
 def predict_pictures(options: argparse.Namespace, inference: Inference) -> None:
     """Does what the command line says of pictures."""
-    pictures = list_pictures(options.pictures, options.out)
-    check_outputs(pictures, options.out)
-    sizes = choose_sizes(options.input_size, options.model)
-    predictor = Predictor(options.model)
+    listing = list_images(options.pictures, options.out, ENDINGS)
+    pictures = {path: options.out / place for path, place in listing.images.items()}
+    check_outputs(pictures)
+    directory = find_model(options.model)
+    sizes = choose_sizes(options.input_size, directory)
+    predictor = Predictor(directory)
+    warn(listing.left_out)
     segment = make_segmenter(predictor, inference, sizes)
-    seconds, failures = predict_files(predictor, pictures, options.out, options.alpha, segment)
+    seconds, unread, failures = predict_files(predictor, pictures, options.alpha, segment)
     cost = describe_cost(seconds, peak_memory())
     print(f"{len(seconds)} of {len(pictures)} pictures are predicted in {options.out}{cost}")
-    if failures:
-        raise ValueError("\n".join([f"{len(failures)} of {len(pictures)} pictures could not be read:", *failures]))
+    if unread or failures:
+        done = "predicted" if failures else "read"
+        head = f"{len(unread + failures)} of {len(pictures)} pictures could not be {done}:"
+        raise ValueError("\n".join([head, *unread, *failures]))
+
+
+def warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 if __name__ == "__main__":

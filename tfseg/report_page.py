@@ -50,9 +50,9 @@ _STYLE = """
 .tiles { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.4rem; }
 .tiles figure { margin: 0; } .tiles img { width: 100%; } .tiles figcaption { font-size: 0.8rem; color: #52525b; }
 summary { cursor: pointer; } pre { overflow-x: auto; padding: 0.75rem; background: #f4f4f5; font-size: 0.85rem; }
-@media (min-width: 40rem) { .legend { position: sticky; top: 0; } }
+@media (min-width: 40rem) { .legend { position: sticky; top: 0; max-height: 25vh; overflow-y: auto; } }
 @media (max-width: 40rem) { .tiles { grid-template-columns: repeat(2, 1fr); } }
-@media print { .sample { break-inside: avoid; } }
+@media print { .legend { position: static; max-height: none; overflow: visible; } .sample { break-inside: avoid; } }
 """
 
 

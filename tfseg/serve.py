@@ -16,6 +16,7 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.model_folder import HELP, find_model
 from tfseg.predict import Predictor, choose_sizes, make_segmenter, read_labels
 from tfseg.resizing import resize_along
 from tfseg.segmentation import Size
@@ -89,9 +90,10 @@ def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
     key = os.environ.get(KEY)
     if key is not None and not key.strip():
         raise ValueError(f"{KEY} is empty; give it a key, or unset it to let everyone in")
-    classes, colors = read_labels(options.model / "labels.json")
-    sizes = choose_sizes(options.input_size, options.model)
-    model = model_id(options.model)
+    directory = find_model(options.model)
+    classes, colors = read_labels(directory / "labels.json")
+    sizes = choose_sizes(options.input_size, directory)
+    model = model_id(directory)
     metrics = Metrics()
     batcher = Batcher(options.max_batch, options.max_pixels, options.batch_wait / 1000, options.queue, metrics.on_batch)
     listener = listen(options.host, port)
@@ -116,7 +118,7 @@ def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
         threads=options.queue + options.max_batch + SPARE_THREADS,
         timeout=options.timeout + GRACE,
         create_app=app,
-        load=lambda: load(options.model, inference, sizes),
+        load=lambda: load(directory, inference, sizes),
         work=batcher.work,
         close=batcher.close,
     ).run()
@@ -128,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m tfseg.serve",
         description=f"Serves a SavedModel over HTTP. Where the environment variable {KEY} is set, it is asked for.",
     )
-    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="SavedModel folder with labels.json")
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
     parser.add_argument("--port", help="0 takes a free one (default: $PORT, or else 8080)")
     parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 picture only .. 1 colours only (0.5)")

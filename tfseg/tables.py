@@ -1,7 +1,12 @@
-"""Scores as Markdown tables."""
+"""Scores as Markdown tables, and tables of plain text for a terminal."""
 
 import math
+import shutil
+import sys
+import unicodedata
 from collections.abc import Sequence
+
+ELSEWHERE = 160  # letters of a line that goes to no terminal
 
 
 def scores_table(scores: dict) -> str:
@@ -44,7 +49,7 @@ def official_rows(scores: dict, kind: str) -> list[tuple[str, ...]]:
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Lays out a Markdown table; the first row is its head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = measure(rows)
     line = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
     return "\n".join(format_row(row, widths) for row in (rows[0], line, *rows[1:]))
 
@@ -57,7 +62,45 @@ def percent(score: float | None) -> str:
 def format_row(cells: Sequence[str], widths: Sequence[int]) -> str:
     """Writes one row of a Markdown table, the first column to the left, numbers to the right."""
     first, *others = (
-        cell.rjust(width) if place else cell.ljust(width)
-        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        justify(cell, width, right=place > 0) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
     return f"| {' | '.join([first, *others])} |"
+
+
+def plain_table(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """Lays out a table of plain text as lines, its rows as columns where they would not fit otherwise.
+
+    Args:
+        rows: of equal length; the first is the head.
+        width: letters that a line may have; None: those of the terminal, or `ELSEWHERE`.
+    """
+    width = width or (shutil.get_terminal_size().columns if sys.stdout.isatty() else ELSEWHERE)
+    widths = measure(rows)
+    turned = sum(widths) + 2 * (len(widths) - 1) > width
+    if turned:
+        rows = list(zip(*rows, strict=True))
+        widths = measure(rows)
+    return [
+        "  ".join(
+            justify(cell, size, right=place > 0 or not turned)
+            for place, (cell, size) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def measure(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Tells how wide each column is."""
+    return [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+
+
+def columns_of(text: str) -> int:
+    """Tells how many columns of a terminal a text takes: Chinese letters take two, accents none."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Cf") for letter in text)
+
+
+def justify(text: str, width: int, right: bool) -> str:
+    """Fills a text up to a width, on its left if it is to stand on the right."""
+    blank = " " * (width - columns_of(text))
+    return blank + text if right else text + blank

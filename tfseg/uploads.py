@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
 from tfseg.pictures import FORMATS, PILLOW_FORMATS, TooLarge
 from tfseg.predict import decode_picture
@@ -20,7 +19,7 @@ from tfseg.predict import decode_picture
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
 MOST_PARTS = 20  # of a form
-MOST_TEXT = 64 * 1024  # bytes of a form's other fields
+MOST_TEXT = 64 * 1024  # bytes of a form's text, and of what is before a part, its headers among it
 CHUNK = 64 * 1024
 
 
@@ -90,23 +89,59 @@ def picture_file(body: bytes, content_type: str) -> bytes:
     kind, options = parse_options_header(content_type)
     if kind != "multipart/form-data":
         return body
-    parser = FormDataParser(
-        stream_factory=lambda *_, **__: io.BytesIO(),  # its own would write large files to disk
-        max_form_memory_size=MOST_TEXT,
-        max_form_parts=MOST_PARTS,
-        silent=False,
-    )
     try:
-        _, texts, files = parser.parse(io.BytesIO(body), kind, len(body), options)
-    except RequestEntityTooLarge:
-        raise Refused(413, f"the form has more than {MOST_PARTS} parts or {MOST_TEXT:,} bytes of text") from None
+        files, fields = read_form(body, options.get("boundary", "").encode("ascii"))
     except ValueError:
         raise Refused(400, "the body is no whole multipart/form-data") from None
-    pictures = files.getlist(FIELD)
-    if len(pictures) != 1:
-        fields = ", ".join(sorted(map(str, {*texts, *files})))[:200] or "none"
-        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(pictures)}; fields: {fields}")
-    return pictures[0].stream.getvalue()
+    if len(files) != 1:
+        told = ", ".join(sorted(fields))[:200] or "none"
+        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(files)}; fields: {told}")
+    return files[0]
+
+
+def read_form(body: bytes, boundary: bytes) -> tuple[list[bytes], set[str]]:
+    """Reads multipart/form-data.
+
+    Werkzeug's own reader of forms bounds what it holds of a file by the size that text may have, and refuses one file
+    in two of some hundred kilobytes; its decoder is given bytes here as long as what is no file keeps within bounds.
+
+    Args:
+        body: the form.
+        boundary: that stands between its parts.
+
+    Returns:
+        The files in the field `image`, and the names of all fields.
+
+    Raises:
+        Refused: it has more parts, or more text in them or before them, than it may.
+        ValueError: it is damaged, or ends too early.
+    """
+    if not boundary:
+        raise ValueError("no boundary")
+    decoder = MultipartDecoder(boundary)
+    files, fields, part, parts, text = [], set(), None, 0, 0
+    for start in range(0, len(body) + CHUNK, CHUNK):
+        decoder.receive_data(body[start : start + CHUNK] or None)  # None: it ends
+        while not isinstance(event := decoder.next_event(), (NeedData, Epilogue)):
+            if isinstance(event, (Field, File)):
+                part, parts, content = event, parts + 1, io.BytesIO()
+                if parts > MOST_PARTS:
+                    raise Refused(413, f"the form has more than {MOST_PARTS} parts")
+                fields.add(str(part.name))
+            elif isinstance(event, Data):
+                text += len(event.data) if isinstance(part, Field) else 0
+                if text > MOST_TEXT:
+                    hint = f"; a file is sent as by curl -F {FIELD}=@FILE" if part.name == FIELD else ""
+                    raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes of text{hint}")
+                if isinstance(part, File) and part.name == FIELD:
+                    content.write(event.data)
+                    if not event.more_data:
+                        files.append(content.getvalue())
+        if decoder.state in (State.PREAMBLE, State.PART) and len(decoder.buffer) > MOST_TEXT:
+            raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes before a part")
+        if isinstance(event, Epilogue) or decoder.state is State.EPILOGUE:
+            break  # what comes after the last part means nothing
+    return files, fields
 
 
 def read_upload(content: bytes, limits: Limits) -> np.ndarray:

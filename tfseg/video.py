@@ -1,56 +1,207 @@
 """Video files <-> frames, one at a time, so that a film of any length takes the memory of a few pictures."""
 
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
+
+TRIES = 64  # to read on after a place that cannot be read
+SAMPLE = 120  # frames, from whose times the rate is told
+LONGEST_STILL = 60.0  # seconds from one frame to the next, where the length of a film is not known
+
 
 @dataclass(frozen=True)
 class Film:
-    """Frames in their order.
+    """Frames in their order, at a constant rate.
 
     Attributes:
-        frames: (H, W, 3) uint8 RGB each.
+        frames: (H, W, 3) uint8 RGB each; a frame that is shown again is the same array again.
         rate: frames a second.
         count: how many there are, as far as is known before they are read; for a progress bar.
+        notes: what is to be told of the film; grows while frames are read.
+        failures: likewise, one line for each frame that could not be read, and that the one before stands for.
     """
 
     frames: Iterable[np.ndarray]
     rate: float
     count: int | None
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def read_film(path: str | Path) -> Film:
     """Opens a video file; its frames are turned upright as it says, and are read as they are asked for.
 
-    Frames of a variable rate come at the mean rate that the file tells. Sound is not read.
+    Frames of a variable rate come at a constant one, the highest of the film's beginning, by their times: some again,
+    some not at all, so that the film lasts as long. Likewise a frame stands for those after it that are damaged. Sound
+    is not read.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: OpenCV cannot read it; or, while frames are read, it ends after less than nine tenths of them.
+        ValueError: OpenCV cannot read it, or none of its frames.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such video file")
-    capture = cv2.VideoCapture(str(path))
-    rate, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    if not capture.isOpened() or not 0 < rate <= 1000:
+    capture = _open(path)
+    declared, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    declared = declared if 0 < declared <= 1000 else None
+    times = [time for time in (_grab_time(capture) for _ in range(SAMPLE)) if time is not None]
+    rate = choose_rate(times, declared) if capture.isOpened() else None
+    capture.release()
+    if not rate:
         raise ValueError(f"{path} is no video that OpenCV can read; give another file, or a folder of its frames")
-    return Film(_read_frames(capture, count, path), rate, count if count > 0 else None)
+    seconds = count / declared if declared and count > 0 else None
+    notes = []
+    timed = _read_frames(_open(path), path, notes)
+    frames = spread(timed, rate, seconds + 1 if seconds else LONGEST_STILL, path, notes)
+    expected = round(seconds * rate) if seconds else None
+    return Film(_tell_missing(frames, expected, path, notes), rate, expected, notes)
 
 
-def _read_frames(capture: cv2.VideoCapture, count: int, path: str | Path) -> Iterator[np.ndarray]:
+def _tell_missing(
+    frames: Iterable[np.ndarray], expected: int | None, path: str | Path, notes: list[str]
+) -> Iterator[np.ndarray]:
+    """Notes when there are fewer frames than the head of a file tells, which is an estimate by its longest stream."""
     done = 0
+    for done, frame in enumerate(frames, 1):  # noqa: B007
+        yield frame
+    if expected and done < 0.9 * expected:
+        notes.append(
+            f"{path} has {done} frames where its head tells of {expected}; it is cut short, or trimmed, or its sound "
+            "lasts longer"
+        )
+
+
+@contextmanager
+def plain_name(path: str | Path) -> Iterator[str]:
+    """Gives a name of a file that OpenCV takes: it crashes on one that is no Unicode, for which a link stands."""
+    name = os.fspath(path)
     try:
-        while (read := capture.read())[0]:
-            done += 1
-            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+        name.encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as directory:
+            link = Path(directory) / f"film{Path(path).suffix.encode(errors='ignore').decode()}"
+            link.symlink_to(Path(path).absolute())
+            yield str(link)
+    else:
+        yield name
+
+
+def _open(path: str | Path) -> cv2.VideoCapture:
+    with plain_name(path) as name:
+        return cv2.VideoCapture(name)
+
+
+def _grab_time(capture: cv2.VideoCapture) -> float | None:
+    """Time of the next frame in seconds, which is passed over."""
+    return capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if capture.grab() else None
+
+
+def choose_rate(times: list[float], declared: float | None) -> float | None:
+    """Tells how many frames a second a film has where it has most.
+
+    A file tells the mean, which would leave frames out wherever a film of a variable rate is faster.
+
+    Args:
+        times: of the first frames, in seconds.
+        declared: the rate that the file tells; None if that is none.
+
+    Returns:
+        The declared rate if the times agree with it, or tell nothing; None if neither tells one. It is rounded to what
+        a file of MPEG-4 can hold.
+    """
+    steps = np.diff(times)
+    steps = steps[steps >= 0.001]
+    if len(steps) < 2:
+        return declared and round_rate(declared)
+    regular = steps[steps <= 1.4 * np.quantile(steps, 0.1)]  # 0.03 s and 0.04 s are one rate, in hundredths
+    found = 1 / regular.mean()
+    if declared and abs(found / declared - 1) < 0.005 + 0.0005 / regular.mean() / len(regular):  # times in whole ms
+        found = declared
+    elif abs(found - round(found)) < 0.0005 * found:
+        found = float(round(found))
+    return round_rate(found)
+
+
+def round_rate(rate: float) -> float:
+    """Rounds a rate so that it is a fraction of numbers below 2**16, as MPEG-4 has it."""
+    return round(rate, 3 if rate < 65 else 2 if rate < 655 else 1)
+
+
+def _read_frames(capture: cv2.VideoCapture, path: str | Path, notes: list[str]) -> Iterator[tuple[np.ndarray, float]]:
+    """Gives each frame and its time in seconds, all of the size of the first."""
+    done = failed = damaged = resized = 0
+    size = None
+    try:
+        while failed < TRIES:
+            frame = _read(capture)
+            if frame is None:
+                failed += 1
+                continue
+            damaged += failed
+            failed, done = 0, done + 1
+            size = size or frame.shape[1::-1]
+            if frame.shape[1::-1] != size:
+                frame, resized = cv2.resize(frame, size, interpolation=cv2.INTER_AREA), resized + 1
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
     finally:
         capture.release()
-    if done < 0.9 * count or not done:  # the number in the head of a file is an estimate
-        raise ValueError(f"{path} is cut short or damaged: {done} of its {count} frames can be read")
+    if not done:
+        raise ValueError(f"{path} is damaged: none of its frames can be read")
+    if damaged:
+        notes.append(f"{path} is damaged: {damaged} times no frame could be read, and the next one was taken")
+    if resized:
+        notes.append(f"{path} has {resized} frames of another size, which are brought to {describe(size[::-1])}")
+
+
+def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
+    try:
+        return capture.read()[1]
+    except cv2.error:
+        return None
+
+
+def spread(
+    timed: Iterable[tuple[np.ndarray, float]], rate: float, longest: float, path: str | Path, notes: list[str]
+) -> Iterator[np.ndarray]:
+    """Gives frames at a constant rate, each as often as it takes until the next one comes.
+
+    Args:
+        timed: frames and their times in seconds, from any start; a time that does not grow, as of files that have
+            none, is that of the frame before and a step of the rate.
+        rate: frames a second.
+        longest: seconds between two frames that are believed; after more a frame comes a step after that before.
+        path: stands in the notes.
+        notes: gets a line if frames are given again or left out.
+    """
+    held = None
+    start = last = slot = again = left_out = 0
+    for frame, time in timed:
+        if held is None:
+            start = time
+        else:
+            if not 0 < time - last <= longest:
+                start = time - (slot + 1) / rate
+            following = max(round((time - start) * rate), slot)
+            again += max(following - slot - 1, 0)
+            left_out += following == slot
+            yield from [held] * (following - slot)
+            slot = following
+        held, last = frame, time
+    if held is not None:
+        yield held
+    if again or left_out:
+        notes.append(
+            f"{path} has a variable rate, or lost frames: at {rate:.4g} a second, {again} frames are shown again and "
+            f"{left_out} left out, so that it lasts as long"
+        )
 
 
 def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
@@ -72,13 +223,14 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         OSError: the file cannot be written, or the disk is full.
     """
     unfinished = path.with_name(f"incomplete-{path.name}")
-    writer, size, count = cv2.VideoWriter(), None, 0
+    writer, names, size, count = cv2.VideoWriter(), ExitStack(), None, 0
     try:
         for frame in frames:
             if size is None:
                 size = frame.shape
                 code = cv2.VideoWriter_fourcc(*"mp4v")
-                if not writer.open(str(unfinished), code, rate, (size[1] + size[1] % 2, size[0] + size[0] % 2)):
+                name = names.enter_context(plain_name(unfinished))
+                if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
                     raise OSError(f"{path} cannot be written by OpenCV")
             if frame.shape != size:
                 raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")
@@ -92,13 +244,14 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         unfinished.replace(path)
     finally:
         writer.release()
+        names.close()
         unfinished.unlink(missing_ok=True)
     return count
 
 
 def _check_whole(unfinished: Path, path: Path, count: int) -> None:
     """Raises OSError unless a file holds so many frames: OpenCV does not tell when the disk takes no more."""
-    written = cv2.VideoCapture(str(unfinished))
+    written = _open(unfinished)
     kept = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
     written.release()
     if kept != count:

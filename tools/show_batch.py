@@ -68,27 +68,31 @@ def draw_sheet(image: np.ndarray, mask: np.ndarray, manifest: Manifest, title: s
     from matplotlib.patches import Patch
 
     from tfseg.figures import save_figure
+    from tfseg.lettering import LONGEST, as_text, fonts_for, lay_out_legend
     from tfseg.predict import blend
 
     across = min(len(image), 4)
     down = math.ceil(len(image) / across)
     width = 3.6  # inches, of a picture
     height = width * image.shape[1] / image.shape[2]
-    figure = Figure((across * width, 2 * down * height + 0.9), layout="constrained")
-    axes = figure.subplots(2 * down, across, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for place, (picture, class_ids) in enumerate(zip(image, mask, strict=True)):
-        row, column = divmod(place, across)
-        axes[2 * row, column].imshow(picture)
-        axes[2 * row + 1, column].imshow(blend(picture, class_ids, manifest.palette, 0.5), interpolation="nearest")
-    figure.suptitle(title)
-    patches = [
-        Patch(facecolor=color / 255, edgecolor="black", label=name)
-        for name, color in zip(manifest.classes, manifest.palette, strict=True)
-    ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=8, frameon=False, fontsize=9)
-    save_figure(figure, path)
+    names = [as_text(name, LONGEST) for name in manifest.classes]
+    columns, legend_height = lay_out_legend(names, across * width, 9, 8)
+    with fonts_for([*manifest.classes, title]):
+        figure = Figure((across * width, 2 * down * height + 0.6 + legend_height), layout="constrained")
+        axes = figure.subplots(2 * down, across, squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for place, (picture, class_ids) in enumerate(zip(image, mask, strict=True)):
+            row, column = divmod(place, across)
+            axes[2 * row, column].imshow(picture)
+            axes[2 * row + 1, column].imshow(blend(picture, class_ids, manifest.palette, 0.5), interpolation="nearest")
+        figure.suptitle(as_text(title))
+        patches = [
+            Patch(facecolor=color / 255, edgecolor="black", label=name)
+            for name, color in zip(names, manifest.palette, strict=True)
+        ]
+        figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+        save_figure(figure, path)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     from tfseg.metrics import scores as score  # imports Keras
     from tfseg.pipeline import read_places, spread, told_damage  # imports TensorFlow
 
-    means = [score(matrix, predictor.classes)["mean_iou"] for matrix in matrices]
+    learn_void = scores.get("learn_void", False)
+    means = [score(matrix, predictor.classes, learn_void)["mean_iou"] for matrix in matrices]
     chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
     places = sorted({place for some in chosen.values() for place in some})
     size, inference = scores["size"] and tuple(scores["size"]), Inference.from_json(scores["inference"])
@@ -117,7 +118,7 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
         for place, example in zip(places, examples, strict=True):
             prediction = classify(predictor, example["image"], inference)
             id = example["id"].decode()
-            rows[place] = Sample(id, example["image"], example["mask"], prediction, means[place])
+            rows[place] = Sample(id, example["image"], example["mask"], prediction, means[place], learn_void)
     return {name: [rows[place] for place in some] for name, some in chosen.items()}
 
 

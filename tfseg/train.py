@@ -158,7 +158,7 @@ def learn(
     import keras
 
     from tfseg.export import describe
-    from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
+    from tfseg.learner import ApplyRest, Freeze, HistoryFile, KeepState, TensorBoard, Validate, finish_epoch
     from tfseg.metrics import Scorer
     from tfseg.panels import Panels
     from tfseg.pipeline import read_examples, to_device, told_damage
@@ -204,6 +204,7 @@ def learn(
         )
         callbacks = [  # in this order: a run that is stopped while it validates does so again
             Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
+            ApplyRest(),
             KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen, team),
             validate,
         ]
@@ -213,7 +214,7 @@ def learn(
             history = HistoryFile(directory / run_folder.HISTORY, epoch)
             callbacks += [
                 history,
-                keras.callbacks.TensorBoard(tensorboard, write_graph=False),
+                TensorBoard(tensorboard, write_graph=False),
                 Panels(tensorboard / "validation", examples, colors),
                 Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
                 *trackers,
@@ -306,7 +307,8 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
         )
     with device.distribution.scope():
         network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
-        augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
+        augment, seed = dataclasses.asdict(config.augment), config.train.seed
+        augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
         learner = Learner(network, make_loss(config), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
         optimizer = make_optimizer(settings, config.train.epochs, steps)

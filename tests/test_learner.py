@@ -1,6 +1,8 @@
 import csv
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -14,11 +16,13 @@ from tfseg.learner import (
     ApplyRest,
     Freeze,
     HistoryFile,
+    KeepState,
     Learner,
     NotFinite,
     Schedule,
     TensorBoard,
     Validate,
+    finish_epoch,
     make_optimizer,
 )
 from tfseg.losses import SegmentationLoss
@@ -260,6 +264,39 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
         for now, before, after in zip(*averages, wanted, strict=True):
             expected = 0.9 * ops.convert_to_numpy(before) + 0.1 * after
             np.testing.assert_allclose(ops.convert_to_numpy(now), expected, atol=1e-5)
+
+
+def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
+    """Two epochs of seven batches, four a step, so that two are left; stopped after some of them, or never."""
+    random = np.random.default_rng(0)
+    images, masks = random.integers(0, 256, (14, 2, 4, 4, 3), np.uint8), random.integers(1, 3, (14, 2, 4, 4))
+    batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
+
+    def train(run, stop_after=None):
+        run.mkdir(exist_ok=True)
+        learner, asked, epoch = make_learner(Augmentation()), itertools.count(1), 0
+        learner.compile(make_optimizer(Optimizer(learning_rate=0.1, accumulate=4), 2, 7))
+        stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
+        callbacks = [ApplyRest(), KeepState(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
+        state = checkpoints.find_last(run)
+        rest = iter(batches[state.step if state else 0 :])
+        if state:
+            checkpoints.load(learner, run, state)
+            epoch, step = divmod(state.step - 1, 7)
+            finish_epoch(learner, rest, epoch, step + 1, callbacks, {"epochs": 2, "steps": 7})
+            epoch += 1
+        if epoch < 2:
+            settings = {"initial_epoch": epoch, "epochs": 2, "steps_per_epoch": 7, "shuffle": False, "verbose": 0}
+            learner.fit(((batch,) for batch in rest), **settings, callbacks=callbacks)
+        return [ops.convert_to_numpy(value) for value in [*learner.network.weights, *learner.optimizer.variables]]
+
+    whole = train(tmp_path / "whole")
+    for stop_after in (5, 13, 14):
+        with pytest.raises(checkpoints.Stopped):
+            train(tmp_path / f"{stop_after}", stop_after)
+        assert checkpoints.find_last(tmp_path / f"{stop_after}").step == stop_after
+        for mine, theirs in zip(train(tmp_path / f"{stop_after}"), whole, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
 
 
 def test_nothing_is_left_of_steps_that_divide():

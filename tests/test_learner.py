@@ -230,7 +230,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
 
     def learn(optimizer, *groups):
         learner = make_learner(Augmentation())
-        learner.compile(optimizer)
+        learner.compile(optimizer, jit_compile=False)
         for group in groups:
             learner.train_on_batch({"image": np.concatenate(images[group]), "mask": np.concatenate(masks[group])})
         return learner
@@ -275,7 +275,7 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
     def train(run, stop_after=None):
         run.mkdir(exist_ok=True)
         learner, asked, epoch = make_learner(Augmentation()), itertools.count(1), 0
-        learner.compile(make_optimizer(Optimizer(learning_rate=0.1, accumulate=4), 2, 7))
+        learner.compile(make_optimizer(Optimizer(learning_rate=0.1, accumulate=4), 2, 7), jit_compile=False)
         stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
         callbacks = [ApplyRest(), KeepState(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
         state = checkpoints.find_last(run)
@@ -291,7 +291,7 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
         return [ops.convert_to_numpy(value) for value in [*learner.network.weights, *learner.optimizer.variables]]
 
     whole = train(tmp_path / "whole")
-    for stop_after in (5, 13, 14):
+    for stop_after in (6, 14):
         with pytest.raises(checkpoints.Stopped):
             train(tmp_path / f"{stop_after}", stop_after)
         assert checkpoints.find_last(tmp_path / f"{stop_after}").step == stop_after

@@ -26,11 +26,17 @@ else:
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last of four axes, fused where possible (Ioffe and Szegedy 2015).
 
-    Same weights, results and moving statistics as Keras' layer. Under a half precision policy the kernel
-    takes half precision pictures with float32 statistics.
+    Same weights, results and moving statistics as Keras' layer, but where a batch has one value a channel, as one image
+    has that is pooled to one cell. That value less its own mean is 0, whatever it is: nothing could be learnt of it,
+    and inference, by moving statistics, would give something else. There training, too, takes the moving statistics,
+    which stay as they are: at first 0 and 1, as if there was no normalisation.
+
+    Under a half precision policy the kernel takes half precision pictures with float32 statistics.
     """
 
     def call(self, inputs, training=None, mask=None):
+        if training is True and self._sees_one_value(inputs):
+            training = False
         fusible = keras.backend.backend() == "tensorflow" and mask is None and isinstance(training, bool | None)
         if not fusible or not (self.scale and self.center) or len(inputs.shape) != 4 or self.axis not in (-1, 3):
             return super().call(inputs, training=training, mask=mask)
@@ -46,6 +52,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=False,
         )
         return outputs
+
+    def _sees_one_value(self, inputs) -> bool:
+        """Whether a batch, that of all devices, has one value a channel; of sizes that are not known it has not."""
+        shape = [*inputs.shape]
+        del shape[self.axis]
+        return count_replicas() == 1 and all(length == 1 for length in shape)
 
     def _normalize_by_batch(self, inputs):
         nothing = tf.zeros([0], tf.float32)

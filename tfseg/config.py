@@ -242,7 +242,7 @@ class Loss:
     class_weights: Literal["manifest"] | None = None
     """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     learn_void: bool = False
-    """true: void is a class to learn like the others. false: void pixels count nowhere."""
+    """true: void is a class to learn, and to score, like the others. false: void pixels count nowhere."""
 
     def __post_init__(self) -> None:
         for name in LOSSES:

@@ -178,6 +178,33 @@ def test_boxes_are_no_larger_than_said():
     assert middle.min() < 1 and middle.max() > 31
 
 
+@pytest.mark.parametrize(
+    "settings, error, message",
+    [
+        ({"rotation": -3}, ValueError, "augment.rotation: expected 0 to 180 degrees, got -3"),
+        ({"flip": 7}, ValueError, "augment.flip: expected 0 to 1, got 7"),
+        ({"class_mix": -0.1}, ValueError, "augment.class_mix: expected 0 to 1, got -0.1"),
+        ({"blur": float("nan")}, ValueError, "augment.blur: expected 0 to 3 pixels, got NaN"),
+        ({"zoom": (0.0, 1.0)}, ValueError, r"augment.zoom: expected two numbers above 0, the lower one first, got"),
+        ({"gamma": (2.0, 0.5)}, ValueError, r"augment.gamma: expected two numbers above 0, the lower one first, got"),
+        ({"hue": 5, "probability": {"hue": 2}}, ValueError, "augment.probability.hue: expected 0 to 1, got 2"),
+        ({"hue": 5, "probability": {"hew": 1}}, ValueError, "augment.probability: expected names of effects, .*hew"),
+        ({"hue": 5, "one_of": [{"effects": ["hue"]}]}, ValueError, "augment.one_of: expected groups as "),
+        ({"num_classes": 0}, ValueError, "num_classes: expected 1 to 256, got 0"),
+        ({"rotation": "3"}, TypeError, "rotation: expected a number, got '3'"),
+        ({"zoom": 1.2}, TypeError, "zoom: expected two numbers, got 1.2"),
+    ],
+)
+def test_strengths_are_checked_as_in_a_config(settings, error, message):
+    with pytest.raises(error, match=message):
+        Augmentation(**settings)
+
+
+def test_arrays_and_lists_are_strengths_too():
+    augmentation = Augmentation(rotation=np.float32(5), zoom=np.array([0.5, 2.0]), gamma=[1.0, 1.0])
+    assert list(augmentation.strength) == ["rotation", "zoom"]
+
+
 def test_effects_that_contradict_are_refused():
     with pytest.raises(ValueError, match="hue twice"):
         Augmentation(hue=5, one_of=[{"effects": ["hue", "blur"], "p": 1}, {"effects": ["hue"], "p": 1}])
@@ -193,10 +220,75 @@ def test_the_config_knows_the_same_effects():
     assert defaults.strength == {} and defaults.flip == defaults.class_mix == 0
 
 
+# ---- arguments of a call
+
+
+@pytest.mark.parametrize("low, high", [(0.0, 1.0), (-1.0, 1.0)])
+def test_pixels_of_0_to_1_are_refused(batch, low, high):
+    pixels = low + (high - low) * batch[0].astype(np.float32) / 255
+    with pytest.raises(ValueError, match=rf"image: expected pixels in 0\.\.255, got {low:.0f} to 1; multiply"):
+        Augmentation()(pixels, batch[1])
+    with pytest.raises(ValueError, match=r"expected pixels in 0\.\.255"):
+        Augmentation(rotation=5)(ops.convert_to_tensor(pixels), batch[1])
+
+
+def test_dark_pixels_are_taken(batch):
+    """Bytes are 0..255 whatever they hold, and so are floats that are whole numbers."""
+    dark = batch[0] // 200
+    for image in (dark, dark.astype(np.float32)):
+        np.testing.assert_array_equal(to_numpy(Augmentation()(image, batch[1]))[0], dark)
+
+
+def test_class_mix_wants_masks_of_its_classes(batch):
+    with pytest.raises(ValueError, match=r"mask: expected class ids in 0\.\.6, got 7 \(.* of 3,072 pixels are none\)"):
+        Augmentation(class_mix=0.5, num_classes=7)(*batch)
+    Augmentation(class_mix=0.5, num_classes=8)(*batch)
+
+
 # ---- compiled
 
 
 tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
+
+
+@pytest.mark.parametrize("count", [2, 8, 12, 20, 150])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_class_mix_takes_what_was_drawn_for_the_image(count, compiled, monkeypatch):
+    """Of any number of classes, compiled by XLA or not; before, an id of 8 and more read the draws of the next row."""
+    if not compiled:
+        monkeypatch.setattr(fused, "jit", lambda function: function)
+    mask = np.random.default_rng(0).integers(0, count, (64, 6, 8)).astype(np.uint8)
+    image = np.repeat(mask[..., None], 3, axis=-1)
+    augmentation = Augmentation(class_mix=0.5, num_classes=count, seed=0)
+    chosen = to_numpy([augmentation.draw(64, 6, 8)["classes"]])[0]
+    assert chosen.shape == (64, count) and chosen.any() and not chosen.any(axis=1).all()
+    following = np.roll(mask, -1, axis=0)
+    taken = np.take_along_axis(chosen, following.reshape(64, -1).astype(int), axis=1).reshape(mask.shape) > 0
+    wanted = np.where(taken & (following > 0), following, mask)
+    mixed, labels = to_numpy(augmentation(image, mask))
+    np.testing.assert_array_equal(labels, wanted)
+    np.testing.assert_array_equal(mixed[..., 0], wanted)
+    _, labels = to_numpy(augmentation(image, mask.view(np.int8)))
+    np.testing.assert_array_equal(labels, wanted, "int8 of the same bits")
+
+
+def test_without_a_number_of_classes_class_mix_takes_any(batch):
+    mask = np.where(batch[1] == 7, 255, batch[1]).astype(np.uint8)
+    _, labels = to_numpy(Augmentation(class_mix=1.0, seed=1)(batch[0], mask))
+    assert set(np.unique(labels)) == {1, 4, 255} and (labels != mask).any()
+
+
+@tensorflow_only
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_is_no_class_is_not_pasted(compiled):
+    """Within a step it cannot be refused. It must not read another image's draws."""
+    import tensorflow as tf
+
+    mask = np.full((4, 2, 2), 9, np.uint8)
+    augmentation = Augmentation(class_mix=1.0, num_classes=8, seed=0)
+    step = tf.function(augmentation, jit_compile=compiled)
+    _, labels = to_numpy(step(np.zeros((4, 2, 2, 3), np.uint8), np.concatenate([mask[:2], mask[2:] * 0])))
+    np.testing.assert_array_equal(labels, np.concatenate([mask[:2], mask[2:] * 0]))
 
 
 @tensorflow_only

@@ -60,7 +60,7 @@ def test_float16_asks_whether_gradients_are_finite():
 # ---- what does not pass
 
 
-def make_learner(*layers, augmentation=None, policy="float32", loss=None):
+def make_learner(*layers, augmentation=None, policy="float32", loss=None, accumulate=None):
     keras.mixed_precision.set_dtype_policy(policy)
     try:
         pixels = keras.Input((None, None, 3))
@@ -70,7 +70,7 @@ def make_learner(*layers, augmentation=None, policy="float32", loss=None):
         learner = Learner(keras.Model(pixels, x), loss or SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    learner.compile(fused.Adam(), jit_compile=False)
+    learner.compile(fused.Adam(gradient_accumulation_steps=accumulate), jit_compile=False)
     return learner
 
 
@@ -94,6 +94,81 @@ def test_every_loss_but_lovasz_passes(learn_void):
     settings = {"focal_gamma": 0.5, "label_smoothing": 0.1, "class_weights": [1.0] * 8, "learn_void": learn_void}
     report = check(convolution(), loss=SegmentationLoss(**weights, **settings))
     assert report.passes and report.left == [], list(check_metal.describe(report))
+
+
+# ---- within functions
+
+
+def examine_function(function, *specs):
+    return check_metal.examine(tf.function(function, autograph=False).get_concrete_function(*specs).graph)
+
+
+def found_in(report):
+    return sorted(operation.type for operation in report.left)
+
+
+PIXELS = tf.TensorSpec((100, 100))
+INSIDE = {
+    "a branch": lambda f: lambda x: tf.cond(x[0, 0] > 0, lambda: f(x * 2) + 1, lambda: x * 3),
+    "the other branch": lambda f: lambda x: tf.cond(x[0, 0] > 0, lambda: x * 3, lambda: f(x * 2) + 1),
+    "a case": lambda f: (
+        lambda x: tf.switch_case(tf.cast(x[0, 0], tf.int32), [lambda: x, lambda: x * 3, lambda: f(x * 2) + 1])
+    ),
+    "a loop": lambda f: lambda x: tf.while_loop(lambda i, y: i < 3.0, lambda i, y: (i + 1, f(y * 2) + 1), (0.0, x))[1],
+    "a function": lambda f: lambda x: tf.function(lambda y: f(y * 2) + 1)(x * 3),
+    "a branch of a function in a loop": lambda f: (
+        lambda x: tf.while_loop(
+            lambda y: y[0, 0] < 3.0,
+            lambda y: [tf.function(lambda z: tf.cond(z[0, 0] > 0, lambda: f(z * 2) + 1, lambda: z * 3))(y)],
+            [x],
+        )[0]
+    ),
+}
+
+
+@pytest.mark.parametrize("place", INSIDE)
+def test_what_leaves_is_found_within(place):
+    there_and_back = {"Mul float32 False": 40_000, "Round float32 True": 40_000}
+    for function, types in ((tf.round, ["Round"]), (lambda x: x / 2, [])):
+        report = examine_function(INSIDE[place](function), PIXELS)
+        assert found_in(report) == types
+        large = {f"{c.tensor} {c.to_gpu}": c.bytes for c in report.crossings if c.bytes > 4}
+        assert large == (there_and_back if types else {})
+        assert report.passes == (not types)
+        assert "Mul" in {node.operation.type for node in check_metal.walk(trace_function(INSIDE[place](function)))}
+
+
+def trace_function(function):
+    return tf.function(function, autograph=False).get_concrete_function(PIXELS).graph
+
+
+def test_whether_all_is_finite_within_a_condition():
+    def step(x):
+        return tf.cond(tf.reduce_all(tf.math.is_finite(x * 2)), lambda: x, lambda: tf.zeros_like(x))
+
+    assert found_in(examine_function(step, PIXELS)) == ["All", "IsFinite"]
+    hidden = examine_function(lambda x: tf.cond(x[0, 0] > 0, lambda: step(x), lambda: x), PIXELS)
+    assert found_in(hidden) == ["All", "IsFinite"] and not hidden.passes
+
+
+def test_what_a_function_gives_and_takes_crosses_where_it_is_made_and_read():
+    """Of a function of what the processor has, whose result it reads: nothing crosses. Else it does, both ways."""
+    report = examine_function(lambda x: tf.round(tf.function(tf.round)(tf.round(x * 2))) * 2, PIXELS)
+    assert (report.bytes(False), report.bytes(True)) == (40_000, 40_000)
+    report = examine_function(lambda x: tf.round(tf.function(tf.abs)(tf.round(x * 2))) * 2, PIXELS)
+    assert (report.bytes(False), report.bytes(True)) == (80_000, 80_000)
+
+
+def test_a_step_that_gathers_gradients_is_looked_into():
+    plain, report = check(convolution()), check(convolution(), accumulate=3)
+    assert report.passes, list(check_metal.describe(report))
+    assert report.nodes > plain.nodes + 10, "the sums, beside all that a step without them has"
+    updates = [node for node in check_metal.walk(trace(accumulate=3)) if node.operation.type == "ResourceApplyAdam"]
+    assert len(updates) == 4
+
+
+def trace(**settings):
+    return check_metal.trace(make_learner(convolution(), **settings), (64, 96), 2)
 
 
 def test_lovasz_is_refused():

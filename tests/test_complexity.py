@@ -6,7 +6,9 @@ from keras import layers, ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfseg import complexity
+from tfseg.blocks import EnlargeLike, PoolToGrid
 from tfseg.convolutions import UpsampledConv2D
+from tfseg.decoders import DECODERS
 from tfseg.fused import BatchNormalization
 from tfseg.network import build_network
 
@@ -57,6 +59,15 @@ def test_multiply_adds_of_upsampling_in_one_with_its_convolution():
     assert complexity.count_macs(call) == 32 * 32 * 9 * 8 * 6 * 4 // 9 + 32 * 32 * 9 * 8 * 4
 
 
+def test_multiply_adds_of_other_sizes():
+    """Those of two products of matrices: 6 rows to 24, 8 columns to 16; and to 2 by 2 cells; of 5 channels."""
+    tensors = [keras.KerasTensor((1, 6, 8, 5)), keras.KerasTensor((1, 24, 16, 3))]
+    enlarged = complexity.Call(EnlargeLike(), "", tensors, [keras.KerasTensor((1, 24, 16, 5))])
+    assert complexity.count_macs(enlarged) == 24 * 6 * 8 * 5 + 24 * 16 * 8 * 5
+    (pooled,) = chain(PoolToGrid(2), size=(6, 8), channels=5)
+    assert complexity.count_macs(pooled) == 2 * 6 * 8 * 5 + 2 * 2 * 8 * 5
+
+
 def test_models_within_a_model_are_walked_through():
     inner = keras.Sequential([layers.Conv2D(8, 3, padding="same", name="a"), layers.ReLU(name="b")], name="inner")
     calls = chain(inner, layers.Conv2D(2, 1, name="c"))
@@ -64,8 +75,10 @@ def test_models_within_a_model_are_walked_through():
     assert sum(map(complexity.count_macs, calls)) == 32 * 32 * (27 * 8 + 8 * 2)
 
 
-def test_the_network_does_what_tensorflow_counts(tiny):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_network_does_what_tensorflow_counts(decoder):
     """Its profiler also counts what takes a few operations a number, and the sums of the decoder's kernels."""
+    tiny = build_network(8, "tiny", None, decoder)
     ours = 2 * sum(map(complexity.count_macs, complexity.walk(tiny, (128, 160))))
     function = tf.function(lambda x: tiny(x, training=False)).get_concrete_function(tf.TensorSpec((1, 128, 160, 3)))
     options = tf.compat.v1.profiler.ProfileOptionBuilder(

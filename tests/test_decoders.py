@@ -67,6 +67,23 @@ def test_gradients_reach_all_weights(network, picture):
         assert np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
+@pytest.mark.parametrize("name, layer", [("pspnet", "decoder_means1_bn"), ("deeplabv3plus", "decoder_mean_bn")])
+def test_one_image_is_pooled_to_one_cell_alike_in_training(name, layer, picture):
+    """Its mean over a batch of one would be itself: less that, nothing is left, whatever the image."""
+    keras.utils.set_random_seed(0)
+    network = build_network(8, "tiny", None, name, SMALL[name][0])
+    normalization = network.get_layer(layer)
+    seen = keras.Model(network.input, [normalization.input, normalization.output])
+    for training in (True, False):
+        before, after = map(ops.convert_to_numpy, seen(picture[:1], training=training))
+        np.testing.assert_allclose(after, before / np.sqrt(1 + normalization.epsilon), rtol=1e-4)
+        assert np.abs(before).max() > 1e-3
+    mean, variance = map(ops.convert_to_numpy, (normalization.moving_mean, normalization.moving_variance))
+    assert (mean == 0).all() and (variance == 1).all()
+    seen(picture, training=True)
+    assert (ops.convert_to_numpy(normalization.moving_mean) != 0).any(), "two images have a mean"
+
+
 def test_it_comes_back_from_its_file(network, picture, tmp_path):
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")

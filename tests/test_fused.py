@@ -50,6 +50,28 @@ def test_frozen_layer_keeps_its_statistics(pair, inputs):
     np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
 
 
+def test_one_value_is_normalised_in_training_as_in_inference(pair, inputs):
+    """By hand: less the moving mean, over the root of the moving variance; which both stay as they are."""
+    layer, _ = pair
+    gamma, beta, mean, variance = layer.get_weights()
+    one = inputs[:1, :1, :1]
+    expected = (one - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+    for training in (True, False):
+        np.testing.assert_allclose(layer(one, training=training), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(layer.get_weights(), [gamma, beta, mean, variance])
+    fresh = BatchNormalization(epsilon=0.0)
+    np.testing.assert_allclose(fresh(one, training=True), one, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(2, 1, 1), (1, 1, 2), (1, 2, 1)])
+def test_two_values_are_normalised_as_keras_does(pair, inputs, size):
+    batch, height, width = size
+    results = [layer(inputs[:batch, :height, :width], training=True) for layer in pair]
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
+    for ours, plain in zip(*(layer.get_weights() for layer in pair), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_half_precision_keeps_float32_statistics(inputs):
     layer = BatchNormalization(dtype="mixed_float16", momentum=0.0)
     outputs = layer(inputs, training=True)

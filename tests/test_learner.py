@@ -1,14 +1,30 @@
+import csv
+import itertools
 import threading
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from tfseg import checkpoints, fused
 from tfseg.augment import Augmentation
 from tfseg.config import Optimizer
-from tfseg.learner import Freeze, Learner, NotFinite, Schedule, Validate, make_optimizer
+from tfseg.learner import (
+    ApplyRest,
+    Freeze,
+    HistoryFile,
+    KeepState,
+    Learner,
+    NotFinite,
+    Schedule,
+    TensorBoard,
+    Validate,
+    finish_epoch,
+    make_optimizer,
+)
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics import Scorer
 
@@ -193,6 +209,145 @@ def test_two_halves_of_a_batch_make_the_step_of_the_whole():
     assert np.abs(found[0][0]).max() > 0.1
 
 
+class Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """The rates of a few steps."""
+
+    def __init__(self, rates):
+        self.rates = rates
+
+    def __call__(self, step):
+        return ops.take(ops.convert_to_tensor(self.rates, "float32"), step)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"ema": 0.9}, {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.1, "schedule": "constant"}]
+)
+def test_what_is_left_at_the_end_makes_a_step(settings):
+    """Seven batches, three a step: steps of two batches of three and of the last one, at the rates of their ends."""
+    random = np.random.default_rng(0)
+    images, masks = random.integers(0, 256, (7, 2, 4, 4, 3), np.uint8), random.integers(1, 3, (7, 2, 4, 4))
+    settings = {"learning_rate": 0.1, "schedule": "cosine", **settings}
+
+    def learn(optimizer, *groups):
+        learner = make_learner(Augmentation())
+        learner.compile(optimizer, jit_compile=False)
+        for group in groups:
+            learner.train_on_batch({"image": np.concatenate(images[group]), "mask": np.concatenate(masks[group])})
+        return learner
+
+    def accumulate(count):
+        optimizer = make_optimizer(Optimizer(**settings, accumulate=3), epochs=1, steps_per_epoch=7)
+        return learn(optimizer, *(slice(index, index + 1) for index in range(count)))
+
+    whole = make_optimizer(Optimizer(**settings), epochs=1, steps_per_epoch=7)
+    whole._learning_rate = Rates([float(whole._learning_rate(step)) for step in (2, 5, 6)])
+    wanted = learn(whole, slice(0, 3), slice(3, 6), slice(6, 7)).network.get_weights()
+    learner, shorter = accumulate(7), accumulate(6)
+    for now, before, after in zip(learner.network.get_weights(), shorter.network.get_weights(), wanted, strict=True):
+        np.testing.assert_array_equal(now, before)  # the seventh batch is lost so far
+        assert np.abs(after - before).max() > 1e-4
+
+    last = ApplyRest()
+    last.set_model(learner)
+    last.set_params({"epochs": 2, "steps": 7})
+    last.on_epoch_end(0)
+    np.testing.assert_array_equal(learner.network.get_weights()[0], shorter.network.get_weights()[0])
+    last.set_params({"epochs": 1, "steps": 7})
+    for _ in range(2):  # as when it goes on from the state after its last step
+        last.on_epoch_end(0)
+        for now, after in zip(learner.network.get_weights(), wanted, strict=True):
+            np.testing.assert_allclose(now, after, atol=1e-5)
+    assert int(ops.convert_to_numpy(learner.optimizer._iterations)) == 7
+    assert not any(ops.convert_to_numpy(sums).any() for sums in learner.optimizer._accumulated_gradients)
+    if "ema" in settings:
+        averages = (one.optimizer._model_variables_moving_average for one in (learner, shorter))
+        for now, before, after in zip(*averages, wanted, strict=True):
+            expected = 0.9 * ops.convert_to_numpy(before) + 0.1 * after
+            np.testing.assert_allclose(ops.convert_to_numpy(now), expected, atol=1e-5)
+
+
+def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
+    """Two epochs of seven batches, four a step, so that two are left; stopped after some of them, or never."""
+    random = np.random.default_rng(0)
+    images, masks = random.integers(0, 256, (14, 2, 4, 4, 3), np.uint8), random.integers(1, 3, (14, 2, 4, 4))
+    batches = [{"image": image, "mask": mask} for image, mask in zip(images, masks, strict=True)]
+
+    def train(run, stop_after=None):
+        run.mkdir(exist_ok=True)
+        learner, asked, epoch = make_learner(Augmentation()), itertools.count(1), 0
+        learner.compile(make_optimizer(Optimizer(learning_rate=0.1, accumulate=4), 2, 7), jit_compile=False)
+        stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
+        callbacks = [ApplyRest(), KeepState(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
+        state = checkpoints.find_last(run)
+        rest = iter(batches[state.step if state else 0 :])
+        if state:
+            checkpoints.load(learner, run, state)
+            epoch, step = divmod(state.step - 1, 7)
+            finish_epoch(learner, rest, epoch, step + 1, callbacks, {"epochs": 2, "steps": 7})
+            epoch += 1
+        if epoch < 2:
+            settings = {"initial_epoch": epoch, "epochs": 2, "steps_per_epoch": 7, "shuffle": False, "verbose": 0}
+            learner.fit(((batch,) for batch in rest), **settings, callbacks=callbacks)
+        return [ops.convert_to_numpy(value) for value in [*learner.network.weights, *learner.optimizer.variables]]
+
+    whole = train(tmp_path / "whole")
+    for stop_after in (6, 14):
+        with pytest.raises(checkpoints.Stopped):
+            train(tmp_path / f"{stop_after}", stop_after)
+        assert checkpoints.find_last(tmp_path / f"{stop_after}").step == stop_after
+        for mine, theirs in zip(train(tmp_path / f"{stop_after}"), whole, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_nothing_is_left_of_steps_that_divide():
+    """Nor without accumulation, nor of an encoder that is frozen."""
+    for settings in (Optimizer(), Optimizer(accumulate=2), Optimizer(accumulate=3)):
+        learner, encoder, optimizer, batch = make_parts(settings)
+        encoder.trainable = False
+        frozen = weights_of(encoder)
+        for _ in range(4):
+            learner.train_on_batch(batch)
+        before = learner.network.get_weights()
+        optimizer.apply_rest()
+        changed = [(a != b).any() for a, b in zip(before, learner.network.get_weights(), strict=True)]
+        assert any(changed) == (settings.accumulate == 3)
+        assert all((old == new).all() for old, new in zip(frozen, weights_of(encoder), strict=True))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_the_rate_in_the_history_is_that_of_the_last_step(accumulate, tmp_path):
+    """Two epochs of four steps: 0.5 (1 + cos(pi s / 8)) of step 3, then of step 7, and not 0 as of the step to come."""
+    learner, _, _, batch = make_parts(Optimizer(learning_rate=0.1, schedule="cosine", accumulate=accumulate))
+    learner.compile(make_optimizer(Optimizer(learning_rate=0.1, schedule="cosine", accumulate=accumulate), 2, 4))
+    path, board = tmp_path / "history.csv", TensorBoard(tmp_path / "board")
+    callbacks = [HistoryFile(path, 0), board]
+    for callback in callbacks:
+        callback.set_model(learner)
+    told = []
+    for epoch in range(2):
+        callbacks[0].on_epoch_begin(epoch)
+        for _ in range(4):
+            learner.train_on_batch(batch)
+        callbacks[0].on_epoch_end(epoch, {"loss": 1.0, "val_mean_iou": 0.5})
+        told.append(board._collect_learning_rate({"loss": 1.0})["learning_rate"])
+    rates = [float(row["learning_rate"]) for row in csv.DictReader(path.read_text().splitlines())]
+    assert rates == pytest.approx([0.05 * (1 + np.cos(np.pi * step / 8)) for step in (3, 7)], rel=1e-4)
+    assert told == pytest.approx(rates, rel=1e-4)
+
+
+def test_a_batch_of_pixels_in_0_to_1_is_refused():
+    learner = make_learner(Augmentation())
+    learner.compile(keras.optimizers.SGD(0.0))
+    random, mask = np.random.default_rng(0), np.ones((2, 4, 4), np.uint8)
+    image = random.uniform(0, 1, (2, 4, 4, 3)).astype(np.float32)
+    if keras.backend.backend() != "jax":  # which compiles the step with its batch
+        with pytest.raises(ValueError, match=r"image: expected pixels in 0\.\.255, got 0\.\d+ to "):
+            learner.train_on_batch({"image": image, "mask": mask})
+    with pytest.raises(ValueError, match=r"image: expected pixels in 0\.\.255, got 0\.\d+ to "):
+        learner({"image": image, "mask": mask}, training=True)
+    learner.train_on_batch({"image": 255 * image, "mask": mask})
+
+
 def test_gradients_are_shortened_to_a_norm():
     _, _, optimizer, _ = make_parts(Optimizer(clip_norm=1.0))
     clipped = optimizer._clip_gradients([keras.ops.array([3.0]), keras.ops.array([4.0])])
@@ -241,6 +396,50 @@ def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
         ended.append(learner.stop_training)
     assert ended == [False, False, False, True]
     assert validate.best_scores["epoch"] == 2
+
+
+def validated(tmp_path, learn_void, **settings):
+    """What chooses the best epoch, and a learner of two classes; of the truth, 90 pixels are void and 10 are not."""
+    mask = np.zeros((1, 10, 10), np.uint8)
+    mask[0, 0] = 1
+    batch = {"image": np.zeros((1, 10, 10, 3), np.uint8), "mask": mask}
+    learner = make_learner(Augmentation(), classes=2)
+    learner.loss_function.learn_void = learn_void
+    learner.compile(keras.optimizers.SGD(0.0))
+    scorer = Scorer(learner.network, learner.loss_function, ("void", "thing"))
+    validate = Validate(scorer, batch, tmp_path / "best.weights.h5", **settings)
+    validate.set_model(learner)
+    return validate, learner
+
+
+@pytest.mark.parametrize("learn_void, best, means", [(False, 1, [1, 0, 0]), (True, 2, [0.05, 0.45, 0.45])])
+def test_the_best_epoch_is_that_of_what_is_learnt(learn_void, best, means, tmp_path):
+    """The first calls all a thing, which is never wrong where void truth counts nowhere; the others call all void."""
+    validate, learner = validated(tmp_path, learn_void, patience=2)
+    found, ended = [], []
+    for epoch, bias in enumerate(([0, 1], [1, 0], [1, 0])):
+        learner.network.layers[-1].bias.assign(bias)
+        logs = {}
+        learner.stop_training = False
+        validate.on_epoch_end(epoch, logs)
+        found.append(logs["val_mean_iou"])
+        ended.append(learner.stop_training)
+    assert found == pytest.approx(means)
+    assert validate.best_scores["epoch"] == best and validate.best_scores["learn_void"] == learn_void
+    assert ended == [False, False, best == 1]
+    assert validate.best_scores["mean_iou"] == pytest.approx(max(means))
+
+
+def test_the_best_before_is_scored_by_the_rule_of_now(tmp_path):
+    """A state of an earlier version has the mean that left out void, of a run that learns it."""
+    before = {"epoch": 1, "loss": 0.5, "mean_iou": 1.0, "confusion_matrix": [[0, 90], [0, 10]]}
+    validate, learner = validated(tmp_path, True, best_scores=before)
+    assert validate.best_scores["mean_iou"] == pytest.approx(0.05)
+    assert validate.best_scores["epoch"] == 1 and validate.best_scores["loss"] == 0.5
+    learner.network.layers[-1].bias.assign([1, 0])
+    validate.on_epoch_end(1, {})
+    assert validate.best_scores["epoch"] == 2
+    assert validated(tmp_path, False, best_scores=before)[0].best_scores == before
 
 
 def test_a_stop_ends_a_validation(tmp_path):

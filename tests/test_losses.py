@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 from functools import partial
 
@@ -108,6 +109,43 @@ def test_equal_class_weights_are_none(loss, learn_void):
     assert value(loss(mask, logits, learn_void, class_weights=[0.25] * 5)) == pytest.approx(plain, rel=1e-5)
     other = value(loss(mask, logits, learn_void, class_weights=[1, 1, 2, 4, 8]))
     assert abs(other - plain).max() > 1e-3
+
+
+@every_loss
+@pytest.mark.parametrize("kind", [tuple, np.array, np.float32, lambda weights: np.array(weights, int), ops.array])
+@pytest.mark.parametrize("learn_void", [False, True])
+def test_class_weights_of_any_kind(loss, kind, learn_void):
+    mask, logits = draw()
+    weights = [1, 1, 2, 4, 8]
+    wanted = value(loss(mask, logits, learn_void, class_weights=weights))
+    assert value(loss(mask, logits, learn_void, class_weights=kind(weights))) == pytest.approx(wanted)
+
+
+def test_a_loss_with_an_array_of_class_weights_can_be_stored():
+    weights = dict.fromkeys(("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz"), 1.0)
+    loss = SegmentationLoss(**weights, class_weights=np.array([1, 1, 2, 4, 8]))
+    again = SegmentationLoss.from_config(json.loads(json.dumps(loss.get_config())))
+    assert float(again(*draw())) == float(loss(*draw())) > 0
+
+
+@every_loss
+def test_there_is_a_weight_a_class(loss):
+    with pytest.raises(ValueError, match=r"class_weights: expected 5 numbers, one a class, got the shape \(4,\)"):
+        loss(*draw(), class_weights=[1, 1, 1, 1])
+
+
+@every_loss
+@pytest.mark.parametrize("learn_void", [False, True])
+def test_pixels_of_no_class_count_nowhere(loss, learn_void):
+    """On every backend: without them, or with other logits there, the loss is the same."""
+    mask, logits = draw(shape=(1, 4, 6))
+    mask[0, 0] = 255
+    other = logits.copy()
+    other[0, 0] += np.arange(5)
+    assert value(loss(mask, logits, learn_void)) == pytest.approx(value(loss(mask, other, learn_void)))
+    assert value(loss(mask.astype(np.uint8).view(np.int8), logits, learn_void)) == pytest.approx(
+        value(loss(mask, logits, learn_void))
+    )
 
 
 @every_loss

@@ -45,6 +45,44 @@ def test_pixels_are_normalised_inside(tiny, picture):
     np.testing.assert_allclose(normalized, expected, rtol=1e-4, atol=1e-5)
 
 
+GREYS = np.arange(256.0).reshape(1, 16, 16, 1).repeat(3, axis=-1)
+
+
+def to_float16(values):
+    return values.astype(np.float16).astype(np.float64)
+
+
+def to_bfloat16(values):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    return values.astype(ml_dtypes.bfloat16).astype(np.float64)
+
+
+@pytest.mark.parametrize("policy, rounded", [("mixed_bfloat16", to_bfloat16), ("mixed_float16", to_float16)])
+@pytest.mark.parametrize("encoder", ["tiny", "mobilenetv2", "vgg16"])
+def test_half_precision_sees_the_pixels_as_float32_does(encoder, policy, rounded):
+    """They are rounded once, when all is computed: 256 grey levels stay apart, as far off as that alone puts them.
+
+    Statistics of ImageNet; -1 to 1; and less a mean, blue before red.
+    """
+    keras.mixed_precision.set_dtype_policy(policy)
+    try:
+        network = build_network(2, encoder, weights=None)
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    exact = {
+        "tiny": (GREYS / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225],
+        "mobilenetv2": GREYS / 127.5 - 1,
+        "vgg16": GREYS - [103.939, 116.779, 123.68],
+    }[encoder]
+    for name, wanted in (("normalize", exact), ("pad", rounded(exact))):
+        seen = keras.Model(network.input, network.get_layer(name).output)(GREYS.astype(np.float32))
+        seen = ops.convert_to_numpy(ops.cast(seen, "float32")).astype(np.float64)[:, :16, :16]
+        alone = np.abs(wanted - exact).max()
+        assert np.abs(seen - exact).max() <= max(1.001 * alone, 1e-5 * np.abs(exact).max()), name
+        assert [np.unique(seen[..., channel]).size for channel in range(3)] == [256, 256, 256], name
+    assert network.get_layer("decoder0a_conv").compute_dtype == policy.removeprefix("mixed_")
+
+
 def test_logits_are_float32_in_half_precision(picture):
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:

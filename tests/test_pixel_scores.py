@@ -13,8 +13,8 @@ def sure_of(classes, confidence=1.0, count=3):
     return np.where(np.arange(count) == np.array(classes)[..., None], confidence, rest).astype(np.float32)
 
 
-def gather(pictures, names=NAMES):
-    gathered = PixelScores(names)
+def gather(pictures, names=NAMES, learn_void=False):
+    gathered = PixelScores(names, learn_void)
     for probabilities, mask in pictures:
         gathered.add(probabilities, np.array(mask, np.uint8))
     return gathered.result()
@@ -63,6 +63,59 @@ def test_void_truth_has_no_boundary():
     truth[:, 10:] = 0
     result = gather([(sure_of(np.ones((20, 20), int)), truth)])
     assert result["boundary_iou"][1] == 1.0
+
+
+def test_a_boundary_near_void_truth_counts_nowhere():
+    """A row of 11, whose boundaries are one pixel wide; a row alone is all boundary, so that each pixel stands for one.
+
+    Truth 1 1 1 0 2 2 2 2 2 2 2, where the pixels at 2 and 4 lie beside void. The prediction misses the border: of those
+    that are left, flat has 0 and 1 right and 5 to 7 too much, sky has 8 to 10 of 5 to 10.
+    """
+    truth = [[1, 1, 1, 0, 2, 2, 2, 2, 2, 2, 2]]
+    result = gather([(sure_of([[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]]), truth)])
+    assert result["boundary_iou"][1:] == pytest.approx([2 / 5, 3 / 6])
+    for at_void in (0, 1, 2):  # what is said of void truth makes no boundary
+        predicted = [[1, 1, 1, at_void, 1, 1, 1, 1, 2, 2, 2]]
+        assert gather([(sure_of(predicted), truth)])["boundary_iou"][1:] == result["boundary_iou"][1:]
+
+
+def test_a_border_with_void_is_no_hit():
+    """A prediction that has every border of classes wrong has no boundary right, however much void there is."""
+    truth = np.ones((60, 60), int)
+    truth[:, 30:] = 2
+    predicted = np.where(np.arange(60) < 20, 1, 2) * np.ones((60, 1), int)
+    plain = gather([(sure_of(predicted), truth)])
+    truth[10:50:4, 2:6] = 0
+    void = gather([(sure_of(predicted), truth)])
+    assert void["mean_boundary_iou"] <= plain["mean_boundary_iou"]
+
+
+@pytest.mark.parametrize("inside", [0, 1, 2])
+def test_void_far_from_boundaries_changes_nothing(inside):
+    truth = np.ones((80, 80), int)
+    truth[:, 30:] = 2
+    predicted = np.ones((80, 80), int)
+    predicted[3:, 32:] = 2
+    before = gather([(sure_of(predicted), truth)])["boundary_iou"]
+    truth[40:44, 60:64], predicted[40:44, 60:64] = 0, inside
+    assert gather([(sure_of(predicted), truth)])["boundary_iou"][1:] == before[1:]
+
+
+def test_void_that_is_learnt_is_a_class():
+    """The row above, void as a class of one pixel, which the prediction misses."""
+    truth = [[1, 1, 1, 0, 2, 2, 2, 2, 2, 2, 2]]
+    result = gather([(sure_of([[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]]), truth)], learn_void=True)
+    assert result["boundary_iou"] == result["iou"] == pytest.approx([0, 3 / 8, 3 / 7])
+    assert result["mean_iou"] == result["mean_iou_with_void"]
+    assert result["calibration_error"] == pytest.approx(5 / 11)
+    assert result["learn_void"] is True
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"mask: expected class ids in 0\.\.2, got 255 \(1 of 2 pixels are none\)"):
+        gather([(sure_of([[1, 1]]), [[1, 255]])])
+    with pytest.raises(ValueError, match=r"probabilities: expected the shape \(1, 2, 3\), got \(1, 3, 3\)"):
+        gather([(sure_of([[1, 1, 1]]), [[1, 2]])])
 
 
 def test_calibration_by_hand():

@@ -139,6 +139,10 @@ def test_the_shipped_space_is_one():
         ("data.size: {choices: [96x96, 9]}", "data.size: expected text, such as 320x320, got 9"),
         ("run_dir: {choices: [a, b]}", "run_dir: expected no range, since each trial has its own"),
         (
+            "loss.learn_void: {choices: [true, false]}",
+            "loss.learn_void: expected no range, since it changes what trials are scored on",
+        ),
+        (
             "train.epochs: {low: 1, high: 9}",
             "train.epochs: expected no range, since trials are compared epoch by epoch",
         ),

@@ -7,13 +7,15 @@ colour transform and one kernel a picture, which `effects.change` applies. What 
 import hashlib
 import math
 import secrets
+from numbers import Real
 
 import keras
+import numpy as np
 from keras import ops
 
-from tfseg import effects, fused
+from tfseg import config, effects, fused
 
-CLASSES = 8  # of masks; class-mix chooses among them
+IDS = 256  # that a mask of bytes can tell apart
 # What one_of and probability can name: the strength that is off, and how many numbers from 0 to 1 the effect draws.
 EFFECTS = {
     "rotation": (0.0, 1),
@@ -64,20 +66,29 @@ class Augmentation:
         probability: effect -> probability, where it is not 1.
         one_of: groups {"effects": names, "p": probability}, of each of which at most one effect comes at a time, with
             chances in proportion to the members' probabilities. Effects that are off are passed over.
+        num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes tell apart.
         seed: of the draws; None for another run every time.
 
     Raises:
-        TypeError: an effect that is not known.
-        ValueError: an effect in two groups, or of blur, motion blur and sharpen more than one outside one group: a
-            picture gets one of them at most.
+        TypeError: an effect that is not known, or a strength that is no number.
+        ValueError: a strength that a config would not have either; an effect in two groups, or of blur, motion blur and
+            sharpen more than one outside one group: an image gets one of them at most.
     """
 
-    def __init__(self, *, flip=0.0, class_mix=0.0, probability=None, one_of=None, seed=None, **strengths):
+    def __init__(
+        self, *, flip=0.0, class_mix=0.0, probability=None, one_of=None, num_classes=None, seed=None, **strengths
+    ):
         if unknown := sorted(set(strengths) - set(EFFECTS)):
             raise TypeError(f"{unknown[0]}: expected one of {', '.join(EFFECTS)}")
+        if num_classes is not None and not 1 <= num_classes <= IDS:
+            raise ValueError(f"num_classes: expected 1 to {IDS}, got {num_classes}")
+        for name, value in {"flip": flip, "class_mix": class_mix, **strengths}.items():
+            check_type(name, value)
+        config.Augment(flip=flip, class_mix=class_mix, probability=probability, one_of=one_of, **strengths)
         self.flip, self.class_mix = flip, class_mix
-        self.strength = {name: value for name, value in strengths.items() if value != EFFECTS[name][0]}
+        self.strength = {name: value for name, value in strengths.items() if not is_off(name, value)}
         self.groups = make_groups(self.strength, probability or {}, one_of or [])
+        self.num_classes = IDS if num_classes is None else int(num_classes)
         self.seed = secrets.randbits(32) if seed is None else seed
 
     def __call__(self, image, mask, step=0, replica=0):
@@ -85,13 +96,20 @@ class Augmentation:
 
         Args:
             image: (batch, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
-            mask: integers (batch, height, width), below 8.
+            mask: integers (batch, height, width), class ids below `num_classes`; or int8, see `fused.as_ids`.
             step: whole number; another one gives other draws.
             replica: number of the device; another one gives other draws.
 
         Returns:
             float32 picture in 0..255 and int32 mask, of the same shapes.
+
+        Raises:
+            ValueError: the image is of 0..1, or class_mix meets a class id that is none. Within a compiled step neither
+                is looked for: there, what is no class id is not pasted.
         """
+        fused.check_pixels(image)
+        if self.class_mix:
+            fused.check_ids(mask, self.num_classes, "mask")
         batch, height, width, _ = ops.shape(image)
         return fused.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
 
@@ -163,7 +181,7 @@ class Augmentation:
 
     def draw_numbers(self, batch, step, replica) -> dict:
         """Draws numbers from 0 to 1: name of an effect or "which" -> (batch, as many as it takes)."""
-        counts = {"flip": 1, "class_mix": 1 + CLASSES, **{name: count for name, (_, count) in EFFECTS.items()}}
+        counts = {"flip": 1, "class_mix": 1 + self.num_classes, **{name: count for name, (_, count) in EFFECTS.items()}}
         counts["which"] = len(self.groups)
         key = Key("parameters", self.seed, step, replica)
         numbers = keras.random.uniform((batch, sum(counts.values())), seed=key)
@@ -188,6 +206,20 @@ class Augmentation:
         """Side of the smallest kernel that holds the strongest filter: three deviations of a blur, a whole motion."""
         reach = max(3 * self.strength.get("blur", 0), (self.strength.get("motion_blur", 1) - 1) / 2, 1)
         return 2 * math.ceil(reach) + 1
+
+
+def check_type(name: str, value) -> None:
+    """Raises TypeError unless an effect's strength is a number, or two where it is a range."""
+    is_range = isinstance(EFFECTS.get(name, (0.0,))[0], tuple)
+    whole = all(isinstance(part, Real) for part in value) if is_range and np.iterable(value) else False
+    if not (whole if is_range else isinstance(value, Real)):
+        raise TypeError(f"{name}: expected {'two numbers' if is_range else 'a number'}, got {value!r}")
+
+
+def is_off(name: str, value) -> bool:
+    """Whether a strength, of the right type, changes nothing."""
+    off = EFFECTS[name][0]
+    return tuple(value) == off if isinstance(off, tuple) else value == off
 
 
 def make_groups(strengths, probability: dict, one_of: list) -> list[dict]:

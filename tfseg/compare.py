@@ -69,8 +69,9 @@ def compare(folders: Sequence[Path], split: str | None = None) -> dict:
         split: on which; None: the validation split of them all.
 
     Returns:
-        As in compare.json: `split`, `classes`, `pictures` (how many), `draws`, `runs`, a dict a run as of `measure`,
-        and `settings` that differ, {dotted key: [its value in each run]}.
+        As in compare.json: `split`, `classes`, `learn_void` (whether void counts, which it does if all runs learn it),
+        `pictures` (how many), `draws`, `runs`, a dict a run as of `measure`, and `settings` that differ,
+        {dotted key: [its value in each run]}.
 
     Raises:
         ValueError: fewer than two runs, or such as cannot be compared: see `check_alike`.
@@ -94,6 +95,7 @@ def compare(folders: Sequence[Path], split: str | None = None) -> dict:
     return {
         "split": first.split,
         "classes": first.classes,
+        "learn_void": learns_void(runs),
         "pictures": len(first.ids),
         "draws": DRAWS,
         "runs": measure(runs),
@@ -162,14 +164,20 @@ def measure(runs: Sequence[Scored]) -> list[dict]:
         same of its difference to the first.
     """
     matrices = np.stack([run.matrices for run in runs], axis=1)
-    scores = iou_and_mean(count_pixels(matrices.sum(axis=0)))
-    draws = draw_scores(matrices)
+    learn_void = learns_void(runs)
+    scores = iou_and_mean(count_pixels(matrices.sum(axis=0), learn_void), learn_void)
+    draws = draw_scores(matrices, learn_void=learn_void)
     measured = []
     for index, (run, name) in enumerate(zip(runs, name_runs([run.folder for run in runs]), strict=True)):
         measured.append({"name": name, "folder": str(run.folder), **summarize(scores[index], draws[:, index])})
         if index:
             measured[-1]["difference"] = summarize(scores[index] - scores[0], draws[:, index] - draws[:, 0])
     return measured
+
+
+def learns_void(runs: Sequence[Scored]) -> bool:
+    """Whether void is a class that all runs learn; else it counts in no run's scores."""
+    return all(run.config.loss.learn_void for run in runs)
 
 
 def summarize(scores: np.ndarray, draws: np.ndarray) -> dict:
@@ -180,7 +188,7 @@ def summarize(scores: np.ndarray, draws: np.ndarray) -> dict:
         draws: float64 (draws, classes + 1), the same on each draw.
 
     Returns:
-        `iou`, a float a class, `mean_iou`, void truth left out; `iou_intervals`, a pair [low, high] a class,
+        `iou`, a float a class, `mean_iou`; `iou_intervals`, a pair [low, high] a class,
         `mean_iou_interval`. All floats as shares, or nan.
     """
     *iou, mean = scores.tolist()
@@ -214,9 +222,11 @@ def lay_out(result: dict) -> str:
 
 def scores_table(result: dict) -> str:
     """A row a class, then the mean and its interval; a column a run, and one for its difference to the first."""
-    known = slice(VOID + 1, None)
+    void_counts = result.get("learn_void", False)
+    known = slice(VOID if void_counts else VOID + 1, None)
     classes = result["classes"][known]
-    columns = [["IoU %", *classes, f"mean over {len(classes)}, void left out", f"its {LEVEL} % interval"]]
+    mean = f"mean over {len(classes)}, void {'counted' if void_counts else 'left out'}"
+    columns = [["IoU %", *classes, mean, f"its {LEVEL} % interval"]]
     for run in result["runs"]:
         means = percent(run["mean_iou"]), between(run["mean_iou_interval"])
         columns.append([run["name"], *map(percent, run["iou"][known]), *means])

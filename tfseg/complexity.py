@@ -67,8 +67,9 @@ def _walk(model, inputs: list, prefix: str, calls: list[Call]):
 def count_macs(call: Call) -> int:
     """Counts the multiply-adds of convolutions, dense layers and attention, one for each weight and place that has it.
 
-    Places in the padding count too. What takes a few operations a number is left out: biases, normalisation,
-    activations, sums, products, pooling and interpolation.
+    Places in the padding count too, and so does pooling or interpolation that is computed as products of matrices, see
+    `blocks`. What takes a few operations a number is left out: biases, normalisation, activations, sums, products, and
+    other pooling and interpolation.
     """
     return find_kind(call).count(call)
 
@@ -175,6 +176,12 @@ def count_weighed(call: Call) -> int:
     """Likewise every place's weights with what all others hold."""
     weights, values, _ = call.inputs
     return math.prod(weights.shape[2:]) * values.shape[-1]
+
+
+def count_resized(call: Call) -> int:
+    """A matrix down the rows, and one along the columns; see `blocks.multiply`."""
+    (_, height, width, channels), (_, rows, columns, _) = call.inputs[0].shape, call.outputs[0].shape
+    return rows * width * channels * (height + columns)
 
 
 def count_kernels(layer) -> int:
@@ -326,8 +333,8 @@ KINDS = {
     "UpSampling2D": Kind(reach=reach_resized),
     "Resizing": Kind(reach=reach_resized),
     "Resize": Kind(reach=reach_resized),
-    "EnlargeLike": Kind(reach=reach_enlarged),
-    "PoolToGrid": GLOBAL,
+    "EnlargeLike": Kind(count_resized, reach_enlarged),
+    "PoolToGrid": GLOBAL._replace(count=count_resized),
     "AttentionWeights": Kind(count_compared, None, keep_both),
     "WeighValues": Kind(count_weighed, None, keep_inputs),
     "ZeroPadding2D": Kind(reach=reach_padded),

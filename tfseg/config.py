@@ -169,10 +169,11 @@ class Augment:
         for group in self.one_of or []:
             self._check_group(group)
         named = [name for group in self.one_of or [] for name in group["effects"]]
-        _check(len(named) == len(set(named)), "augment.one_of", self.one_of, "each effect once")
+        twice = next((name for name in named if named.count(name) > 1), None)
+        _check(twice is None, "augment.one_of", self.one_of, f"each effect once, not {twice} twice")
         filters = [name for name in ("blur", "motion_blur", "sharpen") if getattr(self, name)]
         together = any(set(filters) <= set(group["effects"]) for group in self.one_of or [])
-        wanted = "one group with all of " + ", ".join(filters) + ", since a picture gets one filter at most"
+        wanted = "one group with all of " + ", ".join(filters) + ", since there is one filter a picture at most"
         _check(len(filters) < 2 or together, "augment.one_of", self.one_of, wanted)
 
     def _check_group(self, group: dict) -> None:
@@ -241,7 +242,7 @@ class Loss:
     class_weights: Literal["manifest"] | None = None
     """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     learn_void: bool = False
-    """true: void is a class to learn like the others. false: void pixels count nowhere."""
+    """true: void is a class to learn, and to score, like the others. false: void pixels count nowhere."""
 
     def __post_init__(self) -> None:
         for name in LOSSES:
@@ -275,7 +276,8 @@ class Optimizer:
     clip_norm: float | None = None
     """Gradients are shortened to this norm, taken over all of them; null: they stay as they are."""
     accumulate: int = 1
-    """Batches of which the mean gradient makes one step, for batches that memory is too small for."""
+    """Batches of which the mean gradient makes one step, for batches that memory is too small for; at the end of the
+    training, those that are left."""
 
     def __post_init__(self) -> None:
         _check(0 < self.learning_rate < math.inf, "optimizer.learning_rate", self.learning_rate, "above 0")

@@ -27,7 +27,7 @@ def change(
 
     Args:
         image: (B, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
-        mask: integers (B, height, width).
+        mask: integers (B, height, width); or int8 of the same bits.
         classes: for `mix_classes`.
         matrix: for `warp`.
         color: what `color_matrix` returned.
@@ -40,7 +40,7 @@ def change(
     Returns:
         float32 picture in 0..255 and int32 mask, of the same shapes.
     """
-    image, mask = as_floats(image), ops.cast(mask, "float32")
+    image, mask = as_floats(image), as_floats(mask)
     if classes is not None:
         image, mask = mix_classes(image, mask, classes)
     if matrix is not None:
@@ -313,12 +313,14 @@ def mix_classes(image, mask, chosen):
     Args:
         image: (B, height, width, 3).
         mask: (B, height, width).
-        chosen: (B, classes), 1 for each class that is taken from the next picture, else 0. Void never is.
+        chosen: (B, classes), 1 for each class that is taken from the next picture, else 0. Void never is, nor what is
+            no class: an id of `classes` or more.
     """
     batch, classes = ops.shape(chosen)
     following = ops.concatenate([ops.arange(1, batch), ops.arange(1)])
     other_image, other_mask = gather(image, following), gather(mask, following)
-    place = other_mask + ops.arange(batch, dtype="float32")[:, None, None] * classes
+    # No id may reach into another image's row: XLA reads on there, or at the end, where TensorFlow raises an error.
+    place = ops.clip(other_mask, 0, classes - 1) + ops.arange(batch, dtype="float32")[:, None, None] * classes
     taken = gather(ops.reshape(chosen, (-1,)), ops.cast(place, "int32")) > 0.5
-    taken = taken & (other_mask != VOID)
+    taken = taken & (other_mask != VOID) & (other_mask > -1) & (other_mask < classes)
     return ops.where(ops.expand_dims(taken, -1), other_image, image), ops.where(taken, other_mask, mask)

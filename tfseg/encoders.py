@@ -1,7 +1,8 @@
 """Encoders by name: the networks of `keras.applications`, from pixels to features at strides 2, 4, 8, 16 and 32.
 
 Nothing here is a table of networks: their names come from `keras.applications`, features from the strides of their
-layers, and the scale of their pixels from their own preprocessing.
+layers, and the scale of their pixels from their own preprocessing. That is computed in float32 whatever the network
+computes in, and rounded once, behind it: half precision has no room for the constants, nor for 256 grey levels.
 """
 
 import difflib
@@ -126,14 +127,14 @@ def make_normalization(application: Callable, scaling: list) -> layers.Layer:
     black, *channels = x.reshape(4, 3)
     gain = (np.array(channels) - black) / 255  # of each output, in columns, by each channel, in rows
     kind = layers.Rescaling if gain[0, 0] else ReversedRescaling
-    return kind(gain.sum(axis=0).tolist(), black.tolist(), name="normalize")
+    return kind(gain.sum(axis=0).tolist(), black.tolist(), name="normalize", dtype="float32")
 
 
 def make_imagenet_normalization() -> layers.Layer:
     """Makes the layer that gives pixels, 0..255, mean 0 and deviation 1 in each channel."""
     scale = [1 / (255 * std) for std in IMAGENET_STD]
     offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
-    return layers.Rescaling(scale, offset, name="normalize")
+    return layers.Rescaling(scale, offset, name="normalize", dtype="float32")
 
 
 def pad_borders(model: keras.Model) -> keras.Model:

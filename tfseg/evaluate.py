@@ -17,15 +17,14 @@ from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
 from tfseg.model_folder import find_model
 from tfseg.official import OfficialScore, label_ids_of
-from tfseg.predict import ENDINGS, Predictor, choose_sizes, make_segmenter, read_sizes, write_png
+from tfseg.predict import ENDINGS, Predictor, choose_sizes, learns_void, make_segmenter, read_sizes, write_png
 from tfseg.records import Manifest, find_truth, keeps_label_ids, read_manifest
-from tfseg.segmentation import ImageSegmenter, Size, enlarge
+from tfseg.segmentation import ImageSegmenter, Size, choose_classes, enlarge
 from tfseg.tables import official_table, percent, scores_table
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
 MASK_ENDING = ENDINGS[0]
 HEADLINES = ("mean_category_iou", "mean_class_iou")
-OF_PROBABILITIES = ("calibration_error", "batch_mean_iou_with_void", "batch_mean_f1_with_void")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -153,7 +152,8 @@ def evaluate(
     has_truth = check_split(manifest, records, split).has_truth
     predictor = Predictor(model)
     segment = make_segmenter(predictor, inference, sizes)
-    judge = Judge(manifest, split, predictor.classes if has_truth else None)
+    learn_void = learns_void(Path(model, run_folder.LABELS))
+    judge = Judge(manifest, split, predictor.classes if has_truth else None, learn_void)
     if has_truth and not (judge.pixels or judge.official):
         raise ValueError(
             f"{model}: tells {', '.join(predictor.classes)} apart, and {records} has {', '.join(manifest.classes)}; "
@@ -169,8 +169,7 @@ def evaluate(
                 truth, raw = example["truth"], example["label_ids"]
                 if (official := judge.official or submission) and raw is None:
                     raise ValueError(f"{records}: {example['id']} has no raw mask (label_ids/encoded)")
-                likely = enlarge(likely, truth.shape)
-                found = likely.argmax(axis=-1).astype(np.uint8)
+                found, likely = choose_classes(likely, truth.shape), enlarge(likely, truth.shape)
                 seen = read_instances(instances, split, example["id"]) if official and instances else None
                 judge.add(example["id"], likely, found, truth, raw, seen)
                 if submission:
@@ -281,18 +280,19 @@ class Judge:
         manifest: of the records.
         split: their split.
         classes: what the masks tell apart; None: nothing is scored.
+        learn_void: whether void is one of them that was learned, so that it counts.
 
     Attributes:
         pixels: by the classes of the records, None if they are others.
         official: by the rule of Cityscapes, None elsewhere.
     """
 
-    def __init__(self, manifest: Manifest, split: str, classes: Sequence[str] | None):
+    def __init__(self, manifest: Manifest, split: str, classes: Sequence[str] | None, learn_void: bool = False):
         from tfseg.pixel_scores import PixelScores
 
-        self.pixels = PixelScores(classes) if classes and [*classes] == manifest.classes else None
+        self.pixels = PixelScores(classes, learn_void) if classes and [*classes] == manifest.classes else None
         self.official = make_official(manifest, split, classes) if classes else None
-        self.split, self.ids, self.sure = split, [], True
+        self.split, self.ids = split, []
 
     def add(
         self,
@@ -306,9 +306,7 @@ class Judge:
         """Adds an image: its probabilities, if there are any, its mask, its truth, raw mask and instances."""
         self.ids.append(id)
         if self.pixels:
-            self.sure &= likely is not None
-            certain = np.eye(len(self.pixels.classes), dtype=np.float32)
-            self.pixels.add(certain[found] if likely is None else likely, truth)
+            self.pixels.add_mask(found, truth, likely)
         if self.official:
             self.official.add(label_ids, found, instances)
 
@@ -316,8 +314,7 @@ class Judge:
         """Gives `what` and the scores, prints them, and writes them into a folder."""
         scores = dict(what)
         if self.pixels:
-            left_out = () if self.sure else OF_PROBABILITIES
-            scores |= {name: score for name, score in self.pixels.result().items() if name not in left_out}
+            scores |= self.pixels.result()
             print(scores_table(scores))
         if self.official:
             scores["official"] = self.official.result()

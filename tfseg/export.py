@@ -51,7 +51,12 @@ class Pictures(NamedTuple):
 
 
 def export_saved_model(
-    network, directory: str | Path, classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] = ()
+    network,
+    directory: str | Path,
+    classes: Sequence[str],
+    colors,
+    sizes: Sequence[tuple[int, int]] = (),
+    learn_void: bool = False,
 ) -> None:
     """Writes a network as a SavedModel that runs with TensorFlow alone.
 
@@ -68,6 +73,7 @@ def export_saved_model(
         colors: (C, 3) RGB, integers 0..255.
         sizes: (height, width) to which images are resized, one after the other, before the network sees them; classes
             and probabilities are of the images' own size. None of them: the network sees each image at its own size.
+        learn_void: whether void is a class that the network learned.
 
     Raises:
         ValueError: Keras runs on another backend than TensorFlow, classes, colours and logits differ in number, or
@@ -77,7 +83,7 @@ def export_saved_model(
     check_backend()
     from tfseg.traced import Traced
 
-    labels = describe(classes, colors, sizes)
+    labels = describe(classes, colors, sizes, learn_void)
     if len(classes) != network.output_shape[-1]:
         raise ValueError(f"the network tells {network.output_shape[-1]} classes apart, got {len(classes)} names")
     with replace_export(Path(directory)) as incomplete:
@@ -127,7 +133,7 @@ def export_run(
     pictures = read_pictures(config, classes, formats, records, size or (sizes and sizes[-1]), compared, calibrated)
     network = run_folder.load_network(run)
     with replace_export(directory) as incomplete:
-        labels = describe(classes, colors, sizes)
+        labels = describe(classes, colors, sizes, config.loss.learn_void)
         files = write_formats(Traced(network, sizes or ()), formats, pictures, incomplete)
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if not compared:
@@ -250,7 +256,9 @@ def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
         )
 
 
-def describe(classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = ()) -> dict:
+def describe(
+    classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = (), learn_void: bool = False
+) -> dict:
     """Returns the content of labels.json; raises ValueError if names and colours differ in number, or exceed a byte.
 
     Arguments as of `export_saved_model`; no sizes but None: it is not known how the model was validated.
@@ -267,6 +275,7 @@ def describe(classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | 
             for index, (name, color) in enumerate(zip(classes, colors, strict=True))
         ],
         **({} if sizes is None else {"resize": [[*size] for size in sizes]}),
+        **({"learn_void": True} if learn_void else {}),
         "input": f"images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width, {seen}",
         "signatures": {
             "serving_default": "classes: uint8 class ids, (batch, height, width)",

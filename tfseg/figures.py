@@ -26,6 +26,7 @@ class Sample(NamedTuple):
     truth: np.ndarray  # (H, W) uint8 class ids
     prediction: np.ndarray  # (H, W) uint8 class ids
     score: float  # mean IoU of this picture in 0..1, or nan
+    learn_void: bool = False  # whether void is truth like any other
 
 
 def panel(
@@ -88,24 +89,26 @@ def paint(sample: Sample, column: str, colors: np.ndarray) -> np.ndarray:
     if column == "picture":
         return sample.picture
     if column == "error":
-        return paint_error(sample.picture, sample.truth, sample.prediction)
+        return paint_error(sample.picture, sample.truth, sample.prediction, sample.learn_void)
     return colors[getattr(sample, column)]
 
 
-def paint_error(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def paint_error(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, learn_void: bool = False) -> np.ndarray:
     """Paints what is wrong `WRONG` and void truth `NO_TRUTH`, over the picture in pale shades of grey.
 
     Args:
         picture: uint8 (H, W, 3).
         truth: integers (H, W).
         prediction: the same.
+        learn_void: whether void is truth like any other.
 
     Returns:
         uint8 (H, W, 3).
     """
     error = np.repeat(128 + picture.mean(axis=-1, keepdims=True) / 2, 3, axis=-1).astype(np.uint8)
     error[truth != prediction] = WRONG
-    error[truth == VOID] = NO_TRUTH
+    if not learn_void:
+        error[truth == VOID] = NO_TRUTH
     return error
 
 

@@ -9,23 +9,34 @@ import functools
 import platform
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfseg.convolutions import Conv2D, DepthwiseConv2D, GroupedConv2D, has_large_filters, is_grouped, is_pointwise
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
+elif keras.backend.backend() == "torch":
+    import torch
+else:
+    import jax
 
 
 @keras.saving.register_keras_serializable("tfseg")
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last of four axes, fused where possible (Ioffe and Szegedy 2015).
 
-    Same weights, results and moving statistics as Keras' layer. Under a half precision policy the kernel
-    takes half precision pictures with float32 statistics.
+    Same weights, results and moving statistics as Keras' layer, but where a batch has one value a channel, as one image
+    has that is pooled to one cell. That value less its own mean is 0, whatever it is: nothing could be learnt of it,
+    and inference, by moving statistics, would give something else. There training, too, takes the moving statistics,
+    which stay as they are: at first 0 and 1, as if there was no normalisation.
+
+    Under a half precision policy the kernel takes half precision pictures with float32 statistics.
     """
 
     def call(self, inputs, training=None, mask=None):
+        if training is True and self._sees_one_value(inputs):
+            training = False
         fusible = keras.backend.backend() == "tensorflow" and mask is None and isinstance(training, bool | None)
         if not fusible or not (self.scale and self.center) or len(inputs.shape) != 4 or self.axis not in (-1, 3):
             return super().call(inputs, training=training, mask=mask)
@@ -41,6 +52,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=False,
         )
         return outputs
+
+    def _sees_one_value(self, inputs) -> bool:
+        """Whether a batch, that of all devices, has one value a channel; of sizes that are not known it has not."""
+        shape = [*inputs.shape]
+        del shape[self.axis]
+        return count_replicas() == 1 and all(length == 1 for length in shape)
 
     def _normalize_by_batch(self, inputs):
         nothing = tf.zeros([0], tf.float32)
@@ -151,6 +168,33 @@ class _Steps:
         """Has some of the variables that it was built with move at a share of the learning rate."""
         self.slow, self.share = frozenset(map(self._var_key, variables)), share
 
+    def apply_rest(self) -> None:
+        """Makes a step, with its own rate, of the accumulated gradients of the last batches, fewer than make one.
+
+        Done again, it does nothing. It is for the end of a training, outside of compiled steps, on one device.
+        """
+        count = int(ops.convert_to_numpy(self._iterations))
+        rest = count % (self.gradient_accumulation_steps or 1)
+        if not rest:
+            return
+        pairs = [*zip(self._trainable_variables, self._accumulated_gradients, strict=True)]
+        learnt = [(variable, sums) for variable, sums in pairs if variable.trainable and sums is not None]
+        if not any(ops.convert_to_numpy(sums).any() for _, sums in learnt):
+            return
+        variables = [variable for variable, _ in learnt]
+        before = [ops.convert_to_numpy(variable).copy() for variable in variables]
+        self._iterations.assign(count - 1)  # of the last batch: so is the rate
+        grads = self._clip_gradients([ops.convert_to_tensor(sums) / rest for _, sums in learnt])
+        self._apply_weight_decay(variables)
+        self._backend_update_step(grads, variables, self.learning_rate)
+        self._backend_reset_gradient_accumulators()
+        if self.use_ema:  # as if the last batch had made this step: the average has its weights as they were
+            share = 1 - self.ema_momentum if int(ops.convert_to_numpy(self.iterations)) else 1.0
+            for variable, value in zip(variables, before, strict=True):
+                average = self._model_variables_moving_average[self._get_variable_index(variable)]
+                average.assign(average + share * (variable - value))
+        self._iterations.assign(count)
+
     @property
     def _fuses(self) -> bool:
         return keras.backend.backend() == "tensorflow" and not self.amsgrad
@@ -240,6 +284,68 @@ def as_floats(image):
     if keras.backend.standardize_dtype(image.dtype) == "int8":
         floats = ops.where(floats < 0, floats + 256, floats)
     return floats
+
+
+def as_ids(mask):
+    """Returns class ids in int32, of integers of any type; as of `as_floats`, int8 are bytes: -1 stands for 255."""
+    signed = keras.backend.standardize_dtype(mask.dtype) == "int8"
+    return ops.cast(as_floats(mask) if signed else mask, "int32")
+
+
+def one_hot(ids, num_classes: int):
+    """As `keras.ops.one_hot`, in float32; all zero where an id is that of no class, on PyTorch too."""
+    if keras.backend.backend() == "torch":
+        ids = ops.where(ids < num_classes, ids, -1)
+    return ops.one_hot(ids, num_classes, dtype="float32")
+
+
+def is_at_hand(x) -> bool:
+    """Whether the numbers of a tensor are there to be looked at, as they are not while a step is traced or compiled."""
+    if isinstance(x, np.ndarray):
+        return True
+    if keras.backend.backend() == "tensorflow":
+        return isinstance(x, tf.__internal__.EagerTensor)
+    if keras.backend.backend() == "torch":
+        return type(x) is torch.Tensor and x.device.type != "meta" and not torch.compiler.is_compiling()
+    return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+
+
+def check_pixels(image) -> None:
+    """Raises ValueError if an image that is at hand holds floats of 0..1, or -1..1, where 0..255 is wanted.
+
+    Whole numbers alone, such as those of a black image, pass; bytes are not looked at.
+    """
+    if not is_at_hand(image) or "float" not in keras.backend.standardize_dtype(image.dtype):
+        return
+    pixels = ops.convert_to_numpy(image)
+    if pixels.size and np.abs(pixels).max() <= 1 and (pixels % 1).any():
+        low, high = pixels.min(), pixels.max()
+        raise ValueError(
+            f"image: expected pixels in 0..255, got {low:.3g} to {high:.3g}; multiply those of 0..1 by 255"
+        )
+
+
+def check_ids(ids, num_classes: int, name: str, ignore: int | None = None) -> None:
+    """Raises ValueError if class ids that are at hand are no whole numbers in 0..num_classes-1.
+
+    Args:
+        ids: integers, or floats that are whole numbers; int8 as `as_ids` takes them.
+        num_classes: how many there are.
+        name: what they are called.
+        ignore: a value beside them that is allowed.
+    """
+    if not is_at_hand(ids):
+        return
+    ids = ops.convert_to_numpy(ids)
+    ids = ids.view(np.uint8) if ids.dtype == np.int8 else ids
+    wrong = (ids < 0) | (ids >= num_classes) | (ids % 1 != 0)
+    if ignore is not None:
+        wrong &= ids != ignore
+    if wrong.any():
+        raise ValueError(
+            f"{name}: expected class ids in 0..{num_classes - 1}, got {ids[wrong].flat[0]} ({wrong.sum():,} of "
+            f"{ids.size:,} pixels are none)"
+        )
 
 
 def count_replicas() -> int:

@@ -57,7 +57,7 @@ def build_segmenter(name: str, weights: str | Path | None, channels: int | None)
     scale, offset = 1 / (255 * np.array(IMAGENET_STD)), -np.array(IMAGENET_MEAN) / IMAGENET_STD
     if weights is not None:
         scale, offset = load_preset(backbone, name, str(weights))
-    normalize = ScaleChannels(name="normalize")
+    normalize = ScaleChannels(name="normalize", dtype="float32")  # see `encoders`
     normalize.build((None, None, None, 3))
     normalize.set_weights([scale, offset])
     if name in SEGFORMERS:

@@ -15,7 +15,7 @@ from keras import ops
 from tfseg import checkpoints, fused
 from tfseg.config import Optimizer
 from tfseg.distribution import Distribution
-from tfseg.metrics import Scorer, score
+from tfseg.metrics import Scorer, score, scores
 from tfseg.progress import Screen
 from tfseg.run_folder import replacing, save_weights
 
@@ -48,6 +48,7 @@ class Learner(keras.Model):
             aggregation="only_first_replica",
         )
         self.waited = 0.0  # seconds that steps on TensorFlow have waited for their batches
+        self.seen = False  # whether a batch was looked at for what plainly is wrong
         self.built = True  # the network is, and there is nothing else
 
     def compile(self, *args, **kwargs):
@@ -72,6 +73,9 @@ class Learner(keras.Model):
                 start = time.monotonic()
                 batch = next(iterator)
                 self.waited += time.monotonic() - start
+                if not self.seen:  # once: it would wait for the device
+                    keras.tree.map_structure(fused.check_pixels, batch)
+                    self.seen = True
                 return step(batch)
 
             self.train_function = fetch_and_step
@@ -81,9 +85,12 @@ class Learner(keras.Model):
 
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
+        fused.check_pixels(image)
         if training:
             image, mask = self.augmentation(image, mask, step=self.steps, replica=fused.find_replica())
             self.steps.assign(self.steps + 1)
+        else:
+            mask = fused.as_ids(mask)
         return {"logits": self.network(fused.as_floats(image), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -186,6 +193,17 @@ class Freeze(keras.callbacks.Callback):
             self.model.make_train_function(force=True)
 
 
+class ApplyRest(keras.callbacks.Callback):
+    """Has the gradients that `accumulate` left over at the end of the last epoch make a step, before it is saved.
+
+    A training that ends earlier, by patience, needs no such step: its best weights are there already.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch + 1 == self.params["epochs"]:
+            getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer).apply_rest()
+
+
 class KeepState(keras.callbacks.Callback):
     """Saves the state after each epoch, before it is validated, every so many minutes, and when a stop is asked for.
 
@@ -279,7 +297,8 @@ def averaged(model: keras.Model) -> Iterator[None]:
 class Validate(keras.callbacks.Callback):
     """Scores the network on the validation split after each epoch, and keeps the weights of the best.
 
-    The best is that with the highest `mean_iou`. The epoch's logs get `val_loss` and the means of `metrics.scores`.
+    The best is that with the highest `mean_iou`, in which void counts if the loss learns it. The epoch's logs get
+    `val_loss` and the means of `metrics.scores`.
 
     Args:
         scorer: the network and its loss.
@@ -310,7 +329,8 @@ class Validate(keras.callbacks.Callback):
     ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
-        self.best_scores, self.patience, self.stop = best_scores, patience or math.inf, stop or threading.Event()
+        self.best_scores = best_scores and score_again(best_scores, scorer)
+        self.patience, self.stop = patience or math.inf, stop or threading.Event()
         self.screen, self.distribution = screen or Screen(), distribution or Distribution()
 
     def on_epoch_end(self, epoch, logs=None):
@@ -336,11 +356,38 @@ class Validate(keras.callbacks.Callback):
                 raise checkpoints.Stopped
 
         with averaged(self.model):
-            scores = score(self.scorer, self.batches, keras.callbacks.LambdaCallback(on_predict_batch_end=check))
-            logs.update({f"val_{name}": scores[name] for name in self.SHOWN})
-            if self.best_scores is None or scores["mean_iou"] > self.best_scores["mean_iou"]:
-                self.best_scores = {"epoch": epoch + 1, **scores}
+            found = score(self.scorer, self.batches, keras.callbacks.LambdaCallback(on_predict_batch_end=check))
+            logs.update({f"val_{name}": found[name] for name in self.SHOWN})
+            if self.best_scores is None or found["mean_iou"] > self.best_scores["mean_iou"]:
+                self.best_scores = {"epoch": epoch + 1, **found}
                 save_weights(self.model.network, self.path)
+
+
+def score_again(before: dict, scorer: Scorer) -> dict:
+    """Returns scores of an earlier start as they are now, should that have left out void, though the loss learns it."""
+    if before.get("learn_void") or not getattr(scorer.loss_function, "learn_void", False):
+        return before
+    return before | scores(before["confusion_matrix"], scorer.classes, learn_void=True)
+
+
+def find_rate(optimizer) -> float:
+    """The learning rate of an optimizer's last step; before the first, that which comes.
+
+    `optimizer.learning_rate` is that of the step to come, which at the end of a schedule is one too far.
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = optimizer._learning_rate
+    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        return float(ops.convert_to_numpy(optimizer.learning_rate))
+    last = int(ops.convert_to_numpy(optimizer._iterations)) - 1  # counts batches, accumulated or not
+    return float(ops.convert_to_numpy(rate(max(last, 0))))
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' own, but for the learning rate, which is that of the epoch's last step."""
+
+    def _collect_learning_rate(self, logs):
+        return {**logs, "learning_rate": find_rate(self.model.optimizer)}
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -363,7 +410,7 @@ class HistoryFile(keras.callbacks.Callback):
         self.start = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = find_rate(self.model.optimizer)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"learning_rate": rate, "seconds": time.monotonic() - self.start}
         with self.path.open("a", newline="", encoding="utf-8") as file:

@@ -4,7 +4,8 @@ All arithmetic is float32, whatever the network's precision: a sum over 320x320 
 logits give nan or infinity.
 
 Void pixels: unless `learn_void`, they count nowhere, neither as truth nor as prediction. Class 0 then has no truth and,
-like every class that is absent from the truth, no part in a mean over classes.
+like every class that is absent from the truth, no part in a mean over classes. Pixels of no class, such as 255, count
+nowhere either way.
 """
 
 from functools import partial
@@ -12,7 +13,7 @@ from functools import partial
 import keras
 from keras import ops
 
-from tfseg.fused import mean_over_replicas, sum_over_replicas
+from tfseg.fused import as_ids, mean_over_replicas, one_hot, sum_over_replicas
 
 VOID = 0
 LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
@@ -89,7 +90,8 @@ def lovasz_loss(mask, logits, learn_void: bool = False, class_weights=None):
     growth = ops.where(truth > 0, 1 / ops.maximum(union, 1), intersection / ops.maximum(union * (union - 1), 1))
     rows = ops.reshape(errors * growth, (truth.shape[0], -1, ops.shape(mask)[2]))
     losses = ops.sum(ops.sum(rows, axis=-1), axis=-1)
-    return _one_minus_mean(1 - losses, truth_size, mask, class_weights and class_weights[first:])
+    weights = None if class_weights is None else _as_weights(class_weights, logits.shape[-1])[first:]
+    return _one_minus_mean(1 - losses, truth_size, mask, weights)
 
 
 def cross_entropy_loss(mask, logits, learn_void: bool = False, class_weights=None, label_smoothing: float = 0.0):
@@ -124,7 +126,7 @@ def focal_loss(
     logits = ops.cast(logits, "float32")
     truth = _one_hot(mask, logits.shape[-1], learn_void)
     logs = ops.maximum(ops.log_softmax(logits), LOWEST)
-    weighted = truth if class_weights is None else truth * ops.convert_to_tensor(class_weights, "float32")
+    weighted = truth if class_weights is None else truth * _as_weights(class_weights, logits.shape[-1])
     losses = _smooth(weighted, label_smoothing, learn_void) * logs
     if gamma:
         probability = ops.exp(ops.sum(truth * logs, axis=-1, keepdims=True))
@@ -135,8 +137,18 @@ def focal_loss(
 
 
 def _one_hot(mask, classes: int, learn_void: bool):
-    truth = ops.one_hot(ops.cast(mask, "int32"), classes, dtype="float32")
+    truth = one_hot(as_ids(ops.convert_to_tensor(mask)), classes)
     return truth if learn_void else truth * ops.cast(ops.arange(classes) != VOID, "float32")
+
+
+def _as_weights(class_weights, classes: int):
+    """Weights of classes, in a list, a tuple or an array, as a tensor."""
+    weights = ops.convert_to_tensor(class_weights, "float32")
+    if tuple(weights.shape) != (classes,):
+        raise ValueError(
+            f"class_weights: expected {classes} numbers, one a class, got the shape {tuple(weights.shape)}"
+        )
+    return weights
 
 
 def _first_class(learn_void: bool) -> int:
@@ -167,7 +179,7 @@ def _one_minus_mean(scores, truth_size, mask, class_weights):
     """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every picture's loss."""
     weights = ops.cast(truth_size > 0, "float32")
     if class_weights is not None:
-        weights *= ops.convert_to_tensor(class_weights, "float32")
+        weights *= _as_weights(class_weights, weights.shape[0])
     total = ops.sum(weights)
     return ops.broadcast_to((total - ops.sum(weights * scores)) / _or_one(total), ops.shape(mask)[:1])
 
@@ -183,7 +195,8 @@ class SegmentationLoss(keras.losses.Loss):
 
     Args:
         dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
-        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, learn_void: as the losses take them.
+        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, learn_void: as the losses take them;
+            weights of classes may be a list, a tuple or an array.
     """
 
     def __init__(
@@ -216,7 +229,7 @@ class SegmentationLoss(keras.losses.Loss):
         self.tversky_beta = tversky_beta
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.learn_void = learn_void
 
     def terms(self, mask, logits):

@@ -178,6 +178,11 @@ def read_sizes(path: Path) -> list[Size] | None:
     return [tuple(size) for size in sizes]
 
 
+def learns_void(path: Path) -> bool:
+    """Reads from labels.json whether void is a class that the network learned, and that counts in its scores."""
+    return json.loads(path.read_text(encoding="utf-8")).get("learn_void", False) is True
+
+
 def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
     """Reads labels.json.
 

@@ -109,7 +109,8 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     from tfseg.metrics import scores as score  # imports Keras
     from tfseg.pipeline import read_places, spread, told_damage  # imports TensorFlow
 
-    means = [score(matrix, predictor.classes)["mean_iou"] for matrix in matrices]
+    learn_void = scores.get("learn_void", False)
+    means = [score(matrix, predictor.classes, learn_void)["mean_iou"] for matrix in matrices]
     chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
     places = sorted({place for some in chosen.values() for place in some})
     sizes = [tuple(size) for size in scores["resize"]]
@@ -121,7 +122,7 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
             id, image = example["id"].decode(), example["image"]
             truth = evaluate.read_truth(example, manifest, records)
             [prediction] = segment.masks(segment.prepare(image)[np.newaxis], [truth.shape])
-            rows[place] = Sample(id, resize(image, truth.shape), truth, prediction, means[place])
+            rows[place] = Sample(id, resize(image, truth.shape), truth, prediction, means[place], learn_void)
     return {name: [rows[place] for place in some] for name, some in chosen.items()}
 
 

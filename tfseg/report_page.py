@@ -142,11 +142,16 @@ def _classes_table(scores: dict, colors: np.ndarray) -> str:
 
 def _means_table(scores: dict) -> str:
     rows = [
-        (f"<code>{name.replace('_', '_<wbr>')}</code>", percent(scores[name]), escape(meaning))
+        (f"<code>{name.replace('_', '_<wbr>')}</code>", percent(scores[name]), escape(_explain(meaning, scores)))
         for name, meaning in MEANS.items()
         if name in scores
     ]
     return page.table(["of the whole split", "%", "what it is"], rows, words=True)
+
+
+def _explain(meaning: str, scores: dict) -> str:
+    """What a score is, where void is learnt and its truth counts."""
+    return meaning.replace("void truth counts nowhere", "void is one of them") if scores.get("learn_void") else meaning
 
 
 def _official_tables(official: dict) -> Iterator[str]:
@@ -162,7 +167,8 @@ def _confusions(scores: dict) -> str:
     matrix = np.array(scores["confusion_matrix"], np.float64)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     np.fill_diagonal(shares, 0)
-    shares[VOID] = 0
+    if not scores.get("learn_void"):
+        shares[VOID] = 0
     greatest = [divmod(int(place), len(matrix)) for place in np.argsort(-shares, axis=None)[:3]]
     names = scores["classes"]
     return " ".join(
@@ -180,6 +186,8 @@ def _legend(findings: Findings) -> str:
 
 def _panel(name: str, findings: Findings) -> Iterator[str]:
     title, explanation = PANELS[name]
+    if findings.scores.get("learn_void"):
+        explanation = explanation.replace("; void truth is left out", "")
     yield f"<h3>{title}</h3>\n<p>{explanation}</p>"
     for sample in findings.panels[name]:
         tiles = "".join(

@@ -20,6 +20,7 @@ FIXED = {
     "run_dir": "each trial has its own",
     "overwrite": "each trial has a folder of its own",
     "train.epochs": "trials are compared epoch by epoch",
+    "loss.learn_void": "it changes what trials are scored on",
     **dict.fromkeys(("quiet", "log.wandb", "log.mlflow"), "it changes no training"),
 }
 FORM = "{low: 0, high: 1}, which log, step and multiplies may join, or {choices: [a, b]}"

@@ -13,7 +13,8 @@ def scores_table(scores: dict) -> str:
     """Lays out scores as a Markdown table: a row a class in percent, then the means.
 
     Args:
-        scores: as in metrics.json; a score of a class that does not occur is null or nan.
+        scores: as in metrics.json; a score of a class that does not occur is null or nan. Where void is learnt, it
+            counts in the mean.
     """
     total = sum(scores["support"])
     shares = [pixels / total if total else math.nan for pixels in scores["support"]]
@@ -21,16 +22,12 @@ def scores_table(scores: dict) -> str:
     rows = [("class", "IoU %", "F1 %", "share of pixels %")]
     for name, *values in zip(scores["classes"], scores["iou"], scores["f1"], shares, strict=True):
         rows.append((name, *map(percent, values)))
-    rows += [
-        (f"mean over {count - 1}, void left out", percent(scores["mean_iou"]), percent(scores["mean_f1"]), ""),
-        (
-            f"mean over {count}, void counted",
-            percent(scores["mean_iou_with_void"]),
-            percent(scores["mean_f1_with_void"]),
-            "",
-        ),
-    ]
-    return table(rows)
+    if not scores.get("learn_void"):
+        rows.append(
+            (f"mean over {count - 1}, void left out", percent(scores["mean_iou"]), percent(scores["mean_f1"]), "")
+        )
+    means = percent(scores["mean_iou_with_void"]), percent(scores["mean_f1_with_void"])
+    return table([*rows, (f"mean over {count}, void counted", *means, "")])
 
 
 def official_table(scores: dict) -> str:

@@ -159,7 +159,7 @@ def learn(
     import keras
 
     from tfseg.export import describe, validated_sizes
-    from tfseg.learner import Freeze, HistoryFile, KeepState, Validate, finish_epoch
+    from tfseg.learner import ApplyRest, Freeze, HistoryFile, KeepState, TensorBoard, Validate, finish_epoch
     from tfseg.metrics import Scorer
     from tfseg.panels import Panels
     from tfseg.pipeline import read_examples, to_device, told_damage
@@ -183,7 +183,8 @@ def learn(
         run_folder.open_run(config)
         save_config(config, directory / run_folder.CONFIG)
         sizes = validated_sizes(manifest.size, config.data.eval_size)
-        run_folder.write_json(describe(classes, colors, sizes), directory / run_folder.LABELS)
+        labels = describe(classes, colors, sizes, config.loss.learn_void)
+        run_folder.write_json(labels, directory / run_folder.LABELS)
     team.wait()
     if not (directory / run_folder.CONFIG).is_file():
         raise ValueError(
@@ -206,6 +207,7 @@ def learn(
         )
         callbacks = [  # in this order: a run that is stopped while it validates does so again
             Freeze(network.get_layer(config.model.encoder), config.train.frozen_epochs),
+            ApplyRest(),
             KeepState(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen, team),
             validate,
         ]
@@ -215,7 +217,7 @@ def learn(
             history = HistoryFile(directory / run_folder.HISTORY, epoch)
             callbacks += [
                 history,
-                keras.callbacks.TensorBoard(tensorboard, write_graph=False),
+                TensorBoard(tensorboard, write_graph=False),
                 Panels(tensorboard / "validation", examples, colors),
                 Progress(screen, config.train.batch_size, lambda: validate.best_scores, history.before),
                 *trackers,
@@ -308,7 +310,8 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
         )
     with device.distribution.scope():
         network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
-        augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
+        augment, seed = dataclasses.asdict(config.augment), config.train.seed
+        augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
         learner = Learner(network, make_loss(config), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
         optimizer = make_optimizer(settings, config.train.epochs, steps)
@@ -442,7 +445,8 @@ def export(run: Path) -> None:
     if keras.backend.backend() == "tensorflow":
         keras.mixed_precision.set_dtype_policy("float32")
         labels, sizes = run_folder.read_labels(run), run_folder.read_sizes(run) or ()
-        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, *labels, sizes)
+        learn_void = run_folder.read_config(run).loss.learn_void
+        export_saved_model(run_folder.load_network(run), run / run_folder.SAVED_MODEL, *labels, sizes, learn_void)
     else:
         export_by_tensorflow(run, run / run_folder.SAVED_MODEL)
 

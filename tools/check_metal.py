@@ -6,9 +6,10 @@
 Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. By
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
 metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Ends with 1 if an operation on
-pictures or weights leaves the GPU, or more than 0.1 MB a step cross besides the batch. Says nothing of speed, nor of
-what a kernel computes. Takes every setting of a training; weights are random and those of classes are 1, since nothing
-depends on them.
+pictures or weights leaves the GPU, or more than 0.1 MB a step cross besides the batch. It looks into functions, such as
+the branches of conditions, all of which count, and the bodies of loops, each of which counts once. Says nothing of
+speed, nor of what a kernel computes. Takes every setting of a training; weights are random and those of classes are 1,
+since nothing depends on them.
 """
 
 import argparse
@@ -41,6 +42,13 @@ class Crossing(NamedTuple):
     tensor: str
     bytes: int | None  # None: its shape is not known before it is there
     to_gpu: bool
+
+
+class Node(NamedTuple):
+    """An operation, of the graph itself or of a function in it."""
+
+    operation: object
+    sources: list[list]  # of each input: the tensors that it can be, none of which is made by a call of a function
 
 
 class Report(NamedTuple):
@@ -97,26 +105,109 @@ def memories(operation) -> tuple[list[bool], list[bool]]:
 
 def examine(graph) -> Report:
     """Places every operation of a graph; what is fed comes from the processor and is not counted."""
-    operations = graph.get_operations()
-    where = {operation.name: memories(operation) for operation in operations}
+    nodes = walk(graph)
+    where = {key_of(node.operation): memories(node.operation) for node in nodes}
     crossings, left = {}, []
-    for operation in operations:
+    for operation, inputs in nodes:
         tensors = [*operation.inputs, *operation.outputs]
-        placed = operation.type not in {*ANYWHERE, "Placeholder"}
+        placed = operation.type not in {*ANYWHERE, "Placeholder"} and not find_functions(operation)
         if placed and find_kernel(operation) is None and any(is_large(tensor) for tensor in tensors):
             left.append(operation)
-        for place, tensor in enumerate(operation.inputs):
+        if operation.type == "Identity" and not operation.outputs[0].consumers():
+            continue  # what the graph returns
+        for place, tensor in ((place, tensor) for place, sources in enumerate(inputs) for tensor in sources):
             source = tensor.op
             if source.type in ANYWHERE or source.type == "Placeholder" or tensor.dtype.name in ("resource", "variant"):
                 continue
-            to_gpu, from_gpu = where[operation.name][0][place], where[source.name][1][tensor.value_index]
-            if operation.type == "Identity" and not operation.outputs[0].consumers():
-                continue  # what the function returns
+            # What decides on a branch, or on another turn, is read by the processor.
+            to_gpu = where[key_of(operation)][0][place] and not find_functions(operation)
+            from_gpu = where[key_of(source)][1][tensor.value_index]
             if to_gpu != from_gpu:
                 count = tensor.shape.num_elements()
                 size = None if count is None else count * tensor.dtype.size
-                crossings[tensor.name, to_gpu] = Crossing(f"{source.type} {tensor.dtype.name}", size, to_gpu)
-    return Report(len(operations), left, list(crossings.values()))
+                key = (*key_of(source), tensor.value_index, to_gpu)
+                crossings[key] = Crossing(f"{source.type} {tensor.dtype.name}", size, to_gpu)
+    return Report(len(nodes), left, list(crossings.values()))
+
+
+def walk(graph) -> list[Node]:
+    """Lists the operations of a graph and of the functions that it calls, and those that they call.
+
+    TensorFlow takes such calls apart and places each operation on its own, so that a function's arguments and results
+    are nothing but other names for tensors. A function that is called twice is listed twice.
+    """
+    nodes, _ = _walk(graph, {}, [])
+    return nodes
+
+
+def _walk(graph, given: dict[str, list], outer: list) -> tuple[list[Node], list[list]]:
+    """Lists operations, and what the graph returns.
+
+    Args:
+        graph: of the whole, or of a function.
+        given: of a function: name of an argument -> the tensors that it can be.
+        outer: the graphs that this one is called in, the innermost last.
+    """
+    nodes, known = [], dict(given)
+
+    def find(tensor) -> list:
+        return known.get(tensor.name, [tensor])
+
+    for operation in graph.get_operations():
+        functions = [find_graph(name, [*outer, graph]) for name in find_functions(operation)]
+        if functions:
+            inside, results, decides = _enter(operation, functions, find, [*outer, graph])
+            nodes += [*inside, Node(operation, decides)]
+            known |= {tensor.name: sources for tensor, sources in zip(operation.outputs, results, strict=True)}
+        elif outer and operation.type == "Identity" and not operation.outputs[0].consumers():
+            known[operation.outputs[0].name] = find(operation.inputs[0])  # what a function returns
+        elif not (outer and operation.type == "Placeholder"):
+            nodes.append(Node(operation, [find(tensor) for tensor in operation.inputs]))
+    return nodes, [find(tensor) for tensor in getattr(graph, "outputs", [])]
+
+
+def _enter(operation, functions: list, find, outer: list) -> tuple[list[Node], list[list], list[list]]:
+    """Lists the operations of the functions that an operation calls; what it gives; and what decides on its way."""
+    inputs = [find(tensor) for tensor in operation.inputs]
+    count = len(functions[0].inputs)
+    decides, passed = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
+    loops = operation.type in ("While", "StatelessWhile")
+    if loops:  # what a turn gives comes to the next one
+        _, turned = _walk(functions[-1], _name(functions[-1], passed), outer)
+        passed = [[*first, *again] for first, again in zip(passed, turned, strict=True)]
+    nodes, results = [], [[] for _ in operation.outputs]
+    for function in functions:
+        inside, given = _walk(function, _name(function, passed), outer)
+        nodes += inside
+        if loops and function is functions[0]:
+            decides = given
+        elif len(given) == len(results):
+            results = [[*before, *more] for before, more in zip(results, given, strict=True)]
+    return nodes, [passed[place] if loops else found for place, found in enumerate(results)], decides
+
+
+def _name(function, passed: list[list]) -> dict[str, list]:
+    return {tensor.name: sources for tensor, sources in zip(function.inputs, passed, strict=True)}
+
+
+def find_functions(operation) -> list[str]:
+    """The names of the functions that an operation calls, such as the branches of a condition."""
+    attributes = operation.node_def.attr
+    names = []
+    for argument in sorted(attributes, key=lambda name: (name not in ("cond", "then_branch"), name)):
+        value = attributes[argument]
+        names += [value.func.name] * value.HasField("func") + [function.name for function in value.list.func]
+    return names
+
+
+def find_graph(name: str, graphs: list):
+    """The graph of a function by its name, known to one of graphs that lie within each other, the innermost last."""
+    return next(function.graph for graph in reversed(graphs) if (function := graph._get_function(name)) is not None)
+
+
+def key_of(operation) -> tuple[int, str]:
+    """What tells an operation from others, of other functions as well."""
+    return id(operation.graph), operation.name
 
 
 def is_large(tensor) -> bool:
@@ -164,8 +255,7 @@ def build(config: Config):
     import keras
 
     from tfseg.device import Choice
-    from tfseg.labels import CATEGORIES
-    from tfseg.train import build_learner
+    from tfseg.train import build_learner, count_classes
 
     precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
     network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
@@ -175,7 +265,7 @@ def build(config: Config):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     try:
-        learner = build_learner(config, device, steps=100, num_classes=len(CATEGORIES))
+        learner = build_learner(config, device, steps=100, num_classes=count_classes(config))
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     return learner

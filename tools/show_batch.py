@@ -51,12 +51,13 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
     """
     from tfseg.augment import Augmentation
     from tfseg.pipeline import count_steps, told_damage
-    from tfseg.train import make_batches
+    from tfseg.train import count_classes, make_batches
 
     batches, _ = make_batches(config, epoch, step)
     with told_damage(config.data.records):
         batch = next(iter(batches))
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=config.train.seed)
+    augment, num_classes = dataclasses.asdict(config.augment), count_classes(config)
+    augmentation = Augmentation(**augment, num_classes=num_classes, seed=config.train.seed)
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
     return np.rint(image).astype(np.uint8), np.asarray(mask).astype(np.uint8)

@@ -13,6 +13,7 @@ import numpy as np
 from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
 from tfseg.official import OfficialScore, label_ids_of
+from tfseg.paths import is_local, open_path
 from tfseg.predict import Predictor, enlarge, write_png
 from tfseg.records import Manifest, keeps_label_ids, read_manifest
 from tfseg.tables import official_table, scores_table
@@ -52,7 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records, split, size = options.records, options.split or "val", None
     if options.run:
         data = run_folder.read_config(options.run).data
-        records, split, size = records or data.records, options.split or data.val_split, data.eval_size
+        records, split, size = (
+            records or run_folder.find_records(options.run),
+            options.split or data.val_split,
+            data.eval_size,
+        )
     size = cli.parse_size(options.size) if options.size else size
     scores = evaluate(
         options.model or options.run / run_folder.SAVED_MODEL,
@@ -146,7 +151,8 @@ def evaluate(
                 bar.update()
     if not has_truth:
         return {}
-    scores = {"split": split, "records": str(records), "size": size, "inference": dataclasses.asdict(inference)}
+    place = str(open_path(records).absolute()) if is_local(open_path(records)) else str(records)
+    scores = {"split": split, "records": place, "size": size, "inference": dataclasses.asdict(inference)}
     if pixels:
         scores |= pixels.result()
         print(scores_table(scores))

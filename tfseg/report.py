@@ -85,8 +85,10 @@ def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
     """
     files = [run / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES)]
     if not evaluate.is_scored(run, split):
-        evaluate.evaluate(run / run_folder.SAVED_MODEL, data.records, split, size=data.eval_size, out=run)
+        records = run_folder.find_records(run)
+        evaluate.evaluate(run / run_folder.SAVED_MODEL, records, split, size=data.eval_size, out=run)
     scores = json.loads(files[0].read_text(encoding="utf-8"))
+    scores["records"] = run_folder.find_records(run, scores["records"])
     with np.load(files[1]) as stored:
         ids, matrices = stored["ids"].tolist(), stored["matrices"]
     entry = read_manifest(scores["records"]).splits.get(split)

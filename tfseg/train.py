@@ -49,11 +49,25 @@ def train(config: Config) -> dict:
         alone has them.
 
     Raises:
-        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
+        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run, or
+            is that of another process.
         OSError: the records cannot be read, or the run folder cannot be written.
         ModuleNotFoundError: `log` or `model` names what is of a package that is not installed.
         checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
+    from tfseg.distribution import is_chief
+
+    if not is_chief(config.device.distribution):  # the first worker holds the folder, for all
+        return _train(config)
+    with run_folder.hold_run(Path(config.run_dir)) as fault:
+        if fault and not config.quiet:
+            print(f"{fault}; nothing keeps a second training from this run_dir: see to it that there is none")
+        return _train(config)
+
+
+def _train(config: Config) -> dict:
+    """Does what `train` says, in a run folder that no other process has."""
+    run_folder.check_run(config)
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
 
@@ -65,7 +79,6 @@ def train(config: Config) -> dict:
     from tfseg.trackers import make_trackers
 
     start = time.monotonic()
-    run_folder.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is told before anything is read
     screen = Screen(config.quiet)
     if config.device.distribution == "multiworker":
@@ -90,6 +103,8 @@ def train(config: Config) -> dict:
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
+    if state and not run_folder.read_noted(directory):
+        screen.tell(f"{directory}: has no {run_folder.RECORDS}, so that its records are known by data.records alone")
     rollbacks = state.rollbacks if state else 0
     while True:
         try:
@@ -181,6 +196,7 @@ def learn(
     if team.chief:
         run_folder.open_run(config)
         save_config(config, directory / run_folder.CONFIG)
+        run_folder.note_records(config)
         run_folder.write_json(describe(classes, colors), directory / run_folder.LABELS)
     team.wait()
     if not (directory / run_folder.CONFIG).is_file():
@@ -243,7 +259,7 @@ def learn(
 
 def check_classes(directory: Path, records: str, classes: tuple[str, ...]) -> None:
     """Raises ValueError if a stopped run learned other classes than the records have now."""
-    if not (directory / run_folder.LABELS).exists():
+    if not ((directory / run_folder.LABELS).exists() and run_folder.has_learnt(directory)):
         return
     before, _ = run_folder.read_labels(directory)
     if tuple(before) != classes:
@@ -254,8 +270,12 @@ def check_classes(directory: Path, records: str, classes: tuple[str, ...]) -> No
 
 
 def compare_workers(config: Config, team: "Distribution", state: checkpoints.State | None) -> None:
-    """Raises ValueError on every worker unless all train the same, from the same state."""
-    settings = zlib.crc32(repr(run_folder.list_lasting(config)).encode())
+    """Raises ValueError on every worker unless all train the same, from the same state.
+
+    Records are the same if their manifest is, wherever they lie on each machine.
+    """
+    settings = run_folder.list_lasting(config) | {"data.records": run_folder.identify(config.data.records)}
+    settings = zlib.crc32(repr(settings).encode())
     found = team.gather([settings, state.step if state else 0])
     for worker, (other, step) in enumerate(found.tolist()):
         if other != found[0, 0]:

@@ -30,19 +30,25 @@ import check_metal
 
 from tfseg import cli
 from tfseg.config import Config, change_config, parse_config
-from tfseg.run_folder import read_config, write_json
+from tfseg.run_folder import read_config, read_labels, write_json
 
 ROUNDS, ROUND_SECONDS = 5, 0.4  # of a measurement: how many, and of one at least
 PARTS = ("encoder", "decoder", "head")
 
 
-def describe(config: Config) -> dict:
-    """Describes the network of a config for one picture of `data.size`, and its memory for a batch."""
+def describe(config: Config, num_classes: int | None = None) -> dict:
+    """Describes the network of a config for one picture of `data.size`, and its memory for a batch.
+
+    Args:
+        config: of a training.
+        num_classes: that the network tells apart; None: those of the records.
+    """
     from tfseg import complexity, train
     from tfseg.device import choose_device
 
     device = choose_device(precision=config.device.precision)
-    learner = train.build_learner(config, device, steps=100, num_classes=train.count_classes(config))
+    count = num_classes or train.count_classes(config)
+    learner = train.build_learner(config, device, steps=100, num_classes=count)
     network, encoder, size = learner.network, config.model.encoder, cli.parse_size(config.data.size)
     calls = complexity.walk(network, size)
     parameters = add_up(((layer.name, layer.count_params()) for layer in network.layers), encoder)
@@ -218,7 +224,7 @@ def main() -> None:
     others = {"data.size": options.size, "train.batch_size": options.batch}
     others = {name: value for name, value in others.items() if value is not None}
     config = change_config(config, {"model.weights": None, "loss.class_weights": None, **others})
-    found = describe(config)
+    found = describe(config, len(read_labels(options.run)[0]) if options.run else None)
     if options.measure:
         found["measured"] = measure(config)
     if options.metal:

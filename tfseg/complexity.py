@@ -12,6 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 Span = tuple[int, int]  # first and last of a row of pixels, which may lie outside of the picture
 
 # Functions whose gradient is computed from what they gave; others need what they got.

@@ -47,6 +47,9 @@ def choose_device(
     """
     import keras
 
+    from tfseg.keras_settings import settle
+
+    settle()
     backend = keras.backend.backend()
     if distribution != "none" and backend != "tensorflow":
         raise ValueError(f"device.distribution: expected none on {backend}, got {distribution}; or train on tensorflow")

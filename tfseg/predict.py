@@ -19,6 +19,7 @@ import numpy as np
 
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
+from tfseg.paths import without_patterns
 from tfseg.video import Film, read_film, write_film
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -147,7 +148,8 @@ def load_model(directory: Path):
     if not (directory / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{directory / 'saved_model.pb'} is missing; expected a SavedModel folder")
     try:
-        model = tf.saved_model.load(str(directory))
+        with without_patterns(directory) as place:
+            model = tf.saved_model.load(str(place))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{directory}: the SavedModel is damaged: {' '.join(str(error).split())}") from None
     images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")}

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 TERMINAL, ELSEWHERE = 0.3, 30.0  # seconds between two lines on how far it is
 
 

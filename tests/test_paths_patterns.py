@@ -8,7 +8,22 @@ from tfseg.paths import without_patterns
 from tfseg.predict import Predictor
 from tfseg.run_folder import write_json
 
-NAMES = ("lr[0.001]", "a\\b", "a*b", "a?b", "{a,b}", "a]", "[a", "two words", "straße", "new\nline", "*", "[0-9]", "~", "#%")
+NAMES = (
+    "lr[0.001]",
+    "a\\b",
+    "a*b",
+    "a?b",
+    "{a,b}",
+    "a]",
+    "[a",
+    "two words",
+    "straße",
+    "new\nline",
+    "*",
+    "[0-9]",
+    "~",
+    "#%",
+)
 
 
 class Constant(tf.Module):
@@ -59,7 +74,8 @@ def test_a_plain_name_is_taken_as_it_is(tmp_path):
 def test_a_temporary_folder_of_such_a_name_is_told(tmp_path, monkeypatch):
     (tmp_path / "[t]").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "[t]"))
-    with pytest.raises(OSError, match="TensorFlow cannot load from this name; set TMPDIR"), without_patterns(
-        tmp_path / "a*b"
+    with (
+        pytest.raises(OSError, match="TensorFlow cannot load from this name; set TMPDIR"),
+        without_patterns(tmp_path / "a*b"),
     ):
         pass

@@ -34,6 +34,8 @@ FIRST_STEP = {
 
 def main() -> None:
     config = parse_config()
+    if config.quiet:
+        cli.be_quiet()
     try:
         train(config)
     except checkpoints.Stopped as stopped:

@@ -189,10 +189,12 @@ def learn(
     if not config.overwrite:
         check_classes(directory, config.data.records, classes)
     epoch, step = locate(state, steps)
-    batches, val_batches = make_batches(config, epoch, step, device.distribution.share)
+    replicas = device.distribution.replicas
+    batches, val_batches = make_batches(config, epoch, step, device.distribution.share, replicas)
     learner = build_learner(config, device, steps, len(classes), share=0.5**rollbacks)
     network = learner.network
     screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
+    tell_costs(config, learner, steps, device, screen)
 
     team = device.distribution
     if team.chief:
@@ -406,7 +408,64 @@ def stoppable(screen: "Screen") -> Iterator[threading.Event]:
         restore()
 
 
-def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int, int] = (0, 1)):
+def tell_costs(config: Config, learner, steps: int, device: Choice, screen: "Screen") -> None:
+    """Tells what a batch and an epoch will take, as far as the network's graph says; warns if memory is too small."""
+    from tfseg import complexity
+    from tfseg.device import count_cores, read_memory
+
+    mebibyte, gibibyte = 2**20, 2**30
+    batch = config.train.batch_size // device.distribution.replicas
+    calls = complexity.walk(learner.network, cli.parse_size(config.data.size))
+    memory = complexity.estimate_memory(learner, calls, batch)
+    macs = sum(map(complexity.count_macs, calls))
+    waiting = config.data.ram_budget * mebibyte
+    on_cpu = device.kind == "cpu"
+    # On a GPU of its own memory, what waits for it lies elsewhere; Apple's is that of the machine.
+    least = complexity.estimate_peak(memory) if on_cpu else memory["all"]
+    needed = least + (waiting if device.kind in ("cpu", "metal", "mps") else 0)
+    text = f"estimated from the network's graph: {needed / gibibyte:.1f} GiB of memory{'' if on_cpu else ' at least'}"
+    text += f" in batches of {batch}, {macs / 1e9:.1f} billion multiply-adds a picture"
+    if on_cpu:
+        cores, pictures = count_cores(), steps * config.train.batch_size
+        seconds = complexity.estimate_seconds(macs * pictures, cores)
+        text += f", {format_duration(seconds)} an epoch if {cores} cores are as fast as those of docs/results/step"
+        text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
+    screen.tell(text)
+    there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
+    if there and needed > there:
+        screen.warn(
+            f"{needed / gibibyte:.1f} GiB, as estimated, are more than the {there / gibibyte:.1f} GiB of this machine; "
+            "lower train.batch_size, data.size or data.ram_budget, or take a smaller model.encoder, as "
+            "configs/cityscapes_laptop.yaml does"
+        )
+
+
+def format_duration(seconds: float) -> str:
+    """Writes an estimate of a time: 40 as "40 seconds", 4000 as "67 minutes", 40000 as "11 hours"."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length and (unit != "hours" or seconds >= 2 * length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(round(seconds), 1)} seconds"
+
+
+def count_validated(config: Config, replicas: int = 1) -> int:
+    """How many images are validated at once: as many as have no more pixels than one device trains on, at least 1.
+
+    Scores are those of the whole split, whatever this is; losses that are sums over a batch, as Dice, are of these.
+
+    Args:
+        config: of the run.
+        replicas: devices that share a training batch; the first of them validates.
+    """
+    from tfseg.records import read_manifest
+
+    trained, size = cli.parse_size(config.data.size), config.data.eval_size
+    size = size or read_manifest(config.data.records).size or trained  # None: of their own sizes, one at a time
+    batch = config.train.batch_size // replicas
+    return max(batch * trained[0] * trained[1] // (size[0] * size[1]), 1)
+
+
+def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int, int] = (0, 1), replicas: int = 1):
     """Makes a worker's training batches, from a step of an epoch on, and the validation batches.
 
     Args:
@@ -414,6 +473,7 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
         epoch: counted from 0.
         step: of the epoch, counted from 0.
         share: which worker of how many.
+        replicas: devices of all workers.
     """
     from tfseg.pipeline import check_truth, make_eval_batches
 
@@ -422,7 +482,7 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
         epoch = step = 0  # its batches come as they are ready, there is no place to go on from
     check_truth(data.records, data.val_split)
     val_batches = make_eval_batches(
-        data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
+        data.records, data.val_split, size=data.eval_size, batch_size=count_validated(config, replicas)
     )
     return make_training_stream(config, epoch, step, share), val_batches
 

@@ -54,12 +54,7 @@ def describe(config: Config, num_classes: int | None = None) -> dict:
     parameters = add_up(((layer.name, layer.count_params()) for layer in network.layers), encoder)
     macs = add_up(((call.path, complexity.count_macs(call)) for call in calls), encoder)
     trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
-    memory = {
-        "activations": config.train.batch_size * complexity.count_kept_bytes(calls),
-        "weights": count_bytes(network.weights),
-        "gradients": count_bytes(network.trainable_weights),
-        "optimizer": count_bytes(learner.optimizer.variables),
-    }
+    memory = complexity.estimate_memory(learner, calls, config.train.batch_size)
     return {
         "encoder": encoder,
         "size": list(size),
@@ -78,7 +73,7 @@ def describe(config: Config, num_classes: int | None = None) -> dict:
             for name, (layers, weights) in complexity.find_unknown(calls).items()
         },
         "receptive_field": complexity.find_field(calls)._asdict(),
-        "estimated_bytes": {"all": sum(memory.values()), **memory},
+        "estimated_bytes": memory,
     }
 
 
@@ -90,13 +85,6 @@ def add_up(counts: Iterable[tuple[str, int]], encoder: str) -> dict[str, int]:
         sums[part] += count
         sums["all"] += count
     return sums
-
-
-def count_bytes(variables) -> int:
-    """Bytes that variables take."""
-    import numpy as np
-
-    return sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables)
 
 
 def measure(config: Config) -> dict:

@@ -78,3 +78,112 @@ cli.run(lambda: print("a\\udcff \\u65e5"))
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=60)
     assert done.stdout == b"a\\udcff \\u65e5" + os.linesep.encode()
+
+
+class ResourceExhaustedError(Exception):
+    """TensorFlow's."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """PyTorch's."""
+
+
+class XlaRuntimeError(RuntimeError):
+    """JAX's."""
+
+
+OOM = (
+    "{{function_node f}} OOM when allocating tensor with shape[400,9] and type float on /job:localhost by cpu [Op:Fill]"
+)
+
+
+def chained(error):
+    def main():
+        try:
+            raise error
+        except Exception as first:
+            raise RuntimeError("in the step") from first
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (ResourceExhaustedError(OOM), " (OOM when allocating tensor with shape[400,9] and type float)"),
+        (OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU"), " (Tried to allocate 2.00 GiB)"),
+        (
+            XlaRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes."),
+            " (allocating 99 bytes)",
+        ),
+        (MemoryError(), ""),
+        (MemoryError("Unable to allocate 728. TiB for an array"), " (Unable to allocate 728. TiB)"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            None,
+        ),
+        (RuntimeError("Dst tensor is not initialized."), ""),
+        (OSError(12, "Cannot allocate memory"), ""),
+    ],
+)
+def test_want_of_memory_is_one_line_with_a_remedy(monkeypatch, error, asked):
+    for program, remedy in (
+        ("tfseg/train.py", "lower train.batch_size, for which optimizer.accumulate makes up"),
+        ("tfseg/predict.py", "give --window HxW"),
+        ("tools/describe_model.py", "lower --batch or --size"),
+        ("other.py", "free some, or take smaller images"),
+    ):
+        monkeypatch.setattr(sys, "argv", [program])
+        for main in (raises(error), chained(error)):
+            with pytest.raises(SystemExit) as exit:
+                cli.run(main)
+            words = exit.value.code
+            assert words.startswith(f"{program.rpartition('/')[2][:-3]}: error: out of memory") and remedy in words
+            assert asked is None or f"out of memory{asked}; " in words
+            assert "\n" not in words
+
+
+def test_what_only_looks_like_it_is_told_as_it_is(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/make.py"])
+    with pytest.raises(SystemExit) as exit:
+        cli.run(raises(ValueError("a.png: out of memory is its name")))
+    assert exit.value.code == "make: error: a.png: out of memory is its name"
+    with pytest.raises(ResourceExhaustedError):
+        cli.run(raises(ResourceExhaustedError("Received message larger than max")))
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "words"),
+    [
+        ("linux", "x86_64", "install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"),
+        ("linux", "aarch64", "install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"),
+        ("win32", "AMD64", "install it with pip install 'tfseg[cpu]'"),
+        ("darwin", "arm64", "install it with pip install tfseg, on Python 3.11 or 3.12"),
+        ("darwin", "x86_64", "there is none for Intel Macs: its last was 2.16, and tfseg needs 2.18"),
+    ],
+)
+def test_the_advice_on_tensorflow_fits_the_machine(system, machine, words):
+    assert words in cli.advise_tensorflow(system, machine)
+
+
+SLEEPER = """
+import sys
+from tfseg import cli
+sys.argv = ["tools/draw.py"]
+def main():
+    {}
+    import keras, tensorflow
+cli.run(main)
+"""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_takes_long_to_import_is_said_before(tmp_path, quiet):
+    for name in ("keras", "tensorflow"):
+        (tmp_path / f"{name}.py").write_text("import sys; print('imported', file=sys.stderr)")
+    code = SLEEPER.format("cli.be_quiet()" if quiet else "pass")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said = [] if quiet else ["draw: loading Keras, which may take half a minute"]
+    assert done.stderr.splitlines() == [*said, "imported", "imported"]
+    assert done.stdout == ""

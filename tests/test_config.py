@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tfseg import config as config_module
 from tfseg.config import (
     Augment,
     Config,
@@ -118,6 +119,23 @@ def test_an_empty_file_sets_nothing(write):
         ("--optimiser.name adam", "optimiser.name: unknown setting; did you mean optimizer.name?"),
         ("--train.q 1", f"train.q: unknown setting; those of train are {TRAIN}"),
         ("--xyz 1", "xyz: unknown setting; --help lists all"),
+        ("--lr 1e-3", "lr: unknown setting; did you mean optimizer.learning_rate?"),
+        ("--train.lr 1e-3", "train.lr: unknown setting; did you mean optimizer.learning_rate?"),
+        ("--learning-rate 1e-3", "learning-rate: unknown setting; did you mean optimizer.learning_rate?"),
+        ("--bs 4", "bs: unknown setting; did you mean train.batch_size?"),
+        ("--batch_size 4", "batch_size: unknown setting; did you mean train.batch_size?"),
+        ("--wd 0.1", "wd: unknown setting; did you mean optimizer.weight_decay?"),
+        ("--seed 4", "seed: unknown setting; did you mean train.seed?"),
+        ("--output_dir x", "output_dir: unknown setting; did you mean run_dir?"),
+        ("--data_dir x", "data_dir: unknown setting; did you mean data.records?"),
+        ("--backbone x", "backbone: unknown setting; did you mean model.encoder?"),
+        ("--num_workers 4", "num_workers: unknown setting; tf.data reads with as many threads as are of use"),
+        ("--resume", "resume: unknown setting; the same command goes on with a stopped run"),
+        ("--warmup 1", "warmup: unknown setting; did you mean optimizer.warmup_epochs?"),
+        ("--augment.hu 1", "augment.hu: unknown setting; did you mean augment.hue?"),
+        ("--augment.gama 1", "augment.gama: unknown setting; did you mean augment.gamma?"),
+        ("--blue 1", "blue: unknown setting; --help lists all"),
+        ("--rate 1", "rate: unknown setting; --help lists all"),
         (
             "--train 3",
             f"train: expected one of its settings, as --train.NAME; they are {TRAIN}",
@@ -525,3 +543,10 @@ def test_eval_size(settings, size):
 def test_a_flag_alone_means_true(words, quiet):
     assert parse_config([*REQUIRED, *words]).quiet is quiet
     assert parse_config([*words, *REQUIRED]).quiet is quiet
+
+
+def test_what_others_call_a_setting_is_none_here():
+    assert {*config_module.OTHER_NAMES.values()} <= {*config_module._SETTINGS}
+    names = {setting.rpartition(".")[2] for setting in config_module._SETTINGS}
+    assert not names & {*config_module.OTHER_NAMES, *config_module.NO_SETTING}
+    assert not {*config_module.OTHER_NAMES} & {*config_module.NO_SETTING}

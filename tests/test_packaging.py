@@ -67,6 +67,24 @@ def test_linux_cuda_gets_tensorflow_and_its_libraries():
     assert not {"tensorflow-cpu", "tensorflow-metal"} & set(packages)
 
 
+def test_linux_on_arm_gets_tensorflow():
+    packages = versions("aarch64-manylinux_2_28", "3.12", "cpu")
+    assert "tensorflow" in packages
+    assert not {"tensorflow-cpu", "tensorflow-metal"} & set(packages)
+
+
+def test_an_intel_mac_is_refused_by_name():
+    done = resolve("x86_64-apple-darwin", "3.12", "cpu")  # the last TensorFlow that was built for it is 2.16
+    assert done.returncode != 0
+    assert "tensorflow" in done.stderr and "macosx_12_0_arm64" in done.stderr, "and for what there is one"
+
+
+@pytest.mark.slow
+def test_an_intel_mac_can_convert():
+    packages = versions("x86_64-apple-darwin", "3.12")
+    assert "kornia-rs" in packages and not [name for name in packages if name.startswith("tensorflow")]
+
+
 @pytest.mark.slow
 def test_linux_alone_gets_no_tensorflow():
     packages = versions(LINUX, "3.12")  # which of the two is the user's to say

@@ -49,9 +49,9 @@ def test_a_line_on_a_terminal_is_rewritten(monkeypatch):
     run.steps(0, 3, dice=0.4123, focal=0.501)
     assert run.out.getvalue().split("\r") == [
         "",
-        "epoch 1/2 step 1/10 loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04",
-        "epoch 1/2 step 2/10 8.0 pictures/s 0:18 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
-        "epoch 1/2 step 3/10 8.0 pictures/s 0:17 left loss 0.913 dice 0.41 focal 0.50 rate 3.1e-04 waiting 25 %",
+        "epoch 1/2 step 1/10 loss 0.913 rate 3.1e-04 dice 0.41 focal 0.50",
+        "epoch 1/2 step 2/10 8.0 pictures/s 0:18 left loss 0.913 rate 3.1e-04 waiting 25 % dice 0.41 focal 0.50",
+        "epoch 1/2 step 3/10 8.0 pictures/s 0:17 left loss 0.913 rate 3.1e-04 waiting 25 % dice 0.41 focal 0.50",
     ]
 
 
@@ -139,6 +139,23 @@ def test_a_line_is_cut_to_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "7")
     run.screen.show("step 1 of many")
     assert run.out.getvalue() == "\rstep 1"
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 100, 101, 102])
+def test_a_line_has_what_matters_most_and_no_part_of_a_word(monkeypatch, columns):
+    run = Run(monkeypatch)
+    run.progress.set_params({"epochs": 200, "steps": 2975})
+    run.progress.on_epoch_begin(103)
+    run.steps(2000, 2001, dice=0.4123, cross_entropy=0.501)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run.steps(2001, 2002, dice=0.4123, cross_entropy=0.501)
+    run.steps(2002, 2003, dice=0.4123, cross_entropy=0.501)
+    *_, before, line = run.out.getvalue().split("\r")
+    assert max(len(before.rstrip()), len(line)) < columns
+    whole = "epoch 104/200 step 2003/2975|8.0 pictures/s|79:36:12 left|loss 0.913|rate 3.1e-04|waiting 25 %|dice 0.41|"
+    whole = f"{whole}cross_entropy 0.50".split("|")
+    parts = [whole[0][: columns - 1].rstrip(), *(" ".join(whole[: count + 1]) for count in range(len(whole)))]
+    assert line.rstrip() == max((part for part in parts if len(part) < columns), key=len)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

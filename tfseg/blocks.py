@@ -8,6 +8,8 @@ one, Metal has no kernel.
 import keras
 from keras import layers, ops
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 
 def convolve(x, channels: int, name: str, strides: int = 1, size: int = 3):
     """A convolution with batch normalisation and ReLU."""

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfseg.run_folder import CHECKPOINTS as FOLDER
 from tfseg.run_folder import save_weights, write_json
 
-FOLDER = "checkpoints"
 CHUNK = 2**20
 
 

@@ -1,14 +1,16 @@
-"""What every command shares: sizes written as HEIGHTxWIDTH, and errors told in one line."""
+"""What every command shares: sizes written as HEIGHTxWIDTH, errors told in one line, a word before it takes long."""
 
+import errno
+import importlib.abc
 import os
+import platform
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-# Package that is missing -> what to do about it.
+# Package that is missing -> what to do about it; of TensorFlow, see `advise_tensorflow`.
 REMEDIES = {
-    "tensorflow": "TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
     "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
     "streamlit": "Streamlit is not installed; install it with pip install 'tfseg[app]'",
     "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
@@ -24,6 +26,39 @@ REMEDIES = {
         for name in ("torch", "jax")
     },
 }
+
+# What takes its time to import.
+SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
+# Command -> how it takes less memory.
+LESS_MEMORY = {
+    **dict.fromkeys(
+        ("train", "trial"),
+        "lower train.batch_size, for which optimizer.accumulate makes up, or data.size, or data.ram_budget",
+    ),
+    "tune": "lower --parallel, or train.batch_size",
+    "predict": "give --window HxW, such as 512x512, for images that are too large in one piece",
+    "evaluate": "lower --batch-size, or give --window HxW",
+    **dict.fromkeys(
+        ("report", "compare"),
+        "score the run first, a little at a time, by python -m tfseg.evaluate --run DIR --batch-size 1",
+    ),
+    "export": "lower --size, --pictures or --calibration",
+    "describe_model": "lower --batch or --size",
+    **dict.fromkeys(("check_metal", "show_batch", "doctor"), "lower train.batch_size or data.size"),
+    **dict.fromkeys(("make_tfrecords", "verify_tfrecords", "explore_dataset"), "lower --workers"),
+}
+# Words in which frameworks say that memory is not enough, in errors of no kind of their own.
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|OOM when allocating|RESOURCE_EXHAUSTED|(failed|unable) to allocate|(cannot|can't) allocate memory"
+    r"|(not enough|insufficient) memory|ALLOC_FAILED|Dst tensor is not initialized",
+    re.IGNORECASE,
+)
+# What of their words says how much was asked for.
+ASKED_FOR = re.compile(
+    r"OOM when allocating tensor with shape ?\[[\d,]*\] and type \w+"
+    r"|(unable|failed|tried) to allocate [\d.,]+ ?\w+|allocating \d+ bytes",
+    re.IGNORECASE,
+)
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -41,6 +76,7 @@ def parse_size(text: str) -> tuple[int, int]:
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback."""
     program = Path(sys.argv[0]).stem
+    sys.meta_path.insert(0, Announcement(program))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
         if hasattr(stream, "reconfigure"):
@@ -48,10 +84,75 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            sys.exit(f"{program}: error: {advise_memory(program, error)}")
         sys.exit(f"{program}: error: {error}")
     except ModuleNotFoundError as error:
-        if error.name not in REMEDIES:
+        name = (error.name or "").partition(".")[0]
+        if name != "tensorflow" and error.name not in REMEDIES:
             raise
-        sys.exit(f"{program}: error: {REMEDIES[error.name]}")
+        sys.exit(f"{program}: error: {advise_tensorflow() if name == 'tensorflow' else REMEDIES[error.name]}")
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C
+    except Exception as error:
+        if (fault := find_want_of_memory(error)) is None:
+            raise
+        sys.exit(f"{program}: error: {advise_memory(program, fault)}")
+    finally:
+        be_quiet()
+
+
+class Announcement(importlib.abc.MetaPathFinder):
+    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself."""
+
+    def __init__(self, program: str):
+        self.program = program
+
+    def find_spec(self, name, path, target=None):
+        if name in SLOW:
+            be_quiet()
+            text = f"{self.program}: loading {SLOW[name]}, which may take half a minute"
+            print(text, file=sys.stderr, flush=True)
+        return None
+
+
+def be_quiet() -> None:
+    """Has nothing said of what takes long to import."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Announcement)]
+
+
+def find_want_of_memory(error: BaseException | None) -> BaseException | None:
+    """Finds the error that says that memory was not enough, be it this one or one that it comes of; None: no such."""
+    while error is not None:
+        named = {kind.__name__ for kind in type(error).__mro__}
+        foreign = not isinstance(error, ValueError | OSError | ModuleNotFoundError)
+        if named & {"MemoryError", "OutOfMemoryError"} or getattr(error, "errno", None) == errno.ENOMEM:
+            return error
+        text = str(error)
+        # Of a message that is too large for gRPC, the same kind of error is raised.
+        exhausted = "ResourceExhaustedError" in named or OUT_OF_MEMORY.search(text)
+        if foreign and exhausted and "message larger than" not in text:
+            return error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def advise_memory(program: str, error: BaseException) -> str:
+    """The line on memory that is not enough for a command."""
+    asked = ASKED_FOR.search(" ".join(str(error).split()))
+    detail = f" ({asked[0]})" if asked else ""
+    return f"out of memory{detail}; {LESS_MEMORY.get(program, 'free some, or take smaller images')}"
+
+
+def advise_tensorflow(system: str = sys.platform, machine: str | None = None) -> str:
+    """The line on TensorFlow that is not installed, for a kind of machine."""
+    machine = machine or platform.machine()
+    if system == "darwin" and machine == "x86_64":
+        return (
+            "TensorFlow is not installed, and there is none for Intel Macs: its last was 2.16, and tfseg needs 2.18; "
+            "take the Linux container of docs/container.md, or on Apple Silicon a Python for arm64"
+        )
+    how = "'tfseg[cpu]' or 'tfseg[cuda]'" if system == "linux" else "'tfseg[cpu]'"
+    if system == "darwin":
+        how = "tfseg, on Python 3.11 or 3.12"
+    return f"TensorFlow is not installed; install it with pip install {how}"

@@ -12,7 +12,15 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 Span = tuple[int, int]  # first and last of a row of pixels, which may lie outside of the picture
+
+# Of training on a CPU: what comes on top of the activations that are kept, as their share, and of all, in bytes, as
+# measured with EfficientNetB0; and multiply-adds of inference for which a core trains a second, with EfficientNetB3 at
+# 320x320 on the two cores of docs/results/step/two_cores.json.
+ON_TOP, PROCESS = 0.4, 2**29
+TRAINED_MACS = 10.5e9
 
 # Functions whose gradient is computed from what they gave; others need what they got.
 BY_OUTPUTS = {"relu", "relu6", "sigmoid", "tanh_sigmoid", "tanh", "softmax"}
@@ -97,6 +105,43 @@ def count_kept_bytes(calls: Sequence[Call]) -> int:
     """
     tensors = {id(tensor): tensor for call in calls for tensor in find_kind(call).keep(call)}
     return sum(math.prod(tensor.shape) * np.dtype(tensor.dtype).itemsize for tensor in tensors.values())
+
+
+def estimate_memory(learner, calls: Sequence[Call], batch_size: int) -> dict[str, int]:
+    """Estimates the bytes that training takes on its device.
+
+    Args:
+        learner: compiled, see `learner.Learner`.
+        calls: of its network.
+        batch_size: pictures a step.
+
+    Returns:
+        Bytes of `activations`, `weights`, `gradients` and `optimizer`, and `all` of them. Augmentation, loss, gradients
+        of activations and what kernels work with come on top, see ON_TOP.
+    """
+    network = learner.network
+    memory = {
+        "activations": batch_size * count_kept_bytes(calls),
+        "weights": count_bytes(network.weights),
+        "gradients": count_bytes(network.trainable_weights),
+        "optimizer": count_bytes(learner.optimizer.variables),
+    }
+    return {"all": sum(memory.values()), **memory}
+
+
+def count_bytes(variables) -> int:
+    """Bytes that variables take."""
+    return sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables)
+
+
+def estimate_peak(memory: dict[str, int]) -> int:
+    """Estimates the bytes of a process that trains on a CPU, from what `estimate_memory` gives."""
+    return round(memory["all"] + ON_TOP * memory["activations"] + PROCESS)
+
+
+def estimate_seconds(macs: int, cores: int) -> float:
+    """Estimates how long a CPU takes to train on pictures of so many multiply-adds in inference."""
+    return macs / (TRAINED_MACS * cores)
 
 
 def find_field(calls: Sequence[Call], period: int = 32) -> Field:

@@ -48,6 +48,60 @@ HIGHEST = {
 }
 # Those that can be given a probability; flip and class_mix are probabilities.
 EFFECTS = tuple(name for name in (*HIGHEST, "zoom", "gamma") if name not in ("flip", "class_mix"))
+# What users of Keras, PyTorch, mmsegmentation and others type -> the setting, or why there is none.
+OTHER_NAMES = {
+    **dict.fromkeys(("lr", "base_lr", "lr0", "max_lr"), "optimizer.learning_rate"),
+    **dict.fromkeys(("bs", "batch", "batchsize", "samples_per_gpu", "train_batch_size"), "train.batch_size"),
+    **dict.fromkeys(("epoch", "max_epochs", "num_epochs", "n_epochs", "total_epochs"), "train.epochs"),
+    **dict.fromkeys(("wd", "decay"), "optimizer.weight_decay"),
+    **dict.fromkeys(("random_seed", "random_state", "manual_seed"), "train.seed"),
+    **dict.fromkeys(("early_stopping", "early_stop"), "train.patience"),
+    **dict.fromkeys(("freeze", "frozen", "freeze_epochs", "frozen_stages"), "train.frozen_epochs"),
+    **dict.fromkeys(("save_interval", "checkpoint_interval", "save_freq"), "train.save_minutes"),
+    **dict.fromkeys(
+        ("out", "output", "out_dir", "outdir", "output_dir", "work_dir", "workdir", "log_dir", "logdir", "save_dir"),
+        "run_dir",
+    ),
+    **dict.fromkeys(("run", "rundir", "model_dir", "checkpoint_dir", "exp_dir", "run_name"), "run_dir"),
+    **dict.fromkeys(("force", "clean"), "overwrite"),
+    **dict.fromkeys(("silent", "verbose"), "quiet"),
+    **dict.fromkeys(
+        ("data_dir", "datadir", "data_root", "data_path", "dataset", "root", "dataset_dir", "tfrecords"), "data.records"
+    ),
+    **dict.fromkeys(
+        ("image_size", "img_size", "imgsz", "input_size", "crop_size", "input_shape", "resolution"), "data.size"
+    ),
+    **dict.fromkeys(("shuffle_buffer", "buffer_size", "shuffle_size"), "data.shuffle"),
+    **dict.fromkeys(("backbone", "arch", "architecture", "encoder_name"), "model.encoder"),
+    **dict.fromkeys(("pretrained", "encoder_weights", "init", "load_from"), "model.weights"),
+    **dict.fromkeys(("head", "decode_head"), "model.decoder"),
+    **dict.fromkeys(("opt", "optim"), "optimizer.name"),
+    **dict.fromkeys(("scheduler", "lr_schedule", "lr_scheduler", "lr_config"), "optimizer.schedule"),
+    **dict.fromkeys(("warmup", "warm_up"), "optimizer.warmup_epochs"),
+    **dict.fromkeys(("grad_clip", "clip", "clipnorm", "max_grad_norm", "gradient_clip_val"), "optimizer.clip_norm"),
+    **dict.fromkeys(
+        ("grad_accum", "accumulation", "gradient_accumulation_steps", "accumulate_grad_batches"), "optimizer.accumulate"
+    ),
+    **dict.fromkeys(("ce", "crossentropy", "xent"), "loss.cross_entropy"),
+    **dict.fromkeys(("class_weight", "weighted"), "loss.class_weights"),
+    **dict.fromkeys(("hflip", "horizontal_flip", "fliplr"), "augment.flip"),
+    **dict.fromkeys(("rotate", "degrees"), "augment.rotation"),
+    **dict.fromkeys(("amp", "fp16", "bf16", "mixed_precision", "dtype", "half"), "device.precision"),
+    **dict.fromkeys(("gpu", "gpus", "accelerator"), "device.kind"),
+    **dict.fromkeys(("strategy", "ddp", "distributed"), "device.distribution"),
+    **dict.fromkeys(("wandb_project", "use_wandb"), "log.wandb"),
+}
+NO_SETTING = {
+    **dict.fromkeys(
+        ("workers", "num_workers", "n_workers", "workers_per_gpu", "threads", "num_threads"),
+        "tf.data reads with as many threads as are of use",
+    ),
+    **dict.fromkeys(
+        ("resume", "resume_from", "continue", "checkpoint", "ckpt"), "the same command goes on with a stopped run"
+    ),
+    **dict.fromkeys(("num_classes", "classes", "n_classes"), "the records say which classes there are"),
+    **dict.fromkeys(("momentum",), "optimizer.name is adam or adamw"),
+}
 # How many numbers model.decoder_channels has for each decoder.
 DECODERS = {"unet": 5, "fpn": 2, "linknet": 1, "pspnet": 1, "deeplabv3plus": 2, "keras_hub": 1}
 LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
@@ -622,14 +676,50 @@ def _in_one_line(report: str) -> str:
 def _unknown(key: str) -> str:
     """The message on a key that is no setting, with the nearest one that is."""
     section, _, name = key.rpartition(".")
-    known = {setting.rpartition(".")[2]: setting for setting in _SETTINGS} | {part: part for part in _SECTIONS}
     if key in _SECTIONS:
         return f"{key}: expected one of its settings, as --{key}.NAME; they are {_names(key)}"
-    if nearest := difflib.get_close_matches(name, known, n=1):
-        return f"{key}: unknown setting; did you mean {known[nearest[0]]}?"
+    if reason := NO_SETTING.get(name.replace("-", "_").lower()):
+        return f"{key}: unknown setting; {reason}"
+    if meant := _find_meant(section, name):
+        return f"{key}: unknown setting; did you mean {meant}?"
     if section in _SECTIONS:
         return f"{key}: unknown setting; those of {section} are {_names(section)}"
     return f"{key}: unknown setting; --help lists all"
+
+
+def _find_meant(section: str, name: str) -> str | None:
+    """The setting, or section, that an unknown one stands for; None rather than one that nobody would think of.
+
+    It is known under this name elsewhere, or by all of its words, or spelt nearly so.
+    """
+    name = name.replace("-", "_").lower()
+    known = {part: [part] for part in _SECTIONS}
+    for setting in _SETTINGS:
+        known.setdefault(setting.rpartition(".")[2], []).append(setting)
+    inside = {
+        short: kept
+        for short, settings in known.items()
+        if (kept := [s for s in settings if s.startswith(f"{section}.")])
+    }
+    for names in (inside, known) if inside else (known,):
+        if len(names.get(name, ())) == 1:
+            return names[name][0]
+        if names is known and name in OTHER_NAMES:
+            return OTHER_NAMES[name]
+        words = {*name.split("_")} - {""}
+        holding = [setting for short, settings in names.items() if words <= {*short.split("_")} for setting in settings]
+        if len(holding) == 1 and len(name) > 3:
+            return holding[0]
+        begun = [setting for short, settings in names.items() if short.startswith(name) for setting in settings]
+        if names is inside and len(begun) == 1:
+            return begun[0]
+        # Four fifths of the letters in order, as of a slip; "lr" is half of "blur", and is meant by nobody.
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.8) if len(name) > 3 else []
+        if close and len(names[close[0]]) == 1:
+            return names[close[0]][0]
+        if names is inside and OTHER_NAMES.get(name, "").startswith(f"{section}."):
+            return OTHER_NAMES[name]
+    return None
 
 
 def _names(section: str) -> str:

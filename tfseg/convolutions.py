@@ -10,6 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 

@@ -4,7 +4,10 @@ The facts on Metal are those of tensorflow-metal 1.2.0: which kernels it registe
 """
 
 import importlib
+import os
 import platform
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from tfseg.distribution import Distribution, distribute
@@ -47,6 +50,9 @@ def choose_device(
     """
     import keras
 
+    from tfseg.keras_settings import settle
+
+    settle()
     backend = keras.backend.backend()
     if distribution != "none" and backend != "tensorflow":
         raise ValueError(f"device.distribution: expected none on {backend}, got {distribution}; or train on tensorflow")
@@ -83,6 +89,24 @@ def choose_device(
             "each takes its part of a batch" if shared.replicas > 1 else "there is only one, nothing is shared out"
         )
     return Choice(kind, automatic, xla, network, batches, reasons, shared)
+
+
+def count_cores() -> int:
+    """How many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(threads)) if threads.isdigit() and int(threads) else cores
+
+
+def read_memory() -> int | None:
+    """Bytes of memory that this machine has, or its container may use; None: the system does not say."""
+    limits = []
+    with suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(ValueError, OSError):  # "max"
+            limits.append(int(Path(path).read_text(encoding="ascii")))
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def read_versions() -> dict[str, str]:

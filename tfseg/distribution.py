@@ -161,6 +161,14 @@ def distribute(kind: str, distribution: str) -> Distribution:
     return Mirrored(tf.distribute.MirroredStrategy([device.name for device in devices]))
 
 
+def is_chief(distribution: str) -> bool:
+    """Whether this process is the one that writes, before any has met the others; `distribute` says if it cannot be."""
+    try:
+        return distribution != "multiworker" or read_cluster(os.environ.get("TF_CONFIG")).index == 0
+    except ValueError:
+        return True
+
+
 def read_cluster(text: str | None) -> Cluster:
     """Reads TF_CONFIG, the environment variable by which TensorFlow's processes know each other.
 

@@ -17,6 +17,7 @@ from tfseg import cli, pictures, run_folder
 from tfseg.inference import Inference, add_options, read_options
 from tfseg.model_folder import find_model
 from tfseg.official import OfficialScore, label_ids_of
+from tfseg.paths import is_local, open_path
 from tfseg.predict import ENDINGS, Predictor, choose_sizes, learns_void, make_segmenter, read_sizes, write_png
 from tfseg.records import Manifest, find_truth, keeps_label_ids, read_manifest
 from tfseg.segmentation import ImageSegmenter, Size, choose_classes, enlarge
@@ -59,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records, split = options.records, options.split or "val"
     if options.run:
         data = run_folder.read_config(options.run).data
-        records, split = records or data.records, options.split or data.val_split
+        records = records or run_folder.find_records(options.run)
+        split = options.split or data.val_split
     if options.masks:
         scores = evaluate_masks(options.masks, records, split, out=options.out)
     else:
@@ -178,7 +180,12 @@ def evaluate(
     if not has_truth:
         return {}
     how = {"resize": [[*size] for size in segment.sizes], "inference": dataclasses.asdict(segment.inference)}
-    return judge.finish({"split": split, "records": str(records), **how}, out)
+    return judge.finish({"split": split, "records": absolute(records), **how}, out)
+
+
+def absolute(records: str | Path) -> str:
+    """The address of records, found from any folder."""
+    return str(open_path(records).absolute()) if is_local(open_path(records)) else str(records)
 
 
 def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | None = None) -> dict:
@@ -213,7 +220,7 @@ def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | Non
                 raise FileNotFoundError(f"{masks}: has no {' or '.join(f'{name}{MASK_ENDING}' for name in names)}")
             mask = read_mask(path, truth.shape, len(manifest.classes))
             judge.add(id, None, mask, truth, example["label_ids"])
-    return judge.finish({"split": split, "records": str(records), "masks": str(masks)}, out)
+    return judge.finish({"split": split, "records": absolute(records), "masks": str(masks)}, out)
 
 
 def read_mask(path: Path, shape: tuple[int, int], classes: int) -> np.ndarray:

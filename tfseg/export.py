@@ -130,6 +130,8 @@ def export_run(
     choose_device("cpu", "float32")  # whatever it was trained on; before TensorFlow computes anything
     config, (classes, colors) = run_folder.read_config(run), run_folder.read_labels(run)
     sizes = run_folder.read_sizes(run)
+    if not records and (compared or {"litert", "coreml"} & {*formats}):
+        records = run_folder.find_records(run)
     pictures = read_pictures(config, classes, formats, records, size or (sizes and sizes[-1]), compared, calibrated)
     network = run_folder.load_network(run)
     with replace_export(directory) as incomplete:

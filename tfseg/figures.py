@@ -231,14 +231,15 @@ def draw_curve(axis, history: dict[str, list[float]], value: str, name: str, col
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """Reads history.csv as columns; an empty cell is nan.
+    """Reads history.csv as columns; an empty cell is nan, and of rows of the same epoch the last counts.
 
     Raises:
         ValueError: there is no column `epoch` or no row, or a cell is no number.
         OSError: the file cannot be read.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file, restval=""))
+        rows = [row for row in csv.DictReader(file, restval="") if row.get("epoch") != "epoch"]
+    rows = list({row.get("epoch"): row for row in rows}.values())  # two processes may have written it, header and all
     if not rows or "epoch" not in rows[0]:
         raise ValueError(f"{path}: expected a column epoch and a row for each epoch")
     try:

@@ -1,11 +1,18 @@
 """Locks on open files, which the system lets go of when the process ends, however it ends."""
 
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import IO
 
 try:
     import fcntl
 except ImportError:  # Windows: two processes at one thing are the user's to avoid
     fcntl = None
+
+
+class NoLocks(OSError):
+    """The file system, or the operating system, has no locks."""
 
 
 def take(file: IO, wait: bool = False) -> bool:
@@ -25,3 +32,67 @@ def take(file: IO, wait: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class Lock:
+    """A file that says which process has a folder, gone when that process has let go of it.
+
+    Args:
+        path: of the file, in a folder that is there.
+
+    Attributes:
+        path: as given.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.file = path, None
+
+    def take(self) -> str | None:
+        """Takes the lock, and keeps it until `release` or the end of this process.
+
+        Returns:
+            None, or who has it: what that process wrote there, "process 4711 on node3".
+
+        Raises:
+            NoLocks: nothing can be locked here.
+            OSError: the file cannot be written.
+        """
+        import socket
+
+        while self.file is None:
+            file = self.path.open("a+", encoding="utf-8", errors="replace")
+            try:
+                free = take(file)
+            except OSError as error:
+                file.close()
+                raise NoLocks(error.errno, os.strerror(error.errno or 0)) from None
+            if not free:
+                with file:
+                    file.seek(0)
+                    return file.read().strip() or "another process"
+            if not self._is(file):  # the one before deleted it when it let go
+                file.close()
+                continue
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            self.file = file
+        if fcntl is None:
+            raise NoLocks(0, "this operating system has no locks of files")
+        return None
+
+    def release(self) -> None:
+        """Lets go of the lock, and deletes its file."""
+        if self.file is None:
+            return
+        with self.file, suppress(OSError):
+            if self._is(self.file):
+                self.path.unlink()
+        self.file = None
+
+    def _is(self, file: IO) -> bool:
+        """Whether an open file is the one of that name."""
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False

@@ -4,7 +4,14 @@ A local path is a plain `pathlib.Path`, as fast as ever; a store's is a `upath.U
 methods through fsspec.
 """
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+# What TensorFlow takes for more than itself where it reads weights; a backslash is no such thing on Windows.
+PATTERNS = frozenset("[]\\*?{}") - {os.sep}
 
 
 def open_path(place: str | Path) -> Path:
@@ -30,3 +37,24 @@ def open_path(place: str | Path) -> Path:
 def is_local(path: Path) -> bool:
     """Whether a path of `open_path` is on this machine, where folders can be locked and renamed in one step."""
     return type(path) is type(Path())
+
+
+@contextmanager
+def without_patterns(directory: Path) -> Iterator[Path]:
+    """Gives a folder under a name that TensorFlow takes as it is, for as long as the block lasts.
+
+    Where it loads a SavedModel, it looks for the files whose names match the path: none do if that has [0.1] in it, or
+    a backslash, and perhaps those of another model if it has a star.
+
+    Raises:
+        OSError: the folder has such a name, and so has the temporary one, or links cannot be made.
+    """
+    if not PATTERNS & set(str(directory.absolute())):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory(prefix="tfseg-") as folder:
+        alias = Path(folder, "model")
+        if PATTERNS & set(str(alias)):
+            raise OSError(f"{directory}: TensorFlow cannot load from this name; set TMPDIR to one without []\\*?{{}}")
+        alias.symlink_to(directory.resolve(), target_is_directory=True)
+        yield alias

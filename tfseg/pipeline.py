@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfseg import verify
 from tfseg.cache import open_cache
 from tfseg.data_service import check_reachable
-from tfseg.order import Share, number_in_passes, read_across_passes, read_in_passes, share_out
+from tfseg.order import Share, is_even, number_in_passes, read_across_passes, read_in_passes, share_out
 from tfseg.paths import is_local, open_path
 from tfseg.pixels import Mapped, Pixels, can_be_mapped
 from tfseg.records import (
@@ -85,7 +85,8 @@ def make_train_batches(
         seed: makes order and windows the same on every machine; None goes as fast as it can.
         epoch: where the stream begins, in epochs of `count_steps` and ...
         step: ... steps; what comes before is passed over undecoded.
-        share: the part of one of several readers, with equal steps for all; None is everything.
+        share: the part of one of several readers, with equal steps for all; None is everything. Each picture comes
+            once a pass over all, to whichever reader.
         cache: "ram" or "disk" keeps decoded pixels there, see `cache.open_cache`, and shuffles over all of them; None
             decodes anew each time, but takes raw records from where they lie, see `pixels.Mapped`, shuffled likewise.
         service: address of a tf.data service, such as grpc://localhost:5050, whose workers do all this. Batches then
@@ -107,7 +108,9 @@ def make_train_batches(
     start = (epoch * count_steps(records, split, batch_size * share.count) + step) * batch_size
     buffers = plan_buffers(records, split, size=size, batch_size=batch_size, shuffle=shuffle, ram_budget=ram_budget)
     counts = [shard.count for shard in entry.shards]
-    files = share_out(shard_paths(manifest, records, split), counts, share)
+    paths = shard_paths(manifest, records, split)
+    even = is_even(paths, counts, share.count)
+    files = share_out(paths, counts, share if even else Share())
     in_order = seed is not None
     seed = int(np.random.default_rng().integers(2**31)) if seed is None else seed
 
@@ -149,7 +152,8 @@ def make_train_batches(
     elif service:
         data = read_across_passes(files, draw, shuffle=buffers.records, seed=seed)
     else:
-        data = read_in_passes(files, draw, shuffle=buffers.records, seed=seed, start=start, in_order=in_order)
+        dealt = {"share": None if even else share}
+        data = read_in_passes(files, draw, shuffle=buffers.records, seed=seed, start=start, in_order=in_order, **dealt)
     data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     data = data.map(identify if only_ids else decode, num_parallel_calls=AUTOTUNE, deterministic=in_order)
     data = data.batch(batch_size, drop_remainder=True)

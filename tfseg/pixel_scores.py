@@ -106,7 +106,7 @@ class PixelScores:
               counting as 1, then the mean of those. They depend on the order of the pictures, and are no score of the
               split.
 
-            Where void is learnt, no truth is left out. The last three are missing unless all pictures had probabilities.
+            Where void is learnt, no truth is left out. The last three are missing unless all had probabilities.
         """
         union = self.boundaries[1]
         boundary_iou = np.where(union > 0, self.boundaries[0] / np.maximum(union, 1), np.nan)

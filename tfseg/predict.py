@@ -22,6 +22,7 @@ from tfseg.inference import Inference, add_options, read_options
 from tfseg.listing import SUFFIXES, check_readable, formats, list_images
 from tfseg.memory import is_out_of_memory, of_library
 from tfseg.model_folder import HELP, find_model
+from tfseg.paths import without_patterns
 from tfseg.pictures import TooLarge
 from tfseg.pictures import decode_picture as decode_file
 from tfseg.segmentation import ImageSegmenter, Size
@@ -225,7 +226,8 @@ def load_model(directory: Path, resizes: bool):
     if not (directory / "saved_model.pb").is_file():
         raise FileNotFoundError(f"{directory / 'saved_model.pb'} is missing; expected a SavedModel folder")
     try:
-        model = tf.saved_model.load(str(directory))
+        with without_patterns(directory) as place:
+            model = tf.saved_model.load(str(place))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise ValueError(f"{directory}: the SavedModel is damaged: {' '.join(str(error).split())}") from None
     images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")}

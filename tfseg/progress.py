@@ -8,6 +8,8 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+import tfseg.keras_settings  # noqa: F401 - before any layer is made
+
 TERMINAL, ELSEWHERE = 0.3, 30.0  # seconds between two lines on how far it is
 
 
@@ -33,15 +35,23 @@ class Screen:
     def __exit__(self, *error) -> None:
         self.end_line()
 
-    def show(self, text: str) -> None:
-        """Tells how far it is: on a terminal in the place of the line before, cut to its width; else on its own."""
+    def show(self, *parts: str) -> None:
+        """Tells how far it is, what matters most first: in a line of its own, or on a terminal in place of the last.
+
+        There it has those of the parts that the terminal is wide enough for, each of them whole but for the first.
+        """
         if self.quiet:
             return
         if not self.live:
-            print(text, file=self.stream, flush=True)
+            print(" ".join(parts), file=self.stream, flush=True)
             return
-        text = text[: shutil.get_terminal_size().columns - 1]  # one that is full would wrap
-        print(f"\r{text.ljust(self.length)}", end="", file=self.stream, flush=True)
+        width = max(shutil.get_terminal_size().columns - 1, 1)  # a line that is full would wrap
+        text = parts[0][:width]
+        for part in parts[1:]:
+            if len(text) + 1 + len(part) > width:
+                break
+            text += f" {part}"
+        print(f"\r{text.ljust(min(self.length, width))}", end="", file=self.stream, flush=True)
         self.length = len(text)
 
     def tell(self, text: str) -> None:
@@ -112,7 +122,7 @@ class Progress(keras.callbacks.Callback):
         whole = self.screen.live and batch + 1 == self.params["steps"]
         if whole or self.told_at is None or now - self.told_at >= self.interval:
             self.told_at = now
-            self.screen.show(self.describe(logs))
+            self.screen.show(*self.describe(logs))
 
     def on_epoch_end(self, epoch, logs=None):
         now = self.clock()
@@ -126,8 +136,8 @@ class Progress(keras.callbacks.Callback):
             f"{now - self.began:.0f} s"
         )
 
-    def describe(self, logs: dict[str, float]) -> str:
-        """Words the line: what is not known, since only one step was made, is left out."""
+    def describe(self, logs: dict[str, float]) -> list[str]:
+        """Words the line, the terms of the loss last: what is not known, since only one step was made, is left out."""
         epochs, steps = self.params["epochs"], self.params["steps"]
         (step, now), (first, start) = self.last, self.first
         words = [f"epoch {self.epoch + 1}/{epochs} step {step}/{steps}"]
@@ -137,12 +147,11 @@ class Progress(keras.callbacks.Callback):
             left = (steps - step + after * steps) * seconds + (after + 1) * self.validation
             words += [f"{self.batch_size / seconds:.1f} pictures/s", f"{format_time(left)} left"]
         words.append(f"loss {logs['loss']:.3f}")
-        words += [f"{name} {value:.2f}" for name, value in logs.items() if name != "loss"]
         words.append(f"rate {read_rate(self.model):.1e}")
         if step > first and now > start:
             waited = self.between + self.model.waited - self.waited
             words.append(f"waiting {100 * waited / (now - start):.0f} %")
-        return " ".join(words)
+        return words + [f"{name} {value:.2f}" for name, value in logs.items() if name != "loss"]
 
 
 def format_time(seconds: float) -> str:

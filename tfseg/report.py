@@ -86,9 +86,10 @@ def read_scores(run: Path, split: str, data: Data) -> tuple[dict, np.ndarray]:
     """
     files = [run / name.format(split) for name in (evaluate.SCORES, evaluate.MATRICES)]
     if not evaluate.is_scored(run, split):
-        sizes = evaluate.sizes_of_run(run)
-        evaluate.evaluate(run / run_folder.SAVED_MODEL, data.records, split, sizes=sizes, out=run)
+        records, sizes = run_folder.find_records(run), evaluate.sizes_of_run(run)
+        evaluate.evaluate(run / run_folder.SAVED_MODEL, records, split, sizes=sizes, out=run)
     scores = json.loads(files[0].read_text(encoding="utf-8"))
+    scores["records"] = run_folder.find_records(run, scores["records"])
     with np.load(files[1]) as stored:
         ids, matrices = stored["ids"].tolist(), stored["matrices"]
     entry = read_manifest(scores["records"]).splits.get(split)

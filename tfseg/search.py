@@ -92,10 +92,16 @@ def _warmup(config: Config) -> int:
 def _check_same(out: Path, study: "optuna.Study", config: Config, space: Space) -> None:
     ranges = {f"the range of {name}": dataclasses.asdict(parameter) for name, parameter in space.items()}
     now = json.loads(json.dumps(run_folder.list_lasting(config) | ranges))
-    before = study.user_attrs.get("settings")
+    before, manifest = study.user_attrs.get("settings"), study.user_attrs.get("manifest")
     if before is None:
         study.set_user_attr("settings", now)
-    elif changed := run_folder.list_changes(before, now):
+        study.set_user_attr("manifest", run_folder.identify(config.data.records))
+        return
+    if manifest == run_folder.identify(config.data.records):  # the same records, wherever they lie now
+        before.pop("data.records", None), now.pop("data.records")
+    elif manifest and before.get("data.records") == now["data.records"]:
+        before, now = before | {"manifest.json": manifest}, now | {"manifest.json": "another"}
+    if changed := run_folder.list_changes(before, now):
         raise ValueError(f"{out}: holds a search with other settings ({changed}); give another --out")
 
 

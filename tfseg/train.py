@@ -34,6 +34,8 @@ FIRST_STEP = {
 
 def main() -> None:
     config = parse_config()
+    if config.quiet:
+        cli.be_quiet()
     try:
         train(config)
     except checkpoints.Stopped as stopped:
@@ -49,11 +51,25 @@ def train(config: Config) -> dict:
         alone has them.
 
     Raises:
-        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run.
+        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run, or
+            is that of another process.
         OSError: the records cannot be read, or the run folder cannot be written.
         ModuleNotFoundError: `log` or `model` names what is of a package that is not installed.
         checkpoints.Stopped: Ctrl-C or SIGTERM; the same call goes on.
     """
+    from tfseg.distribution import is_chief
+
+    if not is_chief(config.device.distribution):  # the first worker holds the folder, for all
+        return _train(config)
+    with run_folder.hold_run(Path(config.run_dir)) as fault:
+        if fault and not config.quiet:
+            print(f"{fault}; nothing keeps a second training from this run_dir: see to it that there is none")
+        return _train(config)
+
+
+def _train(config: Config) -> dict:
+    """Does what `train` says, in a run folder that no other process has."""
+    run_folder.check_run(config)
     # Imported here, since TensorFlow takes seconds, and --help and a wrong setting are answered before.
     import keras
 
@@ -65,7 +81,6 @@ def train(config: Config) -> dict:
     from tfseg.trackers import make_trackers
 
     start = time.monotonic()
-    run_folder.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is told before anything is read
     screen = Screen(config.quiet)
     if config.device.distribution == "multiworker":
@@ -90,6 +105,8 @@ def train(config: Config) -> dict:
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
+    if state and not run_folder.read_noted(directory):
+        screen.tell(f"{directory}: has no {run_folder.RECORDS}, so that its records are known by data.records alone")
     rollbacks = state.rollbacks if state else 0
     while True:
         try:
@@ -173,15 +190,18 @@ def learn(
     if not config.overwrite:
         check_classes(directory, config.data.records, classes)
     epoch, step = locate(state, steps)
-    batches, val_batches = make_batches(config, epoch, step, device.distribution.share)
+    replicas = device.distribution.replicas
+    batches, val_batches = make_batches(config, epoch, step, device.distribution.share, replicas)
     learner = build_learner(config, device, steps, len(classes), share=0.5**rollbacks)
     network = learner.network
     screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
+    tell_costs(config, learner, steps, device, screen)
 
     team = device.distribution
     if team.chief:
         run_folder.open_run(config)
         save_config(config, directory / run_folder.CONFIG)
+        run_folder.note_records(config)
         sizes = validated_sizes(manifest.size, config.data.eval_size)
         labels = describe(classes, colors, sizes, config.loss.learn_void)
         run_folder.write_json(labels, directory / run_folder.LABELS)
@@ -247,7 +267,7 @@ def learn(
 
 def check_classes(directory: Path, records: str, classes: tuple[str, ...]) -> None:
     """Raises ValueError if a stopped run learned other classes than the records have now."""
-    if not (directory / run_folder.LABELS).exists():
+    if not ((directory / run_folder.LABELS).exists() and run_folder.has_learnt(directory)):
         return
     before, _ = run_folder.read_labels(directory)
     if tuple(before) != classes:
@@ -258,8 +278,12 @@ def check_classes(directory: Path, records: str, classes: tuple[str, ...]) -> No
 
 
 def compare_workers(config: Config, team: "Distribution", state: checkpoints.State | None) -> None:
-    """Raises ValueError on every worker unless all train the same, from the same state."""
-    settings = zlib.crc32(repr(run_folder.list_lasting(config)).encode())
+    """Raises ValueError on every worker unless all train the same, from the same state.
+
+    Records are the same if their manifest is, wherever they lie on each machine.
+    """
+    settings = run_folder.list_lasting(config) | {"data.records": run_folder.identify(config.data.records)}
+    settings = zlib.crc32(repr(settings).encode())
     found = team.gather([settings, state.step if state else 0])
     for worker, (other, step) in enumerate(found.tolist()):
         if other != found[0, 0]:
@@ -389,7 +413,64 @@ def stoppable(screen: "Screen") -> Iterator[threading.Event]:
         restore()
 
 
-def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int, int] = (0, 1)):
+def tell_costs(config: Config, learner, steps: int, device: Choice, screen: "Screen") -> None:
+    """Tells what a batch and an epoch will take, as far as the network's graph says; warns if memory is too small."""
+    from tfseg import complexity
+    from tfseg.device import count_cores, read_memory
+
+    mebibyte, gibibyte = 2**20, 2**30
+    batch = config.train.batch_size // device.distribution.replicas
+    calls = complexity.walk(learner.network, cli.parse_size(config.data.size))
+    memory = complexity.estimate_memory(learner, calls, batch)
+    macs = sum(map(complexity.count_macs, calls))
+    waiting = config.data.ram_budget * mebibyte
+    on_cpu = device.kind == "cpu"
+    # On a GPU of its own memory, what waits for it lies elsewhere; Apple's is that of the machine.
+    least = complexity.estimate_peak(memory) if on_cpu else memory["all"]
+    needed = least + (waiting if device.kind in ("cpu", "metal", "mps") else 0)
+    text = f"estimated from the network's graph: {needed / gibibyte:.1f} GiB of memory{'' if on_cpu else ' at least'}"
+    text += f" in batches of {batch}, {macs / 1e9:.1f} billion multiply-adds a picture"
+    if on_cpu:
+        cores, pictures = count_cores(), steps * config.train.batch_size
+        seconds = complexity.estimate_seconds(macs * pictures, cores)
+        text += f", {format_duration(seconds)} an epoch if {cores} cores are as fast as those of docs/results/step"
+        text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
+    screen.tell(text)
+    there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
+    if there and needed > there:
+        screen.warn(
+            f"{needed / gibibyte:.1f} GiB, as estimated, are more than the {there / gibibyte:.1f} GiB of this machine; "
+            "lower train.batch_size, data.size or data.ram_budget, or take a smaller model.encoder, as "
+            "configs/cityscapes_laptop.yaml does"
+        )
+
+
+def format_duration(seconds: float) -> str:
+    """Writes an estimate of a time: 40 as "40 seconds", 4000 as "67 minutes", 40000 as "11 hours"."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length and (unit != "hours" or seconds >= 2 * length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(round(seconds), 1)} seconds"
+
+
+def count_validated(config: Config, replicas: int = 1) -> int:
+    """How many images are validated at once: as many as have no more pixels than one device trains on, at least 1.
+
+    Scores are those of the whole split, whatever this is; losses that are sums over a batch, as Dice, are of these.
+
+    Args:
+        config: of the run.
+        replicas: devices that share a training batch; the first of them validates.
+    """
+    from tfseg.records import read_manifest
+
+    trained, size = cli.parse_size(config.data.size), config.data.eval_size
+    size = size or read_manifest(config.data.records).size or trained  # None: of their own sizes, one at a time
+    batch = config.train.batch_size // replicas
+    return max(batch * trained[0] * trained[1] // (size[0] * size[1]), 1)
+
+
+def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int, int] = (0, 1), replicas: int = 1):
     """Makes a worker's training batches, from a step of an epoch on, and the validation batches.
 
     Args:
@@ -397,6 +478,7 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
         epoch: counted from 0.
         step: of the epoch, counted from 0.
         share: which worker of how many.
+        replicas: devices of all workers.
     """
     from tfseg.pipeline import check_truth, make_eval_batches
 
@@ -405,7 +487,7 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
         epoch = step = 0  # its batches come as they are ready, there is no place to go on from
     check_truth(data.records, data.val_split)
     val_batches = make_eval_batches(
-        data.records, data.val_split, size=data.eval_size, batch_size=config.train.batch_size
+        data.records, data.val_split, size=data.eval_size, batch_size=count_validated(config, replicas)
     )
     return make_training_stream(config, epoch, step, share), val_batches
 

@@ -30,30 +30,31 @@ import check_metal
 
 from tfseg import cli
 from tfseg.config import Config, change_config, parse_config
-from tfseg.run_folder import read_config, write_json
+from tfseg.run_folder import read_config, read_labels, write_json
 
 ROUNDS, ROUND_SECONDS = 5, 0.4  # of a measurement: how many, and of one at least
 PARTS = ("encoder", "decoder", "head")
 
 
-def describe(config: Config) -> dict:
-    """Describes the network of a config for one picture of `data.size`, and its memory for a batch."""
+def describe(config: Config, num_classes: int | None = None) -> dict:
+    """Describes the network of a config for one picture of `data.size`, and its memory for a batch.
+
+    Args:
+        config: of a training.
+        num_classes: that the network tells apart; None: those of the records.
+    """
     from tfseg import complexity, train
     from tfseg.device import choose_device
 
     device = choose_device(precision=config.device.precision)
-    learner = train.build_learner(config, device, steps=100, num_classes=train.count_classes(config))
+    count = num_classes or train.count_classes(config)
+    learner = train.build_learner(config, device, steps=100, num_classes=count)
     network, encoder, size = learner.network, config.model.encoder, cli.parse_size(config.data.size)
     calls = complexity.walk(network, size)
     parameters = add_up(((layer.name, layer.count_params()) for layer in network.layers), encoder)
     macs = add_up(((call.path, complexity.count_macs(call)) for call in calls), encoder)
     trainable = sum(math.prod(weight.shape) for weight in network.trainable_weights)
-    memory = {
-        "activations": config.train.batch_size * complexity.count_kept_bytes(calls),
-        "weights": count_bytes(network.weights),
-        "gradients": count_bytes(network.trainable_weights),
-        "optimizer": count_bytes(learner.optimizer.variables),
-    }
+    memory = complexity.estimate_memory(learner, calls, config.train.batch_size)
     return {
         "encoder": encoder,
         "size": list(size),
@@ -72,7 +73,7 @@ def describe(config: Config) -> dict:
             for name, (layers, weights) in complexity.find_unknown(calls).items()
         },
         "receptive_field": complexity.find_field(calls)._asdict(),
-        "estimated_bytes": {"all": sum(memory.values()), **memory},
+        "estimated_bytes": memory,
     }
 
 
@@ -84,13 +85,6 @@ def add_up(counts: Iterable[tuple[str, int]], encoder: str) -> dict[str, int]:
         sums[part] += count
         sums["all"] += count
     return sums
-
-
-def count_bytes(variables) -> int:
-    """Bytes that variables take."""
-    import numpy as np
-
-    return sum(math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables)
 
 
 def measure(config: Config) -> dict:
@@ -218,7 +212,7 @@ def main() -> None:
     others = {"data.size": options.size, "train.batch_size": options.batch}
     others = {name: value for name, value in others.items() if value is not None}
     config = change_config(config, {"model.weights": None, "loss.class_weights": None, **others})
-    found = describe(config)
+    found = describe(config, len(read_labels(options.run)[0]) if options.run else None)
     if options.measure:
         found["measured"] = measure(config)
     if options.metal:

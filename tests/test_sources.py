@@ -71,7 +71,7 @@ def test_cityscapes(tmp_path):
     sample = source.splits["val"][0]
     assert sample.image == tmp_path / "leftImg8bit/val/bonn/bonn_000000_000019_leftImg8bit.png"
     assert sample.mask == tmp_path / "gtFine/val/bonn/bonn_000000_000019_gtFine_labelIds.png"
-    assert source.label_map.names[7] == "flat" and source.label_map.names[255] == "vehicle"
+    assert source.label_map.names[7] == "flat" and source.label_map.names[255] == "void"
     assert len(source.label_map.names) == 35
 
 

@@ -30,3 +30,12 @@ def open_path(place: str | Path) -> Path:
 def is_local(path: Path) -> bool:
     """Whether a path of `open_path` is on this machine, where folders can be locked and renamed in one step."""
     return type(path) is type(Path())
+
+
+# What systems leave in folders that they show or pack, beside names that begin with a dot.
+_LEFT_BY_SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name in a folder is none of the user's: ._x.png, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS

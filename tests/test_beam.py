@@ -164,9 +164,16 @@ def test_a_bad_picture_is_told_in_one_line(apache_beam, raw, tmp_path):
 
 def test_many_bad_pictures_are_told_in_one_line_and_leave_nothing(apache_beam, raw, tmp_path):
     (raw / "map.yaml").write_text("3: sky\n")
-    with pytest.raises(ValueError, match=r"not in the label map.*; and 1 shards more$") as raised:
+    for index in range(17, 23):
+        for kind in ("images", "masks"):
+            path = raw / kind / "train" / f"{index}.png"
+            path.write_bytes((raw / kind / "train" / "00.png").read_bytes())
+            (raw / kind / "val" / path.name).unlink(missing_ok=True)
+            (raw / kind / "val" / "99.png").write_bytes(path.read_bytes())
+    with pytest.raises(convert.BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
         convert_with("DirectRunner", raw, tmp_path / "out")
-    assert str(raised.value).count("mask values") == 3 and "\n" not in str(raised.value)
+    assert str(raised.value).count("mask values") == 20 and "\n" not in str(raised.value)
+    assert raised.value.count == 24
     assert {path.name for path in tmp_path.iterdir()} == {"raw"}
 
 

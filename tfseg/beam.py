@@ -151,11 +151,10 @@ def _convert_part(item: tuple[Part, str], folder: Path, settings: Settings, jour
 
 def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | list[str]:
     """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
-    inspection = convert.Inspection(settings.label_map)
+    inspection = convert.Inspection(settings.label_map, most=len(part.samples))
     jobs = ((part.split, sample, not inspection.count) for sample in part.samples)
     outcomes = (convert.attempt(job, settings) for job in jobs)
     try:
         return convert.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
-    except convert.BadFilesError as error:
-        more = error.count - len(error.faults)
-        return [*error.faults, *[f"{folder / part.name}: has {more} bad files more"] * bool(more)]
+    except convert.BadFilesError:
+        return inspection.faults

@@ -382,9 +382,11 @@ class Inspection:
     Args:
         label_map: of the conversion.
         seen: of the shards that are finished.
+        most: faults to keep, the others are counted.
     """
 
-    def __init__(self, label_map: labels.LabelMap, seen: Iterable[Evidence] = ()):
+    def __init__(self, label_map: labels.LabelMap, seen: Iterable[Evidence] = (), most: int = MOST_NAMED):
+        self.most = most
         self.palettes = Palettes(label_map)
         self.faults: list[str] = []  # of the first bad samples
         self.count = 0  # of all of them
@@ -395,7 +397,7 @@ class Inspection:
     def note(self, fault: str) -> None:
         """Keeps a fault."""
         self.count += 1
-        if len(self.faults) < MOST_NAMED:
+        if len(self.faults) < self.most:
             self.faults.append(fault)
 
     def take(self, samples: Sequence[Sample], outcomes: Iterator["Encoded | Evidence | Fault"]) -> Iterator[Encoded]:

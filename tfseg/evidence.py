@@ -77,16 +77,20 @@ class Palettes:
         self.palettes: dict[str, dict[str, str]] = {}
         self.by_entry: dict[int, tuple[Color, str]] = {}  # -> its colour, and the first mask with it
         self.by_color: dict[Color, dict[int, tuple[str, str]]] = {}  # -> entry -> the palette and the first mask
+        self.refused: dict[tuple[str, int], str] = {}  # palette, entry -> what is wrong with it
         self.greys = ""  # the first mask with a palette of greys in another order
 
     def add(self, evidence: Evidence) -> str | None:
         """Takes more masks in; says of the first that contradicts those before it how it does."""
         for palette, entries in evidence.palettes.items():
             known = self.palettes.setdefault(palette, {})
-            for entry in sorted(entries.keys() - known.keys(), key=int):
-                known[entry] = entries[entry]
-                if fault := self._add_entry(palette, int(entry), entries[entry]):
-                    return fault
+            for entry, path in sorted(entries.items(), key=lambda item: int(item[0])):
+                if entry not in known:
+                    known[entry] = path
+                    if fault := self._add_entry(palette, int(entry), path):
+                        self.refused[palette, int(entry)] = fault
+                if (palette, int(entry)) in self.refused:
+                    return f"{path}: {self.refused[palette, int(entry)]}"
         self.greys = self.greys or "".join(evidence.greys)
         if self.greys and self.by_entry:
             _, (_, other) = min(self.by_entry.items())
@@ -102,14 +106,12 @@ class Palettes:
         color = color_of(palette, entry)
         first, other = self.by_entry.setdefault(entry, (color, path))
         if first != color:
-            return (
-                f"{path}: has {_rgb(color)} at index {entry} of its palette, where {other} has {_rgb(first)}; {_ADVICE}"
-            )
+            return f"has {_rgb(color)} at index {entry} of its palette, where {other} has {_rgb(first)}; {_ADVICE}"
         for place, (its_palette, its_path) in self.by_color.setdefault(color, {}).items():
             # One palette may well have a colour twice.
             if color not in (color_of(palette, place), color_of(its_palette, entry)):
                 return (
-                    f"{path}: has {_rgb(color)} at index {entry} of its palette, {its_path} has that colour at index "
+                    f"has {_rgb(color)} at index {entry} of its palette, {its_path} has that colour at index "
                     f"{place}; {_ADVICE}"
                 )
         self.by_color[color].setdefault(entry, (palette, path))
@@ -129,7 +131,7 @@ class Palettes:
         if not named or here in named:
             return None
         return (
-            f"{path}: has at index {entry} of its palette {_rgb(color)}, the colour of {named[0]}, but by the label "
+            f"has at index {entry} of its palette {_rgb(color)}, the colour of {named[0]}, but by the label "
             f"map the mask value {entry} is {here}; give each class the index or the colour that the masks have"
         )
 

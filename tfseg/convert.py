@@ -309,8 +309,9 @@ def look_at_ids(source: Source, parts: Sequence[Part]) -> None:
             except (ValueError, OSError):
                 break
             values |= {*np.flatnonzero(pictures.count_values(mask)).tolist()}
-            could_be = values <= {*evidence.FRAME} and number + 1 == FEW_MASKS  # a split without truth
-            if could_be or not values.isdisjoint(evidence.OBJECTS):
+            if number + 1 >= FEW_MASKS and evidence.is_without_truth(values):
+                break
+            if not values.isdisjoint(evidence.OBJECTS):
                 break
         else:
             _refuse_other_ids(split, samples, values)

@@ -152,13 +152,18 @@ def _rgb(color: Color) -> str:
 # ---- the label ids of Cityscapes
 
 OBJECTS = range(19, 34)  # from traffic light to bicycle: no photo of a street is without any of them
-FRAME = range(4)  # all that the masks of the test split hold: nothing, and the edges of the camera's picture
+FRAME = {*range(4)}  # all that the masks of the test split hold: nothing, and the edges of the camera's picture
 
 
 def is_no_cityscapes(values: Iterable[int]) -> bool:
     """Whether the raw values of all masks of a split are none of label ids of streets; nor those of a test split."""
     there = {*values}
-    return bool(there) and not there & {*OBJECTS} and not there <= {*FRAME}
+    return there.isdisjoint(OBJECTS) and not is_without_truth(there)
+
+
+def is_without_truth(values: set[int]) -> bool:
+    """Whether masks hold nothing that is of a class by the label ids of Cityscapes, as those of its test split."""
+    return values <= FRAME or values == {labels.NO_LABEL}
 
 
 def cityscapes_fault(split: str, masks: int, values: Sequence[int], path: Path | str) -> str:

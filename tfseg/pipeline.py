@@ -306,7 +306,7 @@ def check_learnable(records: str | Path, train_split: str, val_split: str, learn
     if not learnt:
         raise ValueError(f"{records}: split {train_split!r} holds nothing but void, so there is nothing to learn from")
     if len(learnt) == 1:
-        fault = labels.one_class_fault(manifest.classes) or (
+        fault = (None if learn_void else labels.one_class_fault(manifest.classes)) or (
             f"split {train_split!r} has pixels of one class alone, {learnt[0]}: one class is left to learn; "
             "add images with others, or name the background as a class"
         )

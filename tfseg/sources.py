@@ -405,7 +405,7 @@ def _why_not(layout: _Layout, file: _File, endings: tuple[str, ...]) -> str:
         if _OTHER_KIND.fullmatch(file.name):
             return ""
         if name.endswith(_PICTURE_SUFFIXES):
-            return f"not named *{' or *'.join(endings)}, in which capitals count,"
+            return f"not named *{' or *'.join(endings)} (capitals count)"
     suffix = "." + name.rpartition(".")[2] if "." in name else "without an ending"
     return f"of a kind that is not read ({suffix})"
 

@@ -292,8 +292,9 @@ def test_train_ids_under_the_names_of_label_ids(tmp_path):
 @pytest.mark.parametrize("ids", [stripes(0, 1, 2, 3, 4), stripes(0, 255, 7), stripes(7, 8, 11), stripes(4, 5, 6)])
 def test_other_ids_under_the_names_of_label_ids(tmp_path, ids):
     write_cityscapes(tmp_path / "raw", "train", ids)
-    with pytest.raises(ValueError, match=r"these look like train ids or ids of another data set"):
-        convert_raw(tmp_path / "raw", tmp_path / "out", None)
+    for label_map in (None, "train_ids"):  # which names the classes to learn, not what the masks hold
+        with pytest.raises(ValueError, match=r"these look like train ids or ids of another data set"):
+            convert_raw(tmp_path / "raw", tmp_path / "out", label_map)
 
 
 @pytest.mark.parametrize("ids", [stripes(0, 1, 2, 3), stripes(0), stripes(255), stripes(7, 21), stripes(33, 255)])

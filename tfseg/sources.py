@@ -69,7 +69,7 @@ class Source:
     splits: dict[str, list[Sample]]  # each sorted by id
     warnings: list[str] = field(default_factory=list)  # a line each, of what is odd but may be meant
     folders: tuple[str, str] = ("images", "masks")  # of pictures and masks
-    assumed: bool = False  # the masks are taken for label ids of Cityscapes by the names of the files alone
+    assumed: bool = False  # masks are taken for label ids of Cityscapes by their names alone, no label map says so
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what is not taken of it -> files
 
 
@@ -171,7 +171,8 @@ def open_source(
         samples,
         warnings,
         (layout.image_folder, layout.mask_folder),
-        layout.is_cityscapes and label_map is None,
+        # Which classes are told apart says nothing about the masks.
+        layout.is_cityscapes and label_map in (None, "train_ids"),
         {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
     )
 

@@ -3,14 +3,13 @@
 import io
 import json
 import re
-import zlib
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg import convert, evidence, labels, records, sources
+from tfseg import convert, evidence, labels, pictures, records, sources
 from tfseg.convert import BadFilesError
 
 LABEL_MAP = "".join(f"{value}: {name}\n" for value, name in enumerate(labels.CATEGORIES)) + "128: sky\n255: void\n"
@@ -256,14 +255,17 @@ def test_the_colours_of_the_classes_stand_where_the_label_map_says(tmp_path, ord
     )
 
 
-def test_refuses_an_entry_that_a_palette_lacks(tmp_path):
-    data = bytearray(png(stripes(0, 1, 2), COLORS))
-    start = data.index(b"PLTE") - 4
-    end = start + 12 + int.from_bytes(data[start : start + 4])
-    chunk = b"PLTE" + bytes([0, 0, 0, 128, 0, 0])
-    short = data[:start] + (6).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + data[end:]
-    write(tmp_path / "raw", "a", stripes(0, 1, 2), bytes(short))
-    assert "a.png: " in refused(tmp_path / "raw", tmp_path / "out")
+def test_an_entry_that_a_palette_lacks(tmp_path):
+    """Pillow writes as many colours as it is given: here those of the classes, without 255 for void."""
+    mask = stripes(0, 1, 255)
+    for id, colors in (("a", COLORS), ("b", {0: (0, 0, 0), 1: COLORS[1]}), ("c", {0: (0,) * 3, 1: (1,) * 3})):
+        write(tmp_path / "raw", id, mask, png(mask, colors))
+        assert len(pictures.read_mask(png(mask, colors)).palette) <= 3 * len(COLORS)
+    convert_raw(tmp_path / "raw", tmp_path / "out")
+    assert all(np.array_equal(it, stripes(0, 1, 0)) for it in stored(tmp_path / "out").values())
+    write(tmp_path / "raw", "d", mask, png(mask, {0: (9,) * 3, 1: (7,) * 3}))
+    told = refused(tmp_path / "raw", tmp_path / "other")
+    assert told.endswith("d.png: has pixels of entry 255 of its palette of greys, which has 2 entries; save it anew")
 
 
 # ---- the label ids of Cityscapes
@@ -354,6 +356,12 @@ def test_exif(tmp_path, kind, number):
         assert ("warning: 1 pictures were turned" in table) == (number > 1 and mode == "rotate")
         assert ("ignored, 1 of 1 pictures taken as they are stored" in table) == (number > 1 and mode == "ignore")
         assert manifest.exif == mode
+
+
+def test_a_mask_that_fits_upright_alone_needs_no_warning(tmp_path):
+    write(tmp_path / "raw", "a", stripes(1, 2), png(stripes(1, 2).T), exif=orientation(6), kind="jpg")
+    table = convert.summarise(convert_raw(tmp_path / "raw", tmp_path / "out"))
+    assert "EXIF    1 of 1 pictures turned upright (orientation 6 in 1)" in table and "warning" not in table
 
 
 def test_a_mask_that_fits_one_way_alone(tmp_path):

@@ -28,6 +28,7 @@ class Evidence:
     greys: list[str] = field(default_factory=list)  # the first mask with a palette of greys in another order, if any
     holders: list[int] = field(default_factory=lambda: [0] * 256)  # masks that hold each raw value
     turned: dict[str, int] = field(default_factory=dict)  # orientation by EXIF data, if not 1 -> pictures
+    undecided: dict[str, int] = field(default_factory=dict)  # the same of those whose masks fit turned or not
     sizes: dict[str, int] = field(default_factory=dict)  # "HEIGHTxWIDTH" -> pictures
 
 
@@ -35,6 +36,7 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
     """Sums up one sample."""
     mask, holders = traits.mask, np.zeros(256, np.int64)
     holders[[*raw_values]] = 1
+    turned = {} if traits.orientation == exif.UPRIGHT else {str(traits.orientation): 1}
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
         {mask.kind: 1},
@@ -43,7 +45,8 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
         else {},
         [str(mask_path)] if mask.kind == pictures.GREYS and not in_order else [],
         holders.tolist(),
-        {} if traits.orientation == exif.UPRIGHT else {str(traits.orientation): 1},
+        turned,
+        turned if traits.orientation < exif.SIDEWAYS or traits.size[0] == traits.size[1] else {},
         {"x".join(map(str, traits.size)): 1},
     )
 
@@ -53,7 +56,7 @@ def merge(parts: Iterable[Evidence]) -> Evidence:
     total = Evidence()
     holders = np.zeros(256, np.int64)
     for part in parts:
-        for name in ("kinds", "turned", "sizes"):
+        for name in ("kinds", "turned", "undecided", "sizes"):
             sums = getattr(total, name)
             for key, count in getattr(part, name).items():
                 sums[key] = sums.get(key, 0) + count
@@ -220,6 +223,7 @@ def findings(
         "mask_kinds": dict(sorted(total.kinds.items())),
         "masks_with_255": total.holders[labels.NO_LABEL],
         "turned": dict(sorted(total.turned.items())),
+        "undecided": sum(total.undecided.values()),
         "sizes": len(common),
         "commonest_size": list(common[0]) if common else None,
         **stretched,
@@ -261,10 +265,11 @@ def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
         kinds = ", ".join(f"orientation {kind} in {count}" for kind, count in found["turned"].items())
         if manifest.exif == "rotate":
             decided["EXIF"] = f"{turned} of {pictures_count} pictures turned upright ({kinds})"
-            warnings.append(
-                f"{turned} pictures were turned upright by their EXIF data, their masks were not: right if these were "
-                "drawn on upright pictures; if on pictures as they are stored, --exif ignore"
-            )
+            if undecided := found["undecided"]:
+                warnings.append(
+                    f"{undecided} pictures were turned upright by their EXIF data, their masks, which fit both ways, "
+                    "were not: right if these were drawn on upright pictures; if on pictures as stored, --exif ignore"
+                )
         else:
             decided["EXIF"] = f"ignored, {turned} of {pictures_count} pictures taken as they are stored ({kinds})"
     decided["size"] = _size_in_words(manifest, found)

@@ -8,6 +8,7 @@ import numpy as np
 from tfseg.pictures import JPEG_SCAN, JPEG_SIGNATURE, PNG_SIGNATURE
 
 UPRIGHT = 1
+SIDEWAYS = 5  # from here to 8 height and width change places
 _ORIENTATION = 0x0112  # the tag
 _SHORT = 3  # its type
 _HEAD = b"Exif\0\0"  # begins the segment of a JPEG

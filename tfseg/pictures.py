@@ -116,7 +116,7 @@ def _decode_with_pillow(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
     """Values and palette; Pillow, because OpenCV would turn a palette's indexes into colours."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size was held against the file's
+            warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
             with Image.open(io.BytesIO(data)) as image:
                 values = np.array(image)
                 return values, bytes(image.getpalette("RGB") or b"")
@@ -126,23 +126,32 @@ def _decode_with_pillow(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
             f"is a palette PNG of {png.height}x{png.width}, more than the {most:,} pixels that can be read of one; "
             "save it as an 8-bit grey PNG of the same values, or cut it into parts"
         ) from None
-    except (OSError, SyntaxError, ValueError):  # Pillow's SyntaxError: a broken PNG header
+    except MemoryError:
+        raise
+    except Exception:  # of many kinds, by what in the file is broken
         raise ValueError(_DAMAGED.format(len(data))) from None
 
 
 def _read_palette(indexes: np.ndarray, palette: bytes) -> Mask:
-    table = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    table = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     used = np.flatnonzero(count_values(indexes))
-    if used[-1] >= len(table):
-        raise ValueError(f"has pixels of entry {used[-1]} of its palette, which has {len(table)} entries; save it anew")
-    colors = {int(index): tuple(table[index].tolist()) for index in used}
+    there = used[used < len(table)]  # a palette of the classes alone may well end before 255, which stands for void
+    colors = {int(index): tuple(table[index].tolist()) for index in there}
     are_grey = (table == table[:, :1]).all(axis=1)
-    if not are_grey[used].all():
+    if not are_grey[there].all():
         return Mask(indexes, COLORS, colors, palette)
-    greys = cv2.LUT(indexes, np.resize(table[:, 0], 256))
-    if are_grey.all():
-        return Mask(greys, GREYS, colors, palette)
-    return Mask(indexes, COLORS, colors, palette, greys)
+    greys = None
+    if len(there) == len(used):
+        greys = cv2.LUT(indexes, np.resize(table[:, 0], 256))
+    elif len(table) and not are_grey.all():
+        return Mask(indexes, COLORS, colors, palette)
+    elif not len(there) or (table[there, 0] != there).any():
+        raise ValueError(
+            f"has pixels of entry {used[-1]} of its palette of greys, which has {len(table)} entries; save it anew"
+        )
+    else:
+        greys = indexes  # each grey stands at its own index
+    return Mask(greys, GREYS, colors, palette) if are_grey.all() else Mask(indexes, COLORS, colors, palette, greys)
 
 
 def _decode_plain_png(data: bytes, png: _Png) -> np.ndarray:

@@ -220,7 +220,7 @@ def _knows(lookup: np.ndarray, values: np.ndarray) -> bool:
 
 
 def _size_fault(sample: Sample, image: np.ndarray, mask: np.ndarray, orientation: int, exif_mode: str) -> str:
-    is_turned = orientation > 4 and image.shape[:2] == mask.shape[::-1]
+    is_turned = orientation >= exif.SIDEWAYS and image.shape[:2] == mask.shape[::-1]
     taken, other = ("upright", "as it is stored") if exif_mode == "rotate" else ("as it is stored", "upright")
     sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], mask.shape)]
     if not is_turned:

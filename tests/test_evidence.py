@@ -17,14 +17,14 @@ COLORS = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0,
 COLORS |= {6: (0, 128, 128), 7: (128, 128, 128)}  # as in Pascal VOC; the last is grey
 
 
-def png(mask, colors=None, kind="P"):
+def png(mask, colors=None):
     """Bytes of a PNG: grey, or a palette with these colours by entry, the others black."""
     image = Image.fromarray(np.asarray(mask, np.uint8))
     if colors is not None:
         image = image.convert("L")
         image.putpalette([part for entry in range(max(colors) + 1) for part in colors.get(entry, (0, 0, 0))])
     file = io.BytesIO()
-    image.save(file, "png")
+    image.save(file, "png", bits=8)
     return file.getvalue()
 
 

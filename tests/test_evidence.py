@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zlib
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ def png(mask, colors=None):
         image = image.convert("L")
         image.putpalette([part for entry in range(max(colors) + 1) for part in colors.get(entry, (0, 0, 0))])
     file = io.BytesIO()
-    image.save(file, "png", bits=8)
+    image.save(file, "png")
     return file.getvalue()
 
 
@@ -255,15 +256,24 @@ def test_the_colours_of_the_classes_stand_where_the_label_map_says(tmp_path, ord
     )
 
 
+def short_palette(mask, colors):
+    """Bytes of a palette PNG of 8 bits whose palette holds these colours alone."""
+    data = png(mask, {entry: (1, 2, 3) for entry in range(256)})
+    start = data.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4])
+    chunk = b"PLTE" + bytes(part for color in colors for part in color)
+    return data[:start] + (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + data[end:]
+
+
 def test_an_entry_that_a_palette_lacks(tmp_path):
-    """Pillow writes as many colours as it is given: here those of the classes, without 255 for void."""
+    """A palette of the classes alone, without 255 for void."""
     mask = stripes(0, 1, 255)
-    for id, colors in (("a", COLORS), ("b", {0: (0, 0, 0), 1: COLORS[1]}), ("c", {0: (0,) * 3, 1: (1,) * 3})):
-        write(tmp_path / "raw", id, mask, png(mask, colors))
-        assert len(pictures.read_mask(png(mask, colors)).palette) <= 3 * len(COLORS)
+    for id, colors in (("a", [*COLORS.values()]), ("b", [(0, 0, 0), COLORS[1]]), ("c", [(0, 0, 0), (1, 1, 1)])):
+        write(tmp_path / "raw", id, mask, short_palette(mask, colors))
+        assert pictures.read_mask(short_palette(mask, colors)).palette == bytes(np.array(colors, np.uint8))
     convert_raw(tmp_path / "raw", tmp_path / "out")
     assert all(np.array_equal(it, stripes(0, 1, 0)) for it in stored(tmp_path / "out").values())
-    write(tmp_path / "raw", "d", mask, png(mask, {0: (9,) * 3, 1: (7,) * 3}))
+    write(tmp_path / "raw", "d", mask, short_palette(mask, [(9, 9, 9), (7, 7, 7)]))
     told = refused(tmp_path / "raw", tmp_path / "other")
     assert told.endswith("d.png: has pixels of entry 255 of its palette of greys, which has 2 entries; save it anew")
 

@@ -258,7 +258,7 @@ def test_the_colours_of_the_classes_stand_where_the_label_map_says(tmp_path, ord
 
 def short_palette(mask, colors):
     """Bytes of a palette PNG of 8 bits whose palette holds these colours alone."""
-    data = png(mask, {entry: (1, 2, 3) for entry in range(256)})
+    data = png(mask, dict.fromkeys(range(256), (1, 2, 3)))
     start = data.index(b"PLTE") - 4
     end = start + 12 + int.from_bytes(data[start : start + 4])
     chunk = b"PLTE" + bytes(part for color in colors for part in color)

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfseg import beam, convert, journal, records, sources
 
@@ -164,9 +165,16 @@ def test_a_bad_picture_is_told_in_one_line(apache_beam, raw, tmp_path):
 
 def test_many_bad_pictures_are_told_in_one_line_and_leave_nothing(apache_beam, raw, tmp_path):
     (raw / "map.yaml").write_text("3: sky\n")
-    with pytest.raises(ValueError, match=r"not in the label map.*; and 1 shards more$") as raised:
+    for index in range(17, 23):
+        for kind in ("images", "masks"):
+            path = raw / kind / "train" / f"{index}.png"
+            path.write_bytes((raw / kind / "train" / "00.png").read_bytes())
+            (raw / kind / "val" / path.name).unlink(missing_ok=True)
+            (raw / kind / "val" / "99.png").write_bytes(path.read_bytes())
+    with pytest.raises(convert.BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
         convert_with("DirectRunner", raw, tmp_path / "out")
-    assert str(raised.value).count("mask values") == 3 and "\n" not in str(raised.value)
+    assert str(raised.value).count("mask values") == 20 and "\n" not in str(raised.value)
+    assert raised.value.count == 24
     assert {path.name for path in tmp_path.iterdir()} == {"raw"}
 
 
@@ -351,3 +359,30 @@ def test_notes_that_came_after_a_store_was_listed(monkeypatch):
 def test_a_note_counts_only_with_its_shard(tmp_path):
     journal.write_note(tmp_path, {}, ENTRY.shard.name, ENTRY)
     assert journal.read_entries(tmp_path, {}, {ENTRY.shard.name: "sources"}) == {}
+
+
+# ---- what the files tell
+
+
+def test_palettes_are_compared_over_shards(apache_beam, raw, tmp_path):
+    """No worker sees the masks of two shards."""
+    for number, part in enumerate(convert.plan_parts(open_raw(raw))):
+        for sample in part.samples:
+            image = Image.fromarray(cv2.imread(str(sample.mask), cv2.IMREAD_UNCHANGED))
+            image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] if number < 2 else [0, 0, 0, 0, 255, 0, 255, 0, 0])
+            image.save(sample.mask)
+    with pytest.raises(
+        convert.BadFilesError, match=r" at index [12] of its palette, where .*; one palette must go thro"
+    ):
+        convert_with("DirectRunner", raw, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_exif_is_ignored_with_beam_too(apache_beam, raw, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for path in (raw / "images/train").iterdir():
+        Image.open(path).save(path, exif=exif)
+    manifest = convert_with("DirectRunner", raw, tmp_path / "out", exif="ignore")
+    assert manifest == convert.convert(open_raw(raw), tmp_path / "here", exif="ignore")
+    assert contents(tmp_path / "out") == contents(tmp_path / "here") and manifest.findings["turned"] == {"3": 17}

@@ -118,7 +118,7 @@ def test_cityscapes_labels_become_categories(tmp_path):
         cv2.imwrite(str(path), array)
     convert.convert(sources.open_source(tmp_path), tmp_path / "out")
     ((record, image, stored),) = read_split(tmp_path / "out", "val").values()
-    assert stored.tolist() == [[0, 1, 1, 1, 2], [3, 4, 5, 6, 7]]
+    assert stored.tolist() == [[0, 1, 1, 1, 2], [3, 4, 5, 6, 0]]
     assert np.array_equal(records.decode_example(record.numpy()).label_ids, mask)
     assert image.shape == (2, 5, 3)  # a grey picture becomes RGB
 

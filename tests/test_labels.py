@@ -29,7 +29,7 @@ def test_categories():
 
 def test_lookup_knows_every_label_and_nothing_else():
     assert np.flatnonzero(CITYSCAPES_LOOKUP != UNKNOWN).tolist() == [*range(34), 255]
-    assert CITYSCAPES_LOOKUP[255] == 7, "the license plate, -1, is a vehicle"
+    assert CITYSCAPES_LOOKUP[255] == VOID, "no official mask holds it, and the license plate, -1, is not drawn"
 
 
 def test_remap_of_a_real_picture():
@@ -91,10 +91,60 @@ def test_train_ids():
         ("classes: {sky: [0, 0, 1], void: [0, 0, 0]}", "expected void first, which counts nowhere, got sky"),
         ("classes: {void: [0, 0, 0], sky: [0, 0, 1]}\n0: flat", "class 'flat'; it must be one of void, sky"),
         ("0: [sky]", r"map.yaml: value 0 has the class \['sky'\]"),
+        ("0: sky\n1: flat\n0: flat", r"map.yaml, line 3: 0 is set twice"),
+        ("0: sky\n1: flat\n0x1: sky", r"map.yaml, line 3: 1 is set twice"),
+        ("classes: {a: [0, 0, 0], b: [1, 1, 1], a: [2, 2, 2]}\n0: a", r"map.yaml, line 1: a is set twice"),
+        ("classes: {a: [0, 0, 0]}\nclasses: {b: [1, 1, 1]}", r"map.yaml, line 2: classes is set twice"),
+        (
+            "classes: {void: [0, 0, 0], thing: [1, 1, 1]}\n0: void\n255: thing",
+            r"one class is left to learn, thing, since",
+        ),
+        ("classes: {thing: [1, 1, 1]}\n255: thing", r"one class is left to learn, thing, .* name the background as a"),
+        ("0: void\n1: human", r"one class is left to learn, human"),
+        ("0: void", r"no class is left to learn"),
+        ("classes: {Void: [0, 0, 0], thing: [1, 1, 1]}\n1: thing", r"'Void' is not void, which is written in small"),
+        (
+            "classes: {a: [0, 0, 0], void: [0, 0, 1], b: [1, 1, 1]}",
+            r"expected void first, which counts nowhere, got a; or",
+        ),
+        ("classes: {}\n0: a", "classes: expected 2 to 255 lines"),
+        ("0: !!int ''", r"map.yaml: not a YAML file"),
+        ("!!bool x", r"map.yaml: not a YAML file"),
+        ("[" * 3000, r"map.yaml: not a YAML file of `mask value: class` lines: nested too deep"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\n0: [*b, *b]", r"map.yaml: mask value 'a' is not an integer"),
     ],
 )
 def test_bad_label_maps(tmp_path, text, message):
     path = tmp_path / "map.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
+        read_label_map(path)
+
+
+@pytest.mark.parametrize(
+    ("classes", "void"),
+    [
+        ("background: [0, 0, 1], thing: [255, 0, 0]", [0, 0, 0]),
+        ("background: [0, 0, 0], thing: [255, 0, 0]", [255, 255, 255]),
+        ("background: [0, 0, 0], thing: [255, 255, 255]", [254, 254, 254]),
+    ],
+)
+def test_void_need_not_be_named(tmp_path, classes, void):
+    path = tmp_path / "map.yaml"
+    path.write_text(f"classes: {{{classes}}}\n0: background\n255: thing\n")
+    label_map = read_label_map(path)
+    assert label_map.classes == ("void", "background", "thing")
+    assert label_map.names == {0: "background", 255: "thing"} and label_map.colors[0].tolist() == void
+    assert len({tuple(color) for color in label_map.colors.tolist()}) == 3
+
+
+def test_as_many_classes_as_a_byte_tells(tmp_path):
+    path, names = tmp_path / "map.yaml", [f"c{index}" for index in range(255)]
+    for count in (254, 255):
+        text = "".join(f"  {name}: [{place}, 9, 9]\n" for place, name in enumerate(names[:count]))
+        path.write_text(f"classes:\n{text}" + "".join(f"{place}: {name}\n" for place, name in enumerate(names[:count])))
+        if count == 254:
+            label_map = read_label_map(path)
+            assert label_map.lookup[[0, 253]].tolist() == [1, 254] and len(label_map.classes) == 255
+    with pytest.raises(ValueError, match=r"expected 2 to 255 lines of .*, void counted"):
         read_label_map(path)

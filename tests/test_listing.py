@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tfseg import listing
-from tfseg.listing import check_readable, is_litter, list_images, natural_order, register_heif
+from tfseg.listing import check_readable, list_images, natural_order, register_heif
+from tfseg.paths import is_hidden
 
 
 def touch(folder, *names):
@@ -48,7 +49,7 @@ def test_litter_is_passed_over(tmp_path):
     touch(tmp_path, "a.png", "deep/b.jpg", *litter)
     found = list_images([tmp_path], tmp_path / "out")
     assert (names(found, tmp_path), found.left_out) == (["a.png", "deep/b.jpg"], [])
-    assert not is_litter("a._b.png")
+    assert not is_hidden("a._b.png")
 
 
 def test_a_folder_that_is_named_is_read_whatever_its_name(tmp_path):

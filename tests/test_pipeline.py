@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import tensorflow as tf
 from conftest import COLORS, write_pictures
 from test_verify import TRAIN, VAL, change_record, flip
 
+from tfseg.config import parse_config
 from tfseg.order import Share, share_out
 from tfseg.pipeline import (
+    check_learnable,
     choose_shrink,
     count_steps,
     make_eval_batches,
@@ -23,7 +26,8 @@ from tfseg.pipeline import (
     spread,
     told_damage,
 )
-from tfseg.records import parse_features, parse_image, read_manifest, read_shard
+from tfseg.records import parse_features, parse_image, read_manifest, read_shard, write_manifest
+from tfseg.train import train
 from tfseg.windows import Windows
 
 
@@ -378,3 +382,58 @@ print("sent")
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert result.stdout == "sent\n", result.stderr[-2000:]
+
+
+# ---- what can be learnt
+
+
+def with_pixels(folder, classes=None, **pixels):
+    """Gives splits of records other counts of pixels, and the records other classes."""
+    manifest = read_manifest(folder)
+    splits = {
+        name: dataclasses.replace(split, class_pixels=pixels.get(name, split.class_pixels))
+        for name, split in manifest.splits.items()
+    }
+    changed = {"classes": classes, "colors": [[0, 0, place] for place, _ in enumerate(classes)]} if classes else {}
+    write_manifest(folder, dataclasses.replace(manifest, splits=splits, **changed))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (
+            {"train": [9, 0, 0, 0, 0, 0, 0, 0]},
+            "split 'train' holds nothing but void, so there is nothing to learn from",
+        ),
+        (
+            {"train": [9, 0, 0, 4, 0, 0, 0, 0]},
+            "split 'train' has pixels of one class alone, object: one class is left to l",
+        ),
+        ({"val": [9, 0, 0, 0, 0, 0, 0, 0]}, "split 'val' holds nothing but void, so there is nothing to score against"),
+    ],
+)
+def test_refuses_what_nothing_can_be_learnt_from(tiny_records, tmp_path, pixels, message):
+    folder = with_pixels(shutil.copytree(tiny_records, tmp_path / "r"), **pixels)
+    with pytest.raises(ValueError, match=f"^{folder}: {message}"):
+        check_learnable(folder, "train", "val")
+    check_learnable(tiny_records, "train", "val")
+
+
+def test_records_of_void_and_a_thing(tiny_records, tmp_path):
+    """As they were made before void could be left out of a label map."""
+    folder = shutil.copytree(tiny_records, tmp_path / "r")
+    with_pixels(folder, ["void", "thing"], train=[900, 60], val=[90, 6])
+    with pytest.raises(ValueError, match=r"one class is left to learn, thing, .* name the background as a class"):
+        check_learnable(folder, "train", "val")
+    check_learnable(folder, "train", "val", learn_void=True)
+
+
+def test_a_training_that_can_measure_nothing_does_not_begin(tiny_records, tmp_path):
+    folder = with_pixels(shutil.copytree(tiny_records, tmp_path / "r"), train=[9, 0, 0, 0, 0, 0, 0, 0])
+    config = parse_config(
+        ["--data.records", str(folder), "--run_dir", str(tmp_path / "run"), "--model.weights", "null"]
+    )
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        train(config)
+    assert not (tmp_path / "run").exists()

@@ -71,7 +71,7 @@ def test_cityscapes(tmp_path):
     sample = source.splits["val"][0]
     assert sample.image == tmp_path / "leftImg8bit/val/bonn/bonn_000000_000019_leftImg8bit.png"
     assert sample.mask == tmp_path / "gtFine/val/bonn/bonn_000000_000019_gtFine_labelIds.png"
-    assert source.label_map.names[7] == "flat" and source.label_map.names[255] == "vehicle"
+    assert source.label_map.names[7] == "flat" and source.label_map.names[255] == "void"
     assert len(source.label_map.names) == 35
 
 
@@ -489,3 +489,151 @@ def test_classes_of_cityscapes(tmp_path, label_map):
     assert sources.open_source(tmp_path / "city", None, "train_ids").label_map is labels.CITYSCAPES["train_ids"]
     assert sources.open_source(tmp_path / "city", None, label_map).label_map.names == {0: "flat", 3: "sky", 200: "void"}
     assert "its masks need a label map" in refused(tmp_path / "plain", None, "train_ids")
+
+
+# ---- what is not taken
+
+
+def test_folders_below_a_split_that_both_have(tmp_path, label_map):
+    for way in ("", "seq/", "seq/0001/"):
+        touch(tmp_path, f"images/train/{way}000.jpg", f"masks/train/{way}000.png")
+    source = sources.open_source(tmp_path, None, label_map)
+    assert ids(source) == {"train": ["000", "seq_000", "seq_0001_000"]}
+    assert source.splits["train"][2].mask == tmp_path / "masks/train/seq/0001/000.png"
+    assert source.warnings == [] and source.left_out == {}
+    touch(tmp_path, "images/train/seq_000.png")
+    assert "images/train/seq_000.png: has the same id, seq_000, as " in refused(tmp_path, None, label_map)
+
+
+def test_warns_once_a_split_of_what_it_leaves_out(tmp_path, label_map):
+    for split in ("train", "val"):
+        folders(tmp_path, split, split)
+    touch(tmp_path, "images/train/a.tif", "masks/train/a.tif", "images/train/b.BMP", "images/train/c.webp")
+    touch(tmp_path, "images/train/d.tif", "images/train/raw", "images/train/video.mp4")
+    touch(tmp_path, "images/train/night/e.jpg", "masks/train/drawn/e.png", "images/val/README", "masks/val/classes.txt")
+    source = sources.open_source(tmp_path, None, label_map)
+    assert ids(source) == {"train": ["train"], "val": ["val"]}
+    (warning,) = source.warnings
+    assert warning.startswith(f"{tmp_path}: split train: left out ") and "\n" not in warning
+    expected = {
+        "of a kind that is not read (.tif) in images/": 2,
+        "of a kind that is not read (.bmp) in images/": 1,
+        "of a kind that is not read (.webp) in images/": 1,
+        "of a kind that is not read (.mp4) in images/": 1,
+        "of a kind that is not read (without an ending) in images/": 1,
+        "of a kind that is not read (.tif) in masks/": 1,
+        "in folders that masks/ does not have, in images/": 1,
+        "in folders that images/ does not have, in masks/": 1,
+    }
+    assert source.left_out == {"train": expected}
+    assert all(f"{count} {reason}, such as {tmp_path}" in warning for reason, count in expected.items())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._a.png", ".ipynb_checkpoints/a.png", "__MACOSX/a.png", "Thumbs.db", "desktop.ini", ".DS_Store", "@eaDir/a.png"],
+)
+def test_what_systems_leave_is_passed_over(tmp_path, label_map, name):
+    folders(tmp_path, "train", "a")
+    for place in ("images/train", "masks/train", "images", "masks"):
+        touch(tmp_path, f"{place}/{name}")
+    source = sources.open_source(tmp_path, None, label_map)
+    assert (ids(source), source.warnings) == ({"train": ["a"]}, [])
+
+
+def test_pictures_beside_the_splits(tmp_path, label_map):
+    folders(tmp_path, "train", "a")
+    touch(tmp_path, "images/b.jpg", "images/c.png", "masks/b.png")
+    warnings = sources.open_source(tmp_path, None, label_map).warnings
+    assert [warning.split(", such")[0].removeprefix(f"{tmp_path}: ") for warning in warnings] == [
+        "images/: left out 2 beside the folders of the splits",
+        "masks/: left out 1 beside the folders of the splits",
+    ]
+
+
+def test_a_split_of_other_files_says_what_it_holds(tmp_path, label_map):
+    touch(tmp_path, "images/train/a.tif", "masks/train/a.tif")
+    message = refused(tmp_path, None, label_map)
+    assert (
+        "the split train is empty; expected files named *.png or *.jpg or *.jpeg, and holds 1 of a kind that is"
+        in message
+    )
+    touch(tmp_path, "masks/train/a.png")
+    assert "no pictures in images/, and holds 1 of a kind that is not read (.tif) in images/" in refused(
+        tmp_path, None, label_map
+    )
+    touch(tmp_path, "images/train/b.png", "masks/train/b.png")
+    message = refused(tmp_path, None, label_map)
+    assert (
+        "1 of the masks have no picture" in message and "split train holds besides 1 of a kind that is not" in message
+    )
+
+
+def test_own_files_beside_those_of_cityscapes(tmp_path):
+    cityscapes(tmp_path, "train", "ulm_000001_000019")
+    touch(tmp_path, "leftImg8bit/train/ulm/mine.png", "leftImg8bit/train/mine.png", "gtFine/train/ulm/mine.png")
+    touch(tmp_path, "leftImg8bit/train/ulm/ulm_000002_000019_leftimg8bit.png")
+    for kind in ("instanceIds.png", "labelTrainIds.png", "polygons.json"):
+        touch(tmp_path, f"gtFine/train/ulm/ulm_000001_000019_gtFine_{kind}")
+    source = sources.open_source(tmp_path)
+    assert ids(source) == {"train": ["ulm_000001_000019"]}
+    assert source.left_out == {
+        "train": {
+            "not named *_leftImg8bit.png (capitals count) in leftImg8bit/": 3,
+            "not named *_gtFine_labelIds.png (capitals count) in gtFine/": 1,
+        }
+    }
+    assert len([warning for warning in source.warnings if "left out" in warning]) == 1
+
+
+@pytest.mark.parametrize("all_of_it", [True, False])
+def test_a_doubled_folder(tmp_path, all_of_it):
+    cityscapes(tmp_path, "val", "bonn_000001_000019")
+    if not all_of_it:
+        cityscapes(tmp_path, "train", "ulm_000001_000019")
+    deep = [
+        f"{folder}/train/train/jena/jena_1_{ending}.png"
+        for folder, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds"))
+    ]
+    touch(tmp_path, *deep)
+    (warning,) = [it for it in sources.open_source(tmp_path).warnings if "split train" in it and "Cityscapes" not in it]
+    assert f"1 deeper than the folders of the cities in leftImg8bit/, such as {tmp_path / deep[0]}" in warning
+    assert warning.endswith("; it is left out") == all_of_it
+
+
+# ---- names that look alike
+
+
+def test_masks_of_idd_are_not_of_cityscapes(tmp_path):
+    touch(tmp_path, "leftImg8bit/train/0/1_leftImg8bit.png", "gtFine/train/0/1_gtFine_labelids.png")
+    message = refused(tmp_path)
+    assert "1_gtFine_labelids.png: *_gtFine_labelids.png is a mask of the India Driving Dataset (IDD)" in message
+    cityscapes(tmp_path / "b", "train", "ulm_000001_000019")
+    touch(tmp_path, "b/gtFine/train/ulm/ulm_000002_000019_gtFine_LABELIDS.png")
+    assert "LABELIDS.png: expected *_gtFine_labelIds.png, in which capitals count" in refused(tmp_path / "b")
+
+
+def test_a_label_map_decides_on_the_layout(tmp_path, label_map):
+    folders(tmp_path, "train", "a", "b", "ulm_leftImg8bit")
+    source = sources.open_source(tmp_path, None, label_map)
+    assert (source.name, ids(source)) == ("folders", {"train": ["a", "b", "ulm_leftImg8bit"]})
+    assert not source.assumed
+    renamed(tmp_path / "city", "train", "ulm_000001_000019", "ulm_000002_000019")
+    folders(tmp_path / "city", "train", "mine")
+    source = sources.open_source(tmp_path / "city", None, label_map)
+    assert (source.name, ids(source)) == ("cityscapes", {"train": ["ulm_000001_000019", "ulm_000002_000019"]})
+    assert not source.assumed and sources.open_source(tmp_path / "city").assumed
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x1b[2Jb", "a\u2028b"])
+def test_refuses_names_that_would_break_a_line(tmp_path, label_map, name):
+    folders(tmp_path, "train", name)
+    message = refused(tmp_path, None, label_map)
+    assert "its name has a line break or another control character; rename it" in message and message.isascii()
+
+
+def test_refuses_names_that_are_no_text(tmp_path, label_map):
+    folders(tmp_path, "train", "a")
+    (tmp_path / "images/train/a.jpg").rename(os.fsdecode(os.fsencode(tmp_path) + b"/images/train/Z\xfcrich.jpg"))
+    message = refused(tmp_path, None, label_map)
+    assert "its name is not in UTF-8; rename it" in message and message.isascii()

@@ -111,8 +111,7 @@ def _write_parts(
         _run(pipeline, runner)
     entries, failures = journal.gather_notes(folder, journal_settings, entries)
     if failures:
-        more = f"; and {len(failures) - 3} shards more" if len(failures) > 3 else ""
-        raise ValueError("; ".join(failures[:3]) + more)
+        raise convert.BadFilesError(failures)
     if lacking := [part.name for part in parts if part.name not in entries]:
         raise OSError(f"{folder}: has no {lacking[0]} after {runner}; --out must be a place that all workers reach")
     return entries
@@ -150,10 +149,12 @@ def _convert_part(item: tuple[Part, str], folder: Path, settings: Settings, jour
         raise
 
 
-def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | str:
-    """Writes one shard, or says which file is bad: an exception would only make the runner try again."""
-    encoded = (convert.encode_sample((part.split, sample), settings) for sample in part.samples)
+def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | list[str]:
+    """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
+    inspection = convert.Inspection(settings.label_map, most=len(part.samples))
+    jobs = ((part.split, sample, not inspection.count) for sample in part.samples)
+    outcomes = (convert.attempt(job, settings) for job in jobs)
     try:
-        return convert.write_part(part, folder, encoded, sources)
-    except ValueError as error:
-        return str(error)
+        return convert.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
+    except convert.BadFilesError:
+        return inspection.faults

@@ -586,10 +586,17 @@ class _UniqueKeys(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             name = str(key.value)
+            if key.tag == "tag:yaml.org,2002:int":  # 16 and 0x10 are one key
+                name = str(self.construct_object(key))
             if name in seen:
                 raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)
+
+
+def load_unique(text: str | bytes) -> object:
+    """Parses YAML where a key that is set twice is an error, a `yaml.constructor.ConstructorError`."""
+    return yaml.load(text, _UniqueKeys)
 
 
 def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

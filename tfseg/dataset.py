@@ -135,7 +135,7 @@ def load_sample(sample: sources.Sample, label_map: labels.LabelMap) -> Picture:
         ValueError: one is damaged, or their sizes differ; the message begins with the path.
         OSError: one cannot be read.
     """
-    image, label_ids, *files = sources.read_sample(sample)
+    image, label_ids, *files = sources.read_sample(sample, lookup=label_map.lookup)
     mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
     return Picture(sample.id, image, mask, label_ids, *map(file_kind, files))
 

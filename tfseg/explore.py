@@ -245,8 +245,11 @@ def label_table(layout: str, label_map: labels.LabelMap) -> dict[int, tuple[str,
     """Name, class and RGB colour of each value that a raw mask may have; only Cityscapes' have their own names."""
     names = label_map.names
     if layout != "folders":
-        known = [label for label in labels.LABELS if label.id % 256 in names]
-        return {label.id % 256: (label.name, names[label.id % 256], label.color) for label in known}
+        known = {label.id: (label.name, label.color) for label in labels.DRAWN}
+        known[labels.NO_LABEL] = "no label", (0, 0, 0)
+        if names.get(labels.NO_LABEL) != "void":  # records made before 255 was void
+            known[labels.NO_LABEL] = next((label.name, label.color) for label in labels.LABELS if label.id < 0)
+        return {value: (name, names[value], color) for value, (name, color) in known.items() if value in names}
     colors = dict(zip(label_map.classes, map(tuple, label_map.colors.tolist()), strict=True))
     return {value: (name, name, colors[name]) for value, name in names.items()}
 

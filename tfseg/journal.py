@@ -14,10 +14,11 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg import locks, records
+from tfseg.evidence import Evidence
 from tfseg.paths import is_local
 from tfseg.records import Shard
 
@@ -28,13 +29,15 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Entry:
-    """What is noted of a finished shard: the file, what it was made of, and the sums for its split's statistics."""
+    """What is noted of a finished shard: the file, what it was made of, the sums for its split's statistics, and what
+    was seen in its files."""
 
     shard: Shard
     sources: str  # see `fingerprint`
     class_pixels: list[int]
     channel_sums: list[int]  # of red, green, blue
     channel_squares: list[int]
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 # ---- the folder
@@ -169,9 +172,12 @@ def write_entries(folder: Path, settings: dict, entries: dict[str, Entry]) -> No
     records.write_whole(folder / JOURNAL_NAME, json.dumps({"settings": settings, "shards": noted}) + "\n")
 
 
-def write_note(folder: Path, settings: dict, name: str, outcome: Entry | str) -> None:
-    """Notes what became of one shard, for `gather_notes`: its entry, or why it could not be made."""
-    found = {"failures": [outcome]} if isinstance(outcome, str) else {"shards": {name: dataclasses.asdict(outcome)}}
+def write_note(folder: Path, settings: dict, name: str, outcome: Entry | str | Sequence[str]) -> None:
+    """Notes what became of one shard, for `gather_notes`: its entry, or the reasons why it could not be made."""
+    if isinstance(outcome, Entry):
+        found = {"shards": {name: dataclasses.asdict(outcome)}}
+    else:
+        found = {"failures": [outcome] if isinstance(outcome, str) else [*outcome]}
     records.write_whole(folder / (name + NOTE), json.dumps({"settings": settings, **found}) + "\n")
 
 
@@ -222,7 +228,7 @@ def _read(path: Path, settings: dict) -> dict:
         if journal["settings"] != settings:
             return {}
         shards = {
-            name: Entry(**entry | {"shard": Shard(**entry["shard"])})
+            name: Entry(**entry | {"shard": Shard(**entry["shard"]), "evidence": Evidence(**entry["evidence"])})
             for name, entry in journal.get("shards", {}).items()
         }
         return journal | {"shards": shards}

@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfseg.paths import is_hidden
 from tfseg.pictures import FORMATS, IMAGE_SUFFIXES, register_heif
 
 SUFFIXES = IMAGE_SUFFIXES
 HEIC = (".heic", ".heif")
 HEIC_HINT = "pip install 'tfseg[heic]' lets them be read"
-# What systems leave in folders, besides files whose names begin with a dot; in lower case.
-LITTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
 
 
 class Listing(NamedTuple):
@@ -46,11 +45,6 @@ def check_readable(path: Path) -> None:
     check_heic(str(path))
     if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
         raise ValueError(f"{path} is no file")
-
-
-def is_litter(name: str) -> bool:
-    """Tells whether a name is one of those that a system leaves behind, as ._a.png, .ipynb_checkpoints, Thumbs.db."""
-    return name.startswith(".") or name.lower() in LITTER
 
 
 def natural_order(path: Path) -> tuple:
@@ -126,9 +120,9 @@ def _walk(folder: Path, others: Counter) -> Iterator[Path]:
         raise error
 
     for place, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not is_litter(name)]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         others["link to a folder"] += sum(Path(place, name).is_symlink() for name in folders)
-        yield from (Path(place, name) for name in names if not is_litter(name))
+        yield from (Path(place, name) for name in names if not is_hidden(name))
 
 
 def _may_be_file(path: Path) -> bool:

@@ -58,3 +58,15 @@ def without_patterns(directory: Path) -> Iterator[Path]:
             raise OSError(f"{directory}: TensorFlow cannot load from this name; set TMPDIR to one without []\\*?{{}}")
         alias.symlink_to(directory.resolve(), target_is_directory=True)
         yield alias
+
+
+# What systems leave in folders that they show or pack, beside names that begin with a dot.
+_LEFT_BY_SYSTEMS = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "lost+found"),
+    "system volume information",
+}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name in a folder is none of the user's: ._x.png, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS

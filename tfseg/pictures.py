@@ -23,7 +23,9 @@ Colour profiles and gamma are not applied, and XMP is not looked at.
 import functools
 import io
 import math
+import warnings
 import zlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -49,6 +51,8 @@ PILLOW_FORMATS = {"BMP": (b"BM",), "TIFF": (b"II*\0", b"MM\0*"), "WEBP": (b"RIFF
 FORMATS = ("PNG", "JPEG", *PILLOW_FORMATS)  # as Pillow calls them
 PILLOW_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX")  # of 8 bits a channel or less
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+LONGEST_SIDE = {".jpg": 65_500, ".png": 1_000_000}  # of the files that can be written
 
 _DAMAGED = "is cut short or damaged ({} bytes); copy it again"
 _TRANSPARENT = "has transparent pixels, which stand for no colour; save it without an alpha channel"
@@ -204,8 +208,33 @@ def _check_pillow(image: Image.Image, kind: str) -> None:
         raise ValueError(f"is a {image.mode} image; convert it to RGB with its colour profile")
 
 
+class Mask(NamedTuple):
+    """What a file of a mask holds."""
+
+    values: np.ndarray  # (H, W) uint8, the raw values
+    kind: str  # of MASK_KINDS
+    colors: dict[int, tuple[int, int, int]]  # RGB of the entries of a palette that pixels have
+    palette: bytes = b""  # all of its entries, three bytes each
+    greys: np.ndarray | None = None  # (H, W) uint8, the other reading of a palette of which only greys are used
+
+
+GREY, GREYS, COLORS = MASK_KINDS = ("grey", "palette of greys", "palette of colours")
+
+
 def decode_mask(data: bytes) -> np.ndarray:
-    """Decodes a grey or palette PNG file as (H, W) uint8 raw values; of a palette the indexes, not the colours.
+    """Decodes a grey or palette PNG file as (H, W) uint8 raw values; see `read_mask`.
+
+    Raises:
+        ValueError: it is damaged, cut short, no PNG, or of a kind whose values are not those of a mask.
+    """
+    return read_mask(data).values
+
+
+def read_mask(data: bytes) -> Mask:
+    """Decodes a grey or palette PNG file of a mask.
+
+    The values of a palette of nothing but greys are the greys: any program that makes files smaller writes a grey
+    picture so, and numbers the greys as it likes. Of a palette with colours the values are the indexes.
 
     Raises:
         ValueError: it is damaged, cut short, no PNG, or of a kind whose values are not those of a mask.
@@ -214,18 +243,56 @@ def decode_mask(data: bytes) -> np.ndarray:
         raise ValueError(f"is no PNG file ({len(data)} bytes); a mask must be one, since JPEG changes its values")
     png = _read_png_head(data)
     if (png.depth, png.color) == (8, "grey") and png.plain and data.endswith(PNG_END):
-        return _decode_plain_png(data, png)
+        return Mask(_decode_plain_png(data, png), GREY, {})
     if png.color != "palette" and (png.depth, png.color) != (8, "grey"):
         hint = {"16-bit grey": ", perhaps an *_instanceIds.png", "8-bit RGBA": ", perhaps a *_color.png"}
         kind = f"{png.depth}-bit {png.color}"
         raise ValueError(f"is {kind}{hint.get(kind, '')}; a mask must be an 8-bit grey or palette PNG")
     _check_png(data)
+    values, palette = _decode_with_pillow(data, png)
+    return Mask(values, GREY, {}) if png.color != "palette" else _read_palette(values, palette)
+
+
+def _decode_with_pillow(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
+    """Values and palette; Pillow, because OpenCV would turn a palette's indexes into colours."""
     try:
-        # Pillow, because OpenCV would turn a palette's indexes into colours.
-        with Image.open(io.BytesIO(data)) as image:
-            return np.array(image)
-    except (OSError, SyntaxError, ValueError):  # Pillow's SyntaxError: a broken PNG header
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
+            with Image.open(io.BytesIO(data)) as image:
+                values = np.array(image)
+                return values, bytes(image.getpalette("RGB") or b"")
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise ValueError(
+            f"is a palette PNG of {png.height}x{png.width}, more than the {most:,} pixels that can be read of one; "
+            "save it as an 8-bit grey PNG of the same values, or cut it into parts"
+        ) from None
+    except MemoryError:
+        raise
+    except Exception:  # of many kinds, by what in the file is broken
         raise ValueError(_DAMAGED.format(len(data))) from None
+
+
+def _read_palette(indexes: np.ndarray, palette: bytes) -> Mask:
+    table = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
+    used = np.flatnonzero(count_values(indexes))
+    there = used[used < len(table)]  # a palette of the classes alone may well end before 255, which stands for void
+    colors = {int(index): tuple(table[index].tolist()) for index in there}
+    are_grey = (table == table[:, :1]).all(axis=1)
+    if not are_grey[there].all():
+        return Mask(indexes, COLORS, colors, palette)
+    greys = None
+    if len(there) == len(used):
+        greys = cv2.LUT(indexes, np.resize(table[:, 0], 256))
+    elif len(table) and not are_grey.all():
+        return Mask(indexes, COLORS, colors, palette)
+    elif not len(there) or (table[there, 0] != there).any():
+        raise ValueError(
+            f"has pixels of entry {used[-1]} of its palette of greys, which has {len(table)} entries; save it anew"
+        )
+    else:
+        greys = indexes  # each grey stands at its own index
+    return Mask(greys, GREYS, colors, palette) if are_grey.all() else Mask(indexes, COLORS, colors, palette, greys)
 
 
 def _decode_plain_png(data: bytes, png: _Png) -> np.ndarray:
@@ -347,15 +414,27 @@ def resize_majority(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def encode_image(image: np.ndarray, codec: str, quality: int | None) -> bytes:
-    """Encodes (H, W, 3) uint8 RGB as "jpeg" of a quality in 1..100, as "png", or as "raw", its plain bytes."""
+    """Encodes (H, W, 3) uint8 RGB as "jpeg" of a quality in 1..100, as "png", or as "raw", its plain bytes.
+
+    Raises:
+        ValueError: it is larger than such a file can be.
+    """
     if codec == "raw":
         return image.tobytes()
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if codec == "png":
-        return cv2.imencode(".png", bgr)[1].tobytes()
+        return _encode(".png", bgr)
     # Colour at full resolution (4:4:4): the usual half blurs it across the thin poles and signs.
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])[1].tobytes()
+    return _encode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
+
+
+def _encode(ending: str, array: np.ndarray, options: Sequence[int] = ()) -> bytes:
+    if max(array.shape[:2]) > LONGEST_SIDE[ending]:  # OpenCV would write lines of its own about it
+        kind, size = {".jpg": "JPEG", ".png": "PNG"}[ending], "x".join(map(str, array.shape[:2]))
+        advice = "take --codec png, or a smaller --size" if ending == ".jpg" else "take a smaller --size"
+        raise ValueError(f"is {size}, and a {kind} file has at most {LONGEST_SIDE[ending]:,} pixels a side; {advice}")
+    return cv2.imencode(ending, array, [*options])[1].tobytes()
 
 
 def encode_mask(mask: np.ndarray) -> bytes:
@@ -364,7 +443,7 @@ def encode_mask(mask: np.ndarray) -> bytes:
     # filters and strategies of PNG this is the smallest, and a fifth slower than the fastest.
     filtering = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
     packing = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
-    return cv2.imencode(".png", mask, [*filtering, *packing])[1].tobytes()
+    return _encode(".png", mask, [*filtering, *packing])
 
 
 def pack_mask(mask: np.ndarray) -> bytes:

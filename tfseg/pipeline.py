@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfseg import verify
+from tfseg import labels, verify
 from tfseg.cache import open_cache
 from tfseg.data_service import check_reachable
 from tfseg.order import Share, is_even, number_in_passes, read_across_passes, read_in_passes, share_out
@@ -295,6 +295,34 @@ def check_truth(records: str | Path, split: str) -> None:
     """
     if not check_split(read_manifest(records), records, split).has_truth:
         raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
+
+
+def check_learnable(records: str | Path, train_split: str, val_split: str, learn_void: bool = False) -> None:
+    """Refuses a training that could measure nothing: by the manifest alone, before anything is computed.
+
+    Args:
+        records: folder of shards and manifest.json.
+        train_split: to learn from.
+        val_split: to score on.
+        learn_void: whether void is a class like the others.
+
+    Raises:
+        ValueError: a split is not in the records or holds nothing but void, or there is one class to learn.
+        OSError: the records cannot be read.
+    """
+    manifest = read_manifest(records)
+    split = check_split(manifest, records, train_split)
+    there = [name for name, pixels in zip(manifest.classes, split.class_pixels, strict=True) if pixels]
+    learnt = [name for name in there if learn_void or name != "void"]
+    if not learnt:
+        raise ValueError(f"{records}: split {train_split!r} holds nothing but void, so there is nothing to learn from")
+    if len(learnt) == 1:
+        fault = (None if learn_void else labels.one_class_fault(manifest.classes)) or (
+            f"split {train_split!r} has pixels of one class alone, {learnt[0]}: one class is left to learn; "
+            "add images with others, or name the background as a class"
+        )
+        raise ValueError(f"{records}: {fault}")
+    check_truth(records, val_split)
 
 
 @contextmanager

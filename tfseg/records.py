@@ -93,6 +93,8 @@ class Manifest:
     mask_codec: str = "png"  # of MASK_CODECS; PNG in schema version 1
     tile_width: int | None = None  # of the column tiles of pictures and masks; None: they are in one piece
     colors: list[list[int]] | None = None  # RGB of each class; None: as of the categories
+    exif: str = "rotate"  # pictures were turned upright by their EXIF data; or "ignore"
+    findings: dict | None = None  # what the converter saw and decided, see `evidence.findings`; nothing reads by it
 
     @property
     def palette(self) -> np.ndarray:

@@ -76,7 +76,7 @@ def _train(config: Config) -> dict:
     from tfseg.device import choose_device, read_versions
     from tfseg.learner import NotFinite
     from tfseg.network import check_names
-    from tfseg.pipeline import count_steps
+    from tfseg.pipeline import check_learnable, count_steps
     from tfseg.progress import Screen
     from tfseg.trackers import make_trackers
 
@@ -102,6 +102,7 @@ def _train(config: Config) -> dict:
         )
     if config.data.service and team.workers > 1:
         raise ValueError("data.service: expected null with device.distribution multiworker: workers read their shares")
+    check_learnable(config.data.records, config.data.train_split, config.data.val_split, config.loss.learn_void)
     steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)

@@ -6,6 +6,8 @@
 The first form is for the Cityscapes tree (leftImg8bit/ and gtFine/, or the same files under images/ and masks/), the
 second for any images/<split>/ with masks/<split>/ of the same names and a label map, lines of `mask value: class`.
 --root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tfseg[cloud]'.
+What can be read in two ways is decided by the files and told below the closing table, as are files that are not taken;
+files that contradict each other are refused, all at once.
 The output is whole or not there. A conversion that was interrupted goes on where it stopped, and one that is finished
 changes nothing.
 
@@ -42,7 +44,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="MAP",
         help="classes to learn: categories (8, default) or train_ids (19) of Cityscapes, or a YAML file of "
         "`mask value: class` lines, which other data sets need; the classes are the 8 categories unless the file has "
-        "an entry `classes` of `name: [red, green, blue]` lines, void first",
+        "an entry `classes` of `name: [red, green, blue]` lines; void, which counts nowhere, is put before them if it "
+        "is not their first",
     )
     parser.add_argument(
         "--size",
@@ -61,6 +64,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default="nearest",
         choices=convert.MASK_RESIZES,
         help="a smaller mask takes the value in the middle of each cell (default) or the one that covers most of it",
+    )
+    parser.add_argument(
+        "--exif",
+        default="rotate",
+        choices=convert.EXIF_MODES,
+        help="turn pictures and masks upright as their EXIF data say (default), or take both as they are stored: for "
+        "masks that were drawn on pictures that a program had not turned",
     )
     parser.add_argument(
         "--splits", nargs="+", help="splits to convert, such as train val (default: all that are there)"
@@ -89,18 +99,27 @@ def main(arguments: list[str] | None = None) -> None:
     source = sources.open_source(options.root, options.splits, options.label_map, options.coarse)
     for warning in source.warnings:
         print(f"make_tfrecords: warning: {warning}", file=sys.stderr)
-    manifest = convert.convert(
-        source,
-        options.out,
-        size=size,
-        codec=options.codec,
-        quality=options.quality,
-        mask_resize=options.mask_resize,
-        workers=options.workers if options.workers is not None else os.cpu_count() or 1,
-        limit=options.limit,
-        overwrite=options.overwrite,
-        write_parts=write_parts,
-    )
+    try:
+        manifest = convert.convert(
+            source,
+            options.out,
+            size=size,
+            codec=options.codec,
+            quality=options.quality,
+            mask_resize=options.mask_resize,
+            exif=options.exif,
+            workers=options.workers if options.workers is not None else os.cpu_count() or 1,
+            limit=options.limit,
+            overwrite=options.overwrite,
+            write_parts=write_parts,
+        )
+    except convert.BadFilesError as error:
+        if error.count == 1:
+            raise
+        for fault in error.faults:
+            print(f"make_tfrecords: {fault}", file=sys.stderr)
+        more = f", of which the first {len(error.faults)} are" if error.count > len(error.faults) else ","
+        raise ValueError(f"{error.count} files cannot be converted{more} named above") from None
     print(convert.summarise(manifest))
 
 

@@ -34,7 +34,7 @@ from tfseg.workers import open_pool
 MASK_RESIZES = ("nearest", "majority")
 EXIF_MODES = ("rotate", "ignore")
 MOST_NAMED = 20  # bad files, the others are counted
-MOST_COLUMNS = 21  # classes side by side in the summary
+MOST_COLUMNS = 12  # classes side by side in the summary
 FEW_MASKS = 8  # that tell in nearly every case whether masks are of Cityscapes
 
 

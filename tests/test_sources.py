@@ -637,3 +637,12 @@ def test_refuses_names_that_are_no_text(tmp_path, label_map):
     (tmp_path / "images/train/a.jpg").rename(os.fsdecode(os.fsencode(tmp_path) + b"/images/train/Z\xfcrich.jpg"))
     message = refused(tmp_path, None, label_map)
     assert "its name is not in UTF-8; rename it" in message and message.isascii()
+
+
+def test_links_that_lead_round_in_a_circle(tmp_path, label_map):
+    for kind, ending in (("images", "jpg"), ("masks", "png")):
+        for name in "ab":
+            touch(tmp_path, f"{kind}/train/{name}/{name}.{ending}")
+            for other in ("a", "b", "."):
+                link(tmp_path, f"{kind}/train/{name}/to {other}", f"{kind}/train/{other}")
+    assert ids(sources.open_source(tmp_path, None, label_map)) == {"train": ["a_a", "a_to b_b", "b_b", "b_to a_a"]}

@@ -125,7 +125,7 @@ _UNREAD_SUFFIXES = (
 _NOTE_SUFFIXES = (".json", ".txt", ".md", ".xml", ".csv", ".yaml", ".yml", ".html", ".pdf", ".log", ".py", ".sh")
 # No look at such a file itself, which is slow on a network disk.
 _FILE_SUFFIXES = (*_PICTURE_SUFFIXES, *_UNREAD_SUFFIXES, *_NOTE_SUFFIXES)
-_DEEPEST = 16  # folders in folders that are looked into: a link may lead round in a circle
+_DEEPEST = 16  # folders in folders that are looked into
 
 _FilesById = dict[str, dict[str, Path]]  # split -> id -> file
 
@@ -460,8 +460,13 @@ def _walk(folder: Path, way: tuple[str, ...] = ()) -> Iterator[_File]:
     for name, is_link in _entries(folder) if way or _is_folder(folder) else ():
         if name.lower().endswith(_FILE_SUFFIXES) or len(way) == _DEEPEST or not _is_folder(folder / name):
             yield _File(way, folder, name, is_link)
-        else:
+        elif not (is_link and _leads_back(folder, name)):
             yield from _walk(folder / name, (*way, name))
+
+
+def _leads_back(folder: Path, name: str) -> bool:
+    """Whether a link leads to a folder that it is in."""
+    return (folder / name).resolve() in {above.resolve() for above in (folder, *folder.parents)}
 
 
 def _stray_pictures(layout: _Layout, root: Path) -> list[str]:

@@ -32,6 +32,12 @@ def test_history_columns(tmp_path):
     assert history["val_loss"][1] == 0.3
 
 
+def test_a_history_that_two_processes_wrote(tmp_path):
+    rows = "epoch,loss\n1,0.5\nepoch,loss\n1,0.25\n2,0.2\n2,0.1\n3,0.05\n"
+    (tmp_path / "history.csv").write_text(rows)
+    assert read_history(tmp_path / "history.csv") == {"epoch": [1, 2, 3], "loss": [0.25, 0.1, 0.05]}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

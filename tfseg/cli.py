@@ -29,6 +29,8 @@ REMEDIES = {
 
 # What takes its time to import.
 SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
+# Commands that tell themselves how far they are: the one by its log, the other of each of its processes.
+TELL_THEMSELVES = ("serve", "doctor")
 # Command -> how it takes less memory.
 LESS_MEMORY = {
     **dict.fromkeys(
@@ -76,7 +78,8 @@ def parse_size(text: str) -> tuple[int, int]:
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback."""
     program = Path(sys.argv[0]).stem
-    sys.meta_path.insert(0, Announcement(program))
+    if program not in TELL_THEMSELVES:
+        sys.meta_path.insert(0, Announcement(program))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
         if hasattr(stream, "reconfigure"):

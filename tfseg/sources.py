@@ -31,7 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfseg import exif, labels, paths, pictures
+from tfseg import labels, paths, pictures
 
 
 class Sample(NamedTuple):
@@ -198,17 +198,15 @@ def read_traits(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | 
     """
     image_file, mask_file = sample.image.read_bytes(), sample.mask.read_bytes()
     with named(sample.image):
-        image = pictures.decode_picture(image_file)
+        image = pictures.decode_picture(image_file, upright=exif_mode == "rotate")
+        orientation = pictures.read_orientation(image_file)
     with named(sample.mask):
         mask = pictures.read_mask(mask_file)
     label_ids = mask.values
     if mask.greys is not None and lookup is not None and not _knows(lookup, mask.values) and _knows(lookup, mask.greys):
         label_ids, mask = mask.greys, mask._replace(kind=pictures.GREYS)
-    orientation, of_mask = exif.read_orientation(image_file), exif.read_orientation(mask_file)
-    if exif_mode == "ignore":
-        image = exif.turn_back(image, orientation)
-    else:
-        label_ids = exif.turn(label_ids, of_mask)
+    if exif_mode == "rotate":
+        label_ids = pictures.turn(label_ids, pictures.read_orientation(mask_file))
     if image.shape[:2] != label_ids.shape:
         raise ValueError(_size_fault(sample, image, label_ids, orientation, exif_mode))
     traits = Traits(label_ids.shape, orientation, mask)
@@ -220,7 +218,7 @@ def _knows(lookup: np.ndarray, values: np.ndarray) -> bool:
 
 
 def _size_fault(sample: Sample, image: np.ndarray, mask: np.ndarray, orientation: int, exif_mode: str) -> str:
-    is_turned = orientation >= exif.SIDEWAYS and image.shape[:2] == mask.shape[::-1]
+    is_turned = orientation >= pictures.SIDEWAYS and image.shape[:2] == mask.shape[::-1]
     taken, other = ("upright", "as it is stored") if exif_mode == "rotate" else ("as it is stored", "upright")
     sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], mask.shape)]
     if not is_turned:

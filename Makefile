@@ -68,8 +68,8 @@ test-app: .venv-app/.installed
 		tests/test_app_page.py tests/test_app_browser.py
 
 test-export: .venv-export/.installed
-	.venv-export/bin/python -m pytest tests/test_export.py tests/test_litert.py tests/test_onnx_export.py \
-		tests/test_coreml.py
+	.venv-export/bin/python -m pytest tests/test_doors.py tests/test_export.py tests/test_litert.py \
+		tests/test_onnx_export.py tests/test_coreml.py
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1

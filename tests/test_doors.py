@@ -1,6 +1,7 @@
 """One table of image files through every door of a model: the same mask everywhere, or the same refusal."""
 
 import io
+import shutil
 import threading
 from functools import cache, partial
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg import app_view, convert, evaluate, parity, predict, sources, video
+from tfseg import app_view, convert, evaluate, litert, onnx_export, parity, predict, sources, video
 from tfseg.export import export_saved_model
 from tfseg.inference import Inference
 from tfseg.labels import CATEGORIES, CATEGORY_COLORS
@@ -18,6 +19,7 @@ from tfseg.pictures import decode_picture
 from tfseg.predict import Predictor, make_segmenter
 from tfseg.resizing import resize_along
 from tfseg.segmentation import ImageSegmenter
+from tfseg.traced import Traced
 
 SIZES = [(48, 64), (24, 40)]  # as of records of the first size and a validation at the second
 SMOOTH = cv2.resize(
@@ -239,12 +241,20 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
     assert all(np.array_equal(judged[name], expected(TAKEN[name])) for name in names)
 
 
-def test_formats_are_compared_by_the_same_way(network, tmp_path, model):
+@pytest.mark.parametrize("kind", ["SavedModel", "LiteRT", "ONNX"])
+def test_every_format_takes_the_same_way(network, tmp_path, model, kind):
     """The largest difference is that of float32 sums; files by way of the SavedModel's own signature."""
     images = [SMOOTH, SMOOTH[:48, :64]]
     examples = [{"id": b"a", "image": image, "mask": np.ones(image.shape[:2], np.uint8)} for image in images]
-    models, doors = parity.load_models(model), parity.load_files_door(model)
+    directory = shutil.copytree(model, tmp_path / "model")
+    if kind == "LiteRT":
+        (directory / "model_float32.tflite").write_bytes(litert.convert(Traced(network), SIZES[-1], "float32", []))
+    if kind == "ONNX":
+        pytest.importorskip("tf2onnx")
+        pytest.importorskip("onnxruntime")
+        onnx_export.write(Traced(network), directory)
+    models, doors = parity.load_models(directory), parity.load_files_door(directory)
     formats = parity.compare(network, models, examples, SIZES, doors)["formats"]
-    assert {*formats} == {"SavedModel", parity.ENCODED}
+    assert {*formats} == {"SavedModel", parity.ENCODED, {"LiteRT": "LiteRT float32"}.get(kind, kind)}
     assert all(entry["other_class"] == 0 for entry in formats.values())
-    assert formats["SavedModel"]["largest_difference"] < 1e-5
+    assert max(entry.get("largest_difference", 0) for entry in formats.values()) < 1e-5

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tfseg.memory import find_want_of_memory
+
 # Package that is missing -> what to do about it; of TensorFlow, see `advise_tensorflow`.
 REMEDIES = {
     "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
@@ -49,12 +51,6 @@ LESS_MEMORY = {
     **dict.fromkeys(("check_metal", "show_batch", "doctor"), "lower train.batch_size or data.size"),
     **dict.fromkeys(("make_tfrecords", "verify_tfrecords", "explore_dataset"), "lower --workers"),
 }
-# Words in which frameworks say that memory is not enough, in errors of no kind of their own.
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|OOM when allocating|RESOURCE_EXHAUSTED|(failed|unable) to allocate|(cannot|can't) allocate memory"
-    r"|(not enough|insufficient) memory|ALLOC_FAILED|Dst tensor is not initialized",
-    re.IGNORECASE,
-)
 # What of their words says how much was asked for.
 ASKED_FOR = re.compile(
     r"OOM when allocating tensor with shape ?\[[\d,]*\] and type \w+"
@@ -122,22 +118,6 @@ class Announcement(importlib.abc.MetaPathFinder):
 def be_quiet() -> None:
     """Has nothing said of what takes long to import."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Announcement)]
-
-
-def find_want_of_memory(error: BaseException | None) -> BaseException | None:
-    """Finds the error that says that memory was not enough, be it this one or one that it comes of; None: no such."""
-    while error is not None:
-        named = {kind.__name__ for kind in type(error).__mro__}
-        foreign = not isinstance(error, ValueError | OSError | ModuleNotFoundError)
-        if named & {"MemoryError", "OutOfMemoryError"} or getattr(error, "errno", None) == errno.ENOMEM:
-            return error
-        text = str(error)
-        # Of a message that is too large for gRPC, the same kind of error is raised.
-        exhausted = "ResourceExhaustedError" in named or OUT_OF_MEMORY.search(text)
-        if foreign and exhausted and "message larger than" not in text:
-            return error
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return None
 
 
 def advise_memory(program: str, error: BaseException) -> str:

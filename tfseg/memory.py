@@ -1,17 +1,30 @@
 """Whether an error means that memory ran out, whoever raises it."""
 
+import errno
 import re
 
+# Words in which frameworks say that memory is not enough, in errors of no kind of their own.
 _WORDS = re.compile(
-    r"out of memory|\bOOM\b|RESOURCE_EXHAUSTED|failed to alloc|ALLOC_FAILED|insufficient memory|bad_alloc", re.I
+    r"out of memory|\bOOM\b|RESOURCE_EXHAUSTED|(failed|unable) to alloc|(cannot|can't) allocate memory"
+    r"|(not enough|insufficient) memory|ALLOC_FAILED|bad_alloc|Dst tensor is not initialized",
+    re.IGNORECASE,
 )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tells whether Python, NumPy, OpenCV or TensorFlow had no memory left, on this machine or on its GPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-        return True
-    return of_library(error) and bool(_WORDS.search(str(error)))
+def find_want_of_memory(error: BaseException | None) -> BaseException | None:
+    """Finds the error that says that memory was not enough, be it this one or one that it comes of; None: no such."""
+    while error is not None:
+        named = {kind.__name__ for kind in type(error).__mro__}
+        foreign = not isinstance(error, ValueError | OSError | ModuleNotFoundError)
+        if named & {"MemoryError", "OutOfMemoryError"} or getattr(error, "errno", None) == errno.ENOMEM:
+            return error
+        text = str(error)
+        # Of a message that is too large for gRPC, the same kind of error is raised.
+        exhausted = "ResourceExhaustedError" in named or _WORDS.search(text)
+        if foreign and exhausted and "message larger than" not in text:
+            return error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
 
 
 def of_library(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from tfseg import cli
 from tfseg.inference import Inference, add_options, read_options
 from tfseg.listing import SUFFIXES, check_readable, formats, list_images
-from tfseg.memory import is_out_of_memory, of_library
+from tfseg.memory import find_want_of_memory, of_library
 from tfseg.model_folder import HELP, find_model
 from tfseg.paths import without_patterns
 from tfseg.pictures import TooLarge
@@ -393,7 +393,7 @@ def describe_failure(error: Exception, path: Path, shape: Sequence[int], segment
     Raises:
         Exception: the error, if it is a mistake of the program, or one that the next picture would meet as well.
     """
-    if is_out_of_memory(error):
+    if find_want_of_memory(error):
         window = segment.inference.window
         remedy = f"a smaller --window than {describe_size(window)}" if window else "--window 512x512"
         seen = describe_size(segment.sizes[-1] if segment.sizes else shape)

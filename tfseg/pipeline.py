@@ -312,7 +312,7 @@ def check_learnable(records: str | Path, train_split: str, val_split: str, learn
     """
     manifest = read_manifest(records)
     split = check_split(manifest, records, train_split)
-    there = [name for name, pixels in zip(manifest.classes, split.class_pixels, strict=True) if pixels]
+    there = [name for name, pixels in zip(manifest.classes, split.class_pixels, strict=False) if pixels]
     learnt = [name for name in there if learn_void or name != "void"]
     if not learnt:
         raise ValueError(f"{records}: split {train_split!r} holds nothing but void, so there is nothing to learn from")

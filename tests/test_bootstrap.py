@@ -25,6 +25,17 @@ def test_scores_are_those_of_evaluation():
     assert np.isnan(iou_and_mean(count_pixels(np.zeros((4, 4), np.int64)))).all()
 
 
+def test_void_that_is_learnt_is_a_class():
+    matrix = random_matrices((), seed=1)
+    matrix[0, 1] += 50
+    expected = metrics.scores(matrix, range(4), learn_void=True)
+    np.testing.assert_array_equal(
+        iou_and_mean(count_pixels(matrix, True), True), [*expected["iou"], expected["mean_iou"]]
+    )
+    draws = draw_scores(matrix[None], learn_void=True)
+    np.testing.assert_allclose(draws[0], [*expected["iou"], expected["mean_iou"]])
+
+
 def test_two_pictures_by_hand():
     """One draw in four is the first picture twice, one the second twice; in the first, sky does not occur."""
     draws = draw_scores(np.array([FOUND, MISSED]))

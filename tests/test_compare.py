@@ -51,6 +51,21 @@ def test_table_by_hand(tmp_path, capsys):
     ]
 
 
+def test_void_counts_where_all_learn_it(tmp_path):
+    """All ten pixels of void are called flat: IoU 0 of void, 10 / 20 of flat, 1 of sky."""
+    matrices = [[[0, 10, 0], [0, 10, 0], [0, 0, 10]]] * 2
+    learns = "loss: {learn_void: true}\n"
+    a, b = (write_run(tmp_path / name, learns, matrices=matrices) for name in "ab")
+    plain = write_run(tmp_path / "plain", matrices=matrices)
+    result = compare_runs([a, b])
+    assert result["learn_void"] and result["runs"][0]["iou"] == [0, 0.5, 1] and result["runs"][0]["mean_iou"] == 0.5
+    text = compare.lay_out(result)
+    assert "mean over 3, void counted" in text and "\n| void " in text
+    mixed = compare_runs([a, plain])
+    assert not mixed["learn_void"] and [run["mean_iou"] for run in mixed["runs"]] == [1.0, 1.0]
+    assert "mean over 2, void left out" in compare.lay_out(mixed)
+
+
 def test_identical_runs_do_not_differ(tmp_path, capsys):
     compare.main([str(write_run(tmp_path / name)) for name in ("a", "b")])
     out = capsys.readouterr().out

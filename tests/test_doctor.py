@@ -252,6 +252,12 @@ def test_a_gradient_that_is_wrong_alone(config, monkeypatch):
     assert "over 1e-01 are stage4_bn/beta, stage4_bn/gamma" in gradient.text
 
 
+@pytest.mark.parametrize("classes", [2, 8, 150])
+def test_drawn_masks_hold_the_classes_of_the_records(classes):
+    mask = doctor_speed.draw_batch((200, 300), 4, classes)["mask"]
+    assert np.unique(mask).tolist() == [*range(classes)]
+
+
 def test_dropout_is_off_in_the_comparison(config, monkeypatch):
     def build(*_):
         pixels, x = keras.Input((None, None, 3)), keras.Input((None, None, 3))

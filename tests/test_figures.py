@@ -107,6 +107,8 @@ def test_errors_by_hand():
     error = paint_error(picture, truth, prediction)
     assert error.dtype == np.uint8
     assert error.tolist() == [[[128] * 3, WRONG.tolist(), [158] * 3, NO_TRUTH.tolist()]]
+    error = paint_error(picture, truth, prediction, learn_void=True)
+    assert error.tolist() == [[[128] * 3, WRONG.tolist(), [158] * 3, WRONG.tolist()]]
     assert WRONG.tolist() == [225, 29, 29] and NO_TRUTH.tolist() == [96, 96, 96]
 
 

@@ -24,6 +24,16 @@ def test_scores_table_by_hand():
     ]
 
 
+def test_void_that_is_learnt_counts_in_the_only_mean():
+    learnt = {**SCORES, "learn_void": True, "iou": [0.1, 0.8641, None], "f1": [0.2, 0.92709, None]}
+    assert scores_table(learnt).splitlines()[2:] == [
+        "| void                      |  10.0 | 20.0 |              25.0 |",
+        "| flat                      |  86.4 | 92.7 |              75.0 |",
+        "| sky                       |     - |    - |               0.0 |",
+        "| mean over 3, void counted |  50.0 | 60.0 |                   |",
+    ]
+
+
 def test_scores_table_of_no_pixels():
     assert scores_table({**SCORES, "support": [0, 0, 0]}).splitlines()[2].endswith(" - |")
 

@@ -65,7 +65,8 @@ def compare_devices(config: Config) -> Part:
     choice = choose_device(config.device.kind, "float32")
     # NVIDIA's cards multiply float32 with 10 bits of mantissa if allowed, which is no fault of theirs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    batch = draw_batch(tuple(min(side, SMALL) for side in cli.parse_size(config.data.size)), 2)
+    size = tuple(min(side, SMALL) for side in cli.parse_size(config.data.size))
+    batch = draw_batch(size, 2, train.count_classes(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
     yield {"began": "the CPU's side"}
@@ -214,9 +215,10 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     """Compares draws and pictures of the augmentation with those that plain operations give on the CPU."""
     import tensorflow as tf
 
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), seed=0)
+    classes = train.count_classes(config)
+    augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
     count, step = 8, 3
-    batch = draw_batch((SMALL, SMALL), count)
+    batch = draw_batch((SMALL, SMALL), count, classes)
     with tf.device("CPU:0"):
         numbers = to_numpy(augmentation.draw_numbers(count, step, 0))
         drawn = augmentation.draw(count, SMALL, SMALL, step)

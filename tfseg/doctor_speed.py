@@ -75,7 +75,7 @@ class Stepper:
 
     def __init__(self, config: Config, choice: Choice, plain: bool = False):
         self.pictures = config.train.batch_size
-        batch = draw_batch(cli.parse_size(config.data.size), self.pictures)
+        batch = draw_batch(cli.parse_size(config.data.size), self.pictures, train.count_classes(config))
         self.learner = build_learner(config, choice, plain)
         self.take = feed(self.learner, repeated(as_trained(batch, choice)))
         start = time.perf_counter()
@@ -162,13 +162,13 @@ def write_pictures(config: Config) -> Part:
     yield {"records": f"{count} drawn pictures of {size[0]}x{size[1]}, JPEG"}
 
 
-def draw_batch(size: tuple[int, int], count: int) -> dict:
-    """Draws pictures of coloured blocks with noise, and their masks: the same every time."""
+def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATEGORIES)) -> dict:
+    """Draws pictures of coloured blocks with noise, and their masks of so many classes: the same every time."""
     random = np.random.default_rng(0)
     block = 16
-    coarse = random.integers(0, 8, (count, -(-size[0] // block), -(-size[1] // block)), np.uint8)
+    coarse = random.integers(0, classes, (count, -(-size[0] // block), -(-size[1] // block)), np.uint8)
     mask = coarse.repeat(block, axis=1).repeat(block, axis=2)[:, : size[0], : size[1]]
-    colors = random.integers(40, 216, (8, 3))
+    colors = random.integers(40, 216, (classes, 3))
     noise = random.normal(0, 12, (*mask.shape, 3)).astype("float32")
     return {"image": (colors[mask] + noise).clip(0, 255).astype("uint8"), "mask": np.ascontiguousarray(mask)}
 

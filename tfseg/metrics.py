@@ -40,6 +40,11 @@ def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = Non
     """
     check_ids(mask, num_classes, "mask", ignore)
     check_ids(predicted, num_classes, "predicted")
+    return _count_pairs(mask, predicted, num_classes, ignore)
+
+
+def _count_pairs(mask, predicted, num_classes: int, ignore: int | None = None):
+    """As `confusion_matrix`, whatever the ids are."""
     truth, prediction = (ops.convert_to_tensor(ids) for ids in (mask, predicted))
     truth, prediction = (_one_hot(as_ids(ids), num_classes, but) for ids, but in ((truth, ignore), (prediction, None)))
     return ops.cast(ops.matmul(ops.transpose(truth, (0, 2, 1)), prediction), "int32")
@@ -74,7 +79,7 @@ class Scorer(keras.Model):
     def call(self, batch):
         logits, mask = self.network(as_floats(batch["image"]), training=False), as_ids(batch["mask"])
         predicted = ops.argmax(logits, axis=-1)
-        matrix = confusion_matrix(mask, predicted, logits.shape[-1])
+        matrix = _count_pairs(mask, predicted, logits.shape[-1])
         _, height, width = ops.shape(mask)
         lost = height * width - ops.sum(matrix, axis=(1, 2))
         # `call` is the loss before Keras reduces it, so that a smaller last batch counts by its pictures.

@@ -5,12 +5,13 @@
     python tools/describe_model.py --run runs/cityscapes --measure --json model.json
 
 Takes every setting of a training after --config. Weights are random, since nothing depends on them. A GMAC is 10^9
-multiply-adds of convolutions, dense layers and attention, of one picture in inference; a GFLOP counts each of them as
-two. Biases, normalisation, activations, sums, pooling and interpolation are left out, 1 or 2 percent of what
-TensorFlow's profiler counts; other layers that are not counted are named. The receptive field is that of one logit,
-exact, over all paths but those through global pooling and attention. The memory is an estimate: augmentation, loss,
-gradients of activations and what kernels work with come on top. On a CPU, training EfficientNetB0 took 1.4 times the
-activations and half a GiB for its graph; --measure tells.
+multiply-adds of convolutions, dense layers and attention, and of what is pooled or enlarged by products of matrices, of
+one picture in inference; a GFLOP counts each of them as two. Biases, normalisation, activations, sums and other pooling
+are left out: of what TensorFlow's profiler counts, 0 to 1.3 percent in 20 networks of 6 encoders and all decoders at
+320x320. Other layers that are not counted are named. The receptive field is that of one logit, exact, over all paths
+but those through global pooling and attention. The memory is an estimate: augmentation, loss, gradients of activations
+and what kernels work with come on top. On a CPU, training EfficientNetB0 took 1.4 times the activations and half a GiB
+for its graph; --measure tells.
 """
 
 import argparse

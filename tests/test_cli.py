@@ -166,6 +166,19 @@ def test_the_advice_on_tensorflow_fits_the_machine(system, machine, words):
     assert words in cli.advise_tensorflow(system, machine)
 
 
+def test_a_backend_that_keras_own_file_asks_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["tools/make.py"])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    (tmp_path / "keras.json").write_text('{"backend": "torch"}')
+    with pytest.raises(SystemExit) as exit:
+        cli.run(raises(ModuleNotFoundError("No module named 'torch'", name="torch")))
+    assert exit.value.code == (
+        f"make: error: {tmp_path}/keras.json has backend torch, which is not installed; pip install torch, or set the "
+        "environment variable KERAS_BACKEND to tensorflow"
+    )
+
+
 SLEEPER = """
 import sys
 from tfseg import cli

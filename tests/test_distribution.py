@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -243,6 +244,23 @@ def test_workers_must_train_the_same(tmp_path):
         train.compare_workers(config, Other(other=(1, 3)), state)
     with pytest.raises(ValueError, match="worker 1 would go on after step 0, worker 0 after step 3; give a folder on"):
         train.compare_workers(config, Other(other=(0, 0)), state)
+
+
+def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):
+    moved = shutil.copytree(tiny_records, tmp_path / "moved")
+    seen = []
+
+    class One(Distribution):
+        def gather(self, values):
+            seen.append(values[0])
+            return super().gather(values)
+
+    for records in (tiny_records, f"{tiny_records}/", moved):
+        train.compare_workers(Config(Data(str(records)), "run"), One(), None)
+    with (moved / "manifest.json").open("a") as file:
+        file.write(" ")
+    train.compare_workers(Config(Data(str(moved)), "run"), One(), None)
+    assert len({*seen[:3]}) == 1 and seen[3] != seen[0]
 
 
 class Model(keras.Model):

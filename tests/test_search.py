@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -331,3 +332,24 @@ def test_a_pruned_trial_is_below_all_that_were_not():
         "    1    0.9000  1 pruned   0.3  0.2",
         "3 trials: 2 complete, 1 pruned",
     ]
+
+
+def test_records_of_a_search_are_known_by_what_they_are(arguments, tiny_records):
+    def open_on(records):
+        opened, _, _ = open_search([*arguments, "--data.records", str(records)])
+        with opened:
+            pass
+
+    moved = shutil.copytree(tiny_records, "moved")
+    open_on(tiny_records)
+    open_on(moved)
+    with Path(moved, "manifest.json").open("a") as file:
+        file.write(" ")
+    with pytest.raises(ValueError, match=r"other settings \(data.records was"):
+        open_on(moved)
+    changed = shutil.copytree(tiny_records, "changed")
+    arguments[-1] = "new"
+    open_on(changed)
+    shutil.copy("moved/manifest.json", changed)
+    with pytest.raises(ValueError, match=r"other settings \(manifest.json was \"\w+\" and is \"another\"\)"):
+        open_on(changed)

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.abc
+import json
 import os
 import platform
 import re
@@ -90,7 +91,8 @@ def run(main: Callable[[], None]) -> None:
         name = (error.name or "").partition(".")[0]
         if name != "tensorflow" and error.name not in REMEDIES:
             raise
-        sys.exit(f"{program}: error: {advise_tensorflow() if name == 'tensorflow' else REMEDIES[error.name]}")
+        advice = advise_tensorflow() if name == "tensorflow" else advise_backend(name) or REMEDIES[error.name]
+        sys.exit(f"{program}: error: {advice}")
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C
     except Exception as error:
@@ -125,6 +127,21 @@ def advise_memory(program: str, error: BaseException) -> str:
     asked = ASKED_FOR.search(" ".join(str(error).split()))
     detail = f" ({asked[0]})" if asked else ""
     return f"out of memory{detail}; {LESS_MEMORY.get(program, 'free some, or take smaller images')}"
+
+
+def advise_backend(name: str) -> str | None:
+    """The line on a backend of Keras that is not installed, if Keras' own file asks for it; None: it does not."""
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+    try:
+        asked = json.loads(path.read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if asked != name or "KERAS_BACKEND" in os.environ:
+        return None
+    return (
+        f"{path} has backend {name}, which is not installed; pip install {name}, or set the environment variable "
+        "KERAS_BACKEND to tensorflow"
+    )
 
 
 def advise_tensorflow(system: str = sys.platform, machine: str | None = None) -> str:

@@ -230,6 +230,14 @@ def test_blend_by_hand():
     assert blend(picture, classes, colors, 0.25).tolist() == [[[125, 52, 246], [30, 30, 30]]]  # 52.5 and 246.25
 
 
+def test_blend_of_many_rows():
+    draw = np.random.default_rng(0)
+    picture, classes = draw.integers(0, 256, (600, 3, 3), np.uint8), draw.integers(0, 4, (600, 3), np.uint8)
+    colors = np.array(COLORS, np.uint8)
+    rows = [blend(picture[row : row + 1], classes[row : row + 1], colors, 0.3) for row in range(600)]
+    np.testing.assert_array_equal(blend(picture, classes, colors, 0.3), np.concatenate(rows))
+
+
 class TestListPictures:
     def test_folders_are_expanded_once_and_sorted(self, tmp_path):
         for name in ("b.PNG", "a.jpg", "c.jpeg", "notes.txt", "deeper/d.png"):

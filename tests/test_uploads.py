@@ -189,6 +189,7 @@ def test_any_other_body_is_the_file(kind):
         (form(*[("image", "a.png", b"x")] * 2), "; boundary=cut", 400, "got 2"),
         (form(("a", None, b"x")).replace(b"name", b"nome"), "; boundary=cut", 400, "fields: None"),
         (b"garbage", "; boundary=cut", 400, "no whole multipart"),
+        (form(("image", "a.png", b"x")).replace(b"a.png", b"caf\xe9"), "; boundary=cut", 400, "names .* are no UTF-8"),
         (form(("image", "a.png", b"x")), "", 400, "no whole multipart"),
         (form(("image", "a.png", b"x")), "; boundary=\xe4", 400, "no whole multipart"),
         (form(("image", "a.png", b"x"))[:-20], "; boundary=cut", 400, "no whole multipart"),

@@ -30,6 +30,7 @@ from tfseg.video import Film, read_film, write_film
 
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 VIDEO_ENDING = "_overlay.mp4"
+ROWS = 256  # that are blended at a time, in floats of four times the memory
 
 
 class Predictor:
@@ -282,8 +283,12 @@ def blend(picture: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha:
     Returns:
         (H, W, 3) uint8.
     """
-    mixed = (1 - alpha) * picture.astype(np.float32) + alpha * colors[class_ids].astype(np.float32)
-    return np.rint(mixed).astype(np.uint8)
+    blended = np.empty_like(picture)
+    for start in range(0, len(picture), ROWS):
+        rows = slice(start, start + ROWS)
+        mixed = (1 - alpha) * picture[rows].astype(np.float32) + alpha * colors[class_ids[rows]].astype(np.float32)
+        blended[rows] = np.rint(mixed)
+    return blended
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

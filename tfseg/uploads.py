@@ -90,7 +90,9 @@ def picture_file(body: bytes, content_type: str) -> bytes:
     if kind != "multipart/form-data":
         return body
     try:
-        files, fields = read_form(body, options.get("boundary", "").encode("ascii"))
+        files, fields = read_form(body, options.get("boundary", "").encode("ascii", "replace"))
+    except UnicodeError:
+        raise Refused(400, "names in the form are no UTF-8; curl -F 'image=@FILE;filename=a' gives another") from None
     except ValueError:
         raise Refused(400, "the body is no whole multipart/form-data") from None
     if len(files) != 1:

@@ -40,14 +40,21 @@ def test_every_decoder(decoder):
     assert report.passes, list(check_metal.describe(report))
 
 
-@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"])
-def test_the_network_of_every_config(precision):
-    """They share it; it takes half a minute to trace."""
-    loaded = [load(path, "--device.precision", precision) for path in CONFIGS]
-    assert {one.model.encoder for one in loaded} == {"efficientnetb3"}
-    report = examine(loaded[0])
+@pytest.mark.parametrize(
+    ("encoder", "precision"),
+    [
+        ("efficientnetb3", "mixed_bfloat16"),
+        pytest.param("efficientnetb3", "float32", marks=pytest.mark.slow),
+        pytest.param("efficientnetb0", "mixed_bfloat16", marks=pytest.mark.slow),
+    ],
+)
+def test_the_network_of_every_config(encoder, precision):
+    """Most share it; it takes half a minute to trace."""
+    loaded = {one.model.encoder: one for one in (load(path, "--device.precision", precision) for path in CONFIGS)}
+    assert {*loaded} == {"efficientnetb0", "efficientnetb3"}
+    report = examine(loaded[encoder])
     assert report.passes, list(check_metal.describe(report))
-    assert 10_000 < report.nodes < 17_000
+    assert 6_000 < report.nodes < 17_000
 
 
 def test_float16_asks_whether_gradients_are_finite():

@@ -101,9 +101,9 @@ def decode_picture(data: bytes, upright: bool = True) -> np.ndarray:
         return turn(image, read_orientation(data)) if upright else image
     for name, signatures in PILLOW_FORMATS.items():
         if data.startswith(signatures):
-            return _decode_with_pillow(data, name, upright)
+            return _decode_other(data, name, upright)
     if data[4:12] in HEIF_BRANDS and register_heif():
-        return _decode_with_pillow(data, "HEIF", upright)
+        return _decode_other(data, "HEIF", upright)
     raise ValueError(f"is no PNG, JPEG, BMP, TIFF or WebP image ({len(data)} bytes)")
 
 
@@ -182,7 +182,7 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
     return turn(image, read_orientation(data)) if upright and png.exif is not None else image
 
 
-def _decode_with_pillow(data: bytes, kind: str, upright: bool) -> np.ndarray:
+def _decode_other(data: bytes, kind: str, upright: bool) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
             _check_pillow(image, kind)
@@ -255,11 +255,11 @@ def read_mask(data: bytes) -> Mask:
         kind = f"{png.depth}-bit {png.color}"
         raise ValueError(f"is {kind}{hint.get(kind, '')}; a mask must be an 8-bit grey or palette PNG")
     _check_png(data)
-    values, palette = _decode_with_pillow(data, png)
+    values, palette = _decode_indexes(data, png)
     return Mask(values, GREY, {}) if png.color != "palette" else _read_palette(values, palette)
 
 
-def _decode_with_pillow(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
+def _decode_indexes(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
     """Values and palette; Pillow, because OpenCV would turn a palette's indexes into colours."""
     try:
         with warnings.catch_warnings():

@@ -139,18 +139,20 @@ def turn(image, orientation):
 
 def _number(data, place, size: int, little: bool = False):
     """Reads whole numbers of so many bytes at places, any shape; what lies outside of the data counts as 0."""
-    place, length = tf.convert_to_tensor(place), tf.size(data)
-    total = tf.zeros_like(place)
-    for index in range(size):
-        at = place + index
-        byte = tf.where((at >= 0) & (at < length), tf.gather(data, tf.clip_by_value(at, 0, length - 1)), 0)
-        total += byte * 2 ** (8 * (index if little else size - 1 - index))
-    return total
+    powers = [256**power for power in range(size)]
+    # The sum of four bytes may pass int32's end, and comes out negative.
+    return tf.reduce_sum(_bytes(data, place, size) * tf.constant(powers if little else powers[::-1]), axis=-1)
 
 
 def _equals(data, place, expected: bytes):
     """Whether bytes stand at a place, a scalar."""
-    return tf.reduce_all([_number(data, place + index, 1) == byte for index, byte in enumerate(expected)])
+    return tf.reduce_all(_bytes(data, place, len(expected)) == tf.constant([*expected]))
+
+
+def _bytes(data, place, count: int):
+    at = tf.convert_to_tensor(place)[..., tf.newaxis] + tf.range(count)
+    last = tf.size(data) - 1
+    return tf.where((at >= 0) & (at <= last), tf.gather(data, tf.clip_by_value(at, 0, last)), 0)
 
 
 def _refuse_unless(condition, reason: str):

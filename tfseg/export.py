@@ -299,19 +299,19 @@ def save_module(traced, directory: Path) -> None:
 
     images_spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
 
-    @tf.function(input_signature=[images_spec])
+    @tf.function(input_signature=[images_spec], autograph=False)
     def predict_classes(images):
         return {"classes": traced.classes(images)}
 
-    @tf.function(input_signature=[images_spec])
+    @tf.function(input_signature=[images_spec], autograph=False)
     def predict_probabilities(images):
         return {"probabilities": traced.probabilities(images)}
 
-    @tf.function(input_signature=[images_spec])
+    @tf.function(input_signature=[images_spec], autograph=False)
     def predict_unresized(images):
         return {"probabilities": traced.network(images)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")], autograph=False)
     def predict_files(image_bytes):
         # One after the other: each takes all cores, and memory by its own size.
         return {

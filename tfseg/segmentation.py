@@ -72,4 +72,4 @@ def _compiled(name: str):
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, None), tf.float32), tf.TensorSpec((2,), tf.int32)]
-    return tf.function(getattr(resizing, name), input_signature=signature)
+    return tf.function(getattr(resizing, name), input_signature=signature, autograph=False)

@@ -24,12 +24,15 @@ class Traced:
         self.variables = tf.Module()
         self.variables.weights = [weight.value for weight in network.weights]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
         def float32_logits(pixels):
             # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
             return tf.cast(network(pixels, training=False), tf.float32)
 
         self._float32_logits = float32_logits
+        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        self._network = tf.function(self._find_probabilities, input_signature=[images], autograph=False)
+        self._classes = tf.function(self._choose_classes, input_signature=[images], autograph=False)
 
     def logits(self, images):
         """Maps pixels, 0..255 of any type, (B, H, W, 3), as they are to logits, float32 (B, H, W, C)."""
@@ -41,16 +44,22 @@ class Traced:
         return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
 
     def network(self, images):
-        """Maps pixels as they are to probabilities, float32 (B, H, W, C), in 0..1."""
+        """Maps images, uint8 (B, H, W, 3), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
         return tf.nn.softmax(self.logits(images))
 
     def probabilities(self, images):
         """Maps images, uint8 (B, H, W, 3), to probabilities of their own size, float32 (B, H, W, C), in 0..1."""
-        return resizing.enlarge(self.network(self.resize(images)), tf.shape(images)[1:3])
+        return resizing.enlarge(self._network(images), tf.shape(images)[1:3])
 
     def classes(self, images):
         """Maps images, uint8 (B, H, W, 3), to class ids, uint8 (B, H, W)."""
-        return resizing.choose_classes(self.network(self.resize(images)), tf.shape(images)[1:3])
+        return self._classes(images)
+
+    def _find_probabilities(self, images):
+        return self.network(self.resize(images))
+
+    def _choose_classes(self, images):
+        return resizing.choose_classes(self._network(images), tf.shape(images)[1:3])
 
     def encoded(self, content):
         """Maps the content of an image file, a string scalar, to its mask as a grey PNG, a string scalar."""

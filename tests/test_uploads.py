@@ -1,6 +1,5 @@
 import io
 import struct
-import time
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -212,7 +211,7 @@ def test_bad_forms(body, kind, status, reason):
     assert refused.value.status == status
 
 
-LATER = time.monotonic() + 1e6
+LATER = 1e12  # a deadline that never comes
 
 
 @pytest.mark.parametrize(

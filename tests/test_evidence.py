@@ -338,6 +338,17 @@ def test_255_in_cityscapes_is_void(tmp_path):
     assert "values are label ids of Cityscapes, and 255, void, in 1" in convert.summarise(manifest)
 
 
+def test_a_few_masks_of_other_ids_among_those_of_cityscapes_are_told(tmp_path):
+    write_cityscapes(tmp_path / "raw", "val", stripes(7, 26), stripes(0, 13, 255), stripes(0, 1))
+    convert_raw(tmp_path / "raw", tmp_path / "out", None)
+    lines = convert.summarise(records.read_manifest(tmp_path / "out")).splitlines()
+    (told,) = [line for line in lines if line.startswith("warning")]
+    assert told.startswith("warning: 1 of 3 masks hold none of the label ids 19 to 33")
+    assert "ulm_000001_000019_gtFine_labelIds.png: look whether these are train ids" in told
+    given = convert.summarise(convert_raw(tmp_path / "raw", tmp_path / "again", "categories"))
+    assert "hold none of the label ids" not in given
+
+
 # ---- EXIF
 
 

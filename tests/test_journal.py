@@ -86,7 +86,7 @@ def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
     start = time.monotonic()
     run(raw, out).communicate(timeout=60)
     duration = time.monotonic() - start
-    while kills < wanted:
+    while kills < wanted or (not any(kept) and kills < 10 * wanted):  # none was late, on a busy machine
         shutil.rmtree(out, ignore_errors=True)
         process = run(raw, out, workers=1 + kills % 3)
         try:

@@ -93,6 +93,8 @@ def test_train_ids():
         ("0: [sky]", r"map.yaml: value 0 has the class \['sky'\]"),
         ("0: sky\n1: flat\n0: flat", r"map.yaml, line 3: 0 is set twice"),
         ("0: sky\n1: flat\n0x1: sky", r"map.yaml, line 3: 1 is set twice"),
+        ("0: sky\n1: flat\ntrue: sky", r"map.yaml, line 3: True is set twice"),
+        ("0: sky\n1: flat\n1.0: sky", r"map.yaml, line 3: 1.0 is set twice"),
         ("classes: {a: [0, 0, 0], b: [1, 1, 1], a: [2, 2, 2]}\n0: a", r"map.yaml, line 1: a is set twice"),
         ("classes: {a: [0, 0, 0]}\nclasses: {b: [1, 1, 1]}", r"map.yaml, line 2: classes is set twice"),
         (

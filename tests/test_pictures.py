@@ -172,6 +172,22 @@ def test_mask_of_a_palette_gives_its_indexes(bits):
     assert stored[24:26] == bytes([8, 0]) and np.array_equal(pictures.decode_mask(stored), values)
 
 
+@pytest.mark.parametrize(("bits", "row"), [(1, "a0"), (2, "1b"), (4, "012f")])
+def test_greys_of_few_bits_are_read_as_they_look(bits, row):
+    """Programs that make files smaller write a mask of 0 and 255 with 1 bit a pixel."""
+    head = (4).to_bytes(4) + (1).to_bytes(4) + bytes([bits, 0, 0, 0, 0])
+    body = zlib.compress(bytes([0]) + bytes.fromhex(row))
+    data = pictures.PNG_SIGNATURE + b"".join(
+        len(part).to_bytes(4) + kind + part + zlib.crc32(kind + part).to_bytes(4)
+        for kind, part in ((b"IHDR", head), (b"IDAT", body), (b"IEND", b""))
+    )
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    mask = pictures.read_mask(data)
+    assert values.max() == 255 and np.array_equal(mask.values, values) and mask.kind == pictures.GREY
+    stored = pictures.as_grey_png(mask.values, data)
+    assert stored[24:26] == bytes([8, 0]) and np.array_equal(pictures.decode_mask(stored), values)
+
+
 @pytest.mark.parametrize(
     ("mask", "kind"),
     [

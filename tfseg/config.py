@@ -585,12 +585,13 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
-            name = str(key.value)
-            if key.tag == "tag:yaml.org,2002:int":  # 16 and 0x10 are one key
-                name = str(self.construct_object(key))
-            if name in seen:
+            value = name = str(key.value)
+            if key.tag.removeprefix("tag:yaml.org,2002:") in ("int", "float", "bool"):
+                value = self.construct_object(key)  # 16 and 0x10 are one key; so are 1, 1.0 and true
+                name = str(value)
+            if not seen.isdisjoint((name, value)):
                 raise yaml.constructor.ConstructorError(problem=f"{name} is set twice", problem_mark=key.start_mark)
-            seen.add(name)
+            seen |= {name, value}
         return super().construct_mapping(node, deep)
 
 

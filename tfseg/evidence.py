@@ -6,7 +6,7 @@ where it contradicts itself.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,15 @@ class Evidence:
     turned: dict[str, int] = field(default_factory=dict)  # orientation by EXIF data, if not 1 -> pictures
     undecided: dict[str, int] = field(default_factory=dict)  # the same of those whose masks fit turned or not
     sizes: dict[str, int] = field(default_factory=dict)  # "HEIGHTxWIDTH" -> pictures
+    bare: int = 0  # masks that can be no label ids of a street by themselves, see `is_no_cityscapes`
+    first_bare: str = ""  # the first of them
 
 
 def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evidence:
     """Sums up one sample."""
     mask, holders = traits.mask, np.zeros(256, np.int64)
     holders[[*raw_values]] = 1
+    bare = is_no_cityscapes(np.flatnonzero(holders).tolist())
     turned = {} if traits.orientation == pictures.UPRIGHT else {str(traits.orientation): 1}
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
@@ -48,13 +51,15 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
         turned,
         turned if traits.orientation < pictures.SIDEWAYS or traits.size[0] == traits.size[1] else {},
         {"x".join(map(str, traits.size)): 1},
+        int(bare),
+        str(mask_path) if bare else "",
     )
 
 
 def merge(parts: Iterable[Evidence]) -> Evidence:
     """Sums up, the first files being those of the first part."""
     total = Evidence()
-    holders = np.zeros(256, np.int64)
+    holders, bare, first_bare = np.zeros(256, np.int64), 0, ""
     for part in parts:
         for name in ("kinds", "turned", "undecided", "sizes"):
             sums = getattr(total, name)
@@ -65,8 +70,9 @@ def merge(parts: Iterable[Evidence]) -> Evidence:
             known |= {entry: path for entry, path in entries.items() if entry not in known}
         total.greys.extend(part.greys[: 1 - len(total.greys)])
         holders += part.holders
+        bare, first_bare = bare + part.bare, first_bare or part.first_bare
     total.holders[:] = holders.tolist()
-    return total
+    return replace(total, bare=bare, first_bare=first_bare)
 
 
 # ---- palettes
@@ -222,6 +228,7 @@ def findings(
         "assumed": assumed,
         "mask_kinds": dict(sorted(total.kinds.items())),
         "masks_with_255": total.holders[labels.NO_LABEL],
+        "bare_masks": [total.bare, total.first_bare],
         "turned": dict(sorted(total.turned.items())),
         "undecided": sum(total.undecided.values()),
         "sizes": len(common),
@@ -257,6 +264,13 @@ def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
     )
     if found["assumed"] and found["masks_with_255"]:
         decided["masks"] += f", and 255, void, in {found['masks_with_255']}"
+    bare, first = found.get("bare_masks", (0, ""))
+    if found["assumed"] and bare:
+        warnings.append(
+            f"{bare} of {pictures_count} masks hold none of the label ids {OBJECTS[0]} to {OBJECTS[-1]}, from traffic "
+            f"light over vegetation, sky and car to bicycle, such as {first}: look whether these are train ids or ids "
+            "of another data set under the names of Cityscapes' label ids"
+        )
     shares = {
         name: split.class_pixels[labels.VOID] / sum(split.class_pixels) for name, split in manifest.splits.items()
     }

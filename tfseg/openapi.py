@@ -8,7 +8,7 @@ ERRORS = {
     406: "an Accept that is met by neither image/png nor application/json",
     408: "the body did not come in time",
     413: "more bytes, pixels or scans than are taken; pictures are judged by their header",
-    415: "neither PNG nor JPEG",
+    415: "none of PNG, JPEG, BMP, TIFF and WebP",
     503: "the model loads, the queue is full or the service ends; Retry-After says when to come again",
     504: "the model did not answer in time",
 }

@@ -240,7 +240,8 @@ def read_mask(data: bytes) -> Mask:
     """Decodes a grey or palette PNG file of a mask.
 
     The values of a palette of nothing but greys are the greys: any program that makes files smaller writes a grey
-    picture so, and numbers the greys as it likes. Of a palette with colours the values are the indexes.
+    picture so, and numbers the greys as it likes. Greys of 1, 2 or 4 bits are read as all programs show them: the
+    white of 1 bit is 255. Of a palette with colours the values are the indexes.
 
     Raises:
         ValueError: it is damaged, cut short, no PNG, or of a kind whose values are not those of a mask.
@@ -250,7 +251,7 @@ def read_mask(data: bytes) -> Mask:
     png = _read_png_head(data)
     if (png.depth, png.color) == (8, "grey") and png.plain and data.endswith(PNG_END):
         return Mask(_decode_plain_png(data, png), GREY, {})
-    if png.color != "palette" and (png.depth, png.color) != (8, "grey"):
+    if png.color != "palette" and (png.color != "grey" or png.depth > 8):
         hint = {"16-bit grey": ", perhaps an *_instanceIds.png", "8-bit RGBA": ", perhaps a *_color.png"}
         kind = f"{png.depth}-bit {png.color}"
         raise ValueError(f"is {kind}{hint.get(kind, '')}; a mask must be an 8-bit grey or palette PNG")
@@ -265,7 +266,7 @@ def _decode_indexes(data: bytes, png: _Png) -> tuple[np.ndarray, bytes]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
             with Image.open(io.BytesIO(data)) as image:
-                values = np.array(image)
+                values = np.array(image if png.color == "palette" else image.convert("L"))
                 return values, bytes(image.getpalette("RGB") or b"")
     except Image.DecompressionBombError:
         most = 2 * Image.MAX_IMAGE_PIXELS
@@ -499,9 +500,9 @@ def cut_tiles(array: np.ndarray, width: int | None, pad: bool = False) -> list[n
 
 
 def as_grey_png(mask: np.ndarray, file: bytes) -> bytes:
-    """Gives the file that a mask was decoded from, if it is a plain grey PNG, or encodes the mask as one."""
+    """Gives the file that a mask was decoded from, if it is a plain 8-bit grey PNG, or encodes the mask as one."""
     png = _read_png_head(file)
-    return file if png.color == "grey" and png.plain else encode_mask(mask)
+    return file if (png.depth, png.color) == (8, "grey") and png.plain else encode_mask(mask)
 
 
 def decode_image(data: bytes, codec: str, height: int) -> np.ndarray:

@@ -538,9 +538,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Predicts the pictures named on the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m tfseg.predict",
-        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each picture NAME.png or "
-        "NAME.jpg, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below --out. Files of "
-        "these names from an earlier run in --out are overwritten.",
+        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each picture NAME.png, "
+        "NAME.jpg and so on, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below "
+        "--out. Files of these names from an earlier run in --out are overwritten.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")

@@ -40,6 +40,7 @@ def with_alpha(alpha):
     return np.dstack([SMOOTH, np.full(SMOOTH.shape[:2], alpha, np.uint8)])
 
 
+EMPTY_EXIF = b"Exif\0\0MM\0*" + bytes([0, 0, 0, 8, 0, 0, 0, 0, 0, 0])
 GREY = np.minimum(SMOOTH[..., 0], 254)
 TAKEN = {
     "RGB": encode(SMOOTH),
@@ -59,6 +60,9 @@ TAKEN = {
         for turn in range(1, 9)
     },
     "an orientation that is none": encode(SMOOTH, "JPEG", orientation=9),
+    **{f"EXIF without entries, {kind}": encode(SMOOTH, kind, exif=EMPTY_EXIF) for kind in ("PNG", "JPEG")},
+    "EXIF that points beyond the end": encode(SMOOTH, "JPEG", exif=EMPTY_EXIF[:10] + bytes.fromhex("00ffff000000")),
+    "EXIF that points before itself": encode(SMOOTH, "JPEG", exif=EMPTY_EXIF[:10] + bytes.fromhex("fffffff00000")),
     "the network's size": encode(SMOOTH[:24, :40]),
     "larger": encode(cv2.resize(SMOOTH, (301, 203))),
     "smaller": encode(SMOOTH[:7, :9]),

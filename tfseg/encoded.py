@@ -118,9 +118,9 @@ def _orientation(data, exif):
         count = tf.minimum(number(directory, 2), (length - exif - first) // 12)
         entries = first + 12 * tf.range(tf.maximum(count, 0))
         fits = (number(entries, 2) == ORIENTATION) & (number(entries + 2, 2) == 3)  # a SHORT
-        entry = tf.where(tf.reduce_any(fits), entries[tf.argmax(tf.cast(tf.pad(fits, [[0, 1]]), tf.int32))], -1)
-        value = number(entry + 8, 2)
-        return tf.where((entry >= 0) & (value >= 1) & (value <= 8), value, 1)
+        found = entries[fits][:1]  # or nothing: a directory may be empty, or lie beyond the end
+        value = tf.reduce_sum(number(found + 8, 2))
+        return tf.where((directory >= 0) & (value >= 1) & (value <= 8), value, 1)
 
     return tf.cond(known, find, lambda: tf.constant(1))
 

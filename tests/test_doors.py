@@ -81,6 +81,10 @@ REFUSED = {  # name -> content, words of every refusal
     "a transparent palette": (encode(SMOOTH, mode="P", transparency=bytes(256)), "has transparent pixels"),
     "16 bits": (cv2.imencode(".png", GREY.astype(np.uint16) * 257)[1].tobytes(), "is a 16-bit "),
     "48 bits": (cv2.imencode(".png", SMOOTH.astype(np.uint16) * 257)[1].tobytes(), "is a 16-bit "),
+    "an animation": (
+        encode(SMOOTH, save_all=True, append_images=[Image.fromarray(SMOOTH[::-1])]),
+        "has more than one image in one PNG file",
+    ),
     "CMYK": (encode(SMOOTH, "JPEG", mode="CMYK"), "is a CMYK image"),
     "a PNG cut short": (encode(SMOOTH)[:-13], "is cut short or damaged"),
     "a PNG without its end": (encode(SMOOTH)[:-12], "is cut short or damaged"),

@@ -49,21 +49,26 @@ def _decode_png(content, data):
     with _refuse_unless(depth < 16, "the file is a 16-bit image; convert it to 8 bits a channel, as it should look"):
         start = tf.constant(len(PNG_SIGNATURE))
 
-    def step(count, place, exif, transparent, ended):
+    def step(count, place, exif, transparent, animated, ended):
         size, kind = _number(data, place, 4), _number(data, place + 4, 4)
         exif = tf.where((kind == int.from_bytes(b"eXIf")) & (exif < 0), place + 8, exif)
         transparent |= kind == int.from_bytes(b"tRNS")
+        animated |= kind == int.from_bytes(b"fdAT")
         end = place + 12 + tf.maximum(size, 0)
-        return count + 1, end, exif, transparent, (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
+        ended = (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
+        return count + 1, end, exif, transparent, animated, ended
 
-    def goes_on(count, place, exif, transparent, ended):
+    def goes_on(count, place, exif, transparent, animated, ended):
         return ~ended & (place + 12 <= length) & (place > 0) & (count < MOST_CHUNKS)
 
-    start = (tf.constant(0), start, tf.constant(-1), tf.constant(False), tf.constant(False))
-    count, _, exif, transparent, ended = tf.while_loop(goes_on, step, start)
+    start = (tf.constant(0), start, tf.constant(-1), tf.constant(False), tf.constant(False), tf.constant(False))
+    count, _, exif, transparent, animated, ended = tf.while_loop(goes_on, step, start)
     with _refuse_unless(count < MOST_CHUNKS, f"the file has more than {MOST_CHUNKS:,} chunks; save it anew"):
         count = tf.identity(count)
     with tf.control_dependencies([count]), _refuse_unless(ended, CUT):
+        animated = tf.identity(animated)
+    reason = "the file has more than one image in one PNG file; save the one that is meant by itself"
+    with _refuse_unless(~animated, reason):
         pixels = tf.io.decode_png(content, channels=4)
     opaque = ~(transparent | (color >= 4)) | (tf.reduce_min(pixels[..., 3]) == 255)  # grey with alpha, RGBA
     with _refuse_unless(opaque, "the file has transparent pixels, which stand for no colour; save it without alpha"):

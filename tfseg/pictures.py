@@ -74,6 +74,7 @@ class _Png(NamedTuple):
     plain: bool  # rows in order, no transparency, no orientation: nothing that a simple decoder would overlook
     transparency: bool  # whether a colour is transparent (tRNS)
     exif: int | None  # where the data of eXIf begin
+    animated: bool  # whether there are more images (fdAT) than the one that is shown where they cannot move
 
 
 # ---- source files
@@ -164,6 +165,8 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
     png = _read_png_head(data)
     if png.depth == 16:
         raise ValueError(f"is a 16-bit {png.color} image; convert it to 8 bits a channel, as it should look")
+    if png.animated:
+        raise ValueError("has more than one image in one PNG file; save the one that is meant by itself")
     if png.color == "RGB" and png.plain and data.endswith(PNG_END):
         return _decode_plain_png(data, png)
     _check_png(data)
@@ -342,7 +345,7 @@ def _read_png_head(data: bytes) -> _Png:
     exif = chunks[b"eXIf"] + 8 if b"eXIf" in chunks else None
     transparency = b"tRNS" in chunks
     plain = not interlaced and not transparency and exif is None
-    return _Png(width, height, depth, color, plain, transparency, exif)
+    return _Png(width, height, depth, color, plain, transparency, exif, b"fdAT" in chunks)
 
 
 def _check_png(data: bytes) -> None:

@@ -88,6 +88,10 @@ REFUSED = {  # name -> content, words of every refusal
     "CMYK": (encode(SMOOTH, "JPEG", mode="CMYK"), "is a CMYK image"),
     "a PNG cut short": (encode(SMOOTH)[:-13], "is cut short or damaged"),
     "a PNG without its end": (encode(SMOOTH)[:-12], "is cut short or damaged"),
+    "a JPEG of padding": (
+        b"\xff\xd8" + bytes([255]) * 300_000 + encode(SMOOTH, "JPEG")[2:],
+        "has more than 10,000 segments or bytes of padding",
+    ),
     "a JPEG cut short": (encode(SMOOTH, "JPEG")[:-2], "is cut short or damaged"),
     "GIF": (encode(SMOOTH, "GIF", mode="P"), "is no PNG"),
     "text": (b"no image", "is no PNG"),

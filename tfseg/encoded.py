@@ -14,6 +14,7 @@ from tfseg.pictures import (
     JPEG_SIGNATURE,
     MOST_CHUNKS,
     MOST_SCANS,
+    MOST_SEGMENTS,
     ORIENTATION,
     PNG_SIGNATURE,
 )
@@ -78,7 +79,7 @@ def _decode_png(content, data):
 def _decode_jpeg(content, data):
     length = tf.size(data)
 
-    def step(place, kind, exif, colors, sound):
+    def step(count, place, kind, exif, colors, sound):
         sound = data[place] == 0xFF
         kind = data[place + 1]
         is_padding = kind == 0xFF
@@ -87,13 +88,16 @@ def _decode_jpeg(content, data):
         exif = tf.where(is_exif & (exif < 0), place + 10, exif)
         is_frame = tf.reduce_any(kind == tf.constant(sorted(JPEG_FRAMES)))
         colors = tf.where(is_frame, data[tf.minimum(place + 9, length - 1)], colors)
-        return place + tf.where(is_padding, 1, 2 + size), kind, exif, colors, sound
+        return count + 1, place + tf.where(is_padding, 1, 2 + size), kind, exif, colors, sound
 
-    def goes_on(place, kind, exif, colors, sound):
-        return sound & (kind != JPEG_SCAN) & (place + 4 <= length)
+    def goes_on(count, place, kind, exif, colors, sound):
+        return sound & (kind != JPEG_SCAN) & (place + 4 <= length) & (count < MOST_SEGMENTS)
 
-    start = (tf.constant(2), tf.constant(0), tf.constant(-1), tf.constant(0), tf.constant(True))
-    place, kind, exif, colors, sound = tf.while_loop(goes_on, step, start)
+    start = (tf.constant(0), tf.constant(2), tf.constant(0), tf.constant(-1), tf.constant(0), tf.constant(True))
+    count, place, kind, exif, colors, sound = tf.while_loop(goes_on, step, start)
+    reason = f"the file has more than {MOST_SEGMENTS:,} segments or bytes of padding; save it anew"
+    with _refuse_unless((count < MOST_SEGMENTS) | (kind == JPEG_SCAN), reason):
+        kind = tf.identity(kind)
     follows = data[:-1] == 0xFF
     ends = tf.reduce_any((follows & (data[1:] == 0xD9))[tf.maximum(place, 0) :])
     scans = tf.math.count_nonzero(follows & (data[1:] == JPEG_SCAN))

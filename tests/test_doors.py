@@ -40,6 +40,7 @@ def with_alpha(alpha):
     return np.dstack([SMOOTH, np.full(SMOOTH.shape[:2], alpha, np.uint8)])
 
 
+EMPTY_EXIF = b"Exif\0\0MM\0*" + bytes([0, 0, 0, 8, 0, 0, 0, 0, 0, 0])
 GREY = np.minimum(SMOOTH[..., 0], 254)
 TAKEN = {
     "RGB": encode(SMOOTH),
@@ -59,6 +60,9 @@ TAKEN = {
         for turn in range(1, 9)
     },
     "an orientation that is none": encode(SMOOTH, "JPEG", orientation=9),
+    **{f"EXIF without entries, {kind}": encode(SMOOTH, kind, exif=EMPTY_EXIF) for kind in ("PNG", "JPEG")},
+    "EXIF that points beyond the end": encode(SMOOTH, "JPEG", exif=EMPTY_EXIF[:10] + bytes.fromhex("00ffff000000")),
+    "EXIF that points before itself": encode(SMOOTH, "JPEG", exif=EMPTY_EXIF[:10] + bytes.fromhex("fffffff00000")),
     "the network's size": encode(SMOOTH[:24, :40]),
     "larger": encode(cv2.resize(SMOOTH, (301, 203))),
     "smaller": encode(SMOOTH[:7, :9]),
@@ -77,9 +81,17 @@ REFUSED = {  # name -> content, words of every refusal
     "a transparent palette": (encode(SMOOTH, mode="P", transparency=bytes(256)), "has transparent pixels"),
     "16 bits": (cv2.imencode(".png", GREY.astype(np.uint16) * 257)[1].tobytes(), "is a 16-bit "),
     "48 bits": (cv2.imencode(".png", SMOOTH.astype(np.uint16) * 257)[1].tobytes(), "is a 16-bit "),
+    "an animation": (
+        encode(SMOOTH, save_all=True, append_images=[Image.fromarray(SMOOTH[::-1])]),
+        "has more than one image in one PNG file",
+    ),
     "CMYK": (encode(SMOOTH, "JPEG", mode="CMYK"), "is a CMYK image"),
     "a PNG cut short": (encode(SMOOTH)[:-13], "is cut short or damaged"),
     "a PNG without its end": (encode(SMOOTH)[:-12], "is cut short or damaged"),
+    "a JPEG of padding": (
+        b"\xff\xd8" + bytes([255]) * 300_000 + encode(SMOOTH, "JPEG")[2:],
+        "has more than 10,000 segments or bytes of padding",
+    ),
     "a JPEG cut short": (encode(SMOOTH, "JPEG")[:-2], "is cut short or damaged"),
     "GIF": (encode(SMOOTH, "GIF", mode="P"), "is no PNG"),
     "text": (b"no image", "is no PNG"),

@@ -93,6 +93,38 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
         evaluate.main(command)
 
 
+def test_masks_are_found_in_the_folders_that_ids_begin_with(tmp_path):
+    for name in ("007", "0001/007", "0002/007", "a/0002/u\u0308", "b/c"):
+        path = tmp_path / f"{name}_classes.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = evaluate.find_masks(tmp_path)
+
+    def names(id):
+        return [str(path.relative_to(tmp_path)) for path in found[id]]
+
+    assert names("0001_007") == ["0001/007_classes.png"]
+    assert names("007") == [f"{folder}007_classes.png" for folder in ("", "0001/", "0002/")]
+    assert names("0002_\u00fc") == names("a_0002_\u00fc") == ["a/0002/u\u0308_classes.png"]
+    assert "a_007" not in found and names("c") == ["b/c_classes.png"]
+
+
+def test_of_masks_it_is_said_whether_void_counts(tiny_records, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "learns_void", lambda path: True)
+    scores = run(tiny_records, tmp_path)
+    (tmp_path / "masks").mkdir()
+    for id, mask in masks_of(tiny_records, Predictor.sizes).items():
+        write_png(tmp_path / "masks" / f"{id}_classes.png", mask)
+    command = ["--masks", str(tmp_path / "masks"), "--records", str(tiny_records), "--out", str(tmp_path / "files")]
+    for option in ([], ["--learn-void"]):
+        evaluate.main([*command, *option])
+        of_files = json.loads((tmp_path / "files/scores-val.json").read_text())
+        assert (of_files["mean_iou"] == scores["mean_iou"]) == bool(option)
+    with pytest.raises(SystemExit):
+        evaluate.main(["--model", "m", "--records", str(tiny_records), "--learn-void"])
+    assert "--learn-void goes with --masks" in capsys.readouterr().err
+
+
 def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_records, tmp_path):
     written = []
     for inference in (None, Inference((9, 20), 0.25, flip=True), Inference(scales=(0.25,))):

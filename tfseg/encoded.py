@@ -14,6 +14,7 @@ from tfseg.pictures import (
     JPEG_SIGNATURE,
     MOST_CHUNKS,
     MOST_SCANS,
+    MOST_SEGMENTS,
     ORIENTATION,
     PNG_SIGNATURE,
 )
@@ -49,21 +50,26 @@ def _decode_png(content, data):
     with _refuse_unless(depth < 16, "the file is a 16-bit image; convert it to 8 bits a channel, as it should look"):
         start = tf.constant(len(PNG_SIGNATURE))
 
-    def step(count, place, exif, transparent, ended):
+    def step(count, place, exif, transparent, animated, ended):
         size, kind = _number(data, place, 4), _number(data, place + 4, 4)
         exif = tf.where((kind == int.from_bytes(b"eXIf")) & (exif < 0), place + 8, exif)
         transparent |= kind == int.from_bytes(b"tRNS")
+        animated |= kind == int.from_bytes(b"fdAT")
         end = place + 12 + tf.maximum(size, 0)
-        return count + 1, end, exif, transparent, (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
+        ended = (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
+        return count + 1, end, exif, transparent, animated, ended
 
-    def goes_on(count, place, exif, transparent, ended):
+    def goes_on(count, place, exif, transparent, animated, ended):
         return ~ended & (place + 12 <= length) & (place > 0) & (count < MOST_CHUNKS)
 
-    start = (tf.constant(0), start, tf.constant(-1), tf.constant(False), tf.constant(False))
-    count, _, exif, transparent, ended = tf.while_loop(goes_on, step, start)
+    start = (tf.constant(0), start, tf.constant(-1), tf.constant(False), tf.constant(False), tf.constant(False))
+    count, _, exif, transparent, animated, ended = tf.while_loop(goes_on, step, start)
     with _refuse_unless(count < MOST_CHUNKS, f"the file has more than {MOST_CHUNKS:,} chunks; save it anew"):
         count = tf.identity(count)
     with tf.control_dependencies([count]), _refuse_unless(ended, CUT):
+        animated = tf.identity(animated)
+    reason = "the file has more than one image in one PNG file; save the one that is meant by itself"
+    with _refuse_unless(~animated, reason):
         pixels = tf.io.decode_png(content, channels=4)
     opaque = ~(transparent | (color >= 4)) | (tf.reduce_min(pixels[..., 3]) == 255)  # grey with alpha, RGBA
     with _refuse_unless(opaque, "the file has transparent pixels, which stand for no colour; save it without alpha"):
@@ -73,7 +79,7 @@ def _decode_png(content, data):
 def _decode_jpeg(content, data):
     length = tf.size(data)
 
-    def step(place, kind, exif, colors, sound):
+    def step(count, place, kind, exif, colors, sound):
         sound = data[place] == 0xFF
         kind = data[place + 1]
         is_padding = kind == 0xFF
@@ -82,13 +88,16 @@ def _decode_jpeg(content, data):
         exif = tf.where(is_exif & (exif < 0), place + 10, exif)
         is_frame = tf.reduce_any(kind == tf.constant(sorted(JPEG_FRAMES)))
         colors = tf.where(is_frame, data[tf.minimum(place + 9, length - 1)], colors)
-        return place + tf.where(is_padding, 1, 2 + size), kind, exif, colors, sound
+        return count + 1, place + tf.where(is_padding, 1, 2 + size), kind, exif, colors, sound
 
-    def goes_on(place, kind, exif, colors, sound):
-        return sound & (kind != JPEG_SCAN) & (place + 4 <= length)
+    def goes_on(count, place, kind, exif, colors, sound):
+        return sound & (kind != JPEG_SCAN) & (place + 4 <= length) & (count < MOST_SEGMENTS)
 
-    start = (tf.constant(2), tf.constant(0), tf.constant(-1), tf.constant(0), tf.constant(True))
-    place, kind, exif, colors, sound = tf.while_loop(goes_on, step, start)
+    start = (tf.constant(0), tf.constant(2), tf.constant(0), tf.constant(-1), tf.constant(0), tf.constant(True))
+    count, place, kind, exif, colors, sound = tf.while_loop(goes_on, step, start)
+    reason = f"the file has more than {MOST_SEGMENTS:,} segments or bytes of padding; save it anew"
+    with _refuse_unless((count < MOST_SEGMENTS) | (kind == JPEG_SCAN), reason):
+        kind = tf.identity(kind)
     follows = data[:-1] == 0xFF
     ends = tf.reduce_any((follows & (data[1:] == 0xD9))[tf.maximum(place, 0) :])
     scans = tf.math.count_nonzero(follows & (data[1:] == JPEG_SCAN))
@@ -118,9 +127,9 @@ def _orientation(data, exif):
         count = tf.minimum(number(directory, 2), (length - exif - first) // 12)
         entries = first + 12 * tf.range(tf.maximum(count, 0))
         fits = (number(entries, 2) == ORIENTATION) & (number(entries + 2, 2) == 3)  # a SHORT
-        entry = tf.where(tf.reduce_any(fits), entries[tf.argmax(tf.cast(tf.pad(fits, [[0, 1]]), tf.int32))], -1)
-        value = number(entry + 8, 2)
-        return tf.where((entry >= 0) & (value >= 1) & (value <= 8), value, 1)
+        found = entries[fits][:1]  # or nothing: a directory may be empty, or lie beyond the end
+        value = tf.reduce_sum(number(found + 8, 2))
+        return tf.where((directory >= 0) & (value >= 1) & (value <= 8), value, 1)
 
     return tf.cond(known, find, lambda: tf.constant(1))
 

@@ -8,6 +8,7 @@ that `predict` wrote are scored.
 import argparse
 import dataclasses
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model.add_argument(
         "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg.predict"
     )
+    parser.add_argument(
+        "--learn-void", action="store_true", help="of --masks: void is a class that was learned, and counts"
+    )
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="pictures at a time (4)")
     parser.add_argument(
         "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for the scores that need *_instanceIds.png"
@@ -56,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--{'model' if options.model else 'masks'} needs --records")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
+    if options.learn_void and not options.masks:
+        parser.error("--learn-void goes with --masks; a model knows by itself whether it learned void")
     inference = read_options(options)
     records, split = options.records, options.split or "val"
     if options.run:
@@ -63,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records = records or run_folder.find_records(options.run)
         split = options.split or data.val_split
     if options.masks:
-        scores = evaluate_masks(options.masks, records, split, out=options.out)
+        scores = evaluate_masks(options.masks, records, split, learn_void=options.learn_void, out=options.out)
     else:
         model = find_model(options.model or options.run)
         wanted = options.input_size
@@ -188,13 +194,17 @@ def absolute(records: str | Path) -> str:
     return str(open_path(records).absolute()) if is_local(open_path(records)) else str(records)
 
 
-def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | None = None) -> dict:
+def evaluate_masks(
+    masks: Path, records: str | Path, split: str, *, learn_void: bool = False, out: Path | None = None
+) -> dict:
     """Scores masks in files, as `predict` writes them, against the ground truth of a split, and prints the tables.
 
     Args:
         masks: folder that holds ID_classes.png or ID_leftImg8bit_classes.png of each image, at any depth: class ids.
+            Names of folders may be the first part of an ID, as they are where images lie in folders of their own.
         records: folder of shards and manifest.json.
         split: its name.
+        learn_void: whether void is a class that was learned, and counts.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written.
 
     Returns:
@@ -209,18 +219,35 @@ def evaluate_masks(masks: Path, records: str | Path, split: str, out: Path | Non
 
     manifest = read_manifest(records)
     check_truth(records, split)
-    found = {path.name.removesuffix(MASK_ENDING): path for path in sorted(masks.rglob(f"*{MASK_ENDING}"))}
-    judge = Judge(manifest, split, manifest.classes)
+    found = find_masks(masks)
+    judge = Judge(manifest, split, manifest.classes, learn_void)
     with told_damage(records):
         for example in read_records(records, split):
             id, truth = example["id"], example["truth"]
             names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]
-            path = next((found[name] for name in names if name in found), None)
-            if path is None:
+            paths = next((found[name] for name in names if name in found), [])
+            if not paths:
                 raise FileNotFoundError(f"{masks}: has no {' or '.join(f'{name}{MASK_ENDING}' for name in names)}")
-            mask = read_mask(path, truth.shape, len(manifest.classes))
+            if len(paths) > 1 and len(paths[0].parts) == len(paths[1].parts):
+                raise ValueError(f"{masks}: has {len(paths)} masks of {id}, {paths[0]} and {paths[1]}; take one away")
+            mask = read_mask(paths[0], truth.shape, len(manifest.classes))
             judge.add(id, None, mask, truth, example["label_ids"])
     return judge.finish({"split": split, "records": absolute(records), "masks": str(masks)}, out)
+
+
+def find_masks(folder: Path) -> dict[str, list[Path]]:
+    """Finds masks in a folder and below: each by its name less the ending, and by the names of folders before it.
+
+    seq/0001/007_classes.png is found as 007, 0001_007 and seq_0001_007, as the records call images in folders. Of one
+    name the masks in the fewest folders come first.
+    """
+    found = {}
+    for path in sorted(folder.rglob(f"*{MASK_ENDING}"), key=lambda path: (len(path.parts), path)):
+        *folders, name = path.relative_to(folder).parts
+        words = [*folders, name.removesuffix(MASK_ENDING)]
+        for first in range(len(words)):
+            found.setdefault(unicodedata.normalize("NFC", "_".join(words[first:])), []).append(path)
+    return found
 
 
 def read_mask(path: Path, shape: tuple[int, int], classes: int) -> np.ndarray:

@@ -15,7 +15,7 @@ where: in which file, in which record.
 | 16 bits a channel, or floats | refused: the curve that makes them 8 is unknown |
 | CMYK, or other than 1 or 3 colours | refused: it takes a colour profile |
 | more than one image (animations, pages) | refused: which one? |
-| cut short, a wrong checksum, over 2**30 pixels, over 100 scans, over 20,000 chunks | refused |
+| cut short, a wrong checksum, over 2**30 pixels, over 100 scans, 20,000 chunks, 10,000 segments | refused |
 
 Colour profiles and gamma are not applied, and XMP is not looked at.
 """
@@ -46,6 +46,7 @@ UPRIGHT = 1  # its value; from SIDEWAYS to 8, height and width change places
 SIDEWAYS = 5
 MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk over all pixels, however few its bytes
 MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut them
+MOST_SEGMENTS = 10_000  # of a JPEG before its pixels, and bytes of padding: 640 MB in segments of the largest size
 MOST_PIXELS = 2**30  # that OpenCV decodes
 HEIF_BRANDS = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc")  # bytes 4 to 12 of a HEIC file
 # Formats that Pillow reads, by how their files begin.
@@ -74,6 +75,7 @@ class _Png(NamedTuple):
     plain: bool  # rows in order, no transparency, no orientation: nothing that a simple decoder would overlook
     transparency: bool  # whether a colour is transparent (tRNS)
     exif: int | None  # where the data of eXIf begin
+    animated: bool  # whether there are more images (fdAT) than the one that is shown where they cannot move
 
 
 # ---- source files
@@ -164,6 +166,8 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
     png = _read_png_head(data)
     if png.depth == 16:
         raise ValueError(f"is a 16-bit {png.color} image; convert it to 8 bits a channel, as it should look")
+    if png.animated:
+        raise ValueError("has more than one image in one PNG file; save the one that is meant by itself")
     if png.color == "RGB" and png.plain and data.endswith(PNG_END):
         return _decode_plain_png(data, png)
     _check_png(data)
@@ -343,7 +347,7 @@ def _read_png_head(data: bytes) -> _Png:
     exif = chunks[b"eXIf"] + 8 if b"eXIf" in chunks else None
     transparency = b"tRNS" in chunks
     plain = not interlaced and not transparency and exif is None
-    return _Png(width, height, depth, color, plain, transparency, exif)
+    return _Png(width, height, depth, color, plain, transparency, exif, b"fdAT" in chunks)
 
 
 def _check_png(data: bytes) -> None:
@@ -359,8 +363,11 @@ def _check_png(data: bytes) -> None:
 
 def _jpeg_segments(data: bytes):
     """Gives the kind and the place of each segment of a JPEG, the first scan at last; ValueError if it is damaged."""
-    position, kind = len(JPEG_SIGNATURE), None
+    position, kind, steps = len(JPEG_SIGNATURE), None, 0
     while kind != JPEG_SCAN:  # a segment: 0xFF, its kind, length of the rest; a preview inside one is skipped with it
+        steps += 1
+        if steps > MOST_SEGMENTS:
+            raise TooLarge(f"has more than {MOST_SEGMENTS:,} segments or bytes of padding; save it anew")
         if position + 4 > len(data) or data[position] != 0xFF:
             raise ValueError(_DAMAGED.format(len(data)))
         kind = data[position + 1]

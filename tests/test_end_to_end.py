@@ -153,6 +153,22 @@ def test_runs_are_scored_to_be_compared(city, metrics, capsys):
     assert "+0.0 (0.0 to 0.0)" in capsys.readouterr().out
 
 
+def test_an_ended_run_goes_on_for_more_epochs(settings, city, metrics, capsys):
+    """From its last state, for the epochs that are missing."""
+    arguments = [*settings, "--run_dir", str(city / "longer")]
+    train(parse_config([*arguments, "--train.epochs", "2"]))
+    with pytest.raises(ValueError, match=r"holds an earlier run; raise train\.epochs to go on with it, give another"):
+        train(parse_config([*arguments, "--train.epochs", "2"]))
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(train\.seed was .* and is 1\)"):
+        train(parse_config([*arguments, "--train.seed", "1"]))
+    train(parse_config(arguments))  # three
+    assert "going on after step" in capsys.readouterr().out
+    with (city / "longer/history.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert load_config(city / "longer/config.yaml").train.epochs == 3
+    assert read_metrics(city / "longer").keys() == read_metrics(city / "run").keys()
+
+
 def test_a_second_run_does_not_touch_the_first(settings, city, metrics):
     before = (city / "run/metrics.json").read_bytes()
     with pytest.raises(ValueError, match="holds an earlier run"):

@@ -142,7 +142,10 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
         "mirror image and scales are averaged.",
     )
     group.add_argument(
-        "--input-size", *also, metavar="SIZE", help="HEIGHTxWIDTH to resize to instead, or native: do not resize"
+        "--input-size",
+        *also,
+        metavar="SIZE",
+        help="HEIGHTxWIDTH to resize to instead, or native: do not resize; images in records from their stored size",
     )
     group.add_argument("--window", metavar="HxW", help="what the network sees at a time (the whole picture)")
     group.add_argument("--overlap", type=float, metavar="SHARE", help="of a window that the next shows again (0.5)")

@@ -169,6 +169,7 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
     if png.animated:
         raise ValueError("has more than one image in one PNG file; save the one that is meant by itself")
     if png.color == "RGB" and png.plain and data.endswith(PNG_END):
+        _check_png(data, but=b"IDAT")  # whose checksums fail where it is decoded
         return _decode_plain_png(data, png)
     _check_png(data)
     if png.transparency:  # which OpenCV overlooks in grey images
@@ -350,13 +351,14 @@ def _read_png_head(data: bytes) -> _Png:
     return _Png(width, height, depth, color, plain, transparency, exif, b"fdAT" in chunks)
 
 
-def _check_png(data: bytes) -> None:
-    """Refuses what is cut short or fails a checksum, which decoders would fill with grey."""
+def _check_png(data: bytes, but: bytes | None = None) -> None:
+    """Refuses what is cut short or fails a checksum, which decoders would fill with grey; `but` are passed over."""
     view, position, kind = memoryview(data), len(PNG_SIGNATURE), b""
     while kind != b"IEND":  # a chunk: length of its data, four letters, data, checksum of letters and data
         end = position + 12 + int.from_bytes(view[position : position + 4])
         kind = bytes(view[position + 4 : position + 8])
-        if end > len(view) or zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+        fails = kind != but and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end])
+        if end > len(view) or fails:
             raise ValueError(_DAMAGED.format(len(data)))
         position = end
 

@@ -83,7 +83,7 @@ def hold_run(directory: Path) -> Iterator[str | None]:
 
 
 def open_run(config: Config) -> Path:
-    """Makes the run folder of a training, or gives that of the same training, stopped before its end.
+    """Makes the run folder of a training, or gives that of the same training, stopped before its end, or to go on.
 
     What a start that learnt nothing left there is deleted.
 
@@ -100,7 +100,7 @@ def open_run(config: Config) -> Path:
         names += [TRACKERS] if list_lasting(read_config(directory)) != list_lasting(config) else []
         left = [directory / name for name in names]
     else:
-        left = []
+        left = [directory / METRICS]  # of a run that goes on for more epochs; written anew at its end
     for path in left:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -117,8 +117,8 @@ def has_learnt(directory: Path) -> bool:
 def check_run(config: Config) -> None:
     """Raises ValueError unless a training can have its run folder.
 
-    What is in it must be the same training, stopped before its end, or one that never got to anything, or any run if
-    `overwrite` is set.
+    What is in it must be the same training, stopped before its end, or ended and to go on for more epochs, or one that
+    never got to anything, or any run if `overwrite` is set.
     """
     directory = Path(config.run_dir)
     if not directory.exists() or not {path.name for path in directory.iterdir()} - {LOCK}:
@@ -128,8 +128,9 @@ def check_run(config: Config) -> None:
     if config.overwrite:
         return
     remedy = "give another run_dir, or --overwrite true to delete it"
-    if (directory / METRICS).exists():
-        raise ValueError(f"{directory}: holds an earlier run; {remedy}")
+    if (directory / METRICS).exists() and not adds_epochs(directory, config):
+        more = "raise train.epochs to go on with it, " if not list_other_settings(directory, config) else ""
+        raise ValueError(f"{directory}: holds an earlier run; {more}{remedy}")
     if has_learnt(directory) and (changed := list_other_settings(directory, config)):
         raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
 
@@ -140,10 +141,17 @@ def list_other_settings(directory: Path, config: Config) -> str:
     Records are the same if their manifest is, wherever they lie; a run of before that was noted has them where it says.
     """
     before, now, other = list_lasting(read_config(directory)), list_lasting(config), ""
+    if adds_epochs(directory, config):
+        before.pop("train.epochs"), now.pop("train.epochs")
     if noted := read_noted(directory):
         before.pop("data.records"), now.pop("data.records")
         other = compare_records(noted["manifest"], noted["records"], config.data.records)
     return "; ".join(filter(None, [other, list_changes(before, now)]))
+
+
+def adds_epochs(directory: Path, config: Config) -> bool:
+    """Whether a config has the run in a folder go on for more epochs than it was begun with."""
+    return config.train.epochs > read_config(directory).train.epochs
 
 
 def compare_records(manifest: str, place: str, records: str) -> str:

@@ -25,7 +25,7 @@ def test_a_new_folder_is_made(tmp_path):
 def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
     save_config(settings(tmp_path), tmp_path / run_folder.CONFIG)
     (tmp_path / run_folder.METRICS).write_text("{}")
-    with pytest.raises(ValueError, match="holds an earlier run; .*give another run_dir, or --overwrite true"):
+    with pytest.raises(ValueError, match=r"holds an earlier run; .*give another run_dir, or --overwrite true"):
         run_folder.open_run(settings(tmp_path))
     assert (tmp_path / run_folder.CONFIG).exists()
     run_folder.open_run(settings(tmp_path, overwrite=True))

@@ -276,21 +276,21 @@ def read_records(records: str | Path, split: str, segment: ImageSegmenter | None
     manifest = read_manifest(records)
     for batch in make_eval_batches(records, split, size=None, batch_size=1, names=True).as_numpy_iterator():
         example = {name: array[0] for name, array in batch.items()}
-        truth = read_truth(example, manifest, records)
+        truth, raw = read_truth(example, manifest, records)
         prepared = segment.prepare(example["image"]) if segment else None
-        raw = decode_label_ids(example["label_ids"], example["id"].decode(), records) if example["label_ids"] else None
         yield {"id": example["id"].decode(), "truth": truth, "label_ids": raw, "prepared": prepared}
 
 
-def read_truth(example: dict, manifest: Manifest, records: str | Path) -> np.ndarray:
-    """Gives the ground truth of what `pipeline.read_places` yields, see `records.find_truth`."""
+def read_truth(example: dict, manifest: Manifest, records: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gives the truth of what `pipeline.read_places` yields, see `records.find_truth`, and its raw mask, if kept."""
     id, raw = example["id"].decode(), example["label_ids"]
     shapes = example["image"].shape[:2], example["mask"].shape
     if shapes[0] != shapes[1]:
         image, mask = ("x".join(map(str, shape)) for shape in shapes)
         raise ValueError(f"{records}: {id} has an image of {image} and a mask of {mask}; convert it again")
+    label_ids = decode_label_ids(raw, id, records) if raw else None
     try:
-        return find_truth(manifest, example["mask"], decode_label_ids(raw, id, records) if raw else None)
+        return find_truth(manifest, example["mask"], label_ids), label_ids
     except ValueError as error:
         raise ValueError(f"{records}: {id}: {error}") from None
 

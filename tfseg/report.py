@@ -121,7 +121,7 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     with told_damage(records):
         for place, example in zip(places, read_places(records, scores["split"], places, size=None), strict=True):
             id, image = example["id"].decode(), example["image"]
-            truth = evaluate.read_truth(example, manifest, records)
+            truth, _ = evaluate.read_truth(example, manifest, records)
             [prediction] = segment.masks(segment.prepare(image)[np.newaxis], [truth.shape])
             rows[place] = Sample(id, resize(image, truth.shape), truth, prediction, means[place], learn_void)
     return {name: [rows[place] for place in some] for name, some in chosen.items()}

@@ -5,7 +5,8 @@ import sys
 import types
 
 import pytest
-from test_predict import picture_of_reds, save, write_model
+from helper_files import picture_of_reds, save
+from helper_models import write_model
 
 from tfseg import app, app_view, cli
 

@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from helper_files import bomb, file_of, save
+from helper_models import MODEL_COLORS, write_model
 from PIL import Image
-from test_app_view import bomb, file_of
-from test_predict import COLORS, save, write_model
 
 from tfseg.predict import blend
 
@@ -24,8 +24,8 @@ pytestmark = [
 ]
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-CLASS_IDS = PIXELS[..., 0] // 64  # what the model of test_predict answers
-COLORS = np.array(COLORS, np.uint8)
+CLASS_IDS = PIXELS[..., 0] // 64  # what the model of `write_model` answers
+COLORS = np.array(MODEL_COLORS, np.uint8)
 PHONE = {"width": 390, "height": 844}
 
 

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_app_view import BAD_FILES, file_of
-from test_predict import picture_of_reds, save, write_model
+from helper_files import BAD_FILES, file_of, picture_of_reds, save
+from helper_models import write_model
 
 pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
 import streamlit as st

@@ -1,51 +1,12 @@
-import io
 import json
-import struct
-import zlib
 
-import cv2
 import numpy as np
 import pytest
-from PIL import Image
-from test_predict import COLORS, NAMES, picture_of_reds, write_model
+from helper_files import BAD_FILES, NOISE, file_of, picture_of_reds
+from helper_models import MODEL_COLORS, MODEL_NAMES, write_model
 
 from tfseg import app_view
 from tfseg.app_view import open_picture
-
-
-def file_of(pixels, kind="PNG"):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format=kind)
-    return file.getvalue()
-
-
-def bomb(width, height):
-    """A PNG of a few bytes whose header promises many pixels."""
-
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
-
-
-NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-BAD_FILES = {  # name -> content, what the page says
-    "empty.png": (b"", "is empty; choose a picture"),
-    "notes.png": (
-        b"a letter, not a picture",
-        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
-    ),
-    "photo.heic": (b"\0\0\0\x18ftypheic", "is a HEIC image; pip install 'tfseg[heic]' lets them be read"),
-    "moving.png": (
-        file_of(NOISE, "GIF"),
-        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
-    ),
-    "cut.jpg": (file_of(NOISE, "JPEG")[:1500], "is cut short or damaged"),
-    "deep.png": (cv2.imencode(".png", np.full((2, 2), 9, np.uint16))[1].tobytes(), "is a 16-bit grey image"),
-    "large.png": (bomb(10_000, 5_001), "is too large for this page, which takes 50 million pixels and 20 MB"),
-    "bomb.png": (bomb(60_000, 60_000), "is too large for this page, which takes 50 million pixels and 20 MB"),
-}
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
@@ -125,7 +86,7 @@ class TestModel:
 def test_shares_by_hand():
     shares = app_view.shares(np.array([[0, 2], [2, 2]], np.uint8), 4)
     assert shares.tolist() == [0.25, 0, 0.75, 0]
-    assert app_view.describe(NAMES, shares) == "bright 75.0 %, void 25.0 %"
+    assert app_view.describe(MODEL_NAMES, shares) == "bright 75.0 %, void 25.0 %"
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0.0 %"), (0.0004, "<0.1 %"), (0.314, "31.4 %"), (1, "100.0 %")])
@@ -134,7 +95,7 @@ def test_percent(share, text):
 
 
 def test_the_legend_names_each_class_and_shows_no_markup_of_a_name():
-    html = app_view.legend(["<script>", "dim"], np.array(COLORS[:2], np.uint8), np.array([0.2, 0.8]))
+    html = app_view.legend(["<script>", "dim"], np.array(MODEL_COLORS[:2], np.uint8), np.array([0.2, 0.8]))
     assert "&lt;script&gt; <small>0</small>" in html
     assert "<script>" not in html
     assert "background:rgb(10, 20, 30)" in html

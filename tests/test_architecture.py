@@ -308,3 +308,14 @@ def test_every_form_of_import_is_seen(source, found, tmp_path):
     file = tmp_path / "module.py"
     file.write_text(source)
     assert list(imports(file)) == found
+
+
+def test_no_test_file_is_imported():
+    """What several test files share lies in helpers*.py and helper_*.py, so each of them can change or go alone."""
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+                parts = {part for name in names for part in name.split(".")}
+                found = sorted(part for part in parts if part == "conftest" or part.startswith("test_"))
+                assert not found, f"{path.name} imports {found}; move what they share into tests/helpers.py"

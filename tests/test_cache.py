@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import write_records
+from helpers import write_records
 
 from tfseg import cache
 from tfseg.order import Share

@@ -5,9 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import write_run
-from test_evaluate import Predictor
-from test_verify import VAL, flip, png, rewrite
+from helper_models import FakePredictor
+from helpers import VAL, encode_bgr, flip, rewrite, write_run
 
 from tfseg import evaluate as evaluate_module
 from tfseg import records, report, run_folder, tfrecord
@@ -72,9 +71,9 @@ def test_report(folder):
 def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
     """Neither is squashed to the other's size."""
     examples = list(records.read_shard(folder / VAL))
-    features = tfrecord.decode_example(examples[1]) | {"image/encoded": png(np.zeros((24, 30, 3), np.uint8))}
+    features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
-    monkeypatch.setattr(evaluate_module, "Predictor", Predictor)
+    monkeypatch.setattr(evaluate_module, "Predictor", FakePredictor)
     monkeypatch.setattr(evaluate_module, "learns_void", lambda path: False)
     with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
         evaluate("a function", folder, "val", sizes=sizes)

@@ -5,33 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw
+from helper_models import FakePredictor
+from helpers import draw
 
 from tfseg import evaluate
 from tfseg.inference import Inference
-from tfseg.labels import CATEGORIES
 from tfseg.pipeline import read_places
 from tfseg.predict import write_png
 from tfseg.segmentation import ImageSegmenter
 
 
-class Predictor:
-    """Tells each pixel's class from its picture alone: all flat where red is above 100, else sky."""
-
-    classes = [*CATEGORIES]  # noqa: RUF012
-    sizes = ((12, 16), (6, 8))
-
-    def __init__(self, directory):
-        pass
-
-    def network(self, images):
-        bright = (images[..., :1] > 100).astype(np.float32)
-        return np.concatenate([0 * bright, bright, *[0 * bright] * 3, 1 - bright, *[0 * bright] * 2], axis=-1)
-
-
 @pytest.fixture(autouse=True)
 def predictor(monkeypatch):
-    monkeypatch.setattr(evaluate, "Predictor", Predictor)
+    monkeypatch.setattr(evaluate, "Predictor", FakePredictor)
     monkeypatch.setattr(evaluate, "learns_void", lambda path: False)
 
 
@@ -41,7 +27,7 @@ def run(tiny_records, tmp_path, **options):
 
 def masks_of(records, sizes):
     """By id what `predict` would write of the images in records."""
-    segment = ImageSegmenter(Predictor("").network, 8, sizes)
+    segment = ImageSegmenter(FakePredictor("").network, 8, sizes)
     examples = read_places(records, "val", range(5), size=None)
     return {example["id"].decode(): segment(example["image"]) for example in examples}
 
@@ -61,7 +47,7 @@ def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
 def test_what_is_scored_is_what_predict_writes(tiny_records, tmp_path, sizes):
     """By default at the sizes of the model's validation; counted at the size of the truth."""
     scores = run(tiny_records, tmp_path, sizes=sizes)
-    masks = masks_of(tiny_records, Predictor.sizes if sizes is None else sizes)
+    masks = masks_of(tiny_records, FakePredictor.sizes if sizes is None else sizes)
     counted = np.zeros((8, 8), np.int64)
     for index, mask in enumerate(masks.values()):
         np.add.at(counted, (draw(index, 24, 32)[1], mask), 1)
@@ -74,7 +60,7 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
     scores = run(tiny_records, tmp_path)
     printed = capsys.readouterr().out
     (tmp_path / "masks/deeper").mkdir(parents=True)
-    for id, mask in masks_of(tiny_records, Predictor.sizes).items():
+    for id, mask in masks_of(tiny_records, FakePredictor.sizes).items():
         write_png(tmp_path / "masks/deeper" / f"{id}_classes.png", mask)
     command = ["--masks", str(tmp_path / "masks"), "--records", str(tiny_records)]
     evaluate.main([*command, "--out", str(tmp_path / "of-files")])
@@ -113,7 +99,7 @@ def test_of_masks_it_is_said_whether_void_counts(tiny_records, tmp_path, monkeyp
     monkeypatch.setattr(evaluate, "learns_void", lambda path: True)
     scores = run(tiny_records, tmp_path)
     (tmp_path / "masks").mkdir()
-    for id, mask in masks_of(tiny_records, Predictor.sizes).items():
+    for id, mask in masks_of(tiny_records, FakePredictor.sizes).items():
         write_png(tmp_path / "masks" / f"{id}_classes.png", mask)
     command = ["--masks", str(tmp_path / "masks"), "--records", str(tiny_records), "--out", str(tmp_path / "files")]
     for option in ([], ["--learn-void"]):
@@ -151,7 +137,7 @@ def test_the_command_line_says_how_pictures_are_seen(monkeypatch):
 
 
 def test_a_model_of_other_classes_is_refused(tiny_records, tmp_path, monkeypatch):
-    monkeypatch.setattr(Predictor, "classes", ["cat", "dog"])
+    monkeypatch.setattr(FakePredictor, "classes", ["cat", "dog"])
     with pytest.raises(ValueError, match=r"model: tells cat, dog apart, and .* has void, flat, .*; score it on"):
         run(tiny_records, tmp_path)
     assert not (tmp_path / "out").exists()

@@ -14,9 +14,9 @@ import cv2
 import explore_dataset as tool
 import numpy as np
 import pytest
-from conftest import draw, write_records
+from helper_pages import Page
+from helpers import draw, write_records
 from PIL import Image
-from test_page import Page
 
 from tfseg import dataset, explore, explore_figures, explore_page, labels, records
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import COLORS, write_records, write_run
+from helpers import CLASS_COLORS, write_records, write_run
 from keras import ops
 from PIL import Image
 
@@ -233,7 +233,7 @@ def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
 def run(tmp_path, tiny_records, monkeypatch):
     """A run whose network gives every pixel of the tiny records its true class."""
     run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
-    monkeypatch.setattr(export.run_folder, "load_network", {run: nearest_color_network(COLORS)}.__getitem__)
+    monkeypatch.setattr(export.run_folder, "load_network", {run: nearest_color_network(CLASS_COLORS)}.__getitem__)
     return run
 
 

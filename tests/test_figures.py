@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
+from helper_models import MODEL_COLORS, MODEL_NAMES
 from PIL import Image
-from test_predict import COLORS, NAMES
 
 from tfseg import figures
 from tfseg.figures import (
@@ -128,16 +128,16 @@ def test_curves_of_runs_share_a_figure(drawn, tmp_path):
 
 
 def test_panel_shows_masks_in_the_class_colours(tmp_path):
-    colors = np.array(COLORS, np.uint8)
+    colors = np.array(MODEL_COLORS, np.uint8)
     tall, wide = np.zeros((40, 20), np.uint8), np.full((20, 60), 3, np.uint8)
     samples = [
         Sample("tall", picture(tall.shape, 200), tall, tall + 1, 0.5),
         Sample("wide", picture(wide.shape, 250), wide, wide - 1, float("nan")),
     ]
-    panel(samples, NAMES, colors, tmp_path / "panel.png")
+    panel(samples, MODEL_NAMES, colors, tmp_path / "panel.png")
     pixels = np.asarray(Image.open(tmp_path / "panel.png").convert("RGB"))
     parts = np.array_split(pixels, 4, axis=1)
-    wanted = [(200, 7, 9), (250, 7, 9)], [COLORS[0], COLORS[3]], COLORS[1:3], [NO_TRUTH, WRONG]
+    wanted = [(200, 7, 9), (250, 7, 9)], [MODEL_COLORS[0], MODEL_COLORS[3]], MODEL_COLORS[1:3], [NO_TRUTH, WRONG]
     for part, seen in zip(parts, wanted, strict=True):
         for color in seen:
             assert (part == color).all(axis=-1).mean() > 0.02
@@ -147,12 +147,12 @@ def test_panel_shows_masks_in_the_class_colours(tmp_path):
 def test_panel_of_chosen_columns(tmp_path):
     mask = np.zeros((20, 30), np.uint8)
     sample = Sample("one", picture(mask.shape, 200), mask + 1, mask + 2, 0.0)
-    panel([sample], NAMES, np.array(COLORS, np.uint8), tmp_path / "panel.png", columns=("prediction",))
+    panel([sample], MODEL_NAMES, np.array(MODEL_COLORS, np.uint8), tmp_path / "panel.png", columns=("prediction",))
     pixels = np.asarray(Image.open(tmp_path / "panel.png").convert("RGB"))
-    assert (pixels == COLORS[2]).all(axis=-1).mean() > 0.5
+    assert (pixels == MODEL_COLORS[2]).all(axis=-1).mean() > 0.5
     assert not (pixels == (200, 7, 9)).all(axis=-1).any()
 
 
 def test_panel_of_nothing(tmp_path):
     with pytest.raises(ValueError, match="at least one sample"):
-        panel([], NAMES, np.array(COLORS, np.uint8), tmp_path / "panel.png")
+        panel([], MODEL_NAMES, np.array(MODEL_COLORS, np.uint8), tmp_path / "panel.png")

@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from conftest import write_run
-from test_parity import make_report
+from helper_models import make_parity_report
+from helpers import write_run
 
 from tfseg.config import Config, Data
 from tfseg.metrics import scores
@@ -12,7 +12,7 @@ from tfseg.model_card import gather, make_card
 @pytest.fixture
 def facts(tmp_path, tiny_records):
     run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "city")))
-    report = make_report()
+    report = make_parity_report()
     for entry in report["formats"].values():
         entry["bytes"] = 1
     found = {"records": str(tiny_records), "split": "val", **report}

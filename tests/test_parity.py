@@ -2,44 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from conftest import COLORS, draw
-from keras import ops
+from helper_models import make_parity_report
+from helpers import draw
 
-from tfseg.parity import ENCODED, add_bytes, compare, judge, lay_out, list_misses
-
-
-class Recolored:
-    """A model that sees flat for the first rows of sky, and is otherwise as sure as can be."""
-
-    def __init__(self, rows):
-        self.rows = rows
-
-    def __call__(self, images):
-        ids = np.abs(images[..., np.newaxis, :].astype(int) - COLORS).sum(axis=-1).argmin(axis=-1).astype(np.uint8)
-        ids[:, 1 : 1 + self.rows] = 1
-        return ids
-
-    def probabilities(self, images):
-        return np.eye(8, dtype=np.float32)[self(images)]
-
-
-def network(images, training):
-    """Logits of the true classes."""
-    assert not training
-    return ops.convert_to_tensor(20 * Recolored(0).probabilities(images))
-
-
-def make_report():
-    """Of two pictures, with one format that answers as the network and one that does not."""
-    pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
-    examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
-    models = {"SavedModel": Recolored(0).probabilities, "LiteRT int8": Recolored(2).probabilities}
-    return compare(network, models, examples, doors={ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]})
+from tfseg.parity import ENCODED, add_bytes, judge, lay_out, list_misses
 
 
 @pytest.fixture
 def report():
-    return make_report()
+    return make_parity_report()
 
 
 def test_differences_by_hand(report):

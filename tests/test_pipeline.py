@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import COLORS, write_pictures
-from test_verify import TRAIN, VAL, change_record, flip
+from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_pictures
 
 from tfseg.config import parse_config
 from tfseg.order import Share, share_out
@@ -61,7 +60,7 @@ def test_training_batches(tiny_records):
         "mask": tf.TensorSpec((8, 24, 32), tf.uint8),
     }
     for images, masks in arrays(batches.take(3)):
-        np.testing.assert_array_equal(images, COLORS[masks])
+        np.testing.assert_array_equal(images, CLASS_COLORS[masks])
 
 
 def test_steps_of_an_epoch(tiny_records):
@@ -219,7 +218,7 @@ def test_windows_lie_in_the_picture_and_on_their_mask(tiny_records):
     batches = make_train_batches(tiny_records, "train", size=(10, 14), batch_size=4, fit="crop", seed=0)
     seen = arrays(batches.take(15))
     for images, masks in seen:
-        np.testing.assert_array_equal(images, COLORS[masks])  # scale 1: no pixel is mixed
+        np.testing.assert_array_equal(images, CLASS_COLORS[masks])  # scale 1: no pixel is mixed
     assert {0, 1, 5, 7} == set(np.unique([masks for _, masks in seen]))
 
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import draw, write_pictures
-from test_verify import TRAIN, flip
+from helpers import TRAIN, draw, flip, write_pictures
 
 from tfseg import records
 from tfseg.order import Share

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from helper_files import picture_of_reds, save
+from helper_models import MODEL_CLASSES, MODEL_COLORS, MODEL_NAMES, write_model
 from PIL import Image
 
 from tfseg import cli, pictures, predict
@@ -18,43 +20,10 @@ from tfseg.predict import Predictor, blend, list_pictures, make_segmenter, read_
 from tfseg.segmentation import ImageSegmenter
 from tfseg.video import read_film, write_film
 
-NAMES = ["void", "dim", "bright", "glaring"]
-COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
-CLASSES = [{"id": id, "name": name, "color": color} for id, (name, color) in enumerate(zip(NAMES, COLORS, strict=True))]
-
-
-def write_model(directory, serving=True, images_name="images", classes_type=tf.uint8, channels=4):
-    """Writes a SavedModel that needs no network: class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
-    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name=images_name)
-
-    @tf.function(input_signature=[spec])
-    def classify(images):
-        return {"classes": tf.cast(images[..., 0] // 64, classes_type)}
-
-    @tf.function(input_signature=[spec])
-    def probabilities(images):
-        return {"probabilities": tf.one_hot(images[..., 0] // 64, channels)}
-
-    signatures = {"serving_default": classify} if serving else {}
-    tf.saved_model.save(tf.Module(), str(directory), signatures={**signatures, "probabilities": probabilities})
-    (directory / "labels.json").write_text(json.dumps({"classes": CLASSES}))
-    return directory
-
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("predict") / "model")
-
-
-def picture_of_reds(*reds):
-    """One row of pixels, one for each red."""
-    return np.array([[[red, 7, 9] for red in reds]], np.uint8)
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 def read(path):
@@ -67,9 +36,9 @@ class TestPredictor:
         classes = predictor(np.stack([picture_of_reds(0, 64, 200), picture_of_reds(63, 191, 255)]))
         assert classes.dtype == np.uint8
         assert classes.tolist() == [[[0, 1, 3]], [[0, 2, 3]]]
-        assert predictor.classes == NAMES
+        assert predictor.classes == MODEL_NAMES
         assert predictor.colors.dtype == np.uint8
-        assert predictor.colors.tolist() == COLORS
+        assert predictor.colors.tolist() == MODEL_COLORS
 
     @pytest.mark.parametrize(
         "images",
@@ -128,11 +97,14 @@ class TestBadModels:
             ("[]", "no list of classes"),
             ('{"classes": [{"id": 0, "name": "void"}]}', "no list of classes .*color"),
             ('{"classes": []}', "expected the ids 0, 1, 2"),
-            (json.dumps({"classes": CLASSES[::-1]}), r"expected the ids 0, 1, 2 and so on, got \[3, 2, 1, 0\]"),
+            (json.dumps({"classes": MODEL_CLASSES[::-1]}), r"expected the ids 0, 1, 2 and so on, got \[3, 2, 1, 0\]"),
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 256]}]}', "three integers in 0..255"),
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0]}]}', "three integers in 0..255"),
             ('{"classes": [{"id": 0, "name": "void", "color": [0, 0, 0.5]}]}', "three integers in 0..255"),
-            (json.dumps({"classes": CLASSES, "resize": [[0, 8]]}), r"resize: expected a list of \[height, width\]"),
+            (
+                json.dumps({"classes": MODEL_CLASSES, "resize": [[0, 8]]}),
+                r"resize: expected a list of \[height, width\]",
+            ),
         ],
     )
     def test_bad_labels(self, tmp_path, text, message):
@@ -224,7 +196,7 @@ class TestReadPicture:
 def test_blend_by_hand():
     picture = np.array([[[100, 0, 255], [40, 40, 40]]], np.uint8)
     classes = np.array([[3, 0]], np.uint8)
-    colors = np.array(COLORS, np.uint8)
+    colors = np.array(MODEL_COLORS, np.uint8)
     assert blend(picture, classes, colors, 0.0).tolist() == picture.tolist()
     assert blend(picture, classes, colors, 1.0).tolist() == [[[200, 210, 220], [0, 0, 0]]]
     assert blend(picture, classes, colors, 0.25).tolist() == [[[125, 52, 246], [30, 30, 30]]]  # 52.5 and 246.25
@@ -233,7 +205,7 @@ def test_blend_by_hand():
 def test_blend_of_many_rows():
     draw = np.random.default_rng(0)
     picture, classes = draw.integers(0, 256, (600, 3, 3), np.uint8), draw.integers(0, 4, (600, 3), np.uint8)
-    colors = np.array(COLORS, np.uint8)
+    colors = np.array(MODEL_COLORS, np.uint8)
     rows = [blend(picture[row : row + 1], classes[row : row + 1], colors, 0.3) for row in range(600)]
     np.testing.assert_array_equal(blend(picture, classes, colors, 0.3), np.concatenate(rows))
 
@@ -438,7 +410,7 @@ class TestCommand:
         for name in ("config.yaml", "history.csv"):
             (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
             (tmp_path / "run" / name).touch()
-        (tmp_path / "run" / "labels.json").write_text(json.dumps({"classes": CLASSES}))
+        (tmp_path / "run" / "labels.json").write_text(json.dumps({"classes": MODEL_CLASSES}))
         options = {"predict": f"--out {tmp_path} {save(tmp_path / 'a.png', picture_of_reds(0))}"}
         options |= {"evaluate": f"--records {tmp_path}", "serve": "--port 0", "app": ""}
         code = f"""
@@ -485,7 +457,7 @@ class TestVideo:
         film = read_film(tmp_path / "out" / "drive_overlay.mp4")
         assert film.rate == 5
         seen = [frame.mean(axis=(0, 1)) for frame in film.frames]
-        assert np.abs(np.array(seen) - [COLORS[1], COLORS[3], COLORS[0]]).max() < 6
+        assert np.abs(np.array(seen) - [MODEL_COLORS[1], MODEL_COLORS[3], MODEL_COLORS[0]]).max() < 6
         told = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 a second: [\d.]+ a second were made, "
         assert re.match(told + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
 

@@ -6,9 +6,9 @@ import re
 import cv2
 import numpy as np
 import pytest
+from helper_models import MODEL_NAMES, write_model
+from helper_pages import Page
 from PIL import Image
-from test_page import Page
-from test_predict import NAMES, write_model
 
 from tfseg import evaluate, records, report
 from tfseg.report import choose
@@ -39,14 +39,15 @@ def write_records(directory, reds, per_shard=2):
     ids = [f"p{place}" for place in range(len(reds))]
     split = records.Split(ids, shards, [0, len(reds) * 128, 0, 0], [0.0] * 3, [1.0] * 3)
     records.write_manifest(
-        directory, records.Manifest(records.SCHEMA_VERSION, "folders", {}, NAMES, [8, 16], "raw", None, {"val": split})
+        directory,
+        records.Manifest(records.SCHEMA_VERSION, "folders", {}, MODEL_NAMES, [8, 16], "raw", None, {"val": split}),
     )
     return directory
 
 
 @pytest.fixture
 def run(tmp_path):
-    """A run folder with all that a report reads but scores; its SavedModel, that of test_predict, tells red // 64."""
+    """A run folder with all that a report reads but scores; its SavedModel, that of `write_model`, tells red // 64."""
     reds = np.zeros((5, 8, 16), np.uint8)
     reds[1:, :4] = 64  # the upper half is right
     reds[2] = 64  # all of it

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helper_pages import Page
 from PIL import Image
-from test_page import Page
 
 from tfseg.config import Config, Data, Train
 from tfseg.figures import COLUMNS, NO_TRUTH, WRONG, Sample

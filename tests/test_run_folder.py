@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import write_run
+from helpers import write_run
 
 from tfseg import distribution, locks, run_folder, train
 from tfseg.config import Config, Data, Device, Model, Train, save_config

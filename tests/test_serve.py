@@ -20,8 +20,8 @@ pytest.importorskip("prometheus_client")
 
 from bench_serve import Service
 from fuzz_serve import fuzz
-from test_predict import write_model
-from test_service import MASK, PIXELS, PNG, pixels, png
+from helper_files import MASK, PIXELS, PNG, file_of, pixels_of
+from helper_models import write_model
 
 from tfseg import cli, serve
 from tfseg.predict import Predictor
@@ -55,16 +55,9 @@ def raw(service, *parts):
 def test_a_picture_becomes_its_mask(service, model):
     large = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     for picture in (PIXELS, large):
-        status, content = service.ask("/predict", png(picture))
+        status, content = service.ask("/predict", file_of(picture))
         assert status == 200
         np.testing.assert_array_equal(pixels_of(content), Predictor(model)(picture[np.newaxis])[0])
-
-
-def pixels_of(content):
-    class Answer:
-        data = content
-
-    return pixels(Answer)
 
 
 @pytest.mark.parametrize(

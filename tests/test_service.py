@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from helper_files import MASK, PIXELS, PNG, file_of, pixels_of
+from helper_models import MODEL_COLORS
 from PIL import Image
 
 pytest.importorskip("flask")
@@ -17,23 +19,12 @@ from tfseg.predict import blend
 from tfseg.service import JsonLines, Metrics, Service, create_app
 from tfseg.uploads import Limits
 
-COLORS = np.array([[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]], np.uint8)
-PIXELS = np.array([[[0, 9, 9], [64, 9, 9], [128, 9, 9]], [[192, 9, 9], [0, 9, 9], [0, 9, 9]]], np.uint8)
-MASK = [[0, 1, 2], [3, 0, 0]]
+COLORS = np.array(MODEL_COLORS, np.uint8)
 
 
 def by_red(pictures, sizes):
     """Class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
     return pictures[..., 0] // 64
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return file.getvalue()
-
-
-PNG = png(PIXELS)
 
 
 def make_service(work=by_red, **options):
@@ -55,10 +46,6 @@ def client():
     service.batcher.close()
 
 
-def pixels(answer):
-    return np.asarray(Image.open(io.BytesIO(answer.data)))
-
-
 def test_a_picture_becomes_its_mask(client):
     for answer in (
         client.post("/predict", data=PNG),
@@ -68,7 +55,7 @@ def test_a_picture_becomes_its_mask(client):
         client.post("/predict?format=mask", data=PNG, headers={"Accept": "application/json"}),
     ):
         assert (answer.status_code, answer.mimetype) == (200, "image/png")
-        assert pixels(answer).tolist() == MASK
+        assert pixels_of(answer.data).tolist() == MASK
 
 
 @pytest.fixture
@@ -114,12 +101,12 @@ def test_forms_with_large_pictures_are_answered(roomy, side, seeds, kind):
                 content_type=f"multipart/form-data; boundary={boundary}",
             )
             assert answer.status_code == 200, (seed, size, answer.data)
-            assert pixels(answer).shape == (side, side)
+            assert pixels_of(answer.data).shape == (side, side)
 
 
 def test_an_overlay(client):
     answer = client.post("/predict?format=overlay", data=PNG)
-    np.testing.assert_array_equal(pixels(answer), blend(PIXELS, np.array(MASK), COLORS, 0.5))
+    np.testing.assert_array_equal(pixels_of(answer.data), blend(PIXELS, np.array(MASK), COLORS, 0.5))
 
 
 @pytest.mark.parametrize("how", [{"path": "/predict?format=json"}, {"headers": {"Accept": "application/json"}}])
@@ -144,7 +131,7 @@ def test_class_shares(client, how):
         ("POST", "/predict", {"data": PNG[:40]}, 400, "whole"),
         ("POST", "/predict", {"data": {"file": (io.BytesIO(PNG), "a.png")}}, 400, "fields: file"),
         ("POST", "/predict", {"data": PNG + b"\0" * 5000}, 413, "5,000 bytes"),
-        ("POST", "/predict", {"data": png(np.zeros((21, 20, 3), np.uint8))}, 413, "21x20"),
+        ("POST", "/predict", {"data": file_of(np.zeros((21, 20, 3), np.uint8))}, 413, "21x20"),
         ("POST", "/predict?format=gif", {"data": PNG}, 400, "got 'gif'"),
         ("POST", "/predict?format=", {"data": PNG}, 400, "got ''"),
         ("POST", "/predict", {"data": PNG, "headers": {"Accept": "image/gif"}}, 406, "image/png and application/json"),
@@ -196,7 +183,7 @@ def test_a_full_queue_and_a_slow_model(monkeypatch):
         return by_red(pictures, sizes)
 
     def post(number):
-        return client.post("/predict", data=png(np.full((2, 2, 3), number, np.uint8)))
+        return client.post("/predict", data=file_of(np.full((2, 2, 3), number, np.uint8)))
 
     service = make_service(wait, queue=1, max_batch=1, timeout=0.5)
     client = create_app(service).test_client()
@@ -300,7 +287,7 @@ def test_concurrent_requests_share_batches():
     begin.set()
     for thread in threads:
         thread.join()
-    assert [pixels(answer).tolist() for answer in answers] == [MASK] * 5
+    assert [pixels_of(answer.data).tolist() for answer in answers] == [MASK] * 5
     assert sizes == [1, 4]
 
 

@@ -1,7 +1,5 @@
 """The check of records: each kind of damage is told by file and record, and no byte can change unseen."""
 
-import dataclasses
-import json
 import random
 import shutil
 import subprocess
@@ -12,11 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import verify_tfrecords
-from conftest import write_records
+from helpers import OTHER, TRAIN, VAL, change_record, edit_manifest, encode_bgr, flip, rewrite, write_records
 
 from tfseg import records, tfrecord, verify
-
-TRAIN, OTHER, VAL = "train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrecord", "val-00000-of-00002.tfrecord"
 
 
 @pytest.fixture
@@ -35,44 +31,6 @@ def faults_of(folder: Path, quick: bool = False) -> list[str]:
 def frames(path: Path) -> list[bytes]:
     """The records of a shard, framed."""
     return list(map(tfrecord.frame, records.read_shard(path)))
-
-
-def flip(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(data)
-
-
-def edit(folder: Path, change) -> None:
-    """Changes the manifest, read as JSON."""
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-
-
-def rewrite(folder: Path, name: str, examples: list[bytes]) -> None:
-    """Writes a shard anew, with the manifest's entry of it: the checksums of another program that made a mistake."""
-    shard = dataclasses.asdict(records.write_shard(folder / name, examples))
-
-    def change(manifest):
-        for entry in (entry for split in manifest["splits"].values() for entry in split["shards"]):
-            if entry["name"] == name:
-                entry.update(shard)
-
-    edit(folder, change)
-
-
-def change_record(folder: Path, name: str, index: int, **features) -> None:
-    """Changes features of a record; None takes one away."""
-    examples = list(records.read_shard(folder / name))
-    changed = tfrecord.decode_example(examples[index]) | {key.replace("__", "/"): features[key] for key in features}
-    examples[index] = tfrecord.encode_example({key: value for key, value in changed.items() if value is not None})
-    rewrite(folder, name, examples)
-
-
-def png(array: np.ndarray) -> bytes:
-    return cv2.imencode(".png", array)[1].tobytes()
 
 
 # ---- sound records
@@ -105,7 +63,7 @@ def test_jpeg_may_move_the_channels_a_little(folder):
         manifest["splits"]["train"]["channel_mean"][0] += 2
         manifest["splits"]["val"]["channel_std"][2] += 6
 
-    edit(folder, change)
+    edit_manifest(folder, change)
     assert [line for line in faults_of(folder) if "record" not in line] == [
         "manifest.json: split val has channel_std [46.360299, 58.608103, 47.32228], "
         "its pictures have [46.360299, 58.608103, 41.32228]"
@@ -263,7 +221,7 @@ def test_a_shard_lost_with_its_entry(folder):
         del manifest["splits"]["train"]["shards"][0]
         manifest["splits"]["train"]["ids"] = manifest["splits"]["train"]["ids"][10:]
 
-    edit(folder, change)
+    edit_manifest(folder, change)
     (folder / TRAIN).unlink()
     line = f"manifest.json: split train lists no {TRAIN}, though its shards are numbered 0 to 1 of 2"
     assert faults_of(folder, quick=True) == [line]
@@ -275,7 +233,7 @@ def test_a_shard_lost_with_its_entry(folder):
 
 
 def test_an_entry_lost(folder):
-    edit(folder, lambda manifest: manifest["splits"]["train"]["shards"].pop(1))
+    edit_manifest(folder, lambda manifest: manifest["splits"]["train"]["shards"].pop(1))
     lines = [
         "manifest.json: split train has 20 ids, but its shards count 10 records",
         f"manifest.json: split train lists no {OTHER}, though its shards are numbered 0 to 1 of 2",
@@ -402,7 +360,7 @@ def set_at(*keys, to):
     ],
 )
 def test_a_wrong_manifest(folder, change, lines):
-    edit(folder, change)
+    edit_manifest(folder, change)
     assert faults_of(folder, quick=True) == lines
 
 
@@ -436,13 +394,13 @@ def test_a_wrong_manifest(folder, change, lines):
 )
 def test_a_manifest_that_the_records_belie(folder, change, line):
     assert faults_of(folder) == []
-    edit(folder, change)
+    edit_manifest(folder, change)
     assert faults_of(folder) == [line]
     assert faults_of(folder, quick=True) == []
 
 
 def test_faults_come_shard_by_shard_and_record_by_record(folder):
-    edit(folder, set_at("splits", "train", "ids", 12, to="train-003"))
+    edit_manifest(folder, set_at("splits", "train", "ids", 12, to="train-003"))
     flip(folder / VAL, 100)
     flip(folder / TRAIN, 100)
     assert faults_of(folder) == [
@@ -454,7 +412,7 @@ def test_faults_come_shard_by_shard_and_record_by_record(folder):
 
 
 def test_a_wrong_count(folder):
-    edit(folder, set_at("splits", "val", "shards", 0, "count", to=4))
+    edit_manifest(folder, set_at("splits", "val", "shards", 0, "count", to=4))
     assert faults_of(folder) == [
         "manifest.json: split val has 5 ids, but its shards count 6 records",
         f"{VAL}: has 3 records, the manifest says 4",
@@ -462,8 +420,8 @@ def test_a_wrong_count(folder):
 
 
 def test_counts_that_only_the_shards_belie(folder):
-    edit(folder, set_at("splits", "val", "shards", 0, "count", to=4))
-    edit(folder, set_at("splits", "val", "shards", 1, "count", to=1))
+    edit_manifest(folder, set_at("splits", "val", "shards", 0, "count", to=4))
+    edit_manifest(folder, set_at("splits", "val", "shards", 1, "count", to=1))
     assert faults_of(folder) == [
         f"{VAL}: has 3 records, the manifest says 4; it lacks val-003",
         "val-00001-of-00002.tfrecord: has 2 records, the manifest says 1; it has val-003 besides",
@@ -472,13 +430,13 @@ def test_counts_that_only_the_shards_belie(folder):
 
 def test_a_wrong_size_in_bytes(folder):
     size = (folder / VAL).stat().st_size
-    edit(folder, set_at("splits", "val", "shards", 0, "bytes", to=5))
+    edit_manifest(folder, set_at("splits", "val", "shards", 0, "bytes", to=5))
     assert faults_of(folder) == faults_of(folder, quick=True) == [f"{VAL}: has {size} bytes, the manifest says 5"]
 
 
 def test_a_wrong_hash(folder):
     found = records.file_sha256(folder / VAL)
-    edit(folder, set_at("splits", "val", "shards", 0, "sha256", to="0123456789abcdef" * 4))
+    edit_manifest(folder, set_at("splits", "val", "shards", 0, "sha256", to="0123456789abcdef" * 4))
     assert faults_of(folder) == [
         f"{VAL}: content differs from the manifest (SHA-256), though every record reads: "
         f"it is {found[:12]}..., not 0123456789ab..."
@@ -502,9 +460,12 @@ def test_no_records(folder):
 @pytest.mark.parametrize(
     ("features", "message"),
     [
-        ({"mask__encoded": png(np.full((24, 32), 9, np.uint8))}, "has a mask with the values [9], expected 0 to 7"),
         (
-            {"image__encoded": png(np.zeros((24, 30, 3), np.uint8))},
+            {"mask__encoded": encode_bgr(np.full((24, 32), 9, np.uint8))},
+            "has a mask with the values [9], expected 0 to 7",
+        ),
+        (
+            {"image__encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))},
             "has a picture of 24x30 and a mask of 24x32, but says 24x32",
         ),
         ({"image__format": b"jpeg"}, "is stored as jpeg, the manifest says png"),
@@ -513,7 +474,7 @@ def test_no_records(folder):
             "says that its picture is stored as png, which it is not",
         ),
         (
-            {"image__encoded": png(np.zeros((24, 32, 3), np.uint8))[:-20]},
+            {"image__encoded": encode_bgr(np.zeros((24, 32, 3), np.uint8))[:-20]},
             "is cut short or damaged ({} bytes); copy it again",
         ),
         ({"id": None, "image__format": None}, "lacks id, image/format"),
@@ -521,7 +482,7 @@ def test_no_records(folder):
         ({"id": 3, "mask__encoded": 4}, "has a value of the wrong kind as id, mask/encoded"),
         ({"label_ids__encoded": None}, "lacks label_ids/encoded, which split val must have"),
         (
-            {"label_ids__encoded": png(np.array([[7, 40, 41]], np.uint8))},
+            {"label_ids__encoded": encode_bgr(np.array([[7, 40, 41]], np.uint8))},
             "has label ids with the values [40, 41], which the label map lacks",
         ),
         ({"id": b"val-009"}, "stands where the manifest has val-001"),
@@ -539,7 +500,7 @@ def test_a_wrong_record(folder, features, message):
 
 
 def test_another_way_to_store_than_the_manifest_says(folder):
-    edit(folder, lambda manifest: manifest.update(tile_width=16, mask_codec="zlib"))
+    edit_manifest(folder, lambda manifest: manifest.update(tile_width=16, mask_codec="zlib"))
     lines = faults_of(folder)
     assert len(lines) == 3 * 25
     assert lines[-3:] == [
@@ -553,8 +514,8 @@ def test_another_way_to_store_than_the_manifest_says(folder):
 
 
 def test_all_faults_of_a_record(folder):
-    small = {"image__encoded": png(np.zeros((8, 9, 3), np.uint8)), "image__height": 8, "image__width": 9}
-    change_record(folder, VAL, 2, id=b"a", mask__encoded=png(np.full((8, 9), 8, np.uint8)), **small)
+    small = {"image__encoded": encode_bgr(np.zeros((8, 9, 3), np.uint8)), "image__height": 8, "image__width": 9}
+    change_record(folder, VAL, 2, id=b"a", mask__encoded=encode_bgr(np.full((8, 9), 8, np.uint8)), **small)
     assert faults_of(folder) == [
         f"{VAL}: record 2 (a) is 8x9, the manifest says 24x32",
         f"{VAL}: record 2 (a) has a mask with the values [8], expected 0 to 7",
@@ -563,7 +524,7 @@ def test_all_faults_of_a_record(folder):
 
 
 def test_label_ids_in_the_training_split(folder):
-    change_record(folder, OTHER, 7, label_ids__encoded=png(np.zeros((4, 4), np.uint8)))
+    change_record(folder, OTHER, 7, label_ids__encoded=encode_bgr(np.zeros((4, 4), np.uint8)))
     assert faults_of(folder) == [
         f"{OTHER}: record 7 (train-017) has label_ids/encoded, which split train must not have"
     ]
@@ -589,7 +550,9 @@ def test_command_ends_with_a_summary(folder, capsys):
     flip(folder / VAL, 100)
     flip(folder / VAL, (folder / VAL).stat().st_size - 50)
     shutil.copy(folder / TRAIN, folder / "stray.tfrecord")
-    edit(folder, set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"]))
+    edit_manifest(
+        folder, set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"])
+    )
     advice = "; copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
     assert run(capsys, folder) == [
         f"{folder}/manifest.json: has the classes sky, flat, construction, object, nature, void, human, vehicle, "

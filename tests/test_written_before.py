@@ -1,0 +1,180 @@
+"""What version 0.1.0 wrote is still read, and its flags are taken; tests/data/before/README.md says how it was made.
+
+A setting or a flag that gets a new name goes into the tables of renamed ones below; the files stay as they are.
+"""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+import yaml
+from conftest import draw
+
+from tfseg import checkpoints, evaluate, predict, report, resizing, run_folder
+from tfseg.config import list_settings, load_config
+from tfseg.inference import Inference
+from tfseg.pipeline import make_eval_batches
+from tfseg.records import read_manifest
+from tfseg.segmentation import choose_classes
+from tfseg.verify import find_faults
+
+ROOT = Path(__file__).parents[1]
+BEFORE = Path(__file__).parent / "data" / "before"
+FLAGS = json.loads((BEFORE / "flags.json").read_text(encoding="utf-8"))
+RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
+RENAMED_FLAGS: dict[str, dict[str, str]] = {}  # command -> old flag -> new one
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    """A copy of the folder in which the archives of weights are unpacked."""
+    folder = tmp_path_factory.mktemp("written") / "before"
+    shutil.copytree(BEFORE, folder)
+    for archive in folder.rglob("arrays.tar.xz"):
+        with tarfile.open(archive) as file:
+            file.extractall(archive.parent, filter="data")
+    return folder
+
+
+@pytest.fixture
+def before(unpacked, monkeypatch):
+    """The copy as working directory: its configs name records and run folders relative to it."""
+    monkeypatch.chdir(unpacked)
+    return unpacked
+
+
+@pytest.fixture
+def image():
+    return cv2.imread(str(BEFORE / "image.png"))[..., ::-1]
+
+
+@pytest.fixture
+def mask():
+    return cv2.imread(str(BEFORE / "image_classes.png"), cv2.IMREAD_UNCHANGED)
+
+
+def read_split(records: Path, split: str) -> list[dict]:
+    batches = make_eval_batches(records, split, size=None, batch_size=1, names=True).as_numpy_iterator()
+    return [{name: array[0] for name, array in batch.items()} for batch in batches]
+
+
+@pytest.mark.parametrize(("name", "version"), [("records", 2), ("records_v1", 1)])
+def test_records_are_read(name, version):
+    assert find_faults(BEFORE / name) == []
+    manifest = read_manifest(BEFORE / name)
+    assert (manifest.schema_version, manifest.codec, len(manifest.classes)) == (version, "png", 8)
+    stored = json.loads((BEFORE / name / "manifest.json").read_text(encoding="utf-8"))["splits"]
+    for split, count in (("train", 6), ("val", 2)):
+        examples = read_split(BEFORE / name, split)
+        assert [example["id"].decode() for example in examples] == stored[split]["ids"]
+        assert {example["image"].shape for example in examples} == {(24, 32, 3)}
+        masks = np.stack([example["mask"] for example in examples])
+        assert (masks.shape, masks.dtype) == ((count, 24, 32), np.uint8)
+        assert np.bincount(masks.ravel(), minlength=8).tolist() == stored[split]["class_pixels"]
+        assert [bool(example["label_ids"]) for example in examples] == [split == "val"] * count
+
+
+def test_pixels_of_schema_version_1():
+    for split, count in (("train", 6), ("val", 2)):
+        for example, index in zip(read_split(BEFORE / "records_v1", split), range(count), strict=True):
+            image, mask = draw(index, 24, 32)
+            np.testing.assert_array_equal(example["image"], image)
+            np.testing.assert_array_equal(example["mask"], mask)
+
+
+def test_original_label_ids(image):
+    example = read_split(BEFORE / "records", "val")[1]
+    np.testing.assert_array_equal(example["image"], image)
+    truth, label_ids = evaluate.read_truth(example, read_manifest(BEFORE / "records"), BEFORE / "records")
+    assert truth.shape == label_ids.shape == (64, 128)
+    assert set(np.unique(label_ids)) <= {*range(34)}
+    assert set(np.unique(truth)) <= {*range(8)}
+
+
+@pytest.mark.parametrize("path", ["config.yaml", "run/config.yaml", "run_interrupted/config.yaml"])
+def test_settings_have_their_values(path):
+    written = yaml.safe_load((BEFORE / path).read_text(encoding="utf-8"))
+    expected = {}
+    for name, value in written.items():
+        expected |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    settings = json.loads(json.dumps(list_settings(load_config(BEFORE / path))))  # tuples as lists
+    for name, value in expected.items():
+        assert settings[RENAMED_SETTINGS.get(name, name)] == value, name
+
+
+def test_the_network_of_a_run_gives_its_mask(before, image, mask):
+    network = run_folder.load_network("run")
+    prepared = resizing.resize_along(image, run_folder.read_sizes("run"))
+    logits = network(prepared[np.newaxis].astype(np.float32))
+    likely = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
+    np.testing.assert_array_equal(choose_classes(likely, mask.shape), mask)
+
+
+def test_the_saved_model_gives_its_mask(before, image, mask):
+    predictor = predict.Predictor(Path("run/saved_model"))
+    assert predictor.classes == run_folder.read_labels("run")[0]
+    assert predict.learns_void(Path("run/saved_model/labels.json"))
+    assert predictor(image[np.newaxis])[0].tobytes() == mask.tobytes()
+    assert predict.make_segmenter(predictor)(image).tobytes() == mask.tobytes()
+    [file] = predictor.answer_files([Path("image.png").read_bytes()])
+    assert cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED).tobytes() == mask.tobytes()
+
+
+def test_a_run_is_scored_as_before(before):
+    scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
+    inference = Inference.from_json(scores["inference"])
+    assert inference == Inference((24, 24), 0.25, True, (1.0, 1.25))
+    sizes = evaluate.sizes_of_run(Path("run"))
+    assert sizes == [tuple(size) for size in scores["resize"]]
+    records = run_folder.find_records("run")
+    found = evaluate.evaluate(Path("run/saved_model"), records, "val", sizes=sizes, inference=inference)
+    assert found.keys() == scores.keys()
+    difference = np.abs(np.subtract(found["confusion_matrix"], scores["confusion_matrix"])).sum()
+    assert difference <= 20, "of 16384 pixels: another processor may round otherwise where two classes are as likely"
+
+
+def test_a_run_is_reported_by_its_scores(before, monkeypatch):
+    monkeypatch.setattr(evaluate, "evaluate", None)  # it has scores, and they are as new as its model
+    report.main(["--run", "run", "--samples", "1"])
+    assert Path("run/report.html").stat().st_size > 10_000
+
+
+def test_the_interrupted_run_is_the_same_training(before):
+    run, config = Path("run_interrupted"), load_config("run_interrupted/config.yaml")
+    run_folder.check_run(config)
+    assert run_folder.list_other_settings(run, config) == ""
+    state = checkpoints.find_last(run)
+    assert (state.step, state.best, state.rollbacks) == (1, None, 0)
+
+
+@pytest.mark.slow
+def test_the_interrupted_run_is_resumed(before):
+    run = Path("resumed")
+    shutil.copytree("run_interrupted", run)
+    command = [sys.executable, "-m", "tfseg.train", "--config", "run_interrupted/config.yaml", "--run_dir", run]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "after step 1 of epoch 1" in done.stdout
+    assert checkpoints.find_last(run).step == 6
+    with (run / "history.csv").open(encoding="utf-8") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["epoch"] in (1, 2)
+
+
+@pytest.mark.parametrize("command", FLAGS)
+def test_flags_are_there(command):
+    words = command.split()[1:]
+    done = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    there = set(re.findall(r"--[\w.-]+", done.stdout))
+    renamed = RENAMED_FLAGS.get(command, {})
+    assert [flag for flag in FLAGS[command] if renamed.get(flag, flag) not in there] == []

@@ -40,7 +40,7 @@ demo: $(RUN)/metrics.json
 
 $(CITY)/records/manifest.json: $(INSTALLED)
 	@echo "== 1/7 sample city"
-	$(BIN)/python tools/make_sample_city.py --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
+	$(BIN)/python -m tfseg.sample_city --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
 	@echo "== 2/7 TFRecords"
 	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
 
@@ -53,34 +53,27 @@ test: $(INSTALLED)
 
 # The fast part of the tests on the oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python -m pytest tests/test_augment.py tests/test_blocks.py tests/test_convolutions.py \
-		tests/test_decoders.py tests/test_doctor.py tests/test_encoders.py tests/test_export.py tests/test_fused.py \
-		tests/test_learner.py tests/test_litert.py tests/test_losses.py tests/test_metrics.py tests/test_network.py \
-		tests/test_pipeline.py tests/test_records.py
+	.venv-oldest/bin/python -m pytest tests/augmentation tests/models tests/metrics tests/training/test_learner.py \
+		tests/diagnostics/test_doctor.py tests/exporters tests/test_losses.py tests/pipeline/test_pipeline.py tests/records
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest tests/test_beam.py
+	.venv-beam/bin/python -m pytest tests/conversion/test_beam.py
 
 # Without Chromium the tests of the browser skip.
 test-app: .venv-app/.installed
-	.venv-app/bin/python -m pytest -m "slow or not slow" tests/test_app.py tests/test_app_view.py \
-		tests/test_app_page.py tests/test_app_browser.py
+	.venv-app/bin/python -m pytest -m "slow or not slow" tests/serving/test_web_*.py
 
 test-export: .venv-export/.installed
-	.venv-export/bin/python -m pytest tests/test_doors.py tests/test_export.py tests/test_litert.py \
-		tests/test_onnx_export.py tests/test_coreml.py
+	.venv-export/bin/python -m pytest tests/exporters tests/inference/test_doors.py
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-backends: .venv-backends/.installed
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest tests/test_augment.py tests/test_backends.py \
-		tests/test_blocks.py tests/test_convolutions.py tests/test_damage.py tests/test_decoders.py \
-		tests/test_effects.py tests/test_encoders.py tests/test_learner.py tests/test_losses.py \
-		tests/test_metrics.py tests/test_network.py
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/test_augment.py tests/test_blocks.py \
-		tests/test_convolutions.py tests/test_damage.py tests/test_decoders.py tests/test_effects.py \
-		tests/test_learner.py tests/test_losses.py tests/test_metrics.py
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest tests/augmentation tests/models tests/training/test_backends.py \
+		tests/training/test_learner.py tests/test_losses.py tests/metrics/test_confusion.py tests/pipeline/test_damage.py
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/augmentation tests/models tests/training/test_learner.py tests/test_losses.py \
+		tests/metrics/test_confusion.py tests/pipeline/test_damage.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from helpers import CLASS_COLORS, draw
 
-from tfseg.labels import CATEGORIES
+from tfseg.records.labels import CATEGORIES
 
 MODEL_NAMES = ["void", "dim", "bright", "glaring"]
 MODEL_COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
@@ -75,7 +75,7 @@ def true_network(images, training):
 
 def make_parity_report():
     """The report of parity on two pictures, with one format that answers as the network and one that does not."""
-    from tfseg.parity import ENCODED, compare
+    from tfseg.exporters.parity import ENCODED, compare
 
     pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
     examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]

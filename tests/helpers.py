@@ -7,9 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfseg import convert, export, labels, records, run_folder, tfrecord
-from tfseg.config import Config, save_config
-from tfseg.labels import CATEGORIES
+from tfseg.config.schema import Config, save_config
+from tfseg.conversion import converter
+from tfseg.exporters import exporter
+from tfseg.io import tfrecord
+from tfseg.records import labels, records
+from tfseg.records.labels import CATEGORIES
+from tfseg.runs import run_dir
 
 CLASS_COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
 # The shards of the fixture `tiny_records`, but for the last.
@@ -48,8 +52,8 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
 def write_pictures(directory, pairs, codec, tile_width=None):
     """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
     size = pairs[0][1].shape
-    settings = convert.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
-    examples = [convert.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
+    settings = converter.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
+    examples = [converter.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
     shards = [
         records.write_shard(directory / records.shard_name("train", index, 2), part)
@@ -80,9 +84,9 @@ def example(id: str, index: int, size: tuple[int, int], with_label_ids: bool) ->
 
 def write_run(config: Config) -> Path:
     """Writes what a training has in its folder when it begins."""
-    directory = run_folder.open_run(config)
-    save_config(config, directory / run_folder.CONFIG)
-    run_folder.write_json(export.describe(CATEGORIES, labels.CATEGORY_COLORS), directory / run_folder.LABELS)
+    directory = run_dir.open_run(config)
+    save_config(config, directory / run_dir.CONFIG)
+    run_dir.write_json(exporter.describe(CATEGORIES, labels.CATEGORY_COLORS), directory / run_dir.LABELS)
     return directory
 
 

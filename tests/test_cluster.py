@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tfseg.distribution import read_cluster
+from tfseg.training.distribution import read_cluster
 
 CLUSTER = Path(__file__).parents[1] / "tools/cluster"
 STANDS = {

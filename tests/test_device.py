@@ -6,7 +6,7 @@ import pytest
 
 import tfseg
 from tfseg import device
-from tfseg.config import Config, Data
+from tfseg.config.schema import Config, Data
 
 
 @pytest.fixture(autouse=True)
@@ -150,13 +150,13 @@ def test_a_training_chooses_first_of_all(monkeypatch):
         raise InterruptedError(settings)
 
     monkeypatch.setattr(device, "choose_device", chosen)
-    from tfseg import train
+    from tfseg.training import loop
 
-    monkeypatch.setattr(train, "make_batches", lambda config: pytest.fail("too late"))
+    monkeypatch.setattr(loop, "make_batches", lambda config: pytest.fail("too late"))
     with pytest.raises(
         InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'distribution': 'none'\}"
     ):
-        train.train(Config(Data("none"), "none"))
+        loop.train(Config(Data("none"), "none"))
 
 
 def test_versions_are_those_of_the_packages(monkeypatch):

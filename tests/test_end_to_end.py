@@ -14,25 +14,25 @@ from contextlib import nullcontext
 import cv2
 import h5py
 import keras
-import make_sample_city
-import make_tfrecords
 import numpy as np
 import pytest
-import tune
 
-import tfseg.train as train_module
-from tfseg import checkpoints, compare, evaluate, report
-from tfseg.config import load_config, parse_config
-from tfseg.learner import NotFinite
-from tfseg.official import count_label_ids
-from tfseg.train import train
+from tfseg import convert, tune
+from tfseg.config.schema import load_config, parse_config
+from tfseg.evaluation import comparison, evaluator, run_report
+from tfseg.metrics.cityscapes import count_label_ids
+from tfseg.synthetic import sample_city
+from tfseg.training import checkpoints
+from tfseg.training import loop as train_module
+from tfseg.training.learner import NotFinite
+from tfseg.training.loop import train
 
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory):
     root = tmp_path_factory.mktemp("city")
-    make_sample_city.make_sample_city(root / "raw", (64, 128), {"train": 16, "val": 5, "test": 2}, seed=0, workers=1)
-    make_tfrecords.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
+    sample_city.make_sample_city(root / "raw", (64, 128), {"train": 16, "val": 5, "test": 2}, seed=0, workers=1)
+    convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
     return root
 
 
@@ -77,7 +77,7 @@ def file_ids(folder):
 
 
 def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys):
-    evaluate.main(["--run", str(city / "run"), "--submission", str(city / "ids"), "--instances", str(city / "raw")])
+    evaluator.main(["--run", str(city / "run"), "--submission", str(city / "ids"), "--instances", str(city / "raw")])
     scores = json.loads((city / "run/scores-val.json").read_text())
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert "construction" in capsys.readouterr().out
@@ -93,18 +93,18 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
         pictures = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
         counted += count_label_ids(*pictures)
     assert counted.tolist() == official["confusion_matrix"]
-    evaluate.main(["--run", str(city / "run"), "--split", "train"])
+    evaluator.main(["--run", str(city / "run"), "--split", "train"])
     assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
 
 
 def test_the_19_classes_of_the_benchmark(settings, city):
     records = str(city / "by-train-id")
-    make_tfrecords.main(["--root", str(city / "raw"), "--out", records, "--workers", "1", "--label-map", "train_ids"])
+    convert.main(["--root", str(city / "raw"), "--out", records, "--workers", "1", "--label-map", "train_ids"])
     run = city / "19"
     arguments = ["--data.records", records, "--run_dir", str(run), "--train.epochs", "1"]
     metrics = train(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
     assert len(metrics["classes"]) == len(metrics["iou"]) == 20 and np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128
-    scores = evaluate.evaluate(run / "saved_model", records, "val")
+    scores = evaluator.evaluate(run / "saved_model", records, "val")
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert list(scores["official"]["class_iou"]) == metrics["classes"][1:]
     assert scores["official"]["mean_category_iou"] > 0
@@ -114,8 +114,8 @@ def test_the_19_classes_of_the_benchmark(settings, city):
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
-        evaluate.main(["--run", str(city / "run"), "--split", "test"])
-    evaluate.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
+        evaluator.main(["--run", str(city / "run"), "--split", "test"])
+    evaluator.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
     assert len(file_ids(city / "for-the-server")) == 2
     assert not (city / "run/scores-test.json").exists()
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
@@ -135,7 +135,7 @@ def test_the_saved_model_predicts_in_a_fresh_process(city, metrics):
 
 
 def test_report_draws_the_run(city, metrics):
-    report.main(["--run", str(city / "run"), "--samples", "2"])
+    run_report.main(["--run", str(city / "run"), "--samples", "2"])
     panel = cv2.imread(str(city / "run/report/panel.png"))
     assert panel.shape[1] > 300
     assert len(np.unique(panel)) > 20
@@ -145,7 +145,7 @@ def test_report_draws_the_run(city, metrics):
 
 def test_runs_are_scored_to_be_compared(city, metrics, capsys):
     shutil.copytree(city / "run", city / "copy", ignore=shutil.ignore_patterns("scores-*", "matrices-*"))
-    compare.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
+    comparison.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
     first, copy = json.loads((city / "compared/compare.json").read_text())["runs"]
     assert first["mean_iou"] == copy["mean_iou"] == metrics["mean_iou"]
     assert copy["difference"]["mean_iou_interval"] == [0, 0]

@@ -9,10 +9,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from tfseg import records, train
-from tfseg.augment import Augmentation
-from tfseg.config import Config, Data, Loss
-from tfseg.learner import Learner
+from tfseg.augmentation.layer import Augmentation
+from tfseg.config.schema import Config, Data, Loss
 from tfseg.losses import (
     SegmentationLoss,
     cross_entropy_loss,
@@ -22,7 +20,10 @@ from tfseg.losses import (
     lovasz_loss,
     tversky_loss,
 )
-from tfseg.metrics import Scorer, score
+from tfseg.metrics.confusion import Scorer, score
+from tfseg.records import records
+from tfseg.training import loop
+from tfseg.training.learner import Learner
 
 SURE = 50.0  # a logit that makes softmax 1
 OVERLAPS = (dice_loss, jaccard_loss, tversky_loss, lovasz_loss)  # means over classes
@@ -435,14 +436,14 @@ def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
 def test_the_loss_of_a_config(tiny_records):
     settings = {**ALL, **OTHERS, "class_weights": None}
     config = Config(Data(str(tiny_records)), "run", loss=Loss(**settings))
-    assert train.make_loss(config).get_config().items() >= settings.items()
+    assert loop.make_loss(config).get_config().items() >= settings.items()
     assert {part.name for part in dataclasses.fields(Loss)} == set(settings)
 
 
 @pytest.mark.parametrize("learn_void", [False, True])
 def test_class_weights_are_those_of_the_training_split(tiny_records, learn_void):
     settings = Loss(class_weights="manifest", learn_void=learn_void)
-    loss = train.make_loss(Config(Data(str(tiny_records), train_split="val"), "run", loss=settings))
+    loss = loop.make_loss(Config(Data(str(tiny_records), train_split="val"), "run", loss=settings))
     pixels = np.array(records.read_manifest(tiny_records).splits["val"].class_pixels)
     assert bool(loss.class_weights[0]) == learn_void
     present = np.flatnonzero(loss.class_weights)
@@ -458,4 +459,4 @@ def test_a_training_split_without_truth_has_no_class_weights(tiny_records, tmp_p
     records.write_manifest(folder, dataclasses.replace(manifest, splits={"train": void}))
     config = Config(Data(str(folder)), "run", loss=Loss(class_weights="manifest"))
     with pytest.raises(ValueError, match=r"split 'train' holds nothing but void; loss\.class_weights must be null"):
-        train.make_loss(config)
+        loop.make_loss(config)

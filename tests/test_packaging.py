@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
 MAC = "aarch64-apple-darwin"
@@ -96,4 +97,5 @@ def test_python_and_modules_are_declared():
     assert pyproject["project"]["requires-python"] == ">=3.11"
     assert set(pyproject["project"]["optional-dependencies"]) >= {"cpu", "cuda", "dev"}
     packages = {path.parent.relative_to(ROOT).as_posix() for path in (ROOT / "tfseg").rglob("__init__.py")}
-    assert {name.replace(".", "/") for name in pyproject["tool"]["setuptools"]["packages"]} == packages
+    found = find_packages(str(ROOT), **pyproject["tool"]["setuptools"]["packages"]["find"])
+    assert {name.replace(".", "/") for name in found} == packages

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tfseg import convert, labels, records, sources
+from tfseg.conversion import converter, sources
+from tfseg.records import labels, records
 
 SAME_EACH_TIME = settings(
     derandomize=True,
@@ -144,7 +145,7 @@ def write(root, described):
 
 def convert_raw(root, described, out, **more):
     label_map = root / "map.yaml" if described.label_map else None
-    return convert.convert(sources.open_source(root, None, label_map), out, codec="png", **more)
+    return converter.convert(sources.open_source(root, None, label_map), out, codec="png", **more)
 
 
 def read(out):

@@ -10,19 +10,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import bench_augment
-import bench_convert
-import bench_inference
-import bench_pipeline
-import bench_serve
-import bench_step
 import pytest
 
-from tfseg import parity
-from tfseg.compare import lay_out
-from tfseg.config import load_config
-from tfseg.space import read_space
-from tfseg.tables import percent
+from benchmarks import bench_augment, bench_convert, bench_inference, bench_pipeline, bench_serve, bench_step
+from tfseg.config.schema import load_config
+from tfseg.evaluation.comparison import lay_out
+from tfseg.exporters import parity
+from tfseg.tuning.space import read_space
+from tfseg.visualization.tables import percent
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,10 +82,11 @@ def test_tree_is_the_repository():
     for line in tree.splitlines():
         indent, name = re.match(r"( *)(\S+)", line).groups()
         folder = folder if indent else (name if name.endswith("/") else "")
-        if not name.endswith("/"):
+        if indent or not name.endswith("/"):
             named.add(folder + name)
     for folder in ("tfseg", "tools", "configs"):
         there = {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
+        there |= {f"{folder}/{path.name}/" for path in (ROOT / folder).iterdir() if any(path.glob("[a-z_]*.*"))}
         assert {path for path in named if path.startswith(f"{folder}/")} == there - {"tfseg/__init__.py"}
     assert all((ROOT / path).exists() for path in named)
 

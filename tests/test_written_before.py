@@ -17,19 +17,33 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from conftest import draw
+from helpers import draw
 
-from tfseg import checkpoints, evaluate, predict, report, resizing, run_folder
-from tfseg.config import list_settings, load_config
-from tfseg.inference import Inference
-from tfseg.pipeline import make_eval_batches
-from tfseg.records import read_manifest
-from tfseg.segmentation import choose_classes
-from tfseg.verify import find_faults
+from tfseg.config.schema import list_settings, load_config
+from tfseg.evaluation import evaluator, run_report
+from tfseg.inference import predictor as predict
+from tfseg.inference.image_segmenter import choose_classes
+from tfseg.inference.tta import Inference
+from tfseg.io import resizing
+from tfseg.pipeline.pipeline import make_eval_batches
+from tfseg.records.records import read_manifest
+from tfseg.records.verifier import find_faults
+from tfseg.runs import run_dir
+from tfseg.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
 BEFORE = Path(__file__).parent / "data" / "before"
 FLAGS = json.loads((BEFORE / "flags.json").read_text(encoding="utf-8"))
+MOVED = {  # command of then -> of now
+    "python tools/check_metal.py": "python -m tfseg.check_metal",
+    "python tools/describe_model.py": "python -m tfseg.describe",
+    "python tools/explore_dataset.py": "python -m tfseg.explore",
+    "python tools/fuzz_serve.py": "python -m benchmarks.fuzz_serve",
+    "python tools/make_sample_city.py": "python -m tfseg.sample_city",
+    "python tools/show_batch.py": "python -m tfseg.show_batch",
+    "python tools/tune.py": "python -m tfseg.tune",
+    "python tools/verify_tfrecords.py": "python -m tfseg.verify",
+}
 RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
 RENAMED_FLAGS: dict[str, dict[str, str]] = {}  # command -> old flag -> new one
 
@@ -94,7 +108,7 @@ def test_pixels_of_schema_version_1():
 def test_original_label_ids(image):
     example = read_split(BEFORE / "records", "val")[1]
     np.testing.assert_array_equal(example["image"], image)
-    truth, label_ids = evaluate.read_truth(example, read_manifest(BEFORE / "records"), BEFORE / "records")
+    truth, label_ids = evaluator.read_truth(example, read_manifest(BEFORE / "records"), BEFORE / "records")
     assert truth.shape == label_ids.shape == (64, 128)
     assert set(np.unique(label_ids)) <= {*range(34)}
     assert set(np.unique(truth)) <= {*range(8)}
@@ -112,8 +126,8 @@ def test_settings_have_their_values(path):
 
 
 def test_the_network_of_a_run_gives_its_mask(before, image, mask):
-    network = run_folder.load_network("run")
-    prepared = resizing.resize_along(image, run_folder.read_sizes("run"))
+    network = run_dir.load_network("run")
+    prepared = resizing.resize_along(image, run_dir.read_sizes("run"))
     logits = network(prepared[np.newaxis].astype(np.float32))
     likely = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
     np.testing.assert_array_equal(choose_classes(likely, mask.shape), mask)
@@ -121,7 +135,7 @@ def test_the_network_of_a_run_gives_its_mask(before, image, mask):
 
 def test_the_saved_model_gives_its_mask(before, image, mask):
     predictor = predict.Predictor(Path("run/saved_model"))
-    assert predictor.classes == run_folder.read_labels("run")[0]
+    assert predictor.classes == run_dir.read_labels("run")[0]
     assert predict.learns_void(Path("run/saved_model/labels.json"))
     assert predictor(image[np.newaxis])[0].tobytes() == mask.tobytes()
     assert predict.make_segmenter(predictor)(image).tobytes() == mask.tobytes()
@@ -133,25 +147,25 @@ def test_a_run_is_scored_as_before(before):
     scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
     inference = Inference.from_json(scores["inference"])
     assert inference == Inference((24, 24), 0.25, True, (1.0, 1.25))
-    sizes = evaluate.sizes_of_run(Path("run"))
+    sizes = evaluator.sizes_of_run(Path("run"))
     assert sizes == [tuple(size) for size in scores["resize"]]
-    records = run_folder.find_records("run")
-    found = evaluate.evaluate(Path("run/saved_model"), records, "val", sizes=sizes, inference=inference)
+    records = run_dir.find_records("run")
+    found = evaluator.evaluate(Path("run/saved_model"), records, "val", sizes=sizes, inference=inference)
     assert found.keys() == scores.keys()
     difference = np.abs(np.subtract(found["confusion_matrix"], scores["confusion_matrix"])).sum()
     assert difference <= 20, "of 16384 pixels: another processor may round otherwise where two classes are as likely"
 
 
 def test_a_run_is_reported_by_its_scores(before, monkeypatch):
-    monkeypatch.setattr(evaluate, "evaluate", None)  # it has scores, and they are as new as its model
-    report.main(["--run", "run", "--samples", "1"])
+    monkeypatch.setattr(evaluator, "evaluate", None)  # it has scores, and they are as new as its model
+    run_report.main(["--run", "run", "--samples", "1"])
     assert Path("run/report.html").stat().st_size > 10_000
 
 
 def test_the_interrupted_run_is_the_same_training(before):
     run, config = Path("run_interrupted"), load_config("run_interrupted/config.yaml")
-    run_folder.check_run(config)
-    assert run_folder.list_other_settings(run, config) == ""
+    run_dir.check_run(config)
+    assert run_dir.list_other_settings(run, config) == ""
     state = checkpoints.find_last(run)
     assert (state.step, state.best, state.rollbacks) == (1, None, 0)
 
@@ -172,7 +186,7 @@ def test_the_interrupted_run_is_resumed(before):
 
 @pytest.mark.parametrize("command", FLAGS)
 def test_flags_are_there(command):
-    words = command.split()[1:]
+    words = MOVED.get(command, command).split()[1:]
     done = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     there = set(re.findall(r"--[\w.-]+", done.stdout))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tfseg.distribution import Distribution, distribute
+from tfseg.training.distribution import Distribution, distribute
 
 
 class Choice(NamedTuple):
@@ -50,7 +50,7 @@ def choose_device(
     """
     import keras
 
-    from tfseg.keras_settings import settle
+    from tfseg.backend import settle
 
     settle()
     backend = keras.backend.backend()

@@ -1,292 +1,63 @@
-"""What is in a data set: sizes, colours, labels and classes, counted picture by picture and summed over each split.
+"""Looks at a data set before a training: counts, sizes, colours, histograms, an example, class weights.
 
-Worker processes decode and count; only their counts come back, so a data set may be of any size. `explore_page` shows
-the result.
+    python -m tfseg.explore --root data/sample-city/raw --out data/sample-city/look
+    python -m tfseg.explore --records data/sample-city/records --out data/sample-city/look
+
+Writes index.html, a page that needs no other file, with its figures beside it as classes.png, labels.png, rows.png and
+example.png, and all numbers as statistics.json. Those of an earlier run are replaced, other files are left alone.
 """
 
-import functools
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+import argparse
+import os
+import sys
 
-import numpy as np
-from tqdm import tqdm
-
-from tfseg import labels, records, workers
-from tfseg.dataset import DataSet, Item, Picture
-
-BANDS = 64  # of equal height, from the top of a picture to its bottom
-UNKNOWN = "unknown"  # the class of pixels whose value the label map lacks, one more than the last
-UNKNOWN_COLOR = (255, 0, 255)  # like no label of Cityscapes
+from tfseg.conversion import reader
+from tfseg.exploration import page
+from tfseg.exploration import survey as explore
+from tfseg.io import command
 
 
-@dataclass(frozen=True)
-class Count:
-    """How much of a split is of one label or class."""
-
-    value: int  # of a pixel
-    name: str
-    class_name: str
-    color: tuple[int, int, int]  # RGB
-    pixels: int
-    share: float  # of the split's pixels, in 0..1
-    pictures: int  # that contain it
-
-
-@dataclass(frozen=True)
-class Split:
-    """What is in one split."""
-
-    pictures: int  # counted
-    total: int  # that there are
-    shards: int | None  # None for a raw data set
-    sizes: list[dict[str, int]]  # height, width, pictures; the most frequent first
-    image_kinds: dict[str, int]  # kind -> pictures
-    mask_kinds: dict[str, int]
-    channel_mean: list[float]  # red, green, blue, in 0..255
-    channel_std: list[float]
-    channel_min: list[int]
-    channel_max: list[int]
-    has_truth: bool  # whether any pixel has a class other than void
-    classes: list[Count]  # all, then unknown if there is any
-    labels: list[Count]  # all that the label map knows, then those it lacks; empty if no label ids are kept
-    class_weights: list[float]  # of each class, see `records.class_weights`
-    band_pixels: list[list[int]]  # (BANDS, C + 1): pixels of each class, and unknown ones, from top to bottom
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What is in a data set."""
-
-    place: str
-    kind: str
-    layout: str
-    limit: int | None  # at most so many pictures of each split were counted; None: all
-    warnings: list[str]
-    splits: dict[str, Split]
-    classes: list[str]  # names, then unknown
-    colors: list[list[int]]  # RGB, of these
-    example: Picture  # of those with label ids, the one with the most classes
-    example_split: str
-
-
-# ---- counting
-
-
-@dataclass
-class Counts:
-    """Counts over one picture or many; all are whole numbers, so that sums are exact."""
-
-    pictures: int
-    sizes: Counter[tuple[int, int]]  # height, width
-    image_kinds: Counter[str]
-    mask_kinds: Counter[str]
-    levels: np.ndarray  # (3, 256): how often each value occurs in red, green and blue
-    label_pixels: np.ndarray  # (256,) by value of the raw mask
-    label_pictures: np.ndarray  # (256,) that contain it
-    class_pictures: np.ndarray  # (C + 1,)
-    band_pixels: np.ndarray  # (BANDS, C + 1)
-
-    def add(self, other: "Counts") -> None:
-        """Adds the counts over other pictures."""
-        for entry in fields(self):
-            mine, others = getattr(self, entry.name), getattr(other, entry.name)
-            if isinstance(mine, Counter):
-                mine.update(others)
-            else:
-                setattr(self, entry.name, mine + others)
-
-
-def count(picture: Picture, classes: int) -> Counts:
-    """Counts one picture; unknown is one of the classes."""
-    height = len(picture.mask)
-    bands = (np.arange(height) * BANDS // height).astype(np.uint16)
-    cells = bands[:, np.newaxis] * np.uint16(classes) + picture.mask
-    band_pixels = np.bincount(cells.ravel(), minlength=BANDS * classes).reshape(BANDS, classes)
-    label_ids = np.empty(0, np.uint8) if picture.label_ids is None else picture.label_ids
-    label_pixels = np.bincount(label_ids.ravel(), minlength=256)
-    return Counts(
-        pictures=1,
-        sizes=Counter([picture.image.shape[:2]]),
-        image_kinds=Counter([picture.image_kind]),
-        mask_kinds=Counter([picture.mask_kind]),
-        levels=np.stack([np.bincount(picture.image[..., channel].ravel(), minlength=256) for channel in range(3)]),
-        label_pixels=label_pixels,
-        label_pictures=(label_pixels > 0).astype(np.int64),
-        class_pictures=(band_pixels.sum(axis=0) > 0).astype(np.int64),
-        band_pixels=band_pixels,
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--root", metavar="DIR", help="folder of a raw data set")
+    source.add_argument("--records", metavar="DIR", help="folder of records, made by tools/make_tfrecords.py")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument(
+        "--label-map", metavar="MAP", help="with --root, as of make_tfrecords.py: categories, train_ids or a YAML file"
     )
-
-
-def _load_and_count(item: Item, load: Callable[[Item], Picture], classes: int) -> Counts:
-    return count(load(item), classes)
-
-
-def spread(ids: Sequence[str], limit: int | None) -> list[int]:
-    """Chooses the places of at most `limit` ids, evenly over the sorted ids, and so the same each time; ascending."""
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    chosen = len(ids) if limit is None else min(limit, len(ids))
-    return sorted(order[index * len(ids) // chosen] for index in range(chosen))
-
-
-class _Candidate(NamedTuple):
-    """A picture that may become the example."""
-
-    merit: tuple[bool, int]  # whether it has label ids with a class, how many classes
-    split: str
-    place: int
-
-
-def survey(data_set: DataSet, limit: int | None = None, processes: int = 1) -> Survey:
-    """Counts what is in each split of a data set.
-
-    Args:
-        data_set: from `open_raw` or `open_records`.
-        limit: at most so many pictures of each split, see `spread`; None: all.
-        processes: that decode and count; with 1 this process does it.
-
-    Raises:
-        ValueError: an argument or a file is bad, or there is no picture; the message names the file.
-        OSError: a file cannot be read.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"expected a limit of at least 1 picture, got {limit}")
-    empty = [name for name, ids in data_set.ids.items() if not ids]
-    if empty or not data_set.ids:
-        raise ValueError(f"{data_set.place}: holds no pictures" + (f" in split {', '.join(empty)}" if empty else ""))
-    splits, candidates = {}, []
-    with workers.open_pool(processes) as mapper:
-        for name in sorted(data_set.ids, key=_split_order):
-            counts, candidate = _count_split(data_set, name, spread(data_set.ids[name], limit), mapper)
-            splits[name] = summarise(counts, data_set, name)
-            candidates.append(candidate)
-    best = max(candidates, key=lambda candidate: candidate.merit)  # the first of equals
-    (item,) = data_set.read(best.split, [best.place])
-    return Survey(
-        place=data_set.place,
-        kind=data_set.kind,
-        layout=data_set.layout,
-        limit=limit,
-        warnings=data_set.warnings + [line for name, split in splits.items() for line in remarks(name, split)],
-        splits=splits,
-        classes=[*data_set.label_map.classes, UNKNOWN],
-        colors=[*data_set.label_map.colors.tolist(), list(UNKNOWN_COLOR)],
-        example=data_set.load(item),
-        example_split=best.split,
+    parser.add_argument(
+        "--coarse", action="store_true", help="with --root, look at Cityscapes' coarse masks, in gtCoarse/"
     )
-
-
-def _split_order(name: str) -> tuple[int, str]:
-    usual = ("train", "val", "test")
-    return usual.index(name) if name in usual else len(usual), name
-
-
-def _count_split(
-    data_set: DataSet, name: str, places: Sequence[int], mapper: workers.Mapper
-) -> tuple[Counts, _Candidate]:
-    total, best = None, _Candidate((False, -1), name, 0)
-    classes = len(data_set.label_map.classes) + 1
-    load_and_count = functools.partial(_load_and_count, load=data_set.load, classes=classes)
-    counted = mapper(load_and_count, data_set.read(name, places))
-    progress = tqdm(counted, desc=name, total=len(places), unit="picture", disable=None)
-    for counts, place in zip(progress, places, strict=True):
-        shown = int(counts.class_pictures[1:-1].sum())
-        merit = bool(shown and counts.label_pixels.any()), shown
-        if merit > best.merit:
-            best = _Candidate(merit, name, place)
-        if total is None:
-            total = counts
-        else:
-            total.add(counts)
-    return total, best
-
-
-# ---- from counts to what is shown
-
-
-def summarise(counts: Counts, data_set: DataSet, name: str) -> Split:
-    """Makes shares, means and lists of the counts over a split."""
-    class_pixels = counts.band_pixels.sum(axis=0)
-    mean, deviation = channel_moments(counts.levels)
-    present = [np.flatnonzero(levels) for levels in counts.levels]
-    shards = data_set.shards.get(name)
-    return Split(
-        pictures=counts.pictures,
-        total=len(data_set.ids[name]),
-        shards=shards,
-        sizes=[
-            {"height": height, "width": width, "pictures": pictures}
-            for (height, width), pictures in counts.sizes.most_common()
-        ],
-        image_kinds=dict(counts.image_kinds.most_common()),
-        mask_kinds=dict(counts.mask_kinds.most_common()),
-        channel_mean=mean,
-        channel_std=deviation,
-        channel_min=[int(values[0]) for values in present],
-        channel_max=[int(values[-1]) for values in present],
-        has_truth=bool(class_pixels[labels.VOID + 1 :].any()),
-        classes=_count_classes(class_pixels, counts.class_pictures, data_set.label_map),
-        labels=_count_labels(counts, label_table(data_set.layout, data_set.label_map)),
-        class_weights=data_set.weights.get(name) or records.balance_classes(class_pixels[:-1].tolist()),
-        band_pixels=counts.band_pixels.tolist(),
+    parser.add_argument(
+        "--splits", nargs="+", metavar="NAME", help="splits to look at, such as train val (default: all that are there)"
     )
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many pictures of each split, evenly spread")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes at work (default: one a core)"
+    )
+    options = parser.parse_args(arguments)
+    if options.records and (options.label_map or options.coarse):
+        parser.error("--label-map and --coarse are for --root; records hold their own")
+    return options
 
 
-def channel_moments(levels: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation, in 0..255, of channels of which (channels, 256) counts each value."""
-    values, pixels = np.arange(256), levels.sum(axis=1)
-    mean = levels @ values / pixels
-    variance = levels @ values**2 / pixels - mean**2
-    return mean.tolist(), np.sqrt(variance.clip(0)).tolist()  # rounding may leave -1e-12
+def main(arguments: list[str] | None = None) -> None:
+    """Looks at what the command line says, writes what was found and prints a short table of it."""
+    options = parse_arguments(arguments)
+    if options.root:
+        data_set = reader.open_raw(options.root, options.splits, options.label_map, options.coarse)
+    else:
+        data_set = reader.open_records(options.records, options.splits)
+    page.check_out(options.out)
+    survey = explore.survey(data_set, options.limit, options.workers)
+    written = page.write(survey, options.out)
+    print(page.make_summary(survey))
+    for note in page.notes(survey):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"written: {written[0]}")
 
 
-def label_table(layout: str, label_map: labels.LabelMap) -> dict[int, tuple[str, str, tuple[int, int, int]]]:
-    """Name, class and RGB colour of each value that a raw mask may have; only Cityscapes' have their own names."""
-    names = label_map.names
-    if layout != "folders":
-        known = {label.id: (label.name, label.color) for label in labels.DRAWN}
-        known[labels.NO_LABEL] = "no label", (0, 0, 0)
-        if names.get(labels.NO_LABEL) != "void":  # records made before 255 was void
-            known[labels.NO_LABEL] = next((label.name, label.color) for label in labels.LABELS if label.id < 0)
-        return {value: (name, names[value], color) for value, (name, color) in known.items() if value in names}
-    colors = dict(zip(label_map.classes, map(tuple, label_map.colors.tolist()), strict=True))
-    return {value: (name, name, colors[name]) for value, name in names.items()}
-
-
-def _count_classes(class_pixels: np.ndarray, pictures: np.ndarray, label_map: labels.LabelMap) -> list[Count]:
-    total = int(class_pixels.sum())
-    names, colors = [*label_map.classes, UNKNOWN], [*map(tuple, label_map.colors.tolist()), UNKNOWN_COLOR]
-    counts = [
-        Count(value, name, name, color, pixels, pixels / total, found)
-        for value, (name, color, pixels, found) in enumerate(
-            zip(names, colors, class_pixels.tolist(), pictures.tolist(), strict=True)
-        )
-    ]
-    return counts if counts[-1].pixels else counts[:-1]
-
-
-def _count_labels(counts: Counts, table: dict[int, tuple]) -> list[Count]:
-    total = int(counts.label_pixels.sum())
-    if not total:
-        return []
-    unknown = [value for value in np.flatnonzero(counts.label_pixels).tolist() if value not in table]
-    entries = table | dict.fromkeys(unknown, (UNKNOWN, UNKNOWN, UNKNOWN_COLOR))
-    pixels, pictures = counts.label_pixels.tolist(), counts.label_pictures.tolist()
-    return [
-        Count(value, *entry, pixels[value], pixels[value] / total, pictures[value]) for value, entry in entries.items()
-    ]
-
-
-def remarks(name: str, split: Split) -> list[str]:
-    """Says what is odd about a split, a line each."""
-    lines = []
-    if not split.has_truth:
-        lines.append(f"split {name} has no ground truth: all its pixels are void")
-    unknown = [label for label in split.labels if label.name == UNKNOWN]
-    if unknown:
-        values, share = ", ".join(str(label.value) for label in unknown), sum(label.share for label in unknown)
-        lines.append(f"split {name} has mask values that the label map lacks: {values} ({share:.2%} of the pixels)")
-    elif split.classes[-1].name == UNKNOWN:
-        lines.append(f"split {name} has {split.classes[-1].share:.2%} of pixels that are of no class")
-    return lines
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from helper_models import make_parity_report
+from helpers import write_run
+
+from tfseg.config.schema import Config, Data
+from tfseg.exporters.model_card import gather, make_card
+from tfseg.metrics.confusion import scores
+
+
+@pytest.fixture
+def facts(tmp_path, tiny_records):
+    run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "city")))
+    report = make_parity_report()
+    for entry in report["formats"].values():
+        entry["bytes"] = 1
+    found = {"records": str(tiny_records), "split": "val", **report}
+    return gather(run, 1234567, {"model.onnx": "images -> classes"}, found)
+
+
+def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records):
+    card = make_card(facts)
+    assert card.startswith("# city\n")
+    for words in (
+        "one of 8 classes. A network of 1,234,567 numbers, efficientnetb3 with decoder unet, trained from weights imag",
+        "* `model.onnx`: images -> classes",
+        "#804080",
+        "pictures of the layout folders, 20 in train, 5 in val, stored at 24x32. Trained on train, squashed to 24x32.",
+        f"`{facts.manifest_hash}`",
+        "None yet: the run has not ended.",
+        "On 2 pictures of val, at 24x32",
+        "| LiteRT int8 ",
+        "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost; "
+        "SavedModel, files 99.99 %",
+        "It was validated on images of 24x32, to which",
+        "tensorflow ",
+    ):
+        assert words in card
+    assert len(facts.manifest_hash) == 64
+    assert "Core ML" not in card
+
+
+def test_scores_of_a_run_that_has_ended(facts):
+    metrics = json.loads(json.dumps({"epoch": 7, "split": "val", **scores([[5, 1], [1, 3]], ("void", "flat"))}))
+    card = make_card(facts._replace(metrics=metrics))
+    assert "Of epoch 7, the best of the run, on its validation split, val." in card
+    assert "| mean over 1, void left out | " in card
+    assert "75.0" in card and "Masks were scored at the network's size, 24x32; tfseg.evaluate" in card
+    scored = {**metrics, "iou": [None, 0.123], "mean_iou": 0.123}
+    card = make_card(facts._replace(metrics=metrics, scores=scored))
+    assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg.evaluate" in card
+
+
+def test_a_format_that_was_not_run_is_told(facts):
+    formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
+    assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))

@@ -1,0 +1,114 @@
+"""TensorFlow's formats without TensorFlow: the same bytes, read back, and what is damaged is told to the record."""
+
+import io
+
+import pytest
+import tensorflow as tf
+
+from tfseg.io import tfrecord
+
+RECORDS = [b"", b"a", b"x" * 127, b"y" * 128, bytes(range(256)) * 100]
+FEATURES = {"id": b"ulm_000000", "image/height": 0, "image/width": 300, "z": b"", "big": 2**62, "long": b"\0" * 70_000}
+
+
+def example_of(features):
+    kinds = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, bytes)
+        else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for key, value in features.items()
+    }
+    return tf.train.Example(features=tf.train.Features(feature=kinds))
+
+
+def read(data):
+    return list(tfrecord.read_records(io.BytesIO(data)))
+
+
+def test_frames_as_tensorflow_does(tmp_path):
+    path = str(tmp_path / "a.tfrecord")
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in RECORDS:
+            writer.write(record)
+    data = (tmp_path / "a.tfrecord").read_bytes()
+    assert b"".join(map(tfrecord.frame, RECORDS)) == data
+    assert read(data) == RECORDS
+
+
+def test_encodes_examples_as_tensorflow_does():
+    assert tfrecord.encode_example(FEATURES) == example_of(FEATURES).SerializeToString(deterministic=True)
+    assert tfrecord.decode_example(tfrecord.encode_example(FEATURES)) == FEATURES
+    assert tfrecord.decode_example(b"") == tfrecord.decode_example(tfrecord.encode_example({})) == {}
+
+
+def test_several_values():
+    example = example_of({"id": b"a"})
+    example.features.feature["tiles"].bytes_list.value.extend([b"x", b"", b"yz"])
+    features = {"id": b"a", "tiles": [b"x", b"", b"yz"]}
+    assert tfrecord.decode_example(example.SerializeToString()) == features
+    assert tfrecord.encode_example(features) == example.SerializeToString(deterministic=True)
+    assert tfrecord.encode_example({"id": [b"a"]}) == example_of({"id": b"a"}).SerializeToString()
+
+
+def test_leaves_out_features_of_other_kinds():
+    example = example_of({"id": b"a"})
+    example.features.feature["score"].float_list.value.append(0.5)
+    example.features.feature["none"].SetInParent()
+    assert tfrecord.decode_example(example.SerializeToString()) == {"id": b"a"}
+
+
+@pytest.mark.parametrize("data", [b"<html>404</html>", b"\n", b"\n\x05ab", b"\xff" * 12, bytes(20), b"\n\x02\x08\x01"])
+def test_refuses_what_is_no_example(data):
+    with pytest.raises(ValueError, match=r"is no tf\.train\.Example"):
+        tfrecord.decode_example(data)
+
+
+def test_finds_any_changed_byte_and_any_cut():
+    data = b"".join(map(tfrecord.frame, [b"abc", b"defgh"]))
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        with pytest.raises(tfrecord.DamagedRecordError, match=f"record {int(place >= 19)} "):
+            read(bytes(changed))
+        if place not in (0, 19):  # a cut between two records cannot be seen in the file alone
+            with pytest.raises(tfrecord.DamagedRecordError, match=f"record {int(place >= 19)} is cut short"):
+                read(data[:place])
+
+
+def view(data):
+    return [(bytes(record), tfrecord.is_whole(record, checksum)) for record, checksum in tfrecord.view_records(data)]
+
+
+def test_views_of_a_file_copy_nothing():
+    data = b"".join(map(tfrecord.frame, RECORDS))
+    assert view(memoryview(data)) == [(record, True) for record in RECORDS]
+    example = memoryview(tfrecord.encode_example({"a": b"xyz", "b": [b"1", b"2"], "c": 7}))
+    viewed = tfrecord.view_example(example)
+    assert viewed == {"a": b"xyz", "b": [b"1", b"2"], "c": 7}
+    assert viewed["a"].obj is example.obj
+
+
+def test_views_find_any_changed_byte_and_any_cut():
+    data = b"".join(map(tfrecord.frame, [b"abc", b"defgh"]))
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        record = int(place >= 19)
+        if place - 19 * record < 12:  # in its length
+            with pytest.raises(tfrecord.DamagedRecordError, match=f"record {record} "):
+                view(memoryview(bytes(changed)))
+        else:
+            assert [whole for _, whole in view(memoryview(bytes(changed)))] == [record != 0, record != 1]
+        if place not in (0, 19):
+            with pytest.raises(tfrecord.DamagedRecordError, match=f"record {record} is cut short"):
+                view(memoryview(data[:place]))
+
+
+def test_a_wild_length_asks_for_no_memory(tmp_path):
+    length = (2**60).to_bytes(8, "little")
+    (tmp_path / "a").write_bytes(length + tfrecord._masked_crc(length) + b"abc")
+    with (
+        (tmp_path / "a").open("rb") as file,
+        pytest.raises(tfrecord.DamagedRecordError, match="record 0 is cut short"),
+    ):
+        list(tfrecord.read_records(file))

@@ -1,0 +1,82 @@
+"""Commands that meet a damaged record name it, whatever TensorFlow and Keras make of it on the way."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from helper_models import FakePredictor
+from helpers import VAL, encode_bgr, flip, rewrite, write_run
+
+from tfseg.config.schema import parse_config
+from tfseg.evaluation import evaluator as evaluate_module
+from tfseg.evaluation import run_report
+from tfseg.evaluation.evaluator import evaluate
+from tfseg.io import tfrecord
+from tfseg.models.segmenter import build_network
+from tfseg.records import records
+from tfseg.records.labels import CATEGORIES
+from tfseg.runs import run_dir
+from tfseg.training.loop import export, train
+
+
+@pytest.fixture
+def folder(tiny_records, tmp_path):
+    """A copy to damage, of 24x32 pictures."""
+    return shutil.copytree(tiny_records, tmp_path / "r")
+
+
+@pytest.fixture
+def config(folder, tmp_path):
+    values = {"data.records": folder, "data.size": "32x32", "run_dir": tmp_path / "run", "model.encoder": "tiny"}
+    values |= {"model.weights": "null", "train.epochs": 1, "train.batch_size": 4, "loss.cross_entropy": 1.0}
+    return parse_config([argument for name, value in values.items() for argument in (f"--{name}", str(value))])
+
+
+def told(path, id):
+    return re.escape(f"{path}: record 0 ({id}) is damaged: its checksum fails; copy what is damaged again, or convert")
+
+
+def test_train(folder, config):
+    flip(folder / VAL, 100)  # read in a callback, within fit
+    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+        train(config)
+
+
+def test_evaluate(folder, config):
+    run = write_run(config)
+    network = build_network(8, "tiny", None, decoder_channels=config.model.decoder_channels)
+    run_dir.save_weights(network, run / run_dir.BEST_WEIGHTS)
+    export(run)
+    flip(folder / VAL, 100)
+    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+        evaluate(run / run_dir.SAVED_MODEL, folder, "val")
+
+
+class Blind:
+    """Sees void everywhere."""
+
+    classes = CATEGORIES
+    sizes = ()
+
+    def network(self, images):
+        return np.zeros((*images.shape[:3], 8), np.float32)
+
+
+def test_report(folder):
+    flip(folder / VAL, 100)
+    scores = {"records": str(folder), "split": "val", "resize": [], "inference": {}}
+    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+        run_report.predict_panels(Blind(), scores, np.ones((5, 8, 8), np.int64), samples=5)
+
+
+@pytest.mark.parametrize("sizes", [[], [(24, 32)]])
+def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
+    """Neither is squashed to the other's size."""
+    examples = list(records.read_shard(folder / VAL))
+    features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}
+    rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
+    monkeypatch.setattr(evaluate_module, "Predictor", FakePredictor)
+    monkeypatch.setattr(evaluate_module, "learns_void", lambda path: False)
+    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
+        evaluate("a function", folder, "val", sizes=sizes)

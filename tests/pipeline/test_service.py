@@ -1,0 +1,81 @@
+"""Two real worker processes, one of which is killed on the way."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tfseg.pipeline import service as data_service
+from tfseg.pipeline.pipeline import make_train_batches
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tfseg.data_service", *arguments]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.fixture
+def service():
+    """A dispatcher and two workers: address, processes."""
+    processes = [start("dispatcher", "--port", "0")]
+    try:
+        address = re.fullmatch(r"dispatcher at (grpc://\S+)\n", processes[0].stdout.readline())[1]
+        processes += [start("worker", "--dispatcher", address) for _ in range(2)]
+        assert [worker.stdout.readline() for worker in processes[1:]] == [f"worker of {address}\n"] * 2
+        yield address, processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def pictures(batch: dict) -> list[bytes]:
+    return [image.tobytes() + mask.tobytes() for image, mask in zip(batch["image"], batch["mask"], strict=True)]
+
+
+def test_two_workers_one_killed_on_the_way(tiny_records, service, monkeypatch):
+    address, (dispatcher, first, second) = service
+    monkeypatch.chdir(tiny_records.parent)  # the workers are elsewhere
+    settings = {"size": (12, 16), "batch_size": 4, "fit": "crop", "seed": 3, "shuffle": 10}
+    own = make_train_batches(tiny_records.name, "train", **settings).take(40 * 5)  # so many passes are not reached
+    expected = {picture for batch in own.as_numpy_iterator() for picture in pictures(batch)}
+
+    stream = make_train_batches(tiny_records.name, "train", **settings, service=address).as_numpy_iterator()
+    before = [picture for _ in range(10) for picture in pictures(next(stream))]
+    first.kill()
+    first.wait()
+    after = [picture for _ in range(30) for picture in pictures(next(stream))]
+    assert second.poll() is None and dispatcher.poll() is None
+    assert len(set(before)) > 20 and len(set(after)) > 20  # of 20 pictures, in several passes
+    assert set(before + after) <= expected  # the windows of a pass are the same, whoever cuts them
+
+    for process in (second, dispatcher):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_nothing_answers(tiny_records):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"grpc://localhost:{free.getsockname()[1]}"
+    with pytest.raises(
+        ValueError, match=rf"^{address}: no tf.data service answers .* dispatcher --port \d+ starts one$"
+    ):
+        make_train_batches(tiny_records, "train", size=(8, 8), batch_size=2, service=address)
+    with pytest.raises(ValueError, match="expected an address such as grpc://localhost:5050"):
+        data_service.check_reachable("localhost:5050")
+
+
+def test_a_port_that_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ValueError, match=f"^port {port}: cannot be listened at"):
+            data_service.start_dispatcher(port)

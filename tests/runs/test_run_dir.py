@@ -1,0 +1,216 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from helpers import write_run
+
+from tfseg.config.schema import Config, Data, Device, Model, Train, save_config
+from tfseg.io import locks
+from tfseg.models.segmenter import build_network
+from tfseg.runs import run_dir
+from tfseg.training import distribution, loop
+
+
+def settings(directory, **others):
+    model = Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8))
+    return Config(Data("somewhere"), str(directory), model=model, **others)
+
+
+def test_a_new_folder_is_made(tmp_path):
+    assert run_dir.open_run(settings(tmp_path / "a/b")).is_dir()
+    run_dir.open_run(settings(tmp_path / "a/b"))  # still empty
+
+
+def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
+    save_config(settings(tmp_path), tmp_path / run_dir.CONFIG)
+    (tmp_path / run_dir.METRICS).write_text("{}")
+    with pytest.raises(ValueError, match=r"holds an earlier run; .*give another run_dir, or --overwrite true"):
+        run_dir.open_run(settings(tmp_path))
+    assert (tmp_path / run_dir.CONFIG).exists()
+    run_dir.open_run(settings(tmp_path, overwrite=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_run_is_never_deleted(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match="holds no run"):
+        run_dir.open_run(settings(tmp_path, overwrite=True))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
+    save_config(settings(tmp_path), tmp_path / run_dir.CONFIG)
+    (tmp_path / run_dir.BEST_WEIGHTS).write_text("")
+    run_dir.open_run(settings(tmp_path, device=Device("cpu", "float32"), train=Train(rollbacks=2)))
+    others = settings(tmp_path, train=Train(epochs=3, seed=7))
+    with pytest.raises(
+        ValueError, match=r"other settings \(train.epochs was 10 and is 3; train.seed was 0 and is 7\);"
+    ):
+        run_dir.open_run(others)
+    assert (tmp_path / run_dir.BEST_WEIGHTS).exists()
+
+
+def test_json_has_null_for_nan(tmp_path):
+    run_dir.write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
+    assert json.loads((tmp_path / "m.json").read_text()) == {"iou": [None, 0.5], "name": "a"}
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space"), run_dir.replacing(path) as unfinished:
+        unfinished.write_text("half")
+        raise OSError("No space left on device")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("best.weights.h5", "old")]
+
+
+def test_network_comes_back(tmp_path):
+    write_run(settings(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
+        run_dir.load_network(tmp_path)
+    network = build_network(8, "tiny", None, decoder_channels=(8, 8, 8, 8, 8))
+    run_dir.save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
+    for a, b in zip(run_dir.load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
+        assert (a == b).all()
+
+
+def test_damaged_weights_are_named(tmp_path):
+    write_run(settings(tmp_path))
+    (tmp_path / run_dir.BEST_WEIGHTS).write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"best.weights.h5: cannot be read"):
+        run_dir.load_network(tmp_path)
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        run_dir.load_network(tmp_path)
+
+
+def train_in(directory, records, **others):
+    return Config(Data(str(records)), str(directory), model=Model("tiny", None), **others)
+
+
+def begin(config, learnt=True):
+    """What a training leaves that has begun."""
+    directory = write_run(config)
+    run_dir.note_records(config)
+    if learnt:
+        (directory / run_dir.CHECKPOINTS).mkdir()
+        (directory / run_dir.CHECKPOINTS / "00000003.json").write_text("{}")
+    return directory
+
+
+def test_records_are_known_by_what_they_are(tmp_path, tiny_records, monkeypatch):
+    records = shutil.copytree(tiny_records, tmp_path / "recs")
+    monkeypatch.chdir(tmp_path)
+    begin(train_in("run", "recs"))
+    moved = shutil.copytree(tiny_records, tmp_path / "elsewhere")
+    for same in ("recs", "recs/", "./recs", "run/../recs", records, moved):
+        run_dir.check_run(train_in("run", same))
+    with (moved / "manifest.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(
+        ValueError, match=r"other settings \(data.records had manifest.json \w{12}, at /.*recs, and has"
+    ):
+        run_dir.check_run(train_in("run", moved))
+    shutil.copy(moved / "manifest.json", records)
+    with pytest.raises(ValueError, match=r"run: holds a run with other settings \(data.records had manifest.json"):
+        run_dir.check_run(train_in("run", "recs"))
+    shutil.rmtree(records)
+    with pytest.raises(FileNotFoundError, match="recs: no such folder of records"):
+        run_dir.check_run(train_in("run", "recs"))
+
+
+def test_a_run_of_before_is_compared_by_the_words(tmp_path, tiny_records):
+    run = begin(train_in(tmp_path / "run", tiny_records))
+    (run / run_dir.RECORDS).unlink()
+    run_dir.check_run(train_in(run, tiny_records))
+    with pytest.raises(ValueError, match=r"other settings \(data.records was .* and is"):
+        run_dir.check_run(train_in(run, f"{tiny_records}/."))
+
+
+def test_a_start_that_learnt_nothing_refuses_nothing(tmp_path, tiny_records):
+    run = begin(train_in(tmp_path / "run", tiny_records, train=Train(batch_size=4096)), learnt=False)
+    (run / run_dir.HISTORY).write_text("")
+    (run / run_dir.TENSORBOARD).mkdir()
+    run_dir.open_run(train_in(run, "others", train=Train(batch_size=8)))
+    assert sorted(path.name for path in run.iterdir()) == [run_dir.CONFIG, run_dir.RECORDS]
+
+
+def test_records_of_a_run_are_found_from_anywhere(tmp_path, tiny_records, monkeypatch):
+    records = shutil.copytree(tiny_records, tmp_path / "here/recs")
+    monkeypatch.chdir(tmp_path / "here")
+    run = begin(train_in("run", "recs")).resolve()
+    assert run_dir.find_records(run) == "recs"
+    monkeypatch.chdir("/")
+    assert run_dir.find_records(run) == str(records)
+    other = shutil.copytree(tiny_records, tmp_path / "there/recs")
+    (other / "manifest.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "there")
+    assert run_dir.find_records(run) == str(records), "what lies here under that name is not the run's"
+    assert run_dir.find_records(run, str(other)) == str(other), "but that was asked for"
+    shutil.rmtree(records)
+    with pytest.raises(FileNotFoundError) as raised:
+        run_dir.find_records(run)
+    assert "recs: has another manifest.json" in str(raised.value) and f"{records}: no such folder" in str(raised.value)
+    (run / run_dir.RECORDS).unlink()
+    assert run_dir.find_records(run) == "recs", "of a run of before, nothing else is known"
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from tfseg.runs import run_dir
+with run_dir.hold_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_a_run_folder_is_one_trainings_alone(tmp_path):
+    run = tmp_path / "a/run"
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        refused = rf"run: is being trained by process {process.pid} on \S+; wait until it ends, or give another run_dir"
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match=refused):
+                loop.train(train_in(run, tmp_path / "none", overwrite=overwrite))
+        process.kill()
+    assert (run / run_dir.LOCK).exists()
+    with run_dir.hold_run(run) as fault:
+        assert fault is None, "killed, it has let go"
+        with pytest.raises(ValueError, match=f"is being trained by process {os.getpid()} "), run_dir.hold_run(run):
+            pass
+        (run / "notes").write_text("")
+    assert [path.name for path in run.iterdir()] == ["notes"]
+
+
+def test_what_a_training_made_and_left_empty_is_gone(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ZeroDivisionError), run_dir.hold_run(tmp_path / "a/b/c"):
+        assert run_dir.open_run(settings(tmp_path / "a/b/c", overwrite=True)).is_dir()
+        assert (tmp_path / "a/b/c" / run_dir.LOCK).exists(), "what is overwritten is held"
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(locks, "take", fail)
+    with run_dir.hold_run(tmp_path / "run") as fault:
+        assert fault == f"{tmp_path}/run: Operation not supported"
+
+
+def test_only_the_first_worker_holds_the_folder(monkeypatch):
+    task = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(task))
+    assert not distribution.is_chief("multiworker")
+    assert distribution.is_chief("mirrored") and distribution.is_chief("none")
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**task, "task": {"type": "worker", "index": 0}}))
+    assert distribution.is_chief("multiworker")

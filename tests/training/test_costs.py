@@ -1,0 +1,105 @@
+"""What a training says before it begins of memory and time, and how much it validates at once."""
+
+import pytest
+
+from tfseg import device
+from tfseg.config.schema import Config, Data, Model, Train
+from tfseg.models import complexity
+from tfseg.pipeline.pipeline import make_eval_batches
+from tfseg.training import loop
+from tfseg.training.console import Screen
+
+
+class Lines(Screen):
+    def __init__(self):
+        super().__init__()
+        self.told, self.warned = [], []
+
+    def tell(self, text):
+        self.told.append(text)
+
+    def warn(self, text):
+        self.warned.append(text)
+
+
+def make_config(records, batch_size=8, **data):
+    return Config(Data(str(records), **data), "none", model=Model("tiny", None), train=Train(3, batch_size))
+
+
+@pytest.fixture(scope="module")
+def on_cpu():
+    choice = device.choose_device("cpu", "float32")
+    config = make_config("none", size="64x128")
+    return choice, config, loop.build_learner(config, choice, 100, 8)
+
+
+def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
+    choice, config, learner = on_cpu
+    monkeypatch.setattr(device, "count_cores", lambda: 4)
+    monkeypatch.setattr(device, "read_memory", lambda: 2**34)
+    screen = Lines()
+    loop.tell_costs(config, learner, 10**6, choice, screen)
+    calls = complexity.walk(learner.network, (64, 128))
+    macs = sum(map(complexity.count_macs, calls))
+    memory = complexity.estimate_memory(learner, calls, 8)
+    assert memory["activations"] == 8 * complexity.count_kept_bytes(calls) and memory["weights"] > 4e6
+    needed = memory["all"] + 0.4 * memory["activations"] + 2**29 + 2**30
+    hours = macs * 8e6 / (4 * 10.5e9) / 3600
+    assert screen.told == [
+        f"estimated from the network's graph: {needed / 2**30:.1f} GiB of memory in batches of 8, "
+        f"{macs / 1e9:.1f} billion multiply-adds a picture, {hours:.0f} hours an epoch if 4 cores are as fast as those "
+        f"of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
+    ]
+    assert screen.warned == []
+
+
+def test_too_little_memory_is_a_warning(on_cpu, monkeypatch):
+    choice, config, learner = on_cpu
+    monkeypatch.setattr(device, "read_memory", lambda: 2**30)
+    screen = Lines()
+    loop.tell_costs(config, learner, 10, choice, screen)
+    assert len(screen.warned) == 1
+    assert "as estimated, are more than the 1.0 GiB of this machine; lower train.batch_size" in screen.warned[0]
+    card = choice._replace(kind="cuda")  # whose memory is another
+    screen = Lines()
+    loop.tell_costs(config, learner, 10, card, screen)
+    assert screen.warned == [] and " GiB of memory at least in batches of 8" in screen.told[0]
+
+
+def test_durations_are_short():
+    times = [loop.format_duration(seconds) for seconds in (0.1, 40, 4000, 7300, 450000)]
+    assert times == ["1 seconds", "40 seconds", "67 minutes", "2 hours", "125 hours"]
+
+
+def test_the_machine_has_memory_and_cores():
+    assert device.read_memory() is None or device.read_memory() > 2**28
+    assert device.count_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "replicas", "data", "count"),
+    [
+        (8, 1, {"size": "24x32"}, 8),
+        (8, 1, {"size": "12x16", "fit": "crop"}, 2),  # images of 24x32, four times as large
+        (8, 1, {"size": "12x32", "fit": "crop"}, 4),
+        (8, 1, {"size": "6x8", "fit": "crop"}, 1),
+        (8, 1, {"size": "24x32", "val_size": "48x64"}, 2),
+        (8, 1, {"size": "24x32", "val_size": "12x16"}, 32),
+        (8, 4, {"size": "24x32"}, 2),
+        (1, 1, {"size": "8x8", "val_size": "512x1024"}, 1),
+    ],
+)
+def test_validation_takes_no_more_pixels_than_training(tiny_records, batch_size, replicas, data, count):
+    assert loop.count_validated(make_config(tiny_records, batch_size, **data), replicas) == count
+
+
+def test_scores_do_not_depend_on_how_many_are_validated_at_once(tiny_records, on_cpu):
+    from tfseg.metrics.confusion import Scorer, score
+
+    _, _, learner = on_cpu
+    scorer = Scorer(learner.network, learner.loss_function)
+    found = [
+        score(scorer, make_eval_batches(tiny_records, "val", size=None, batch_size=count))["confusion_matrix"]
+        for count in (1, 2, 5)
+    ]
+    assert found[0] == found[1] == found[2]

@@ -1,0 +1,1 @@
+"""Image and mask changed together, on the device."""

@@ -1,0 +1,1 @@
+"""What a run is told: dataclasses, YAML and command line."""

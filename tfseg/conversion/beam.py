@@ -1,0 +1,160 @@
+"""The conversion as an Apache Beam pipeline, for data sets that one machine would take too long for.
+
+An element is one shard: a worker reads its pictures, writes the file, and notes beside it what it wrote. Nothing but
+names goes through the pipeline, so any runner will do whose workers have tfseg installed and reach --root and --out, in
+a store or on a disk that they share. The launching process gathers the notes and writes the manifest, see journal.py.
+The files are those of a conversion without Beam, byte for byte, and one that was interrupted goes on, with Beam or not.
+
+Dataflow and Flink start their workers in containers. This image has all they need, where the launching machine has the
+same apache-beam, here 2.77, and Python, here 3.12:
+
+    FROM apache/beam_python3.12_sdk:2.77.0
+    COPY LICENSE README.md pyproject.toml /tfseg/
+    COPY tfseg /tfseg/tfseg
+    RUN pip install '/tfseg[cloud]'
+
+    python tools/make_tfrecords.py --root gs://B/cityscapes --out gs://B/records --size 512x1024
+        --runner DataflowRunner --project P --region R --temp_location gs://B/tmp --sdk_container_image IMAGE
+        --runner FlinkRunner --flink_master HOST:8081 --environment_type DOCKER --environment_config IMAGE
+
+Launching on Dataflow takes `pip install 'apache-beam[gcp]'`, on Flink or Spark a Java.
+"""
+
+import functools
+import io
+import logging
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfseg.conversion import converter, journal
+from tfseg.conversion.converter import Part, Settings
+from tfseg.conversion.journal import Entry
+
+if TYPE_CHECKING:
+    import apache_beam
+
+# What DirectRunner comes down to, when it has not downloaded a program, Prism, to hand the pipeline to.
+_IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+_raised: list[BaseException] = []  # by workers that are threads of this process; Beam hands on no more than their text
+
+
+def make_writer(runner: str, arguments: Sequence[str] = ()) -> converter.WriteParts:
+    """Prepares a pipeline to be the `write_parts` of one `convert.convert`.
+
+    Args:
+        runner: as Beam names it: "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner".
+        arguments: words for Beam's own command line, such as ["--project", "P"].
+
+    Raises:
+        ValueError: Beam is not installed, or refuses the runner or the arguments.
+    """
+    _require_beam()
+    from apache_beam import Pipeline
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.portable_runner import PortableRunner
+
+    name = _IN_THIS_PROCESS if runner.lower() in ("direct", "directrunner") else runner
+    options = PipelineOptions([f"--runner={name}", *arguments])
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            pipeline = Pipeline(options=options)
+            given = options.get_all_options(retain_unknown_options=True)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"--runner {runner}: {' '.join(str(error).split())}") from None
+    except SystemExit:  # by the parser of Beam, the last of its many lines says why
+        raise ValueError(complaint.getvalue().strip().rpartition(" error: ")[2]) from None
+    unknown = given.keys() - PipelineOptions([]).get_all_options().keys()
+    if unknown and not isinstance(pipeline.runner, PortableRunner):  # it asks its server, which may know more
+        raise ValueError(f"--{min(unknown)}: neither this program nor Beam has such an option")
+    return functools.partial(_write_parts, pipeline=pipeline, runner=runner)
+
+
+def _require_beam() -> None:
+    logging.disable(logging.WARNING)  # Beam warns of parts of it that are not installed
+    try:
+        import apache_beam  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "apache_beam":
+            raise
+        raise ValueError("Apache Beam is not installed; install it with pip install 'tfseg[beam]'") from None
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _write_parts(
+    parts: Sequence[Part],
+    folder: Path,
+    settings: Settings,
+    journal_settings: dict,
+    *,
+    pipeline: "apache_beam.Pipeline",
+    runner: str,
+) -> dict[str, Entry]:
+    """Writes the shards that are not finished yet; see `convert.WriteParts`.
+
+    Raises:
+        ValueError: files of the source are bad.
+        OSError: a file cannot be read or written, or the runner has failed.
+    """
+    import apache_beam as beam
+
+    entries, missing = converter.find_finished(parts, folder, journal_settings)
+    if missing:
+        print(f"{folder}: {len(missing)} shards to write with {runner}", flush=True)
+        work = functools.partial(_convert_part, folder=folder, settings=settings, journal_settings=journal_settings)
+        # Create spreads its elements over the workers by itself.
+        _ = pipeline | "Parts" >> beam.Create(missing) | "Convert" >> beam.Map(work)
+        _run(pipeline, runner)
+    entries, failures = journal.gather_notes(folder, journal_settings, entries)
+    if failures:
+        raise converter.BadFilesError(failures)
+    if lacking := [part.name for part in parts if part.name not in entries]:
+        raise OSError(f"{folder}: has no {lacking[0]} after {runner}; --out must be a place that all workers reach")
+    return entries
+
+
+def _run(pipeline: "apache_beam.Pipeline", runner: str) -> None:
+    """Runs a pipeline to its end, here or elsewhere."""
+    for name in ("common", "worker"):  # they log a traceback of what a worker in this process raises
+        logging.getLogger(f"apache_beam.runners.{name}").setLevel(logging.CRITICAL)
+    _raised.clear()
+    try:
+        result = pipeline.run()
+        try:
+            result.wait_until_finish()
+        except (KeyboardInterrupt, SystemExit):
+            result.cancel()  # the workers elsewhere
+            raise
+    except BaseException as error:
+        if _raised:
+            raise _raised[0] from None
+        if not isinstance(error, Exception):
+            raise
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise OSError(f"{runner} failed: {reason[-1]}") from error
+
+
+def _convert_part(item: tuple[Part, str], folder: Path, settings: Settings, journal_settings: dict) -> None:
+    """Writes one shard and its note, in a worker. A runner may well call it twice: it writes the same."""
+    part, sources = item
+    try:
+        outcome = _write_shard(part, sources, folder, settings)
+        journal.write_note(folder, journal_settings, part.name, outcome)
+    except BaseException as error:
+        _raised.append(error)
+        raise
+
+
+def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | list[str]:
+    """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
+    inspection = converter.Inspection(settings.label_map, most=len(part.samples))
+    jobs = ((part.split, sample, not inspection.count) for sample in part.samples)
+    outcomes = (converter.attempt(job, settings) for job in jobs)
+    try:
+        return converter.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
+    except converter.BadFilesError:
+        return inspection.faults

@@ -1,0 +1,163 @@
+"""A data set on disk, raw or as records, read picture by picture as arrays: for looking at it, without TensorFlow."""
+
+import functools
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tfseg.conversion import sources
+from tfseg.io import images
+from tfseg.io.paths import open_path
+from tfseg.records import labels, records
+
+
+class Picture(NamedTuple):
+    """One picture with its ground truth, decoded."""
+
+    id: str
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    mask: np.ndarray  # (H, W) uint8, class ids; pixels whose value the label map lacks have one more than the last
+    label_ids: np.ndarray | None  # (H0, W0) uint8, the raw mask; None where records do not keep it
+    image_kind: str  # such as "PNG, 8-bit RGB"
+    mask_kind: str
+
+
+class Stored(NamedTuple):
+    """One record, not yet decoded."""
+
+    place: str  # file and index
+    data: bytes
+
+
+Item = sources.Sample | Stored
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set on disk, to be read picture by picture."""
+
+    place: str
+    kind: str  # "raw data set" or "records"
+    layout: str  # see `sources.Source.name`; the labels of "folders" have no names
+    label_map: labels.LabelMap
+    ids: dict[str, list[str]]  # of each split, in the order in which its pictures lie
+    read: Callable[[str, Sequence[int]], Iterator[Item]]  # (split, ascending places in its ids) -> items
+    load: Callable[[Item], Picture]  # in a worker
+    shards: dict[str, int] = field(default_factory=dict)  # of each split of records
+    weights: dict[str, list[float]] = field(default_factory=dict)  # that the manifest gives
+    warnings: list[str] = field(default_factory=list)
+
+
+# ---- opening
+
+
+def open_raw(
+    root: str | Path, splits: Sequence[str] | None = None, label_map: str | Path | None = None, coarse: bool = False
+) -> DataSet:
+    """Opens a raw data set; arguments and errors as of `sources.open_source`."""
+    source = sources.open_source(root, splits, label_map, coarse)
+    return DataSet(
+        place=str(root),
+        kind="raw data set",
+        layout=source.name,
+        label_map=source.label_map,
+        ids={name: [sample.id for sample in samples] for name, samples in source.splits.items()},
+        read=lambda split, places: (source.splits[split][place] for place in places),
+        load=functools.partial(load_sample, label_map=source.label_map),
+        warnings=list(source.warnings),
+    )
+
+
+def open_records(directory: str | Path, splits: Sequence[str] | None = None) -> DataSet:
+    """Opens a folder of records.
+
+    Raises:
+        FileNotFoundError: the folder, its manifest, a shard or a split is missing.
+        ValueError: the manifest is damaged.
+    """
+    manifest = records.read_manifest(directory)
+    missing = [name for name in splits or () if name not in manifest.splits]
+    if missing:
+        there = ", ".join(manifest.splits) or "none"
+        raise FileNotFoundError(f"{directory}: no split {', '.join(missing)}; there is {there}")
+    chosen = {name: manifest.splits[name] for name in splits or manifest.splits}
+    label_map = labels.make_label_map(
+        dict(zip(manifest.classes, manifest.palette.tolist(), strict=True)), manifest.label_map
+    )
+    codec = manifest.codec + (f", quality {manifest.quality}" if manifest.quality else "")
+    return DataSet(
+        place=str(directory),
+        kind="records",
+        layout=manifest.source,
+        label_map=label_map,
+        ids={name: split.ids for name, split in chosen.items()},
+        read=lambda split, places: read_records(open_path(directory), chosen[split], places),
+        load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
+        shards={name: len(split.shards) for name, split in chosen.items()},
+        weights={name: records.class_weights(split) for name, split in chosen.items()},
+    )
+
+
+# ---- reading: load_sample and load_record run in the workers
+
+
+def read_records(directory: Path, split: records.Split, places: Sequence[int]) -> Iterator[Stored]:
+    """Reads the records at some places of a split, ascending; a shard without any of them is not opened.
+
+    Raises:
+        ValueError: a shard is damaged, or holds fewer records than the manifest says.
+    """
+    start = 0
+    for shard in split.shards:
+        wanted = {place - start for place in places if start <= place < start + shard.count}
+        if wanted:
+            yield from _read_shard(directory / shard.name, wanted)
+        start += shard.count
+
+
+def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
+    last = max(wanted)
+    for index, data in enumerate(records.read_shard(path)):
+        if index in wanted:
+            yield Stored(f"{path}: record {index}", data)
+        if index == last:
+            return
+    raise ValueError(f"{path}: has no record {last}, which the manifest counts; make the records again")
+
+
+def load_sample(sample: sources.Sample, label_map: labels.LabelMap) -> Picture:
+    """Decodes a picture and its mask.
+
+    Raises:
+        ValueError: one is damaged, or their sizes differ; the message begins with the path.
+        OSError: one cannot be read.
+    """
+    image, label_ids, *files = sources.read_sample(sample, lookup=label_map.lookup)
+    mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
+    return Picture(sample.id, image, mask, label_ids, *map(file_kind, files))
+
+
+def load_record(stored: Stored, unknown: int, image_kind: str) -> Picture:
+    """Decodes a record; what is `unknown` or more in its mask is of no class.
+
+    Raises:
+        ValueError: it is damaged; the message begins with its file and index.
+    """
+    try:
+        record = records.decode_example(stored.data)
+    except ValueError as error:
+        raise ValueError(f"{stored.place}: {error}") from None
+    return Picture(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")
+
+
+def file_kind(data: bytes) -> str:
+    """Names depth and colours of a picture file: "PNG, 8-bit RGB"; decodes nothing."""
+    if data.startswith(images.PNG_SIGNATURE):
+        return f"PNG, {data[24]}-bit {images.PNG_COLOR_TYPES[data[25]]}"
+    with Image.open(io.BytesIO(data)) as image:
+        return f"JPEG, 8-bit {'grey' if image.mode == 'L' else image.mode}"

@@ -1,0 +1,1 @@
+"""A run or a model and records -> scores, comparison, report."""

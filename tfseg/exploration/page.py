@@ -1,0 +1,218 @@
+"""What `explore` found, written down: one page that needs no other file, its figures, and all numbers as JSON."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+
+from tfseg.exploration.figures import draw_example, draw_histogram, draw_rows, percent
+from tfseg.exploration.survey import BANDS, Count, Split, Survey
+from tfseg.visualization import html as page
+from tfseg.visualization.tables import plain_table
+
+PAGE = "index.html"
+STATISTICS = "statistics.json"
+FIGURES: dict[str, Callable[[Survey], bytes]] = {
+    "classes.png": lambda survey: draw_histogram(survey, "classes"),
+    "labels.png": lambda survey: draw_histogram(survey, "labels"),
+    "rows.png": draw_rows,
+    "example.png": draw_example,
+}
+MOST_SIZES = 12  # shown on the page; statistics.json has all
+
+_MARK = '<meta name="generator" content="tfseg explore_dataset">'  # tells our page from another one
+
+
+# ---- files
+
+
+def check_out(out: str | Path) -> None:
+    """Makes the folder to write into, and refuses one where our names are taken by files that are not ours.
+
+    Raises:
+        ValueError: it holds such a file.
+        OSError: it cannot be made, or is no folder.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out}: is a file, not a folder; choose another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    taken = [name for name in (PAGE, STATISTICS, *FIGURES) if (out / name).exists()]
+    if taken and not ((out / PAGE).is_file() and _MARK.encode() in (out / PAGE).read_bytes()):
+        raise ValueError(f"{out / taken[0]}: is there already and was not written by this tool; choose another --out")
+
+
+def write(survey: Survey, out: str | Path) -> list[Path]:
+    """Writes page, figures and statistics, each whole or not at all; those of an earlier run are replaced.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    figures = {name: draw(survey) for name, draw in FIGURES.items()}
+    page = make_page(survey, figures).encode("utf-8", "replace")  # a file name may be no Unicode
+    # The page goes first: it tells that the other names are ours, see `check_out`.
+    files = {PAGE: page, STATISTICS: make_statistics(survey).encode(), **figures}
+    return [_write_whole(Path(out) / name, data) for name, data in files.items()]
+
+
+def _write_whole(path: Path, data: bytes) -> Path:
+    incomplete = path.with_name(path.name + ".incomplete")
+    try:
+        incomplete.write_bytes(data)
+        return incomplete.replace(path)
+    finally:
+        incomplete.unlink(missing_ok=True)
+
+
+def make_statistics(survey: Survey) -> str:
+    """Makes statistics.json: all numbers, by the names that `explore.Survey` and `explore.Split` explain."""
+    content = {name: getattr(survey, name) for name in ("place", "kind", "layout", "limit", "warnings")}
+    content["example"] = {"id": survey.example.id, "split": survey.example_split}
+    content["splits"] = {name: dataclasses.asdict(split) for name, split in survey.splits.items()}
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+# ---- page
+
+
+def make_page(survey: Survey, figures: dict[str, bytes]) -> str:
+    """Makes the page: HTML with its style and its figures, PNGs by the names of `FIGURES`, inside it."""
+    sections = [
+        "<h1>A look at a data set</h1>",
+        f"<p>{escape(survey.kind.capitalize())} in <code>{escape(survey.place)}</code>.</p>",
+        _notes(survey),
+        _overview(survey.splits),
+        "<h2>Example</h2>",
+        "<p>Of the pictures that were counted, one with the most classes.</p>",
+        page.figure(
+            figures["example.png"], f"The picture {survey.example.id} beside its labels, label ids and classes"
+        ),
+        "<h2>Classes</h2>",
+        page.figure(figures["classes.png"], _describe(survey.splits, "classes")),
+        *(_classes_table(name, split) for name, split in survey.splits.items()),
+        _explain_weights(survey),
+        "<h2>Labels</h2>",
+        page.figure(figures["labels.png"], _describe(survey.splits, "labels")),
+        *(_labels_table(name, split) for name, split in survey.splits.items() if split.labels),
+        "<h2>Where in the picture</h2>",
+        f"<p>Of what the pictures consist at each height, in {BANDS} bands from the top to the bottom.</p>",
+        page.figure(figures["rows.png"], _describe_rows(survey.splits)),
+    ]
+    return page.document(f"Data set {survey.place}", sections, head=_MARK)
+
+
+def _explain_weights(survey: Survey) -> str:
+    text = (
+        "Weight: balances the classes in a loss, as median frequency balancing does (Eigen and Fergus, 2015). It is "
+        "the median of the classes' frequencies / the frequency of the class, then divided by the mean, so that the "
+        "classes that occur weigh 1 on average. Void and classes without pixels have 0."
+    )
+    return f"<p>{text}{' It is taken from the manifest, for all of the split.' if survey.kind == 'records' else ''}</p>"
+
+
+def notes(survey: Survey) -> list[str]:
+    """Says what a reader of the numbers must know: that they are of a sample, and all warnings."""
+    parts = [f"{split.pictures} of {split.total} pictures of {name}" for name, split in survey.splits.items()]
+    sampled = any(split.pictures < split.total for split in survey.splits.values())
+    return ([f"This is a sample, evenly spread: {', '.join(parts)}."] if sampled else []) + survey.warnings
+
+
+def _notes(survey: Survey) -> str:
+    lines = "".join(f"<li>{escape(line)}</li>" for line in notes(survey))
+    return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def _overview(splits: dict[str, Split]) -> str:
+    rows = {
+        "pictures": [f"{split.total:,}" for split in splits.values()],
+        "of these counted": [
+            "" if split.pictures == split.total else f"{split.pictures:,}" for split in splits.values()
+        ],
+        "shards": ["" if split.shards is None else f"{split.shards:,}" for split in splits.values()],
+        "size, height x width": [_sizes(split) for split in splits.values()],
+        "picture files": [_kinds(split.image_kinds) for split in splits.values()],
+        "mask files": [_kinds(split.mask_kinds) for split in splits.values()],
+        "RGB mean, of 0 to 255": [_numbers(split.channel_mean, ".1f") for split in splits.values()],
+        "RGB standard deviation": [_numbers(split.channel_std, ".1f") for split in splits.values()],
+        "RGB minimum": [_numbers(split.channel_min, "d") for split in splits.values()],
+        "RGB maximum": [_numbers(split.channel_max, "d") for split in splits.values()],
+        "ground truth": ["yes" if split.has_truth else "no ground truth" for split in splits.values()],
+    }
+    cells = [[escape(name), *values] for name, values in rows.items() if any(values)]
+    return "<h2>Splits</h2>\n" + page.table(["", *map(escape, splits)], cells)
+
+
+def _sizes(split: Split) -> str:
+    sizes = [f"{size['height']}x{size['width']}" for size in split.sizes[:MOST_SIZES]]
+    if len(split.sizes) == 1:
+        return sizes[0]
+    lines = [f"{name}: {size['pictures']:,}" for name, size in zip(sizes, split.sizes, strict=False)]
+    others = len(split.sizes) - MOST_SIZES
+    return "<br>".join([*lines, f"and {others:,} other sizes"] if others > 0 else lines)
+
+
+def _kinds(kinds: dict[str, int]) -> str:
+    if len(kinds) == 1:
+        return escape(next(iter(kinds)))
+    return "<br>".join(f"{escape(kind)}: {pictures:,}" for kind, pictures in kinds.items())
+
+
+def _numbers(values: Iterable[float], form: str) -> str:
+    return ", ".join(format(value, form) for value in values)
+
+
+def _classes_table(name: str, split: Split) -> str:
+    rows = []
+    for count in split.classes:
+        weight = split.class_weights[count.value] if count.value < len(split.class_weights) else 0
+        rows.append([page.swatch(count.name, count.color), *_count_cells(count), f"{weight:.3f}" if weight else "0"])
+    return page.table(["class", "pixels", "share", "pictures", "weight"], rows, name)
+
+
+def _labels_table(name: str, split: Split) -> str:
+    rows = [
+        [page.swatch(count.name, count.color), str(count.value), escape(count.class_name), *_count_cells(count)]
+        for count in split.labels
+    ]
+    return page.table(["label", "mask value", "class", "pixels", "share", "pictures"], rows, name)
+
+
+def _count_cells(count: Count) -> list[str]:
+    return [f"{count.pixels:,}", percent(count.share), f"{count.pictures:,}"]
+
+
+def _describe(splits: dict[str, Split], kind: str) -> str:
+    """The three greatest shares of each split, in words; `kind` as in `draw_histogram`."""
+    sentences = []
+    for name, split in splits.items():
+        greatest = sorted(getattr(split, kind), key=lambda count: -count.pixels)[:3]
+        if greatest:
+            shares = ", ".join(f"{count.name} {percent(count.share)}" for count in greatest)
+            sentences.append(f"Greatest in {name}: {shares}.")
+    return " ".join([f"Shares of the {kind} as bars, a panel a split.", *sentences]) if sentences else f"No {kind}."
+
+
+def _describe_rows(splits: dict[str, Split]) -> str:
+    """The class with the most pixels at the top and at the bottom of each split, in words."""
+    sentences = []
+    for name, split in splits.items():
+        bands = [band for band in split.band_pixels if any(band)]
+        top, bottom = (split.classes[band.index(max(band))].name for band in (bands[0], bands[-1]))
+        sentences.append(f"Most frequent in {name}: at the top {top}, at the bottom {bottom}.")
+    return "Areas of the classes at each height, a panel a split. " + " ".join(sentences)
+
+
+# ---- text
+
+
+def make_summary(survey: Survey) -> str:
+    """Makes a plain-text table of the splits: pictures, sizes and the share of each class in percent, and notes."""
+    names = list(dict.fromkeys(count.name for split in survey.splits.values() for count in split.classes))
+    rows = [["split", "pictures", "size", *(f"{name} %" for name in names)]]
+    for name, split in survey.splits.items():
+        size = split.sizes[0]
+        sizes = f"{size['height']}x{size['width']}" if len(split.sizes) == 1 else f"{len(split.sizes)} sizes"
+        shares = {count.name: f"{100 * count.share:.2f}" for count in split.classes}
+        rows.append([name, str(split.pictures), sizes, *(shares.get(class_name, "0.00") for class_name in names)])
+    return "\n".join(plain_table(rows))

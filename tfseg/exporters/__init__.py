@@ -1,0 +1,1 @@
+"""A run -> SavedModel, LiteRT, ONNX, Core ML."""

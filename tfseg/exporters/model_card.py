@@ -1,0 +1,164 @@
+"""model_card.md: what a model is, was trained on, takes, answers, reaches, and is not made for."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfseg.config.schema import Config
+from tfseg.exporters.parity import lay_out
+from tfseg.io.paths import open_path
+from tfseg.records.records import MANIFEST_NAME, Manifest, read_manifest
+from tfseg.runs import run_dir
+from tfseg.visualization.tables import scores_table, table
+
+FILE = "model_card.md"
+
+
+class Facts(NamedTuple):
+    """What is known of an exported model."""
+
+    run: Path
+    config: Config
+    classes: list[str]
+    colors: np.ndarray  # (C, 3) uint8 RGB
+    weights: int  # numbers that the network consists of
+    metrics: dict  # metrics.json of the run; empty if there is none
+    scores: dict  # scores-SPLIT.json of its validation split by `evaluate`; likewise
+    manifest: Manifest
+    manifest_hash: str  # SHA-256 of its file
+    contracts: Mapping[str, str]  # signature of the SavedModel, or file -> what goes in and comes out
+    parity: dict  # parity.json, see `parity.compare`
+    versions: Mapping[str, str]  # of what exported it
+
+
+def gather(run: Path, weights: int, contracts: Mapping[str, str], parity: dict) -> Facts:
+    """Reads what a run folder and its records say of a model; raises ValueError or OSError where that fails."""
+    from tfseg.device import read_versions
+
+    config, (classes, colors) = run_dir.read_config(run), run_dir.read_labels(run)
+    metrics, scores = (read_json(run / name) for name in (run_dir.METRICS, f"scores-{config.data.val_split}.json"))
+    return Facts(
+        run=run,
+        config=config,
+        classes=classes,
+        colors=colors,
+        weights=weights,
+        metrics=metrics,
+        scores=scores if "resize" in scores else {},  # which are of masks of the images' own size
+        manifest=read_manifest(parity["records"]),
+        manifest_hash=hashlib.sha256((open_path(parity["records"]) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        contracts=contracts,
+        parity=parity,
+        versions=read_versions(),
+    )
+
+
+def read_json(path: Path) -> dict:
+    """Reads a file of JSON; empty without it."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def make_card(facts: Facts) -> str:
+    """Makes the page, in Markdown."""
+    sections = [
+        f"# {facts.run.resolve().name}",
+        _summary(facts),
+        "## Input and output",
+        _contracts(facts.contracts),
+        "## Classes",
+        _classes(facts),
+        "## Data",
+        _data(facts),
+        "## Scores",
+        _scores(facts),
+        "## Parity",
+        _parity(facts),
+        "## Limits",
+        _limits(facts),
+        "## Versions",
+        ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        "## Licence",
+        "tfseg is under the Apache License 2.0. What may be done with these weights depends on the licences of the "
+        "data above, and of the weights that the training started from, which tfseg does not know.",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _summary(facts: Facts) -> str:
+    model = facts.config.model
+    start = f"weights {model.weights}" if model.weights else "random weights"
+    return (
+        f"Semantic segmentation: gives each pixel of a picture one of {len(facts.classes)} classes. A network of "
+        f"{facts.weights:,} numbers, {model.encoder} with decoder {model.decoder}, trained from {start} by tfseg."
+    )
+
+
+def _contracts(contracts: Mapping[str, str]) -> str:
+    return "\n".join(f"* `{name}`: {contract}" for name, contract in contracts.items())
+
+
+def _classes(facts: Facts) -> str:
+    rows = [("id", "name", "colour")]
+    for index, (name, color) in enumerate(zip(facts.classes, facts.colors, strict=True)):
+        rows.append((str(index), name, "#" + bytes(color.tolist()).hex()))
+    counts = "is learnt, and counts in the scores" if facts.config.loss.learn_void else "counts in no score"
+    return table(rows) + f"\n\n{facts.classes[0]} stands for pixels that belong to none, and {counts}."
+
+
+def _data(facts: Facts) -> str:
+    manifest, data = facts.manifest, facts.config.data
+    counts = ", ".join(f"{split.count:,} in {name}" for name, split in manifest.splits.items())
+    stored = "x".join(map(str, manifest.size)) if manifest.size else "their own size"
+    cut = "squashed to" if data.fit == "resize" else "of which windows were cut, of"
+    return (
+        f"`{facts.parity['records']}`: pictures of the layout {manifest.source}, {counts}, stored at {stored}. Trained "
+        f"on {data.train_split}, {cut} {data.size}. SHA-256 of manifest.json: `{facts.manifest_hash}`."
+    )
+
+
+def _scores(facts: Facts) -> str:
+    metrics = facts.metrics
+    if not metrics:
+        return "None yet: the run has not ended."
+    of = (
+        "Masks are scored at the size of the ground truth, by tfseg.evaluate."
+        if facts.scores
+        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg.evaluate scores them at the images' own."
+    )
+    return (
+        f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "
+        f"epoch was chosen there, other images may score lower. {of}\n\n{scores_table(facts.scores or metrics)}"
+    )
+
+
+def _seen(facts: Facts) -> str:
+    size = facts.config.data.eval_size
+    return "x".join(map(str, size)) if size else "their stored size"
+
+
+def _parity(facts: Facts) -> str:
+    report = facts.parity
+    height, width = report["size"]
+    text = (
+        f"On {len(report['pictures'])} pictures of {report['split']}, at {height}x{width}, against the network that "
+        f"was trained; IoU by the records' masks. Milliseconds are medians on {report['cores']} CPU cores, all formats "
+        f"in turns.\n\n{lay_out(report)}"
+    )
+    bars = (f"{name} {entry['bar']}" for name, entry in report["formats"].items() if "bar" in entry)
+    text += f"\n\nThe bars: {'; '.join(bars)}."
+    if any("met" not in entry for entry in report["formats"].values()):
+        text += "\n\nCore ML was checked for what it takes and answers, and not run: that needs a Mac."
+    return text
+
+
+def _limits(facts: Facts) -> str:
+    limits = [
+        f"It was validated on images of {_seen(facts)}, to which it resizes others; what those score was not measured.",
+        "It was shown pictures like those of its data alone: other cameras, places and weather may be beyond it.",
+        "Every pixel gets a class, whatever it shows; a probability is no assurance.",
+    ]
+    return "\n".join(f"* {limit}" for limit in limits)

@@ -1,0 +1,184 @@
+"""How far what was exported differs from the network it was made of, on real images: numbers, scores, bytes, time.
+
+All of them take the one way from image to mask, `segmentation.ImageSegmenter`; so does, inside its graph, the
+SavedModel when it is given a file.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.exporters import coreml, litert, onnx
+from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
+from tfseg.inference.predictor import Predictor, encode_png
+from tfseg.io import images as pictures
+from tfseg.visualization.tables import percent, table
+
+FILE = "parity.json"
+ENCODED = "SavedModel, files"  # its signature that takes files
+# Format -> the files and folders of an export that it consists of.
+PARTS = {
+    "SavedModel": ("saved_model.pb", "variables"),
+    **{f"LiteRT {precision}": (name,) for precision, name in litert.FILES.items()},
+    "ONNX": (onnx.FILE,),
+    "Core ML": (coreml.PACKAGE,),
+}
+# What a format has to reach: the share of pixels of the network's own class, or else how much mean IoU it may lose.
+SHARES = {"SavedModel": 0.9999, ENCODED: 0.9999, "ONNX": 0.9999, "LiteRT float32": 0.9999, "LiteRT float16": 0.999}
+LOSSES = {"LiteRT int8": 0.01}
+
+
+def load_models(directory: Path) -> dict[str, Network]:
+    """Loads every format of an export that runs here, by its name in `PARTS`, as a function that does not resize."""
+    models = {"SavedModel": Predictor(directory).network}
+    for name, parts in PARTS.items():
+        kind = litert.LiteRT if name.startswith("LiteRT") else onnx.Onnx
+        if name not in ("SavedModel", "Core ML") and (directory / parts[0]).exists():
+            models[name] = kind(directory / parts[0]).probabilities
+    return models
+
+
+def load_files_door(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
+    predictor = Predictor(directory)
+    return {ENCODED: lambda image: pictures.decode_mask(predictor.answer_files([encode_png(image)])[0])}
+
+
+def compare(
+    network,
+    models: Mapping[str, Network],
+    examples: Sequence[dict],
+    sizes: Sequence[Size] = (),
+    doors: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+) -> dict:
+    """Compares formats with the network, image by image, all of them in turns.
+
+    Args:
+        network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        models: by the format's name.
+        examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
+        sizes: to which images are resized for the network and for all models, see `segmentation.ImageSegmenter`.
+        doors: by name what makes a mask of an image by itself, resizing included.
+
+    Returns:
+        `pictures`, their ids; `size`, [height, width] of what the network sees of the first; `cores` of this machine;
+        `mean_iou` of the network on these images, void truth left out; and by format under `formats`
+
+        * `largest_difference` of a probability; not of `doors`,
+        * `other_class`, the share of pixels that have another class than the network gives them,
+        * `mean_iou`, and `iou_change`, that less the network's,
+        * `milliseconds`, the median time from one image to its class ids, after one more that is not counted,
+        * `bar` in words, and whether it is `met`.
+    """
+    from keras import ops
+
+    from tfseg.metrics.confusion import scores
+
+    def run_network(images: np.ndarray) -> np.ndarray:
+        logits = ops.cast(network(images.astype(np.float32), training=False), "float32")
+        return ops.convert_to_numpy(ops.softmax(logits))
+
+    classes = run_network(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
+    reference = ImageSegmenter(run_network, classes, sizes)
+    segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()} | dict(doors or {})
+    for segment in segmenters.values():
+        segment(examples[0]["image"])
+    seconds, differences, others = ({name: [] for name in segmenters} for _ in range(3))
+    matrices = dict.fromkeys(["network", *segmenters], 0)
+    for example in examples:
+        image, mask = example["image"], example["mask"]
+        prepared = reference.prepare(image)[np.newaxis]
+        expected, expected_classes = reference.probabilities(prepared), reference(image)
+        matrices["network"] += count(mask, expected_classes, classes)
+        for name, segment in segmenters.items():
+            start = time.perf_counter()
+            answered = segment(image)
+            seconds[name].append(time.perf_counter() - start)
+            if name in models:
+                differences[name].append(np.abs(segment.probabilities(prepared) - expected).max())
+            others[name].append((answered != expected_classes).mean())
+            matrices[name] += count(mask, answered, classes)
+    mean_ious = {name: scores(matrix, [*map(str, range(len(matrix)))])["mean_iou"] for name, matrix in matrices.items()}
+    formats = {}
+    for name in segmenters:
+        measured = {"largest_difference": float(max(differences[name]))} if name in models else {}
+        measured |= {
+            "other_class": float(np.mean(others[name])),
+            "mean_iou": mean_ious[name],
+            "iou_change": mean_ious[name] - mean_ious["network"],
+            "milliseconds": 1000 * statistics.median(seconds[name]),
+        }
+        formats[name] = judge(name, measured)
+    return {
+        "pictures": [example["id"].decode() for example in examples],
+        "size": [*reference.prepare(examples[0]["image"]).shape[:2]],
+        "cores": os.cpu_count(),
+        "mean_iou": mean_ious["network"],
+        "formats": formats,
+    }
+
+
+def count(mask: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Counts pixels of one image, uint8 (H, W), by truth and prediction, int64 (classes, classes)."""
+    pairs = mask.astype(np.int64) * num_classes + classes
+    return np.bincount(pairs.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def judge(name: str, measured: dict) -> dict:
+    """Returns what was measured of a format, with its bar; what is not a number meets none."""
+    if name in SHARES:
+        bar = f"{100 * SHARES[name]:g} % of pixels of the same class"
+        met = 1 - measured["other_class"] >= SHARES[name]
+    else:
+        bar = f"at most {100 * LOSSES[name]:g} point of mean IoU lost"
+        met = -measured["iou_change"] <= LOSSES[name]
+    return {**measured, "bar": bar, "met": met}
+
+
+def add_bytes(report: dict, directory: Path) -> None:
+    """Adds to each format of a report what it takes on the disk, `bytes`, and an entry for one that was not run."""
+    for name, parts in PARTS.items():
+        paths = [directory / part for part in parts]
+        if paths[0].exists():
+            files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
+            report["formats"].setdefault(name, {})["bytes"] = sum(file.stat().st_size for file in files)
+
+
+def lay_out(report: dict) -> str:
+    """Lays out the table of a report: that of `compare`, after `add_bytes`."""
+    rows = [
+        ("format", "MB", "largest difference", "other class %", "mean IoU %", "change", "ms a picture", "bar"),
+        ("the network", "", "", "", percent(report["mean_iou"]), "", "", ""),
+    ]
+    for name, entry in report["formats"].items():
+        size = f"{entry['bytes'] / 1e6:.1f}" if "bytes" in entry else ""
+        if "met" not in entry:
+            rows.append((name, size, *["-"] * 5, "not run"))
+            continue
+        rows.append(
+            (
+                name,
+                size,
+                f"{entry['largest_difference']:.1e}" if "largest_difference" in entry else "-",
+                f"{100 * entry['other_class']:.3f}",
+                percent(entry["mean_iou"]),
+                f"{100 * entry['iou_change']:+.2f}",
+                f"{entry['milliseconds']:.0f}",
+                "met" if entry["met"] else "missed",
+            )
+        )
+    return table(rows)
+
+
+def list_misses(report: dict) -> list[str]:
+    """Words each bar that a format misses, with what it reached."""
+    return [
+        f"{name} misses its bar, {entry['bar']}: {100 * entry['other_class']:.3f} % of pixels have another class, mean "
+        f"IoU changes by {100 * entry['iou_change']:+.2f} points"
+        for name, entry in report["formats"].items()
+        if not entry.get("met", True)
+    ]

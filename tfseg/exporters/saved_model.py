@@ -1,0 +1,74 @@
+"""A network traced once, from pixels to classes and probabilities, for whatever format it is exported to."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfseg.exporters import encoded
+from tfseg.io import resizing
+
+
+class Traced:
+    """A Keras network as functions of TensorFlow, all of which share one trace of it.
+
+    Args:
+        network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        sizes: (height, width) to which `classes`, `probabilities` and `encoded` resize an image, one after the other,
+            before the network sees it; see `segmentation.ImageSegmenter`, which does the same outside of a graph.
+
+    Attributes:
+        variables: a tf.Module that holds its weights.
+    """
+
+    def __init__(self, network, sizes: Sequence[tuple[int, int]] = ()):
+        self.sizes = tuple(sizes)
+        self.variables = tf.Module()
+        self.variables.weights = [weight.value for weight in network.weights]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
+        def float32_logits(pixels):
+            # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
+            return tf.cast(network(pixels, training=False), tf.float32)
+
+        self._float32_logits = float32_logits
+        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        self._network = tf.function(self._find_probabilities, input_signature=[images], autograph=False)
+        self._classes = tf.function(self._choose_classes, input_signature=[images], autograph=False)
+
+    def logits(self, images):
+        """Maps pixels, 0..255 of any type, (B, H, W, 3), as they are to logits, float32 (B, H, W, C)."""
+        return self._float32_logits(tf.cast(images, tf.float32))
+
+    def outputs(self, images) -> dict:
+        """Maps pixels as they are to `classes`, uint8 (B, H, W), and `probabilities`, float32 (B, H, W, C)."""
+        logits = self.logits(images)
+        return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
+
+    def network(self, images):
+        """Maps images, uint8 (B, H, W, 3), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
+        return tf.nn.softmax(self.logits(images))
+
+    def probabilities(self, images):
+        """Maps images, uint8 (B, H, W, 3), to probabilities of their own size, float32 (B, H, W, C), in 0..1."""
+        return resizing.enlarge(self._network(images), tf.shape(images)[1:3])
+
+    def classes(self, images):
+        """Maps images, uint8 (B, H, W, 3), to class ids, uint8 (B, H, W)."""
+        return self._classes(images)
+
+    def _find_probabilities(self, images):
+        return self.network(self.resize(images))
+
+    def _choose_classes(self, images):
+        return resizing.choose_classes(self._network(images), tf.shape(images)[1:3])
+
+    def encoded(self, content):
+        """Maps the content of an image file, a string scalar, to its mask as a grey PNG, a string scalar."""
+        image = encoded.decode(content)
+        return tf.io.encode_png(self.classes(image[tf.newaxis])[0, :, :, tf.newaxis])
+
+    def resize(self, images):
+        """Resizes images, uint8 (B, H, W, 3), to what the network is to see."""
+        for size in self.sizes:
+            images = resizing.resize_tensors(images, size)
+        return images

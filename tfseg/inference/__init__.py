@@ -1,0 +1,1 @@
+"""An exported model and an image -> a mask."""

@@ -1,0 +1,75 @@
+"""The one way of an image from pixels to mask, whatever computes the network and whoever asks.
+
+decode (`pictures`) -> resize as the model was validated -> network -> probabilities at the image's size -> the
+likeliest class of each pixel. Evaluation, report, prediction of files and films, service, page and the comparison of
+formats all take it; inside a SavedModel, `traced` lays the same steps into the graph.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfseg.inference.tta import Inference
+from tfseg.io import resizing
+
+Size = tuple[int, int]
+Network = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ImageSegmenter:
+    """A network as a function from an image, uint8 RGB (H, W, 3), to its mask, uint8 (H, W)."""
+
+    network: Network
+    """uint8 images (B, h, w, 3) as they are -> float32 probabilities (B, h, w, classes)."""
+    classes: int
+    """How many classes it tells apart."""
+    sizes: Sequence[Size] = ()
+    """(height, width) to which an image is resized, one after the other; none: the network sees it at its own size."""
+    inference: Inference = field(default_factory=Inference)
+    """How the network sees it then."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Gives the mask of an image."""
+        return self.masks(self.prepare(image)[np.newaxis], [image.shape[:2]])[0]
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """Resizes an image, uint8 (H, W, 3), to what the network is shown, uint8 (h, w, 3)."""
+        return resizing.resize_along(image, self.sizes)
+
+    def probabilities(self, prepared: np.ndarray) -> np.ndarray:
+        """Tells how likely each pixel of prepared images, (B, h, w, 3), is of each class: (B, h, w, classes)."""
+        return self.inference.probabilities(self.network, prepared, self.classes)
+
+    def masks(self, prepared: np.ndarray, sizes: Sequence[Size]) -> list[np.ndarray]:
+        """Gives the masks of prepared images, (B, h, w, 3), that were of these sizes."""
+        probabilities = self.probabilities(prepared)
+        return [choose_classes(likely, size) for likely, size in zip(probabilities, sizes, strict=True)]
+
+
+def choose_classes(probabilities: np.ndarray, size: Size) -> np.ndarray:
+    """Chooses the likeliest class of each pixel of an image of a size.
+
+    Args:
+        probabilities: float32 (h, w, classes).
+        size: (height, width) of the image.
+
+    Returns:
+        uint8 (height, width).
+    """
+    return _compiled("choose_classes")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
+
+
+def enlarge(probabilities: np.ndarray, size: Size) -> np.ndarray:
+    """Gives probabilities, float32 (h, w, classes), of an image of a size: float32 (height, width, classes)."""
+    return _compiled("enlarge")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
+
+
+@functools.cache
+def _compiled(name: str):
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, None, None, None), tf.float32), tf.TensorSpec((2,), tf.int32)]
+    return tf.function(getattr(resizing, name), input_signature=signature, autograph=False)

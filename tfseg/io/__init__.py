@@ -1,0 +1,1 @@
+"""Files, images, processes and commands: what every room needs of the machine."""

@@ -1,0 +1,167 @@
+"""What every command shares: sizes written as HEIGHTxWIDTH, errors told in one line, a word before it takes long."""
+
+import errno
+import importlib.abc
+import json
+import os
+import platform
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from tfseg.io.memory import find_want_of_memory
+
+# Package that is missing -> what to do about it; of TensorFlow, see `advise_tensorflow`.
+REMEDIES = {
+    "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
+    "streamlit": "Streamlit is not installed; install it with pip install 'tfseg[app]'",
+    "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
+    "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tfseg[mlflow]'",
+    "keras_hub": "KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', "
+    "then pip install --no-deps keras-hub",
+    **{
+        name: f"{name} is not installed; install what serves a model with pip install 'tfseg[serve]'"
+        for name in ("flask", "gunicorn", "prometheus_client")
+    },
+    **{
+        name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
+        for name in ("torch", "jax")
+    },
+}
+
+# What takes its time to import.
+SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
+# Commands that tell themselves how far they are: the one by its log, the other of each of its processes.
+TELL_THEMSELVES = ("serve", "doctor")
+# Command -> how it takes less memory.
+LESS_MEMORY = {
+    **dict.fromkeys(
+        ("train", "trial"),
+        "lower train.batch_size, for which optimizer.accumulate makes up, or data.size, or data.ram_budget",
+    ),
+    "tune": "lower --parallel, or train.batch_size",
+    "predict": "give --window HxW, such as 512x512, for images that are too large in one piece",
+    "evaluate": "lower --batch-size, or give --window HxW",
+    **dict.fromkeys(
+        ("report", "compare"),
+        "score the run first, a little at a time, by python -m tfseg.evaluate --run DIR --batch-size 1",
+    ),
+    "export": "lower --size, --pictures or --calibration",
+    "describe": "lower --batch or --size",
+    **dict.fromkeys(("check_metal", "show_batch", "doctor"), "lower train.batch_size or data.size"),
+    **dict.fromkeys(("make_tfrecords", "convert", "verify", "explore"), "lower --workers"),
+}
+# What of their words says how much was asked for.
+ASKED_FOR = re.compile(
+    r"OOM when allocating tensor with shape ?\[[\d,]*\] and type \w+"
+    r"|(unable|failed|tried) to allocate [\d.,]+ ?\w+|allocating \d+ bytes",
+    re.IGNORECASE,
+)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Reads "512x1024" as (height, width) = (512, 1024), in pixels.
+
+    Raises:
+        ValueError: the text is not two positive integers with an x between them.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
+    if not match:
+        raise ValueError(f"expected a size as HEIGHTxWIDTH, such as 512x1024, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback.
+
+    SIGTERM ends it as Ctrl-C does, so that nothing half-written stays, unless the command handles it itself.
+    """
+    program = Path(sys.argv[0]).stem
+    if program not in TELL_THEMSELVES:
+        sys.meta_path.insert(0, Announcement(program))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
+    for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if alone := threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the shell's code for it
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            sys.exit(f"{program}: error: {advise_memory(program, error)}")
+        sys.exit(f"{program}: error: {error}")
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name != "tensorflow" and error.name not in REMEDIES:
+            raise
+        advice = advise_tensorflow() if name == "tensorflow" else advise_backend(name) or REMEDIES[error.name]
+        sys.exit(f"{program}: error: {advice}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # the shell's code for Ctrl-C
+    except Exception as error:
+        if (fault := find_want_of_memory(error)) is None:
+            raise
+        sys.exit(f"{program}: error: {advise_memory(program, fault)}")
+    finally:
+        be_quiet()
+        if alone:
+            signal.signal(signal.SIGTERM, before)
+
+
+class Announcement(importlib.abc.MetaPathFinder):
+    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself."""
+
+    def __init__(self, program: str):
+        self.program = program
+
+    def find_spec(self, name, path, target=None):
+        if name in SLOW:
+            be_quiet()
+            text = f"{self.program}: loading {SLOW[name]}, which may take half a minute"
+            print(text, file=sys.stderr, flush=True)
+        return None
+
+
+def be_quiet() -> None:
+    """Has nothing said of what takes long to import."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Announcement)]
+
+
+def advise_memory(program: str, error: BaseException) -> str:
+    """The line on memory that is not enough for a command."""
+    asked = ASKED_FOR.search(" ".join(str(error).split()))
+    detail = f" ({asked[0]})" if asked else ""
+    return f"out of memory{detail}; {LESS_MEMORY.get(program, 'free some, or take smaller images')}"
+
+
+def advise_backend(name: str) -> str | None:
+    """The line on a backend of Keras that is not installed, if Keras' own file asks for it; None: it does not."""
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras", "keras.json")
+    try:
+        asked = json.loads(path.read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if asked != name or "KERAS_BACKEND" in os.environ:
+        return None
+    return (
+        f"{path} has backend {name}, which is not installed; pip install {name}, or set the environment variable "
+        "KERAS_BACKEND to tensorflow"
+    )
+
+
+def advise_tensorflow(system: str = sys.platform, machine: str | None = None) -> str:
+    """The line on TensorFlow that is not installed, for a kind of machine."""
+    machine = machine or platform.machine()
+    if system == "darwin" and machine == "x86_64":
+        return (
+            "TensorFlow is not installed, and there is none for Intel Macs: its last was 2.16, and tfseg needs 2.18; "
+            "take the Linux container of docs/container.md, or on Apple Silicon a Python for arm64"
+        )
+    how = "'tfseg[cpu]' or 'tfseg[cuda]'" if system == "linux" else "'tfseg[cpu]'"
+    if system == "darwin":
+        how = "tfseg, on Python 3.11 or 3.12"
+    return f"TensorFlow is not installed; install it with pip install {how}"

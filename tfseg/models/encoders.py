@@ -1,0 +1,206 @@
+"""Encoders by name: the networks of `keras.applications`, from pixels to features at strides 2, 4, 8, 16 and 32.
+
+Nothing here is a table of networks: their names come from `keras.applications`, features from the strides of their
+layers, and the scale of their pixels from their own preprocessing. That is computed in float32 whatever the network
+computes in, and rounded once, behind it: half precision has no room for the constants, nor for 256 grey levels.
+"""
+
+import difflib
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfseg.models.blocks import convolve
+
+STRIDES = (2, 4, 8, 16, 32)
+SIDE = 256  # of the picture by which strides are measured
+
+# Mean and deviation of ImageNet's pictures, RGB, of pixels in 0..1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Encoder(NamedTuple):
+    """A network in two layers, between which pictures can be padded with zeros."""
+
+    normalize: layers.Layer  # pixels, RGB in 0..255 -> what the network was trained on, about 0
+    network: keras.Model  # that -> features, the finest first; that at stride 2 may be missing
+
+    def extract(self, x) -> list:
+        """Returns five features, at strides 2, 4, 8, 16 and 32, of normalised pictures; None where there is none."""
+        features = self.network(x)
+        return [None] * (len(STRIDES) - len(features)) + features
+
+
+def build_encoder(name: str, weights: str | Path | None) -> Encoder:
+    """Builds the encoder of a name.
+
+    Args:
+        name: that of a constructor of `keras.applications`, in small letters, or "tiny", which is for tests.
+        weights: "imagenet", None for random ones, or the path of a Keras weights file of the network without its top.
+            A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here.
+
+    Raises:
+        ValueError: there is no such encoder, or the file does not hold its weights.
+        OSError: the weights cannot be read or, offline, not be downloaded.
+    """
+    application = find_application(name)
+    if application is None:
+        return build_tiny_encoder(weights)
+    whole = pad_borders(load_application(application, name, weights))
+    scaling = [*itertools.takewhile(is_scaling, whole.layers[1:])]
+    start = scaling[-1].output if scaling else whole.input  # what `normalize` does instead is cut off
+    network = keras.Model(start, find_features(whole, name), name=name)
+    return Encoder(make_normalization(application, scaling), network)
+
+
+def find_application(name: str) -> Callable | None:
+    """Finds the constructor of an encoder in `keras.applications`; None for "tiny", which is none of them.
+
+    Raises:
+        ValueError: there is no such encoder.
+    """
+    known = {key.lower(): value for key, value in vars(keras.applications).items() if callable(value)}
+    if name != "tiny" and name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        guess = f"did you mean {nearest[0]}? It" if nearest else "it"
+        raise ValueError(
+            f"model.encoder: unknown encoder {name!r}; {guess} can be {', '.join(sorted(known))}, or tiny for tests"
+        )
+    return known.get(name)
+
+
+def load_application(application: Callable, name: str, weights: str | Path | None) -> keras.Model:
+    """Calls a constructor of `keras.applications`, and says what to do where its weights cannot be had."""
+    if weights not in (None, "imagenet") and not Path(weights).is_file():
+        raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
+    try:
+        with warnings.catch_warnings():
+            # Of a file that fits in part, Keras loads that part and leaves the rest random, with a warning.
+            warnings.filterwarnings("error", message="Skipping nested container")
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined")  # MobileNets take any
+            # NASNetLarge compares sizes to know where to halve; Keras gives the smaller one a size by itself.
+            shape = {"input_shape": (331, 331, 3)} if name == "nasnetlarge" else {}
+            return application(include_top=False, weights=weights and str(weights), **shape)
+    except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
+        reason = " ".join(str(error).split())
+        if weights == "imagenet":
+            raise ConnectionError(
+                f"could not get the ImageNet weights of {name} ({reason}); connect to the internet once, or copy that "
+                "file of keras.applications, without top, here and set model.weights to its path, or to null"
+            ) from error
+        raise ValueError(f"{weights}: does not hold the weights of {name} without its top ({reason})") from error
+
+
+def is_scaling(layer) -> bool:
+    """Whether a layer does nothing but shift and scale pixels."""
+    return isinstance(layer, layers.Rescaling | layers.Normalization)
+
+
+def make_normalization(application: Callable, scaling: list) -> layers.Layer:
+    """Makes the layer that takes pixels, RGB in 0..255, to what a network of `keras.applications` was trained on.
+
+    Args:
+        application: its constructor, beside which stands what it wants done to pixels before.
+        scaling: the layers that it begins with, which do the rest.
+    """
+    if any(layer.weights for layer in scaling):
+        # EfficientNet's statistics lie in its weights file, and Keras divides by the deviation only where it loads
+        # "imagenet" by name; a path to the same file leaves that out.
+        return make_imagenet_normalization()
+    # Both are affine: black, and each channel alone at its brightest, tell all.
+    x = 255 * np.vstack([np.zeros(3), np.eye(3)])
+    x = inspect.getmodule(application).preprocess_input(x.reshape(4, 1, 1, 3))
+    for layer in scaling:
+        settings = layer.get_config()
+        if isinstance(layer, layers.Rescaling):
+            x = x * np.array(settings["scale"]) + np.array(settings["offset"])
+        else:
+            x = (x - np.array(settings["mean"])) / np.sqrt(settings["variance"])
+    black, *channels = x.reshape(4, 3)
+    gain = (np.array(channels) - black) / 255  # of each output, in columns, by each channel, in rows
+    kind = layers.Rescaling if gain[0, 0] else ReversedRescaling
+    return kind(gain.sum(axis=0).tolist(), black.tolist(), name="normalize", dtype="float32")
+
+
+def make_imagenet_normalization() -> layers.Layer:
+    """Makes the layer that gives pixels, 0..255, mean 0 and deviation 1 in each channel."""
+    scale = [1 / (255 * std) for std in IMAGENET_STD]
+    offset = [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)]
+    return layers.Rescaling(scale, offset, name="normalize", dtype="float32")
+
+
+def pad_borders(model: keras.Model) -> keras.Model:
+    """Returns a model whose pictures keep their borders, so that strides divide sizes exactly; weights are the same.
+
+    Inception, Xception and NASNet have convolutions that take whole windows alone, of which there are fewer than
+    pixels. Padding with zeros, as of the others, changes nothing but features at the borders.
+    """
+    sources = {id(operation.output): operation for operation in model.operations}
+
+    def loses_border(layer) -> bool:
+        window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+        unpadded = window is not None and layer.padding == "valid" and window > layer.strides
+        return unpadded and not isinstance(sources[id(layer.input)], layers.ZeroPadding2D)
+
+    def clone(layer):
+        padding = {"padding": "same"} if loses_border(layer) else {}
+        return type(layer).from_config({**layer.get_config(), **padding})
+
+    if not any(map(loses_border, model.layers)):
+        return model
+    pixels = keras.Input((None, None, 3))  # NASNet's has the size that it was trained on
+    copy = keras.models.clone_model(model, pixels, clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def find_features(model: keras.Model, name: str) -> list:
+    """Finds what a network has at each stride, the finest first: the widest tensor that a layer halves, and the output.
+
+    Raises:
+        ValueError: the sizes of features are not the picture's divided by the strides.
+    """
+    operations = model.operations
+    shapes = keras.Model(model.input, [op.output for op in operations]).compute_output_shape((1, SIDE, SIDE, 3))
+    sizes = {id(operation.output): shape[1] for operation, shape in zip(operations, shapes, strict=True)}
+    sources = {id(operation.output): operation for operation in operations}
+    found = {SIDE // sizes[id(model.output)]: model.output}
+    for operation in operations[1:]:
+        for x in keras.tree.flatten(operation.input):
+            while isinstance(sources[id(x)], layers.ZeroPadding2D):
+                x = sources[id(x)].input
+            stride, halved = SIDE / sizes[id(x)], sizes[id(x)] == 2 * sizes[id(operation.output)]
+            if halved and (stride not in found or x.shape[-1] > found[stride].shape[-1]):
+                found[stride] = x
+    strides = sorted(stride for stride in found if stride > 1)
+    if strides not in (list(STRIDES), list(STRIDES[1:])):
+        raise ValueError(f"model.encoder: expected features at strides {STRIDES}, {name} has them at {strides}")
+    return [found[stride] for stride in strides]
+
+
+def build_tiny_encoder(weights: None) -> Encoder:
+    """Builds five convolutions with strides 2: an encoder that traces in a second, for tests."""
+    if weights is not None:
+        raise ValueError(f"the tiny encoder has no weights to load, got {str(weights)!r}; set model.weights to null")
+    x = start = keras.Input((None, None, 3))
+    features = []
+    for index, channels in enumerate((8, 16, 24, 32, 48)):
+        x = convolve(x, channels, name=f"stage{index}", strides=2)
+        features.append(x)
+    return Encoder(make_imagenet_normalization(), keras.Model(start, features, name="tiny"))
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class ReversedRescaling(layers.Rescaling):
+    """`keras.layers.Rescaling` of RGB pixels in the order BGR, which Caffe's networks want."""
+
+    def call(self, pixels):
+        return super().call(ops.concatenate(ops.split(pixels, 3, axis=-1)[::-1], axis=-1))

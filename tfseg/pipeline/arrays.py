@@ -1,0 +1,148 @@
+"""Pictures and masks of a split that can be had by number, in any order: arrays, or raw records where they lie on disk.
+
+Of a window no more is copied than what it shows.
+"""
+
+import mmap
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.io import images as pictures
+from tfseg.io import tfrecord
+from tfseg.io.paths import is_local, open_path
+from tfseg.records.records import Manifest
+
+_ADVICE = "see what is damaged with: python -m tfseg.verify"
+
+
+class Pixels:
+    """All pictures and masks of a split, of one size: (height, width)."""
+
+    def __init__(self, size: tuple[int, int]):
+        self.size = size
+
+    def cut_image(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Cuts a window of picture number `place`: uint8 (height, width, 3)."""
+        raise NotImplementedError
+
+    def cut_mask(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Cuts a window of a mask: uint8 (height, width)."""
+        raise NotImplementedError
+
+    def image(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
+        """Copies a picture, or a window of it (top, left, height, width), in tf.data's map."""
+        return self._copy(self.cut_image, place, window, (None, None, 3))
+
+    def mask(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
+        """Copies a mask, or a window of it, in tf.data's map."""
+        return self._copy(self.cut_mask, place, window, (None, None))
+
+    def _copy(self, cut, place, window, shape) -> tf.Tensor:
+        window = tf.constant((0, 0, *self.size)) if window is None else window
+        copied = tf.numpy_function(
+            lambda place, window: np.ascontiguousarray(cut(place, *window)), (place, window), tf.uint8, stateful=False
+        )
+        return tf.ensure_shape(copied, shape)
+
+
+class Decoded(Pixels):
+    """Pictures and masks in arrays.
+
+    Args:
+        count: of the pictures.
+        size: (height, width).
+        buffer: uint8, all pictures, then all masks.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray):
+        super().__init__(size)
+        shape = count, *size
+        pixels = count * size[0] * size[1]
+        self.images, self.masks = buffer[: 3 * pixels].reshape(*shape, 3), buffer[3 * pixels :].reshape(shape)
+
+    def cut_image(self, place, top, left, height, width):
+        return self.images[place, top : top + height, left : left + width]
+
+    def cut_mask(self, place, top, left, height, width):
+        return self.masks[place, top : top + height, left : left + width]
+
+
+class _Found(NamedTuple):
+    """A record where it lies."""
+
+    data: memoryview
+    checksum: memoryview
+    images: list[memoryview]  # tiles of the picture
+    masks: list[memoryview]  # and of the mask
+
+
+class Mapped(Pixels):
+    """Raw records, the files of which are mapped into memory. Masks are unpacked, of a window the tiles that it meets.
+
+    The checksum of a record is looked at when its picture is wanted for the first time.
+
+    Args:
+        records: folder of shards and manifest.json.
+        split: name of the split.
+        manifest: of the records.
+
+    Raises:
+        ValueError: a shard is damaged, or a record is not as the manifest says.
+        OSError: a shard cannot be read.
+    """
+
+    def __init__(self, records: str | Path, split: str, manifest: Manifest):
+        super().__init__(tuple(manifest.size))
+        self.tile_width = manifest.tile_width or manifest.size[1]
+        self.found = []
+        for shard in manifest.splits[split].shards:
+            path = open_path(records) / shard.name
+            try:
+                found = [self._find_tiles(*framed) for framed in tfrecord.view_records(_map(path))]
+                if len(found) != shard.count:
+                    raise ValueError(f"has {len(found)} records, the manifest says {shard.count}")
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}; {_ADVICE} {records}") from None
+            self.found += found
+        self.checked = np.zeros(len(self.found), bool)
+
+    def _find_tiles(self, data: memoryview, checksum: memoryview) -> _Found:
+        features = tfrecord.view_example(data)
+        tiles = [features.get(key, []) for key in ("image/encoded", "mask/encoded")]
+        images, masks = ([found] if isinstance(found, memoryview) else found for found in tiles)
+        expected = [3 * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
+        if [len(tile) for tile in images] != expected or len(masks) != len(images):
+            raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
+        return _Found(data, checksum, images, masks)
+
+    def cut_image(self, place, top, left, height, width):
+        found = self.found[place]
+        if not self.checked[place]:
+            if not tfrecord.is_whole(found.data, found.checksum):
+                raise ValueError(f"record {place} of the split is damaged: its checksum fails")
+            self.checked[place] = True
+        return self._join(found.images, lambda tile: pictures.as_rows(tile, self.size[0], 3), top, left, height, width)
+
+    def cut_mask(self, place, top, left, height, width):
+        masks = self.found[place].masks
+        return self._join(masks, lambda tile: pictures.unpack_mask(tile, self.size[0]), top, left, height, width)
+
+    def _join(self, tiles, decode, top, left, height, width) -> np.ndarray:
+        first, last = left // self.tile_width, (left + width - 1) // self.tile_width
+        columns = [decode(tile)[top : top + height] for tile in tiles[first : last + 1]]
+        joined = columns[0] if first == last else np.concatenate(columns, axis=1)
+        left -= first * self.tile_width
+        return joined[:, left : left + width]
+
+
+def _map(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def can_be_mapped(records: str | Path, manifest: Manifest) -> bool:
+    """Whether records are raw, of one size and on this machine, for `Mapped`."""
+    return manifest.codec == "raw" and manifest.size is not None and is_local(open_path(records))

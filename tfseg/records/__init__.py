@@ -1,0 +1,1 @@
+"""What conversion writes and the pipeline reads: labels, manifest, records."""

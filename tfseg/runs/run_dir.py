@@ -1,0 +1,336 @@
+"""The run folder: what training writes and evaluation, export and report read.
+
+config.yaml                     the run's settings, resolved
+records.json                    where its records lie, from the root on, and the SHA-256 of their manifest.json
+.lock                           while it is trained: by which process
+labels.json                     names and colours of the classes that it learns, as in its SavedModel
+history.csv  tensorboard/       losses and scores of each epoch, and pictures
+trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
+best.weights.h5                 the network of the best epoch
+checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
+metrics.json                    scores of the best epoch's network on the validation split, device and versions
+saved_model/                    that network, for use elsewhere
+scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each picture in
+matrices-SPLIT.npz
+report.html  report/            the page of all this by `report`, and its figures
+
+metrics.json is written last: where it is, the run is whole. make relies on that.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.config.schema import Config, as_yaml, list_settings, load_config
+from tfseg.inference import predictor
+from tfseg.io import locks
+from tfseg.io.paths import is_local, open_path
+from tfseg.records.records import MANIFEST_NAME, folder_fault
+
+CONFIG = "config.yaml"
+RECORDS = "records.json"
+LOCK = ".lock"
+LABELS = "labels.json"
+HISTORY = "history.csv"
+TENSORBOARD = "tensorboard"
+TRACKERS = "trackers.json"
+BEST_WEIGHTS = "best.weights.h5"
+CHECKPOINTS = "checkpoints"
+METRICS = "metrics.json"
+SAVED_MODEL = "saved_model"
+# Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
+MAY_CHANGE = ("overwrite", "run_dir", "device.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
+
+
+@contextmanager
+def hold_run(directory: Path) -> Iterator[str | None]:
+    """Keeps other trainings out of a run folder, which is made if it is not there, while the block lasts.
+
+    However this process ends, the folder is free again. A folder that was made and holds nothing in the end is deleted.
+
+    Yields:
+        None, or why nothing keeps others out: the file system has no locks.
+
+    Raises:
+        ValueError: another process trains there, or `directory` is a file.
+        OSError: the folder cannot be written.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"{directory}: is a file; give another run_dir")
+    made = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    lock, fault = locks.Lock(directory / LOCK), None
+    try:
+        try:
+            holder = lock.take()
+        except locks.NoLocks as error:
+            holder, fault = None, f"{directory}: {error.strerror}"
+        if holder:
+            raise ValueError(f"{directory}: is being trained by {holder}; wait until it ends, or give another run_dir")
+        yield fault
+    finally:
+        lock.release()
+        with suppress(OSError):  # what is not empty stays
+            for folder in made:
+                folder.rmdir()
+
+
+def open_run(config: Config) -> Path:
+    """Makes the run folder of a training, or gives that of the same training, stopped before its end, or to go on.
+
+    What a start that learnt nothing left there is deleted.
+
+    Raises:
+        ValueError: as of `check_run`.
+    """
+    check_run(config)
+    directory = Path(config.run_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    if config.overwrite:
+        left = [path for path in directory.iterdir() if path.name != LOCK]  # which this process has open
+    elif (directory / CONFIG).is_file() and not has_learnt(directory):
+        names = [LABELS, HISTORY, TENSORBOARD]
+        names += [TRACKERS] if list_lasting(read_config(directory)) != list_lasting(config) else []
+        left = [directory / name for name in names]
+    else:
+        left = [directory / METRICS]  # of a run that goes on for more epochs; written anew at its end
+    for path in left:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return directory
+
+
+def has_learnt(directory: Path) -> bool:
+    """Whether a run has anything to go on from: a state, or the weights of an epoch."""
+    return any((directory / CHECKPOINTS).glob("[0-9]*.json")) or (directory / BEST_WEIGHTS).exists()
+
+
+def check_run(config: Config) -> None:
+    """Raises ValueError unless a training can have its run folder.
+
+    What is in it must be the same training, stopped before its end, or ended and to go on for more epochs, or one that
+    never got to anything, or any run if `overwrite` is set.
+    """
+    directory = Path(config.run_dir)
+    if not directory.exists() or not {path.name for path in directory.iterdir()} - {LOCK}:
+        return
+    if not (directory / CONFIG).is_file():
+        raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
+    if config.overwrite:
+        return
+    remedy = "give another run_dir, or --overwrite true to delete it"
+    if (directory / METRICS).exists() and not adds_epochs(directory, config):
+        more = "raise train.epochs to go on with it, " if not list_other_settings(directory, config) else ""
+        raise ValueError(f"{directory}: holds an earlier run; {more}{remedy}")
+    if has_learnt(directory) and (changed := list_other_settings(directory, config)):
+        raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
+
+
+def list_other_settings(directory: Path, config: Config) -> str:
+    """Words in what the run in a folder is another training than a config's; empty if in nothing.
+
+    Records are the same if their manifest is, wherever they lie; a run of before that was noted has them where it says.
+    """
+    before, now, other = list_lasting(read_config(directory)), list_lasting(config), ""
+    if adds_epochs(directory, config):
+        before.pop("train.epochs"), now.pop("train.epochs")
+    if noted := read_noted(directory):
+        before.pop("data.records"), now.pop("data.records")
+        other = compare_records(noted["manifest"], noted["records"], config.data.records)
+    return "; ".join(filter(None, [other, list_changes(before, now)]))
+
+
+def adds_epochs(directory: Path, config: Config) -> bool:
+    """Whether a config has the run in a folder go on for more epochs than it was begun with."""
+    return config.train.epochs > read_config(directory).train.epochs
+
+
+def compare_records(manifest: str, place: str, records: str) -> str:
+    """Words in what records are others than those whose manifest had this hash; empty if they are the same.
+
+    Raises:
+        FileNotFoundError: there are no records.
+    """
+    found = hash_manifest(records)
+    if found == manifest:
+        return ""
+    return f"data.records had manifest.json {manifest[:12]}, at {place}, and has {found[:12]}, at {records}"
+
+
+def hash_manifest(records: str | Path) -> str:
+    """SHA-256 of a folder of records' manifest.json, which has those of all shards: what the records are.
+
+    Raises:
+        FileNotFoundError: there are no records.
+    """
+    folder = open_path(records)
+    if fault := folder_fault(folder):
+        raise FileNotFoundError(f"{folder}: {fault}")
+    return hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()
+
+
+def identify(records: str | Path) -> str:
+    """What records are, see `hash_manifest`; of such as are not there, where they should be."""
+    try:
+        return hash_manifest(records)
+    except FileNotFoundError:
+        return str(records)
+
+
+def note_records(config: Config) -> None:
+    """Notes in the run folder which records the run learns from."""
+    records = open_path(config.data.records)
+    place = str(records.absolute() if is_local(records) else records)
+    write_json({"records": place, "manifest": hash_manifest(records)}, Path(config.run_dir, RECORDS))
+
+
+def read_noted(directory: str | Path) -> dict | None:
+    """Reads what `note_records` wrote; None: the run is of before there was any, or the file is damaged."""
+    try:
+        noted = json.loads(Path(directory, RECORDS).read_text(encoding="utf-8"))
+        return {name: str(noted[name]) for name in ("records", "manifest")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def find_records(directory: str | Path, records: str | None = None) -> str:
+    """Finds the records of a run, from whatever folder this process was started in.
+
+    Args:
+        directory: the run folder.
+        records: where to look first, whatever they are, unless it is only as the config has it; None: nowhere.
+
+    Returns:
+        Where they are: `records`, or as written in the run's config, or from the root on, if the manifest there is that
+        of the training.
+
+    Raises:
+        FileNotFoundError: they are in none of these places.
+    """
+    written, noted = read_config(directory).data.records, read_noted(directory)
+    asked = records is not None and (records != written or Path(records).is_absolute())
+    if asked and folder_fault(open_path(records)) is None:
+        return records
+    faults = []
+    for place in dict.fromkeys([written, *([noted["records"]] if noted else [])]):
+        if fault := folder_fault(open_path(place)):
+            faults.append(f"{place}: {fault}")
+        elif noted and hash_manifest(place) != noted["manifest"]:
+            faults.append(f"{place}: has another {MANIFEST_NAME} than the run was trained on")
+        else:
+            return place
+    raise FileNotFoundError(
+        f"{directory}: the records of this run are not found ({'; '.join(faults)}); put them there again, or score the "
+        f"run on others by python -m tfseg.evaluate --run {directory} --records DIR"
+    )
+
+
+def list_lasting(config: Config) -> dict[str, object]:
+    """The settings, by dotted key, that make it this training and no other."""
+    return {name: value for name, value in list_settings(config).items() if not name.startswith(MAY_CHANGE)}
+
+
+def list_changes(before: dict[str, object], now: dict[str, object]) -> str:
+    """Words in which of their entries two dicts differ; empty if in none."""
+    return "; ".join(
+        f"{name} was {as_yaml(before.get(name))} and is {as_yaml(now.get(name))}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
+
+
+def read_config(directory: str | Path) -> Config:
+    """Reads a run's settings.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = Path(directory, CONFIG)
+    if not path.is_file():
+        raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); python -m tfseg.train writes one")
+    return load_config(path)
+
+
+def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
+    """Reads what a run's classes are called, and their colours; see `predict.read_labels`."""
+    return predictor.read_labels(Path(directory, LABELS))
+
+
+def read_sizes(directory: str | Path) -> list[tuple[int, int]] | None:
+    """Reads how images were resized when a run was validated; see `predict.read_sizes`."""
+    return predictor.read_sizes(Path(directory, LABELS))
+
+
+def load_network(directory: str | Path):
+    """Builds a run's network with the weights of its best epoch.
+
+    Returns:
+        keras.Model, see `network.build_network`.
+
+    Raises:
+        FileNotFoundError: the folder holds no run, or its first epoch has not ended.
+        ValueError: the weights are not those of the network that the settings describe.
+    """
+    from tfseg.models.segmenter import build_network
+
+    model = read_config(directory).model
+    path = Path(directory, BEST_WEIGHTS)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
+    classes, _ = read_labels(directory)
+    network = build_network(len(classes), model.encoder, None, model.decoder, model.decoder_channels)
+    try:
+        network.load_weights(path)
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from error
+    return network
+
+
+def save_weights(model, path: Path) -> None:
+    """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    try:
+        with replacing(path) as unfinished:
+            model.save_weights(unfinished)
+    except OSError as error:  # HDF5's is a page long
+        raise OSError(f"{path}: cannot be written ({os.strerror(error.errno or errno.EIO)})") from error
+
+
+def write_json(content: dict, path: Path) -> None:
+    """Writes JSON, nan as null; the old file stays until the new one is whole."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a path to write to, which takes the place of `path` if the block ends without an error."""
+    unfinished = path.with_name(f"incomplete-{path.name}")
+    try:
+        yield unfinished
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the name without the content
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _without_nan(value):
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

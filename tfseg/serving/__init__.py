@@ -1,0 +1,1 @@
+"""Masks over HTTP and on a web page."""

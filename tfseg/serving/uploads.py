@@ -1,0 +1,177 @@
+"""Bytes from outside -> a picture that the network may see, or a reason why not, with its status of HTTP.
+
+A picture is decoded only when its header has told that it is within the limits. Nothing is written to disk.
+"""
+
+import io
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from werkzeug.http import parse_options_header
+from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
+
+from tfseg.inference.predictor import decode_picture
+from tfseg.io.images import FORMATS, PILLOW_FORMATS, TooLarge
+
+FIELD = "image"
+MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
+MOST_PARTS = 20  # of a form
+MOST_TEXT = 64 * 1024  # bytes of a form's text, and of what is before a part, its headers among it
+CHUNK = 64 * 1024
+
+
+class Refused(Exception):
+    """A request that gets no answer, why, and with which status."""
+
+    def __init__(self, status: int, reason: str):
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may hold at most."""
+
+    body: int = 8 * 2**20
+    """Bytes."""
+    pixels: int = 1024 * 2048
+    """Of the picture."""
+    side: int = 4096
+    """Pixels of its height and of its width."""
+
+
+def read_body(read: Callable[[int], bytes], declared: int | None, most: int, deadline: float) -> bytes:
+    """Reads a body whole.
+
+    Args:
+        read: gives up to so many bytes, none at the end.
+        declared: how many there should be; None if the client did not say.
+        most: how many there may be.
+        deadline: by `time.monotonic`.
+
+    Raises:
+        Refused: there are more bytes than there may, others than declared, none at all, or they do not come in time.
+    """
+    too_large = Refused(413, f"the body has more than {most:,} bytes")
+    if declared is not None and declared > most:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        while chunk := read(min(CHUNK, most + 1 - size)):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                raise too_large
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    except Refused:
+        raise
+    except TimeoutError:
+        raise Refused(408, "the body did not come in time") from None
+    except Exception:  # whatever a server raises for chunks without an end, without a length ...
+        raise Refused(400, "the body is not what its headers say") from None
+    if declared is not None and size != declared:
+        raise Refused(400, f"the body ended after {size:,} of {declared:,} bytes")
+    if not size:
+        raise Refused(400, "the body is empty; expected a picture")
+    return b"".join(chunks)
+
+
+def picture_file(body: bytes, content_type: str) -> bytes:
+    """Gives the file in the field `image` of multipart/form-data; anything else is a picture itself.
+
+    Raises:
+        Refused: the form is damaged, or has not one such file.
+    """
+    kind, options = parse_options_header(content_type)
+    if kind != "multipart/form-data":
+        return body
+    try:
+        files, fields = read_form(body, options.get("boundary", "").encode("ascii", "replace"))
+    except UnicodeError:
+        raise Refused(400, "names in the form are no UTF-8; curl -F 'image=@FILE;filename=a' gives another") from None
+    except ValueError:
+        raise Refused(400, "the body is no whole multipart/form-data") from None
+    if len(files) != 1:
+        told = ", ".join(sorted(fields))[:200] or "none"
+        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(files)}; fields: {told}")
+    return files[0]
+
+
+def read_form(body: bytes, boundary: bytes) -> tuple[list[bytes], set[str]]:
+    """Reads multipart/form-data.
+
+    Werkzeug's own reader of forms bounds what it holds of a file by the size that text may have, and refuses one file
+    in two of some hundred kilobytes; its decoder is given bytes here as long as what is no file keeps within bounds.
+
+    Args:
+        body: the form.
+        boundary: that stands between its parts.
+
+    Returns:
+        The files in the field `image`, and the names of all fields.
+
+    Raises:
+        Refused: it has more parts, or more text in them or before them, than it may.
+        ValueError: it is damaged, or ends too early.
+    """
+    if not boundary:
+        raise ValueError("no boundary")
+    decoder = MultipartDecoder(boundary)
+    files, fields, part, parts, text = [], set(), None, 0, 0
+    for start in range(0, len(body) + CHUNK, CHUNK):
+        decoder.receive_data(body[start : start + CHUNK] or None)  # None: it ends
+        while not isinstance(event := decoder.next_event(), (NeedData, Epilogue)):
+            if isinstance(event, (Field, File)):
+                part, parts, content = event, parts + 1, io.BytesIO()
+                if parts > MOST_PARTS:
+                    raise Refused(413, f"the form has more than {MOST_PARTS} parts")
+                fields.add(str(part.name))
+            elif isinstance(event, Data):
+                text += len(event.data) if isinstance(part, Field) else 0
+                if text > MOST_TEXT:
+                    hint = f"; a file is sent as by curl -F {FIELD}=@FILE" if part.name == FIELD else ""
+                    raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes of text{hint}")
+                if isinstance(part, File) and part.name == FIELD:
+                    content.write(event.data)
+                    if not event.more_data:
+                        files.append(content.getvalue())
+        if decoder.state in (State.PREAMBLE, State.PART) and len(decoder.buffer) > MOST_TEXT:
+            raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes before a part")
+        if isinstance(event, Epilogue) or decoder.state is State.EPILOGUE:
+            break  # what comes after the last part means nothing
+    return files, fields
+
+
+def read_upload(content: bytes, limits: Limits) -> np.ndarray:
+    """Decodes a picture as `tfseg.inference.predictor.read_picture` does.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        Refused: it is of another format, is refused by the rules of `pictures`, or is larger than it may.
+    """
+    if not content.startswith(MAGIC):
+        raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP picture")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
+            width, height = header.size
+    except Image.DecompressionBombError:
+        raise Refused(413, f"the picture has more than {limits.pixels:,} pixels") from None
+    except Exception:  # whatever the decoders raise
+        raise Refused(400, "the file is no whole picture") from None
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise Refused(
+            413,
+            f"the picture is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
+        )
+    try:
+        return decode_picture(content, "the file")
+    except TooLarge as error:
+        raise Refused(413, str(error)) from None
+    except ValueError as error:
+        raise Refused(400, str(error)) from None

@@ -1,0 +1,222 @@
+"""What the web page shows of models and pictures; `app_page` lays it out.
+
+Memory is bounded: a picture is refused by its header before it is decoded, the model sees it at the size of its
+validation, or reduced, and only one is in work at a time.
+"""
+
+import functools
+import html
+import io
+import json
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference import predictor as predict
+from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.io import listing
+from tfseg.visualization import tables
+
+CARD, SCORES = "model_card.md", "metrics.json"
+MOST_MEGABYTES = 20  # of a file
+MOST_PIXELS = 50_000_000  # of a picture that is decoded: the largest of common phones; 150 MB as RGB
+MOST_SEEN = 1024 * 2048  # pixels that a model sees at a time: one of Cityscapes, 2.1 GiB with EfficientNetB3
+LONGEST_SHOWN = 1280  # side of what is sent to the browser, in pixels
+
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model, and what is told of it."""
+
+    directory: Path
+    predictor: predict.Predictor
+    segment: ImageSegmenter
+    """The way of an image through the model."""
+    card: str
+    """Markdown; empty without a card."""
+    scores: str
+    """A Markdown table; empty without scores."""
+
+    @property
+    def name(self) -> str:
+        """The end of its path; the models of runs are all called saved_model."""
+        return "/".join(self.directory.resolve().parts[-2:])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image."""
+
+    pixels: np.ndarray
+    """uint8 RGB (H, W, 3), upright."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model makes of a picture."""
+
+    class_ids: np.ndarray
+    """uint8 (H, W), of the picture's size."""
+    seen: tuple[int, int]
+    """(height, width) at which the network saw it."""
+    seconds: float
+
+
+@functools.cache
+def load_model(directory: Path, input_size: str | None = None) -> Model:
+    """Loads a model and what its folder tells of it, once a process.
+
+    Args:
+        directory: its folder.
+        input_size: as of `predict.choose_sizes`.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `Predictor`; or the scores are not those of a training.
+        OSError: a file cannot be read.
+    """
+    card = directory / CARD
+    scores = read_scores(directory / SCORES)
+    sizes = predict.choose_sizes(input_size, directory)
+    predictor = predict.Predictor(directory)
+    segment = predict.make_segmenter(predictor, sizes=sizes)
+    segment(np.zeros((64, 64, 3), np.uint8))  # the first call takes longer than the others
+    return Model(
+        directory=directory,
+        predictor=predictor,
+        segment=segment,
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+        scores=scores,
+    )
+
+
+def list_samples(directory: Path) -> list[Path]:
+    """Lists the pictures in a folder and below, sorted.
+
+    Raises:
+        ValueError: there is no such folder, or it holds none.
+    """
+    if not directory.is_dir():
+        raise ValueError(f"--samples {directory} is no folder; expected one with pictures")
+    return predict.list_pictures([directory], directory)
+
+
+def read_scores(path: Path) -> str:
+    """Lays out the scores in a metrics.json as a Markdown table; without the file it is empty.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    if not path.is_file():
+        return ""
+    try:
+        return tables.scores_table(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no scores as tfseg.train writes them: {error!r}; mend or delete it") from None
+
+
+def open_picture(content: bytes, name: str) -> Picture:
+    """Decodes an image file.
+
+    Args:
+        content: the file's.
+        name: stands in the errors.
+
+    Raises:
+        ValueError: it is no such picture, is damaged, or too large; the message is one for the page.
+    """
+    from PIL import Image
+
+    if not content:
+        raise ValueError(f"{name} is empty; choose a picture")
+    try:
+        width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
+    except Image.DecompressionBombError:
+        width = height = math.inf
+    except Exception:  # whatever the decoders raise
+        listing.check_heic(name)
+        raise ValueError(
+            f"{name} is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel"
+        ) from None
+    if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
+        raise ValueError(
+            f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
+            f"{MOST_MEGABYTES} MB; reduce it first"
+        )
+    with _one_at_a_time:
+        return Picture(predict.decode_picture(content, name))
+
+
+def classify(model: Model, picture: Picture) -> Prediction:
+    """Classifies every pixel, and takes the time without that of waiting for other pictures.
+
+    A model that sees pictures at their own size sees one of more than `MOST_SEEN` pixels reduced to so many.
+    """
+    with _one_at_a_time:
+        start = time.perf_counter()
+        prepared = reduce(model.segment.prepare(picture.pixels), area=MOST_SEEN)
+        [class_ids] = model.segment.masks(prepared[np.newaxis], [picture.pixels.shape[:2]])
+        return Prediction(class_ids, prepared.shape[:2], time.perf_counter() - start)
+
+
+def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None) -> np.ndarray:
+    """Shrinks a picture, (H, W, 3), by area averaging, or class ids, (H, W), to the nearest; what is small stays.
+
+    Args:
+        pixels: uint8.
+        area: pixels that the result may have.
+        side: that its longer side may have.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+    factor = min(
+        1.0,
+        math.sqrt(area / (height * width)) if area else 1.0,
+        side / max(height, width) if side else 1.0,
+    )
+    if factor == 1:
+        return pixels
+    size = max(int(factor * width), 1), max(int(factor * height), 1)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if pixels.ndim == 3 else cv2.INTER_NEAREST_EXACT)
+
+
+def shares(class_ids: np.ndarray, classes: int) -> np.ndarray:
+    """Gives the share of pixels of each of so many classes, in 0..1."""
+    return np.bincount(class_ids.ravel(), minlength=classes) / class_ids.size
+
+
+def percent(share: float) -> str:
+    """Writes 0.314 as 31.4 %, and what is there but rounds to nothing as <0.1 %."""
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def legend(classes: Sequence[str], colors: np.ndarray, of_pixels: np.ndarray) -> str:
+    """Makes an HTML table of the classes: colour, id and name, and share as a bar and a number.
+
+    Args:
+        classes: C names.
+        colors: (C, 3) uint8 RGB.
+        of_pixels: (C,) shares in 0..1.
+    """
+    rows = [
+        f'<tr{"" if share else " class=absent"}><td><i style="background:rgb{tuple(map(int, color))}"></i></td>'
+        f'<th scope="row">{html.escape(name)} <small>{id}</small></th>'
+        f'<td class="bar"><div><b style="width:{100 * share:.1f}%"></b></div></td>'
+        f'<td class="share">{percent(share)}</td></tr>'
+        for id, (name, color, share) in enumerate(zip(classes, colors, of_pixels, strict=True))
+    ]
+    head = "<tr><th>Colour</th><th>Class and id</th><th>Bar</th><th>Share of pixels</th></tr>"
+    return f'<table class="legend"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def describe(classes: Sequence[str], of_pixels: np.ndarray) -> str:
+    """Tells the shares in words, the largest first, for who does not see the mask."""
+    order = np.argsort(-of_pixels, kind="stable")
+    return ", ".join(f"{classes[id]} {percent(of_pixels[id])}" for id in order if of_pixels[id])

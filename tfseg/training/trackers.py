@@ -1,0 +1,121 @@
+"""Weights & Biases and MLflow: settings, scores of each epoch and final scores go there too.
+
+The ids of a run there are kept in the run folder, so that a training that goes on does so in the same one.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+
+from tfseg.config.schema import Config, list_settings
+from tfseg.runs import run_dir
+from tfseg.training.console import Screen
+
+
+class Tracker(keras.callbacks.Callback):
+    """Sends a training to a tracker. An error is told once; the training then goes on without it.
+
+    It must come after the callback that scores the epoch.
+
+    Args:
+        service: `Wandb` or `MLflow`.
+        screen: for warnings.
+    """
+
+    def __init__(self, service, screen: Screen):
+        super().__init__()
+        self.service, self.screen = service, screen
+        self.name, self.failed, self.started = type(service).__name__, False, False
+
+    def start(self, directory: Path, config: Config) -> None:
+        """Begins a run there, or goes on with that whose id the run folder holds; a second call does nothing."""
+        if not self.started:
+            self.started = True
+            self.attempt(lambda: self.open_run(directory, config))
+
+    def open_run(self, directory: Path, config: Config) -> None:
+        path = directory / run_dir.TRACKERS
+        ids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        id = self.service.start(directory, config, ids.get(self.name))
+        run_dir.write_json({**ids, self.name: id}, path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.attempt(lambda: self.service.log(logs, epoch + 1))
+
+    def finish(self, metrics: dict) -> None:
+        """Sends the final scores, those that are single numbers, and ends the run there."""
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+        self.attempt(lambda: self.service.finish(numbers))
+
+    def attempt(self, send) -> None:
+        if self.failed:
+            return
+        try:
+            send()
+        except Exception as error:  # whatever a tracker raises, a training of days is worth more
+            self.failed = True
+            message = " ".join(str(error).split())
+            self.screen.warn(f"{self.name}: {type(error).__name__}: {message}; nothing more is sent there")
+
+
+def make_trackers(config: Config, screen: Screen) -> list[Tracker]:
+    """Makes those that a config asks for.
+
+    Raises:
+        ModuleNotFoundError: its package is not installed.
+    """
+    services = [Wandb(config.log.wandb)] if config.log.wandb else []
+    services += [MLflow(config.log.mlflow)] if config.log.mlflow else []
+    return [Tracker(service, screen) for service in services]
+
+
+class Wandb:
+    """Weights & Biases; account, address and mode are its own environment variables, such as WANDB_MODE."""
+
+    def __init__(self, project: str):
+        import wandb
+
+        self.module, self.project = wandb, project
+
+    def start(self, directory: Path, config: Config, id: str | None) -> str:
+        self.run = self.module.init(
+            project=self.project,
+            name=directory.name,
+            id=id,
+            resume="allow",
+            dir=directory,
+            config=list_settings(config),
+            settings={"console": "off", "silent": True},  # else it would write between our lines
+        )
+        return self.run.id
+
+    def log(self, values: dict[str, float], epoch: int) -> None:
+        self.run.log(values, step=epoch)
+
+    def finish(self, scores: dict[str, float]) -> None:
+        self.run.summary.update(scores)
+        self.run.finish()
+
+
+class MLflow:
+    """MLflow; the address is that of its own environment variable MLFLOW_TRACKING_URI."""
+
+    def __init__(self, experiment: str):
+        import mlflow
+
+        self.module, self.experiment = mlflow, experiment
+
+    def start(self, directory: Path, config: Config, id: str | None) -> str:
+        self.module.set_experiment(self.experiment)
+        run = self.module.start_run(run_id=id, run_name=directory.name)
+        if id is None:
+            self.module.log_params(list_settings(config))  # which cannot be set again
+        return run.info.run_id
+
+    def log(self, values: dict[str, float], epoch: int) -> None:
+        self.module.log_metrics(values, step=epoch)
+
+    def finish(self, scores: dict[str, float]) -> None:
+        self.module.log_metrics({f"best_{name}": value for name, value in scores.items()})
+        self.module.end_run()

@@ -1,0 +1,75 @@
+"""Searches for the settings of a training with the best score, by Optuna.
+
+    pip install '.[cpu,tune]'
+    python -m tfseg.tune --config configs/camvid.yaml --space configs/camvid_space.yaml --out runs/camvid-search \\
+        --trials 40 --train.epochs 12 --data.fit crop --data.scale [0.533,1.0] --data.val_size 240x320
+
+The space gives settings their ranges and choices:
+
+    optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}
+    train.batch_size: {low: 2, high: 8, step: 2}
+    data.size: {choices: [160x224, 192x256]}
+    augmentation: {multiplies: [augment.brightness, augment.hue], low: 0, high: 2}
+
+Each trial is a training of its own; the first has the config's own values. Those that learn worse than most are stopped
+early. Whatever stops the search, the same command goes on, and with more --trials it makes more of them.
+
+Leaves in --out a run folder for each trial, trials.csv, best.yaml for python -m tfseg.train, and importance.png, the
+figure of what mattered. Every setting of a training can follow, such as --train.epochs 12.
+"""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+from tfseg.config.schema import parse_config
+from tfseg.io import command
+from tfseg.tuning import report, search, space
+
+
+def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line; what it does not know are settings of the training."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="what all trials have in common")
+    parser.add_argument("--space", required=True, metavar="FILE.yaml", help="what they differ in")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the search")
+    parser.add_argument("--trials", type=int, default=40, help="in all, with those before (default: %(default)s)")
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        default=1,
+        metavar="N",
+        help="trials at a time, each on its share of the cores; a GPU's memory must be enough for all (default: 1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: %(default)s)")
+    parser.add_argument(
+        "--timeout", type=float, default=math.inf, metavar="MINUTES", help="ends the search after so long"
+    )
+    options, settings = parser.parse_known_args(arguments)
+    if options.trials < 1 or options.seed < 0 or not options.timeout > 0:
+        parser.error("--trials, --timeout: expected more than 0; --seed: 0 or more")
+    return options, settings
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Searches as the command line says and prints a table of the best trials."""
+    options, settings = parse_arguments(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    program = "python -m tfseg.tune"
+    config = parse_config(["--config", options.config, "--run_dir", str(options.out), *settings], program)
+    ranges = space.read_space(options.space, config)
+    with search.open_study(options.out, config, ranges) as study:
+        try:
+            trials = search.Search(study, options.out, config, ranges, options.seed)
+            trials.run(options.trials, options.parallel, options.timeout)
+        finally:
+            print(report.write(study, options.out, config, ranges, [*program.split(), *words]))
+            if (ended := search.count_ended(study)) < options.trials:
+                print(f"{ended} of {options.trials} trials have ended; the same command goes on")
+
+
+if __name__ == "__main__":
+    command.run(main)

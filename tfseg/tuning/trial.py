@@ -1,0 +1,36 @@
+"""python -m tfseg.trial --config TRIAL.yaml: a training that ends with the search that has started it.
+
+Not for use by hand: its standard input is a pipe that nothing is written to. The system closes it when the search ends,
+even by `kill -9`, and the training then stops as by SIGTERM, to go on when the search does.
+"""
+
+import os
+import signal
+import threading
+import time
+
+from tfseg.io import command
+from tfseg.training import loop
+
+GRACE = 60  # seconds for a step, or a validation, to end
+
+
+def main() -> None:
+    stop_with_parent()
+    loop.main()
+
+
+def stop_with_parent() -> None:
+    """Has this process stopped when its standard input ends."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    os.read(0, 1)  # by sys.stdin it would hold a lock that Python asks for when it ends
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    command.run(main)

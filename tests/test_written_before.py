@@ -26,7 +26,7 @@ from tfseg.inference.image_segmenter import choose_classes
 from tfseg.inference.tta import Inference
 from tfseg.io import resizing
 from tfseg.pipeline.pipeline import make_eval_batches
-from tfseg.records.records import read_manifest
+from tfseg.records.manifest import read_manifest
 from tfseg.records.verifier import find_faults
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints

@@ -26,7 +26,7 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.exporters import coreml, litert, model_card, onnx, parity
 from tfseg.io import command as cli
-from tfseg.records.records import read_manifest
+from tfseg.records.manifest import read_manifest
 from tfseg.runs import run_dir
 
 # Format -> the packages that it takes beside TensorFlow.

@@ -82,13 +82,12 @@ def make_batches(
 ) -> Iterator[int]:
     """Yields the size of each batch of the training pipeline, without an end."""
     from tfseg.pipeline.pipeline import make_train_batches
+    from tfseg.pipeline.settings import TrainSettings
 
     stored = tuple(read_manifest(directory).size)
     fit = "resize" if size in (None, stored) else "crop"
-    batches = make_train_batches(
-        directory, split, size=size or stored, batch_size=BATCH_SIZE, fit=fit, seed=seed, cache=cache
-    )
-    for _ in batches:
+    settings = TrainSettings(size or stored, BATCH_SIZE, fit, seed=seed, cache=cache)
+    for _ in make_train_batches(directory, split, settings):
         yield BATCH_SIZE
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from tfseg.config.schema import Config, save_config
-from tfseg.conversion import converter
+from tfseg.conversion import encoding
 from tfseg.exporters import exporter
 from tfseg.io import tfrecord
 from tfseg.records import labels, records
@@ -53,8 +53,8 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
 def write_pictures(directory, pairs, codec, tile_width=None):
     """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
     size = pairs[0][1].shape
-    settings = converter.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
-    examples = [converter.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
+    settings = encoding.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
+    examples = [encoding.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
     shards = [
         records.write_shard(directory / shard_name("train", index, 2), part)

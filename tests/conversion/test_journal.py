@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg.conversion import converter, journal, sources
+from tfseg.conversion import converter, encoding, journal, shards, sources
 from tfseg.io.atomic import UNFINISHED
 from tfseg.records.manifest import read_manifest
 from tfseg.records.records import file_sha256
@@ -24,7 +24,7 @@ TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A raw data set of 8 + 2 shards: pictures of noise, masks of one value."""
+    """A raw data set of 8 + 2 shards: images of noise, masks of one value."""
     root = tmp_path_factory.mktemp("raw")
     noise = np.random.default_rng(0).integers(0, 256, (160, 64, 96, 3), np.uint8)
     for index, image in enumerate(noise):
@@ -166,13 +166,13 @@ def test_full_disk(raw, whole, small_disk):
     ballast.write_bytes(bytes(3_000_000))
     _, errors = (process := run(raw, out, workers=2)).communicate(timeout=20)
     assert process.returncode == 1
-    assert f"{out}.incomplete: keeps the finished shards, the same command goes on from there\n" in errors
+    assert f"{out}.incomplete: keeps the finished shards; the same command resumes from them\n" in errors
     assert errors.endswith("tfrecord: cannot be written: No space left on device\n") and "Traceback" not in errors
     assert not out.exists()
     ballast.unlink()
     shards = len(list((small_disk / "out.incomplete").glob("*.tfrecord")))
     answer, _ = run(raw, out).communicate(timeout=20)
-    assert 1 <= shards < 10 and f"goes on, {shards} of 10 shards are finished" in answer
+    assert 1 <= shards < 10 and f"resuming, {shards} of 10 shards are finished" in answer
     assert contents(out) == whole
 
 
@@ -201,13 +201,13 @@ def half(raw, tmp_path, monkeypatch):
 
 def count_encoded(monkeypatch):
     """Notes the id of every sample that is encoded from now on."""
-    encoded, encode = [], converter.encode_sample
+    encoded, encode = [], encoding.encode_sample
 
     def note(item, settings):
         encoded.append(item[1].id)
         return encode(item, settings)
 
-    monkeypatch.setattr(converter, "encode_sample", note)
+    monkeypatch.setattr(encoding, "encode_sample", note)
     return encoded
 
 
@@ -250,7 +250,7 @@ def add_half_a_shard(out, raw):
     (incomplete(out) / "manifest.json.tmp").write_bytes(b"{")  # of version 0.1.0
 
 
-def touch_a_picture(out, raw):
+def touch_a_image(out, raw):
     os.utime(raw / "images/train/007.png", ns=(1, 1))
 
 
@@ -264,7 +264,7 @@ def touch_a_picture(out, raw):
         (tear_the_journal, 160),
         (lose_the_journal, 160),
         (add_half_a_shard, 0),
-        (touch_a_picture, 18),
+        (touch_a_image, 18),
     ],
 )
 def test_only_what_is_not_finished_is_done_again(half, raw, whole, monkeypatch, change, encoded):
@@ -369,7 +369,7 @@ def test_converts_to_and_from_a_store(raw, whole, monkeypatch):
     assert read_manifest("memory://bucket/out") == manifest
     assert converter.convert(source, "memory://bucket/out") == manifest and len(again) == 8
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(converter, "write_part", break_off)
+        patch.setattr(shards, "write_part", break_off)
         converter.convert(source, "memory://bucket/out", limit=1, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"out: no such folder of records"):
         read_manifest("memory://bucket/out")

@@ -12,7 +12,7 @@ from tfseg.evaluation import evaluator
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import write_png
 from tfseg.inference.tta import Inference
-from tfseg.pipeline.pipeline import read_places
+from tfseg.pipeline.examples import read_places
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from tfseg.training.loop import export, train
 
 @pytest.fixture
 def folder(tiny_records, tmp_path):
-    """A copy to damage, of 24x32 pictures."""
+    """A copy to damage, of 24x32 images."""
     return shutil.copytree(tiny_records, tmp_path / "r")
 
 
@@ -71,7 +71,7 @@ def test_report(folder):
 
 
 @pytest.mark.parametrize("sizes", [[], [(24, 32)]])
-def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
+def test_a_mask_of_another_size_than_its_image(folder, sizes, monkeypatch):
     """Neither is squashed to the other's size."""
     examples = list(records.read_shard(folder / VAL))
     features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}

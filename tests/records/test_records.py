@@ -61,7 +61,7 @@ MANIFEST = Manifest(
 
 
 def stored(codec, **settings):
-    """A manifest that says how pictures are stored, in one piece and with PNG masks if nothing else is said."""
+    """A manifest that says how images are stored, in one piece and with PNG masks if nothing else is said."""
     return dataclasses.replace(MANIFEST, codec=codec, **settings)
 
 

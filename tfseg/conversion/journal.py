@@ -1,7 +1,7 @@
 """A folder of shards in the making: locked, noted down shard by shard, and in its place only when it is whole.
 
 A conversion to DIR writes into DIR.incomplete. Each finished shard is noted in the journal there, so that whatever ends
-a conversion, an error, Ctrl-C, a full disk, a power cut, the next one goes on after the last finished shard. A store
+a conversion, an error, Ctrl-C, a full disk, a power cut, the next one resumes after the last finished shard. A store
 such as gs:// has neither locks nor a rename in one step: there DIR itself is written, the manifest last.
 
 Workers of other machines cannot share one journal: each leaves a note beside its shard, to be gathered later.
@@ -21,8 +21,8 @@ from tfseg.conversion.evidence import Evidence
 from tfseg.io import locks
 from tfseg.io.atomic import UNFINISHED, write_json
 from tfseg.io.paths import is_local
-from tfseg.records import records
 from tfseg.records.manifest import MANIFEST_NAME, Shard, is_shard_name
+from tfseg.records.records import file_sha256
 
 JOURNAL_NAME = "journal.json"
 NOTE = ".json"  # ends the name of a note, after that of its shard
@@ -113,7 +113,7 @@ def clear(out: Path) -> None:
 
 def _keep_finished(incomplete: Path) -> None:
     if any(is_shard_name(path.name) for path in incomplete.iterdir()):
-        print(f"{incomplete}: keeps the finished shards, the same command goes on from there", file=sys.stderr)
+        print(f"{incomplete}: keeps the finished shards; the same command resumes from them", file=sys.stderr)
     else:
         shutil.rmtree(incomplete, ignore_errors=True)
 
@@ -241,4 +241,4 @@ def _read(path: Path, settings: dict) -> dict:
 
 def _is_sound(folder: Path, shard: Shard) -> bool:
     path = folder / shard.name
-    return path.is_file() and path.stat().st_size == shard.bytes and records.file_sha256(path) == shard.sha256
+    return path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256

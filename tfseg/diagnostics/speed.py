@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.config.schema import Config
-from tfseg.conversion import converter
+from tfseg.conversion import converter, encoding
 from tfseg.conversion.sources import Source
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
@@ -150,7 +150,7 @@ def write_pictures(config: Config) -> Part:
     data, folder = config.data, Path(config.data.records)
     size = tuple(side * (2 if data.fit == "crop" else 1) for side in command.parse_size(data.size))
     tile_width = records.choose_tile_width(size)
-    settings = converter.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
+    settings = encoding.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
     picture = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
     count = max(PICTURES, config.train.batch_size)
     class_pixels = count * np.bincount(picture["mask"].ravel(), minlength=len(labels.CATEGORIES))
@@ -158,7 +158,7 @@ def write_pictures(config: Config) -> Part:
     splits = {}
     for split in (data.train_split, data.val_split):
         ids = [f"{split}{index}" for index in range(count)]
-        examples = (converter.encode_pixels(id, picture["image"], picture["mask"], settings) for id in ids)
+        examples = (encoding.encode_pixels(id, picture["image"], picture["mask"], settings) for id in ids)
         shard = records.write_shard(folder / shard_name(split, 0, 1), examples)
         splits[split] = Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
     blank = converter.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
@@ -179,7 +179,7 @@ def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATE
 
 def measure_input(config: Config) -> Part:
     """Measures the pipeline alone, the step alone and the step fed by the pipeline, in pictures a second."""
-    from tfseg.pipeline.pipeline import to_device
+    from tfseg.pipeline.transfer import to_device
 
     choice = choose_device(**dataclasses.asdict(config.device))
     yield {"began": "the pipeline"}

@@ -30,6 +30,7 @@ from tfseg.io import command, images
 from tfseg.io.paths import is_local, open_path
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
 from tfseg.records.manifest import Manifest, read_manifest
+from tfseg.records.record_set import open_records
 from tfseg.records.records import find_truth, keeps_label_ids
 from tfseg.runs import run_dir
 from tfseg.visualization.tables import official_table, percent, scores_table
@@ -162,12 +163,12 @@ def evaluate(
     """
     from tqdm import tqdm
 
-    from tfseg.pipeline.pipeline import check_split, check_truth, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
 
     manifest = read_manifest(records)
     if not submission:
-        check_truth(records, split)
-    has_truth = check_split(manifest, records, split).has_truth
+        open_records(records).check_truth(split)
+    has_truth = open_records(records).split(split).has_truth
     predictor = Predictor(model)
     segment = make_segmenter(predictor, inference, sizes)
     learn_void = learns_void(Path(model, run_dir.LABELS))
@@ -180,7 +181,7 @@ def evaluate(
     label_ids = label_ids_of(predictor.classes) if submission else None
     if submission:
         submission.mkdir(parents=True, exist_ok=True)
-    with told_damage(records), tqdm(total=manifest.splits[split].count, unit="image", disable=None) as bar:
+    with explain_read_errors(records), tqdm(total=manifest.splits[split].count, unit="image", disable=None) as bar:
         for batch in gather(read_records(records, split, segment), batch_size):
             prepared = np.stack([example["prepared"] for example in batch])
             for example, likely in zip(batch, segment.probabilities(prepared), strict=True):
@@ -225,13 +226,13 @@ def evaluate_masks(
             not there or has no ground truth.
         OSError: a mask is missing, or something cannot be read or written.
     """
-    from tfseg.pipeline.pipeline import check_truth, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
 
     manifest = read_manifest(records)
-    check_truth(records, split)
+    open_records(records).check_truth(split)
     found = find_masks(masks)
     judge = Judge(manifest, split, manifest.classes, learn_void)
-    with told_damage(records):
+    with explain_read_errors(records):
         for example in read_records(records, split):
             id, truth = example["id"], example["truth"]
             names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]

@@ -110,7 +110,8 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
         samples: how many images a panel has.
     """
     from tfseg.metrics.confusion import scores as score  # imports Keras
-    from tfseg.pipeline.pipeline import read_places, spread, told_damage  # imports TensorFlow
+    from tfseg.pipeline.damage import explain_read_errors  # imports TensorFlow
+    from tfseg.pipeline.examples import read_places, spread
 
     learn_void = scores.get("learn_void", False)
     means = [score(matrix, predictor.classes, learn_void)["mean_iou"] for matrix in matrices]
@@ -120,7 +121,7 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     segment = make_segmenter(predictor, Inference.from_json(scores["inference"]), sizes)
     records, rows = scores["records"], {}
     manifest = read_manifest(records)
-    with told_damage(records):
+    with explain_read_errors(records):
         for place, example in zip(places, read_places(records, scores["split"], places, size=None), strict=True):
             id, image = example["id"].decode(), example["image"]
             truth, _ = evaluator.read_truth(example, manifest, records)

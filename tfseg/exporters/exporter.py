@@ -27,6 +27,7 @@ from tfseg.config.schema import Config
 from tfseg.exporters import coreml, litert, model_card, onnx, parity
 from tfseg.io import command as cli
 from tfseg.records.manifest import read_manifest
+from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 
 # Format -> the packages that it takes beside TensorFlow.
@@ -164,7 +165,8 @@ def read_pictures(
     calibrated: int,
 ) -> Pictures:
     """Reads the pictures that an export asks for; arguments and errors as of `export_run`."""
-    from tfseg.pipeline.pipeline import check_truth, read_examples, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
+    from tfseg.pipeline.examples import read_examples
 
     data, records = config.data, records or config.data.records
     calibrated = calibrated if "litert" in formats else 0
@@ -180,8 +182,8 @@ def read_pictures(
     if size is None and {"litert", "coreml"} & {*formats}:
         raise ValueError(f"{records}: holds images of their own sizes; give --size HEIGHTxWIDTH of one for all")
     if compared:
-        check_truth(records, data.val_split)
-    with told_damage(records):
+        open_records(records).check_truth(data.val_split)
+    with explain_read_errors(records):
         shown = read_examples(records, data.train_split, count=calibrated, size=size) if calibrated else ()
         examples = read_examples(records, data.val_split, count=compared, size=None) if compared else ()
         return Pictures(records, size, [example["image"] for example in shown], [*examples])

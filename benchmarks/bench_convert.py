@@ -28,8 +28,8 @@ import cv2
 import numpy as np
 
 from tfseg.conversion import converter, encoding, samples, sources
+from tfseg.io import codecs, images, masks, resizing
 from tfseg.io import command as cli
-from tfseg.io import images, resizing
 from tfseg.records import records
 from tfseg.records.manifest import Manifest
 from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_mask
@@ -54,7 +54,7 @@ def make_decoders() -> dict[str, Callable[[bytes], object]]:
 
 def _kornia_rs() -> Callable:
     # Behind the converter's own look at the kind of file, which takes microseconds.
-    return lambda data: images.decode_picture(data) if data[25] == 2 else images.decode_mask(data)
+    return lambda data: images.decode_file(data) if data[25] == 2 else masks.decode_mask(data)
 
 
 def _tensorflow() -> Callable:
@@ -242,9 +242,9 @@ def _encoder(settings: encoding.Settings) -> Callable:
 
 def _encode_in_one_piece(pixels: tuple[np.ndarray, np.ndarray]) -> bytes:
     image, mask = pixels
-    encoded = images.encode_image(image, "jpeg", 95)
+    encoded = codecs.encode_image(image, "jpeg", 95)
     height, width = mask.shape
-    mask = images.encode_mask(mask)
+    mask = codecs.encode_mask(mask)
     return records.encode_example(id="", image=encoded, codec="jpeg", height=height, width=width, mask=mask)
 
 

@@ -20,7 +20,7 @@ from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as refer
 from PIL import Image
 
 from tfseg.io import command as cli
-from tfseg.io.images import decode_mask
+from tfseg.io.masks import decode_mask
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
 from tfseg.records.labels import CATEGORIES, CITYSCAPES_LOOKUP
 from tfseg.synthetic import sample_city

@@ -13,7 +13,7 @@ from PIL import Image
 from tfseg import convert
 from tfseg.conversion import converter, encoding, evidence, plan, samples, shards, sources
 from tfseg.conversion.shards import BadFilesError
-from tfseg.io import images
+from tfseg.io import masks
 from tfseg.records import labels, records
 from tfseg.records.manifest import read_manifest
 
@@ -274,7 +274,7 @@ def test_an_entry_that_a_palette_lacks(tmp_path):
     mask = stripes(0, 1, 255)
     for id, colors in (("a", [*COLORS.values()]), ("b", [(0, 0, 0), COLORS[1]]), ("c", [(0, 0, 0), (1, 1, 1)])):
         write(tmp_path / "raw", id, mask, short_palette(mask, colors))
-        assert images.read_mask(short_palette(mask, colors)).palette == bytes(np.array(colors, np.uint8))
+        assert masks.read_mask(short_palette(mask, colors)).palette == bytes(np.array(colors, np.uint8))
     convert_raw(tmp_path / "raw", tmp_path / "out")
     assert all(np.array_equal(it, stripes(0, 1, 0)) for it in stored(tmp_path / "out").values())
     write(tmp_path / "raw", "d", mask, short_palette(mask, [(9, 9, 9), (7, 7, 7)]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.io import images
+from tfseg.io import image_headers, images
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
 
@@ -25,12 +25,12 @@ def encode(kind, orientation):
 @pytest.mark.parametrize("orientation", range(10))
 def test_turns_as_the_decoder_does(kind, orientation):
     data = encode(kind, orientation)
-    assert images.read_orientation(data) == (orientation if 1 <= orientation <= 8 else 1)
+    assert image_headers.read_orientation(data) == (orientation if 1 <= orientation <= 8 else 1)
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-    upright = images.turn(stored, images.read_orientation(data))
-    assert np.array_equal(upright, images.decode_image(data))
-    assert np.array_equal(images.decode_image(data, upright=False), stored)
-    assert np.array_equal(images.turn(stored[..., 0], images.read_orientation(data)), upright[..., 0])
+    upright = image_headers.turn(stored, image_headers.read_orientation(data))
+    assert np.array_equal(upright, images.decode_file(data))
+    assert np.array_equal(images.decode_file(data, upright=False), stored)
+    assert np.array_equal(image_headers.turn(stored[..., 0], image_headers.read_orientation(data)), upright[..., 0])
 
 
 @pytest.mark.parametrize("order", ["big", "little"])
@@ -43,7 +43,7 @@ def test_reads_both_orders_of_bytes(order):
     segment = b"Exif\0\0" + tags
     data = encode("jpeg", 3)
     data = data[:2] + b"\xff\xff\xe1" + (len(segment) + 2).to_bytes(2) + segment + data[2:]  # the first one counts
-    assert images.read_orientation(data) == 6
+    assert image_headers.read_orientation(data) == 6
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
@@ -53,5 +53,5 @@ def test_damaged_data_are_refused_or_say_nothing(kind):
     damaged += [data[:place] + bytes([byte]) + data[place + 1 :] for place in range(2, 140) for byte in (0, 0x7F, 0xFF)]
     for content in damaged:
         with suppress(ValueError):
-            assert images.read_orientation(content) in range(1, 9)
-    assert images.read_orientation(b"") == images.read_orientation(b"GIF89a") == 1
+            assert image_headers.read_orientation(content) in range(1, 9)
+    assert image_headers.read_orientation(b"") == image_headers.read_orientation(b"GIF89a") == 1

@@ -18,8 +18,7 @@ from PIL import Image
 from tfseg.inference import predictor as predict
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, blend, list_pictures, make_segmenter, read_picture
-from tfseg.io import command
-from tfseg.io import images as pictures
+from tfseg.io import command, image_headers, images
 from tfseg.io.video import read_film, write_film
 
 
@@ -577,8 +576,8 @@ class TestVideo:
 
 def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
     path = save(tmp_path / "a.jpg", picture_of_reds(0))
-    path.write_bytes(path.read_bytes() + b"\xff\xda" * pictures.MOST_SCANS)
-    monkeypatch.setattr(pictures.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    path.write_bytes(path.read_bytes() + b"\xff\xda" * image_headers.MOST_SCANS)
+    monkeypatch.setattr(images.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(predict.TooLarge, match=r"a\.jpg has more than 100 scans"):
         read_picture(path)
 

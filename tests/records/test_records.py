@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg.io import images, tfrecord
+from tfseg.io import codecs, tfrecord
 from tfseg.records import labels, records
 from tfseg.records.class_weights import balance_classes, class_weights
 from tfseg.records.manifest import (
@@ -112,21 +112,21 @@ def test_a_window_is_what_lies_there_in_the_whole(codec, tile_width):
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
     mask = np.random.default_rng(1).integers(0, 8, (40, 56), np.uint8)
     manifest = stored(codec, mask_codec="zlib", tile_width=tile_width, size=[40, 56])
-    tiles = images.cut_tiles(image, tile_width, pad=codec == "raw")
+    tiles = codecs.cut_tiles(image, tile_width, pad=codec == "raw")
     record = records.encode_example(
         id="a",
-        image=[images.encode_image(tile, codec, 90) for tile in tiles],
+        image=[codecs.encode_image(tile, codec, 90) for tile in tiles],
         codec=codec,
         height=40,
         width=56,
-        mask=[images.pack_mask(tile) for tile in images.cut_tiles(mask, tile_width, pad=True)],
+        mask=[codecs.pack_mask(tile) for tile in codecs.cut_tiles(mask, tile_width, pad=True)],
     )
     decoded = records.decode_example(record)
     whole = parse_example(record, manifest)
     assert np.array_equal(whole["mask"], mask) and np.array_equal(decoded.mask, mask)
     assert np.array_equal(whole["image"], decoded.image)
     if codec == "jpeg":
-        one_piece = images.decode_image(images.encode_image(image, codec, 90), codec, 40)
+        one_piece = codecs.decode_stored_image(codecs.encode_image(image, codec, 90), codec, 40)
         assert np.array_equal(decoded.image, one_piece)
     else:
         assert np.array_equal(decoded.image, image)
@@ -154,7 +154,7 @@ def test_tile_widths(size, width):
 
 
 def test_tiles_that_do_not_match_are_refused():
-    tile = images.pack_mask
+    tile = codecs.pack_mask
     for widths in ((16, 8, 16), (8, 16, 8)):
         masks = [tile(np.zeros((2, width), np.uint8)) for width in widths]
         record = records.encode_example(
@@ -351,8 +351,8 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
         ({"mask/encoded": None, "id": None}, "lacks id, mask/encoded"),
         ({"image/height": 3}, "has an image of 2x3 and a mask of 2x3, but says 3x3"),
         ({"mask/encoded": png(MASK)[:-5]}, "is cut short or damaged"),
-        ({"mask/encoded": images.pack_mask(MASK)[:-5]}, "has a mask that is cut short or damaged"),
-        ({"mask/encoded": images.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
+        ({"mask/encoded": codecs.pack_mask(MASK)[:-5]}, "has a mask that is cut short or damaged"),
+        ({"mask/encoded": codecs.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
         ({"image/format": b"raw"}, "raw bytes, which do not fill 2 rows"),
         ({"image/encoded": b"GIF"}, "is no PNG, JPEG, BMP, TIFF or WebP image"),
     ],

@@ -11,7 +11,7 @@ from tfseg.conversion.plan import Part, samples_by_split
 from tfseg.conversion.samples import Sample
 from tfseg.conversion.shards import BadFilesError
 from tfseg.conversion.sources import Source
-from tfseg.io import images
+from tfseg.io import masks
 
 FEW_MASKS = 8  # that show in nearly every case whether masks are of Cityscapes
 
@@ -31,10 +31,10 @@ def look_at_ids(source: Source, parts: Sequence[Part]) -> None:
         values: set[int] = set()
         for number, sample in enumerate(samples):
             try:
-                mask = images.decode_mask(sample.mask.read_bytes())
+                mask = masks.decode_mask(sample.mask.read_bytes())
             except (ValueError, OSError):
                 break
-            values |= {*np.flatnonzero(images.count_values(mask)).tolist()}
+            values |= {*np.flatnonzero(masks.count_values(mask)).tolist()}
             if number + 1 >= FEW_MASKS and evidence.is_without_truth(values):
                 break
             if not values.isdisjoint(evidence.OBJECTS):

@@ -9,7 +9,7 @@ import numpy as np
 from tfseg.conversion import evidence
 from tfseg.conversion.evidence import Evidence
 from tfseg.conversion.samples import Sample, Traits, named, read_traits
-from tfseg.io import images, resizing
+from tfseg.io import codecs, masks, resizing
 from tfseg.records import labels, records
 
 MASK_RESIZES = ("nearest", "majority")
@@ -82,7 +82,7 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.label_map.lookup)
     with named(sample.mask):
         _check_known(label_ids, traits, settings)
-    values = np.flatnonzero(images.count_values(label_ids)).tolist()
+    values = np.flatnonzero(masks.count_values(label_ids)).tolist()
     return image, label_ids, evidence.of_sample(sample.mask, traits, values), traits, mask_file
 
 
@@ -90,7 +90,7 @@ def _check_known(label_ids: np.ndarray, traits: Traits, settings: Settings) -> N
     try:
         labels.check_known(label_ids, settings.label_map.lookup)
     except ValueError as error:
-        read = {images.GREYS: "greys, whose values are read", images.COLORS: "colours, whose indexes are read"}
+        read = {masks.GREYS: "greys, whose values are read", masks.COLORS: "colours, whose indexes are read"}
         if traits.mask.kind not in read:
             raise
         raise ValueError(f"{error}; it has a palette of {read[traits.mask.kind]}") from None
@@ -114,11 +114,11 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
         image, mask = resizing.resize(image, size), make_mask(label_ids, size, settings)
         kept = None
         if records.keeps_label_ids(split):
-            as_it_came = traits.mask.kind == images.GREY
-            kept = images.as_grey_png(label_ids, mask_file) if as_it_came else images.encode_mask(label_ids)
+            as_it_came = traits.mask.kind == masks.GREY
+            kept = codecs.as_grey_png(label_ids, mask_file) if as_it_came else codecs.encode_mask(label_ids)
         example = encode_pixels(sample.id, image, mask, settings, label_ids=kept)
-    class_pixels = images.count_values(mask)[: len(settings.label_map.classes)].tolist()
-    return Encoded(example, class_pixels, *images.channel_sums(image), seen)
+    class_pixels = masks.count_values(mask)[: len(settings.label_map.classes)].tolist()
+    return Encoded(example, class_pixels, *codecs.channel_sums(image), seen)
 
 
 def encode_pixels(
@@ -127,15 +127,15 @@ def encode_pixels(
     """Makes the record of an image (height, width, 3) and its mask (height, width), of the size to be stored."""
     codec, width = settings.codec, settings.tile_width
     # Plain bytes are read tile after tile of one length, so the last is padded.
-    image_tiles = images.cut_tiles(image, width, pad=codec == "raw")
-    mask_tiles = images.cut_tiles(mask, width, pad=True)
+    image_tiles = codecs.cut_tiles(image, width, pad=codec == "raw")
+    mask_tiles = codecs.cut_tiles(mask, width, pad=True)
     return records.encode_example(
         id=id,
-        image=[images.encode_image(tile, codec, settings.quality) for tile in image_tiles],
+        image=[codecs.encode_image(tile, codec, settings.quality) for tile in image_tiles],
         codec=codec,
         height=mask.shape[0],
         width=mask.shape[1],
-        mask=[images.pack_mask(tile) for tile in mask_tiles],
+        mask=[codecs.pack_mask(tile) for tile in mask_tiles],
         label_ids=label_ids,
     )
 
@@ -143,5 +143,5 @@ def encode_pixels(
 def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) -> np.ndarray:
     """Makes (height, width) uint8 class ids of a raw mask (H, W) uint8."""
     if settings.mask_resize == "majority":  # of classes: the labels of one class must not split its vote
-        return images.resize_majority(labels.remap(label_ids, settings.label_map.lookup), size)
-    return labels.remap(images.resize_nearest(label_ids, size), settings.label_map.lookup)
+        return masks.resize_majority(labels.remap(label_ids, settings.label_map.lookup), size)
+    return labels.remap(masks.resize_nearest(label_ids, size), settings.label_map.lookup)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.conversion.samples import Traits
-from tfseg.io import images
+from tfseg.io import image_headers, masks
 from tfseg.records import labels
 
 Color = tuple[int, int, int]
@@ -22,7 +22,7 @@ Color = tuple[int, int, int]
 class Evidence:
     """What was seen in some samples; plain values, for the journal is JSON."""
 
-    kinds: dict[str, int] = field(default_factory=dict)  # of images.MASK_KINDS -> masks
+    kinds: dict[str, int] = field(default_factory=dict)  # of masks.MASK_KINDS -> masks
     # Palette of colours in hexadecimal -> entry that pixels have -> the first mask with them.
     palettes: dict[str, dict[str, str]] = field(default_factory=dict)
     greys: list[str] = field(default_factory=list)  # the first mask with a palette of greys in another order, if any
@@ -39,17 +39,17 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
     mask, holders = traits.mask, np.zeros(256, np.int64)
     holders[[*raw_values]] = 1
     bare = is_no_cityscapes(np.flatnonzero(holders).tolist())
-    turned = {} if traits.orientation == images.UPRIGHT else {str(traits.orientation): 1}
+    turned = {} if traits.orientation == image_headers.UPRIGHT else {str(traits.orientation): 1}
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
         {mask.kind: 1},
         {mask.palette.hex(): {str(entry): str(mask_path) for entry in mask.colors}}
-        if mask.kind == images.COLORS
+        if mask.kind == masks.COLORS
         else {},
-        [str(mask_path)] if mask.kind == images.GREYS and not in_order else [],
+        [str(mask_path)] if mask.kind == masks.GREYS and not in_order else [],
         holders.tolist(),
         turned,
-        turned if traits.orientation < images.SIDEWAYS or traits.size[0] == traits.size[1] else {},
+        turned if traits.orientation < image_headers.SIDEWAYS or traits.size[0] == traits.size[1] else {},
         {"x".join(map(str, traits.size)): 1},
         int(bare),
         str(mask_path) if bare else "",

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tfseg.conversion import sources
 from tfseg.conversion.samples import Sample, read_sample
-from tfseg.io import images
+from tfseg.io import image_headers
 from tfseg.records import labels
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import Split
@@ -162,7 +162,7 @@ def load_record(stored: Stored, unknown: int, image_kind: str) -> Pair:
 
 def file_kind(data: bytes) -> str:
     """Names depth and colours of an image file: "PNG, 8-bit RGB"; decodes nothing."""
-    if data.startswith(images.PNG_SIGNATURE):
-        return f"PNG, {data[24]}-bit {images.PNG_COLOR_TYPES[data[25]]}"
+    if data.startswith(image_headers.PNG_SIGNATURE):
+        return f"PNG, {data[24]}-bit {image_headers.PNG_COLOR_TYPES[data[25]]}"
     with Image.open(io.BytesIO(data)) as image:
         return f"JPEG, 8-bit {'grey' if image.mode == 'L' else image.mode}"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfseg.io import images
+from tfseg.io import image_headers, images, masks
 from tfseg.records import labels
 
 
@@ -33,7 +33,7 @@ class Traits(NamedTuple):
 
     size: tuple[int, int]  # height, width of both
     orientation: int  # of the image, by its EXIF data: 1 to 8
-    mask: images.Mask
+    mask: masks.Mask
 
 
 def read_sample(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | None = None) -> Decoded:
@@ -57,15 +57,15 @@ def read_traits(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | 
     """
     image_file, mask_file = sample.image.read_bytes(), sample.mask.read_bytes()
     with named(sample.image):
-        image = images.decode_picture(image_file, upright=exif_mode == "rotate")
-        orientation = images.read_orientation(image_file)
+        image = images.decode_file(image_file, upright=exif_mode == "rotate")
+        orientation = image_headers.read_orientation(image_file)
     with named(sample.mask):
-        mask = images.read_mask(mask_file)
+        mask = masks.read_mask(mask_file)
     label_ids = mask.values
     if mask.greys is not None and lookup is not None and not _knows(lookup, mask.values) and _knows(lookup, mask.greys):
-        label_ids, mask = mask.greys, mask._replace(kind=images.GREYS)
+        label_ids, mask = mask.greys, mask._replace(kind=masks.GREYS)
     if exif_mode == "rotate":
-        label_ids = images.turn(label_ids, images.read_orientation(mask_file))
+        label_ids = image_headers.turn(label_ids, image_headers.read_orientation(mask_file))
     if image.shape[:2] != label_ids.shape:
         raise ValueError(_size_fault(sample, image, label_ids, orientation, exif_mode))
     traits = Traits(label_ids.shape, orientation, mask)
@@ -77,7 +77,7 @@ def _knows(lookup: np.ndarray, values: np.ndarray) -> bool:
 
 
 def _size_fault(sample: Sample, image: np.ndarray, mask: np.ndarray, orientation: int, exif_mode: str) -> str:
-    is_turned = orientation >= images.SIDEWAYS and image.shape[:2] == mask.shape[::-1]
+    is_turned = orientation >= image_headers.SIDEWAYS and image.shape[:2] == mask.shape[::-1]
     taken, other = ("upright", "as it is stored") if exif_mode == "rotate" else ("as it is stored", "upright")
     sizes = ["x".join(map(str, shape)) for shape in (image.shape[:2], mask.shape)]
     if not is_turned:

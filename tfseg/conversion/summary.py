@@ -5,14 +5,14 @@ import contextlib
 import numpy as np
 
 from tfseg.conversion.evidence import MOST_STRETCH, OBJECTS
-from tfseg.io import images
+from tfseg.io import masks
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Split
 
 MASK_READINGS = {
-    images.GREY: "grey values",
-    images.GREYS: "grey values of a palette",
-    images.COLORS: "indexes of a palette",
+    masks.GREY: "grey values",
+    masks.GREYS: "grey values of a palette",
+    masks.COLORS: "indexes of a palette",
 }
 
 

@@ -26,7 +26,7 @@ from tfseg.inference.predictor import (
     write_png,
 )
 from tfseg.inference.tta import Inference, add_options, read_options
-from tfseg.io import command, images
+from tfseg.io import command, masks
 from tfseg.io.paths import is_local, open_path
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
 from tfseg.records.manifest import Manifest, read_manifest
@@ -264,7 +264,7 @@ def find_masks(folder: Path) -> dict[str, list[Path]]:
 def read_mask(path: Path, shape: tuple[int, int], classes: int) -> np.ndarray:
     """Reads a mask of class ids, uint8 (height, width), of a size; raises ValueError if it is none."""
     try:
-        mask = images.decode_mask(path.read_bytes())
+        mask = masks.decode_mask(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
@@ -404,7 +404,7 @@ def decode_label_ids(encoded: bytes, id: str, records: str | Path) -> np.ndarray
     if not encoded:
         raise ValueError(f"{records}: {id} has no raw mask (label_ids/encoded), as the training splits have none")
     try:
-        return images.decode_mask(encoded)
+        return masks.decode_mask(encoded)
     except ValueError as error:
         raise ValueError(f"{records}: the raw mask of {id} {error}") from error
 

@@ -6,7 +6,7 @@ over (EXIF orientation, transparency, a JPEG for print, an end that is missing) 
 
 import tensorflow as tf
 
-from tfseg.io.images import (
+from tfseg.io.image_headers import (
     EXIF_HEADER,
     JPEG_APP1,
     JPEG_FRAMES,

@@ -21,8 +21,8 @@ from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.model_folder import HELP, find_model
 from tfseg.inference.tta import Inference, add_options, read_options
 from tfseg.io import command
-from tfseg.io.images import TooLarge
-from tfseg.io.images import decode_picture as decode_file
+from tfseg.io.image_headers import TooLarge
+from tfseg.io.images import decode_file
 from tfseg.io.listing import SUFFIXES, check_readable, formats, list_images
 from tfseg.io.memory import find_want_of_memory, of_library
 from tfseg.io.paths import without_patterns

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfseg.io import images, tfrecord
+from tfseg.io import codecs, tfrecord
 from tfseg.io.paths import is_local
 from tfseg.records.record_set import RecordSet
 
@@ -124,11 +124,11 @@ class Mapped(Pixels):
             if not tfrecord.is_whole(found.data, found.checksum):
                 raise ValueError(f"record {place} of the split is damaged: its checksum fails")
             self.checked[place] = True
-        return self._join(found.images, lambda tile: images.as_rows(tile, self.size[0], 3), top, left, height, width)
+        return self._join(found.images, lambda tile: codecs.as_rows(tile, self.size[0], 3), top, left, height, width)
 
     def cut_mask(self, place, top, left, height, width):
         masks = self.found[place].masks
-        return self._join(masks, lambda tile: images.unpack_mask(tile, self.size[0]), top, left, height, width)
+        return self._join(masks, lambda tile: codecs.unpack_mask(tile, self.size[0]), top, left, height, width)
 
     def _join(self, tiles, decode, top, left, height, width) -> np.ndarray:
         first, last = left // self.tile_width, (left + width - 1) // self.tile_width

@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tfseg.io import images, tfrecord
+from tfseg.io import codecs, image_headers, masks, tfrecord
 from tfseg.io.workers import open_pool
 from tfseg.records import records
 from tfseg.records.manifest import Manifest, Shard, count_fault
@@ -24,7 +24,7 @@ _LABEL_IDS = "label_ids/encoded"
 _TILED = {"image/encoded": "an image", "mask/encoded": "a mask"}
 _KINDS = dict.fromkeys((*records.KEYS, _LABEL_IDS), bytes) | dict.fromkeys(("image/height", "image/width"), int)
 _KINDS |= dict.fromkeys(_TILED, bytes | list)
-_SIGNATURES = {"png": images.PNG_SIGNATURE, "jpeg": images.JPEG_SIGNATURE}
+_SIGNATURES = {"png": image_headers.PNG_SIGNATURE, "jpeg": image_headers.JPEG_SIGNATURE}
 _HEAD_BYTES = 12  # of a record's frame: its length and the checksum of that
 
 
@@ -101,8 +101,8 @@ def _read_records(reader: "_HashingReader", job: Job, content: Content) -> None:
             content.faults += (_record_fault(job, len(ids), record, message) for message in messages)
             ids.append(None if record is None else record.id)
             if record is not None:
-                content.mask_values += images.count_values(record.mask)
-                content.channel_sums += images.channel_sums(record.image)
+                content.mask_values += masks.count_values(record.mask)
+                content.channel_sums += codecs.channel_sums(record.image)
     except tfrecord.DamagedRecordError as error:
         content.faults.append(_lost_fault(job, len(ids), error.reason, reader.remaining()))
     else:
@@ -209,7 +209,7 @@ def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -
         yield f"is stored as {stored}, the manifest says {manifest.codec}"
     elif not all(tile.startswith(_SIGNATURES.get(stored, b"")) for tile in tiles["image/encoded"]):
         yield f"says that its image is stored as {stored}, which it is not"
-    mask_is_png = any(tile.startswith(images.PNG_SIGNATURE) for tile in tiles["mask/encoded"])
+    mask_is_png = any(tile.startswith(image_headers.PNG_SIGNATURE) for tile in tiles["mask/encoded"])
     if mask_is_png and manifest.mask_codec != "png":
         yield f"has a mask stored as png, the manifest says {manifest.mask_codec}"
     width = manifest.tile_width
@@ -235,7 +235,7 @@ def _disagreements(record: Record, job: Job) -> Iterator[str]:
 
 
 def _values(mask: np.ndarray) -> list[int]:
-    return np.flatnonzero(images.count_values(mask)).tolist()
+    return np.flatnonzero(masks.count_values(mask)).tolist()
 
 
 # ---- words

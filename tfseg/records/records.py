@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfseg.io import atomic, images, tfrecord
+from tfseg.io import atomic, codecs, masks, tfrecord
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Shard
 
@@ -93,13 +93,15 @@ def decode_example(serialized: bytes) -> Record:
         raise ValueError(f"lacks {', '.join(missing)}")
     size = features["image/height"], features["image/width"]
     codec = features["image/format"].decode()
-    image = _join_tiles(features["image/encoded"], lambda tile: images.decode_image(tile, codec, size[0]), size[1])
-    mask = _join_tiles(features["mask/encoded"], lambda tile: images.unpack_mask(tile, size[0]), size[1])
+    image = _join_tiles(
+        features["image/encoded"], lambda tile: codecs.decode_stored_image(tile, codec, size[0]), size[1]
+    )
+    mask = _join_tiles(features["mask/encoded"], lambda tile: codecs.unpack_mask(tile, size[0]), size[1])
     if image.shape[:2] != size or mask.shape != size:
         shapes = [f"{height}x{width}" for height, width in (image.shape[:2], mask.shape, size)]
         raise ValueError("has an image of {} and a mask of {}, but says {}".format(*shapes))
     label_ids = features.get("label_ids/encoded")
-    label_ids = None if label_ids is None else images.decode_mask(label_ids)
+    label_ids = None if label_ids is None else masks.decode_mask(label_ids)
     return Record(features["id"].decode(), image, mask, label_ids)
 
 

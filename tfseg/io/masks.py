@@ -1,0 +1,134 @@
+"""Mask files -> arrays of their values, and masks of another size.
+
+What a decoder would mend in silence is refused: a mask whose values would become colours. Errors say what is wrong and
+leave it to the caller to say where.
+"""
+
+import io
+import warnings
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tfseg.io.image_headers import DAMAGED, PNG_END, PNG_SIGNATURE, PngHead, check_png, read_png_head
+from tfseg.io.images import decode_plain_png
+
+
+class Mask(NamedTuple):
+    """What a file of a mask holds."""
+
+    values: np.ndarray  # (H, W) uint8, the raw values
+    kind: str  # of MASK_KINDS
+    colors: dict[int, tuple[int, int, int]]  # RGB of the entries of a palette that pixels have
+    palette: bytes = b""  # all of its entries, three bytes each
+    greys: np.ndarray | None = None  # (H, W) uint8, the other reading of a palette of which only greys are used
+
+
+GREY, GREYS, COLORS = MASK_KINDS = ("grey", "palette of greys", "palette of colours")
+
+
+def decode_mask(data: bytes) -> np.ndarray:
+    """Decodes a grey or palette PNG file as (H, W) uint8 raw values; see `read_mask`.
+
+    Raises:
+        ValueError: it is damaged, cut short, no PNG, or of a kind whose values are not those of a mask.
+    """
+    return read_mask(data).values
+
+
+def read_mask(data: bytes) -> Mask:
+    """Decodes a grey or palette PNG file of a mask.
+
+    The values of a palette of nothing but greys are the greys: any program that makes files smaller writes a grey
+    image so, and numbers the greys as it likes. Greys of 1, 2 or 4 bits are read as all programs show them: the
+    white of 1 bit is 255. Of a palette with colours the values are the indexes.
+
+    Raises:
+        ValueError: it is damaged, cut short, no PNG, or of a kind whose values are not those of a mask.
+    """
+    if not data.startswith(PNG_SIGNATURE):
+        raise ValueError(f"is no PNG file ({len(data)} bytes); a mask must be one, since JPEG changes its values")
+    png = read_png_head(data)
+    if (png.depth, png.color) == (8, "grey") and png.plain and data.endswith(PNG_END):
+        return Mask(decode_plain_png(data, png), GREY, {})
+    if png.color != "palette" and (png.color != "grey" or png.depth > 8):
+        hint = {"16-bit grey": ", perhaps an *_instanceIds.png", "8-bit RGBA": ", perhaps a *_color.png"}
+        kind = f"{png.depth}-bit {png.color}"
+        raise ValueError(f"is {kind}{hint.get(kind, '')}; a mask must be an 8-bit grey or palette PNG")
+    check_png(data)
+    values, palette = _decode_indexes(data, png)
+    return Mask(values, GREY, {}) if png.color != "palette" else _read_palette(values, palette)
+
+
+def _decode_indexes(data: bytes, png: PngHead) -> tuple[np.ndarray, bytes]:
+    """Values and palette; Pillow, because OpenCV would turn a palette's indexes into colours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
+            with Image.open(io.BytesIO(data)) as image:
+                values = np.array(image if png.color == "palette" else image.convert("L"))
+                return values, bytes(image.getpalette("RGB") or b"")
+    except Image.DecompressionBombError:
+        most = 2 * Image.MAX_IMAGE_PIXELS
+        raise ValueError(
+            f"is a palette PNG of {png.height}x{png.width}, more than the {most:,} pixels that can be read of one; "
+            "save it as an 8-bit grey PNG of the same values, or cut it into parts"
+        ) from None
+    except MemoryError:
+        raise
+    except Exception:  # of many kinds, by what in the file is broken
+        raise ValueError(DAMAGED.format(len(data))) from None
+
+
+def _read_palette(indexes: np.ndarray, palette: bytes) -> Mask:
+    table = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
+    used = np.flatnonzero(count_values(indexes))
+    there = used[used < len(table)]  # a palette of the classes alone may well end before 255, which stands for void
+    colors = {int(index): tuple(table[index].tolist()) for index in there}
+    are_grey = (table == table[:, :1]).all(axis=1)
+    if not are_grey[there].all():
+        return Mask(indexes, COLORS, colors, palette)
+    greys = None
+    if len(there) == len(used):
+        greys = cv2.LUT(indexes, np.resize(table[:, 0], 256))
+    elif len(table) and not are_grey.all():
+        return Mask(indexes, COLORS, colors, palette)
+    elif not len(there) or (table[there, 0] != there).any():
+        raise ValueError(
+            f"has pixels of entry {used[-1]} of its palette of greys, which has {len(table)} entries; save it anew"
+        )
+    else:
+        greys = indexes  # each grey stands at its own index
+    return Mask(greys, GREYS, colors, palette) if are_grey.all() else Mask(indexes, COLORS, colors, palette, greys)
+
+
+def count_values(mask: np.ndarray) -> np.ndarray:
+    """Counts the values of a mask (H, W) uint8: (256,) int64."""
+    if mask.size > 2**24:  # OpenCV counts in float32
+        return np.bincount(mask.ravel(), minlength=256)
+    return cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+
+
+def resize_nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a mask (H, W) uint8 to (height, width): of each cell the value in its middle."""
+    # The exact kind of nearest: the plain one is off by half a pixel against the image.
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def resize_majority(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes a mask (H, W) uint8 to (height, width): of each cell the value that covers most of it.
+
+    Of two that cover the same, the lower value. A mask that grows in a direction is resized by `resize_nearest`.
+    """
+    height, width = size
+    if height > mask.shape[0] or width > mask.shape[1]:
+        return resize_nearest(mask, size)
+    result, most = np.zeros(size, np.uint8), np.full(size, -1, np.int16)
+    for value in np.unique(mask):
+        present = cv2.compare(mask, float(value), cv2.CMP_EQ)  # 255 where it is, else 0
+        area = cv2.resize(present, (width, height), interpolation=cv2.INTER_AREA)
+        result[area > most] = value
+        most = np.maximum(most, area)
+    return result

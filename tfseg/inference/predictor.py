@@ -20,7 +20,7 @@ import numpy as np
 from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.model_folder import HELP, find_model
 from tfseg.inference.tta import Inference, add_options, read_options
-from tfseg.io import command
+from tfseg.io import atomic, command
 from tfseg.io.image_headers import TooLarge
 from tfseg.io.images import decode_file
 from tfseg.io.listing import SUFFIXES, check_readable, formats, list_images
@@ -298,12 +298,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Writes a PNG as of `encode_png`; the file appears, or replaces an older one, only when it is whole."""
-    incomplete = path.with_name(path.name + ".incomplete")
-    try:
-        incomplete.write_bytes(encode_png(pixels))
-        incomplete.replace(path)
-    finally:
-        incomplete.unlink(missing_ok=True)
+    atomic.write_bytes(encode_png(pixels), path, sync=False)
 
 
 def list_pictures(paths: Iterable[Path], out: Path) -> list[Path]:

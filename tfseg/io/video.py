@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tfseg.io.atomic import write_whole
+
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
 
 TRIES = 64  # to read on after a place that cannot be read
@@ -222,30 +224,28 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         ValueError: frames are of different sizes, or there is none.
         OSError: the file cannot be written, or the disk is full.
     """
-    unfinished = path.with_name(f"incomplete-{path.name}")
     writer, names, size, count = cv2.VideoWriter(), ExitStack(), None, 0
-    try:
-        for frame in frames:
-            if size is None:
-                size = frame.shape
-                code = cv2.VideoWriter_fourcc(*"mp4v")
-                name = names.enter_context(plain_name(unfinished))
-                if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
-                    raise OSError(f"{path} cannot be written by OpenCV")
-            if frame.shape != size:
-                raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")
-            even = np.pad(frame, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
-            writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
-            count += 1
-        writer.release()
-        if not count:
-            raise ValueError(f"{path}: there is no frame to write")
-        _check_whole(unfinished, path, count)
-        unfinished.replace(path)
-    finally:
-        writer.release()
-        names.close()
-        unfinished.unlink(missing_ok=True)
+    with write_whole(path) as unfinished:
+        try:
+            for frame in frames:
+                if size is None:
+                    size = frame.shape
+                    code = cv2.VideoWriter_fourcc(*"mp4v")
+                    name = names.enter_context(plain_name(unfinished))
+                    if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
+                        raise OSError(f"{path} cannot be written by OpenCV")
+                if frame.shape != size:
+                    raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")
+                even = np.pad(frame, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
+                writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
+                count += 1
+            writer.release()
+            if not count:
+                raise ValueError(f"{path}: there is no frame to write")
+            _check_whole(unfinished, path, count)
+        finally:
+            writer.release()
+            names.close()
     return count
 
 

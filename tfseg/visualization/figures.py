@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfseg.io.atomic import write_whole
 from tfseg.records.labels import VOID
 from tfseg.visualization.lettering import LONGEST, as_text, fonts_for, lay_out_legend, width_of
 from tfseg.visualization.tables import percent
@@ -250,10 +251,5 @@ def read_history(path: Path) -> dict[str, list[float]]:
 
 def save_figure(figure, path: str | Path) -> None:
     """Saves a figure as a PNG; the file appears, or replaces an older one, only when it is whole."""
-    path = Path(path)
-    incomplete = path.with_name(path.name + ".incomplete")
-    try:
-        figure.savefig(incomplete, format="png", dpi=100)
-        incomplete.replace(path)
-    finally:
-        incomplete.unlink(missing_ok=True)
+    with write_whole(Path(path)) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=100)

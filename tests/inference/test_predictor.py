@@ -508,9 +508,7 @@ class TestVideo:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         self.run(model, tmp_path / "out", path)
         told = capsys.readouterr()
-        assert re.search(
-            r"warning: .*film\.avi has \d+ frames where its head tells of 20; it is cut short, or", told.err
-        )
+        assert re.search(r"warning: .*film\.avi has \d+ frames where its head says 20; it is cut short, or", told.err)
         assert re.match(r"(9|10) frames are in ", told.out)
 
     def test_a_frame_that_is_shown_again_is_classified_once(self, model, tmp_path, monkeypatch):

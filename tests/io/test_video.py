@@ -78,7 +78,7 @@ def test_of_a_film_cut_short_is_kept_what_can_be_read(tmp_path):
     film = read_film(path)
     assert 15 < len(list(film.frames)) < 25
     assert len(film.notes) == 1
-    assert re.search(r"film\.avi has (1|2)\d frames where its head tells of 40; it is cut short, or", film.notes[0])
+    assert re.search(r"film\.avi has (1|2)\d frames where its head says 40; it is cut short, or", film.notes[0])
 
 
 def test_damaged_frames_in_a_film_do_not_end_it(tmp_path):
@@ -141,7 +141,7 @@ def test_a_variable_rate_becomes_a_constant_one_of_the_same_length(fake):
     film, greys = fake([(0, 1), (100, 2), (200, 3), (600, 4), (700, 5)], fps=5.0, count=4)
     assert (film.rate, film.count) == (10, 8)
     assert greys == [1, 2, 3, 3, 3, 3, 4, 5]
-    assert len(film.notes) == 1 and "at 10 a second, 3 frames are shown again and 0 left out" in film.notes[0]
+    assert len(film.notes) == 1 and "at 10 per second, 3 frames are shown again and 0 left out" in film.notes[0]
 
 
 def test_times_in_hundredths_are_one_rate(fake):

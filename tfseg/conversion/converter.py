@@ -135,8 +135,8 @@ def make_settings(
         raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
     if exif not in EXIF_MODES:
         raise ValueError(f"expected a way to take EXIF data of {', '.join(EXIF_MODES)}, got {exif!r}")
-    quality = quality if codec == "jpeg" else None
-    return Settings(source.label_map, size, codec, quality, mask_resize, records.choose_tile_width(size), exif)
+    used_quality = quality if codec == "jpeg" else None
+    return Settings(source.label_map, size, codec, used_quality, mask_resize, records.choose_tile_width(size), exif)
 
 
 def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
@@ -196,7 +196,7 @@ def complete_manifest(
     if source is None:
         return dataclasses.replace(blank, splits=splits)
     total = evidence.merge(entries[part.name].evidence for part in parts)
-    size = tuple(blank.size) if blank.size else None
+    size = (blank.size[0], blank.size[1]) if blank.size else None
     found = evidence.findings(total, source.folders, source.assumed, source.left_out, size)
     return dataclasses.replace(blank, splits=splits, findings=found)
 

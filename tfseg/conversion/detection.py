@@ -95,7 +95,7 @@ def choose_label_map(layout: Layout, root: Path, label_map: str | Path | None) -
         if label_map is None:
             label_map = "categories"
         if label_map in labels.CITYSCAPES:
-            return labels.CITYSCAPES[label_map]
+            return labels.CITYSCAPES[str(label_map)]
     elif label_map is None or label_map in labels.CITYSCAPES:
         raise ValueError(
             f"{root}: its masks need a label map, a YAML file of `mask value: class` lines; give --label-map"

@@ -99,7 +99,7 @@ def _refuse_other_capitals(layout: Layout, path: Path) -> None:
 
 def _take(layout: Layout, file: File, endings: tuple[str, ...], taken: dict[str, Path]) -> None:
     """Adds a file under its id."""
-    id = id_of(file.name, endings)
+    id = id_of(file.name, endings) or ""
     if not layout.is_cityscapes:
         id = "_".join([*file.way, id])
     if file.is_link:

@@ -39,7 +39,7 @@ def storage_order(split: str, samples: Iterable[Sample]) -> list[Sample]:
     """Mixes samples, always in the same way.
 
     Sorted by id, the images of one city or one drive would fill a shard of their own, and the training shuffles only
-    over a window of records. Sorting by a hash mixes them, the same on every machine, and `limit` takes a fair share.
+    over a buffer of records. Sorting by a hash mixes them, the same on every machine, and `limit` takes a fair share.
     """
     return sorted(samples, key=lambda sample: hashlib.sha256(f"{split}/{sample.id}".encode()).digest())
 

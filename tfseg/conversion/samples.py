@@ -42,7 +42,7 @@ def read_sample(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | 
 
 
 def read_traits(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | None = None) -> tuple[Decoded, Traits]:
-    """Reads an image and its mask, and tells how.
+    """Reads an image and its mask, and says how.
 
     Args:
         sample: the files.

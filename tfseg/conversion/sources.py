@@ -14,7 +14,7 @@ Any other data set, with a label map:
     images/<split>/<id>.png (or .jpg, .jpeg)             masks/<split>/<id>.png
     images/<split>/<folder>/<name>.png                   masks/<split>/<folder>/<name>.png, the id is <folder>_<name>
 
-The names of the files tell the last two apart, and a label map, where one is given, if more files pair by it. A root
+The names of the files distinguish the last two, and a label map, where one is given, if more files pair by it. A root
 may be a place in a store, such as gs://bucket/folder. Images and masks are paired by name and never by order: one
 lost file must not shift all others. What lies there and is not taken is counted, by reason, in a warning a split.
 """
@@ -89,7 +89,7 @@ def open_source(
         samples,
         warnings,
         (layout.image_folder, layout.mask_folder),
-        # Which classes are told apart says nothing about the masks.
+        # Which classes are distinguished says nothing about the masks.
         layout.is_cityscapes and label_map in (None, "train_ids"),
         {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
     )

@@ -55,9 +55,12 @@ def explore_dataset(
         ValueError: an argument or a file is bad, or `out` holds files of those names that are not ours.
         OSError: a file cannot be read or written.
     """
-    if (root is None) == (records is None):
+    if records is not None and root is None:
+        data_set = open_stored(records, splits)
+    elif root is not None and records is None:
+        data_set = open_raw(root, splits, label_map, coarse)
+    else:
         raise ValueError("expected either root, a raw data set, or records")
-    data_set = open_stored(records, splits) if records is not None else open_raw(root, splits, label_map, coarse)
     page.check_out(out)
     survey = survey_data_set(data_set, limit, workers)
     return Exploration(survey, page.write(survey, out))

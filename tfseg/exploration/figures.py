@@ -166,7 +166,7 @@ def _draw_label_ids(axes, survey: Survey, panel_height: float) -> None:
     colors[list(entries)] = [entry.color for entry in entries.values()]
     title = "labels, in the colour of their class" if survey.layout == "folders" else "labels"
     _show(axes["labels"], colors[label_ids], title)
-    # One shade for each value that occurs, evenly spread: neighbours such as 7 and 8 can be told apart.
+    # One shade for each value that occurs, evenly spread: neighbours such as 7 and 8 can be distinguished.
     present = np.unique(label_ids)
     last = len(present) - 0.5
     ranks = _show(axes["ids"], np.searchsorted(present, label_ids), "label ids", cmap="viridis", vmin=-0.5, vmax=last)

@@ -1,4 +1,4 @@
-"""What every command shares: sizes written as HEIGHTxWIDTH, errors told in one line, a word before it takes long."""
+"""What every command shares: sizes written as HEIGHTxWIDTH, errors in one line, a notice before it takes long."""
 
 import errno
 import importlib.abc
@@ -34,8 +34,8 @@ REMEDIES = {
 
 # What takes its time to import.
 SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
-# Commands that tell themselves how far they are: the one by its log, the other of each of its processes.
-TELL_THEMSELVES = ("serve", "doctor")
+# Commands that report their progress themselves: the one by its log, the other of each of its processes.
+REPORT_THEMSELVES = ("serve", "doctor")
 # Command -> how it takes less memory.
 LESS_MEMORY = {
     **dict.fromkeys(
@@ -90,7 +90,7 @@ def run(main: Callable[[], None]) -> None:
     SIGTERM ends it as Ctrl-C does, so that nothing half-written stays, unless the command handles it itself.
     """
     name = called()
-    if name not in TELL_THEMSELVES:
+    if name not in REPORT_THEMSELVES:
         sys.meta_path.insert(0, Announcement(name))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say

@@ -12,7 +12,7 @@ DEFLATE_LIMIT = 1032  # bytes that one byte of PNG's compression can stand for
 PNG_END = bytes.fromhex("0000000049454e44ae426082")  # the last chunk, the same in every file
 JPEG_SIGNATURE = b"\xff\xd8"
 JPEG_SCAN, JPEG_END, JPEG_APP1 = 0xDA, b"\xff\xd9", 0xE1
-JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that tell the size; the three are tables
+JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that hold the size; the three are tables
 EXIF_HEADER = b"Exif\0\0"  # before a TIFF header, in a JPEG
 ORIENTATION = 0x0112  # the tag
 UPRIGHT = 1  # its value; from SIDEWAYS to 8, height and width change places
@@ -142,6 +142,7 @@ def _is_exif(data: bytes, kind: int, place: int) -> bool:
 
 def check_jpeg(data: bytes) -> None:
     """Refuses what is cut short, which decoders would fill with grey, what is meant for print, and endless scans."""
+    place = 0
     for kind, place in jpeg_segments(data):
         if kind in JPEG_FRAMES:
             height, width, colors = data[place + 5 : place + 7], data[place + 7 : place + 9], data[place + 9]

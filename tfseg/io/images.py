@@ -1,6 +1,6 @@
 """Image files -> arrays.
 
-A training run cannot tell a damaged image from a dark one, and who gets a mask cannot see what the network was shown.
+A training cannot distinguish a damaged image from a dark one, and who gets a mask cannot see what the network saw.
 So one decoder reads images for conversion and for every way of prediction; `encoded` follows its rules inside a
 SavedModel. What a decoder would mend in silence is refused: a file cut short, sixteen bits squeezed into eight, ink
 taken for light, a mask whose values would become colours. Errors say what is wrong and leave it to the caller to say
@@ -81,7 +81,7 @@ def decode_file(data: bytes, upright: bool = True) -> np.ndarray:
 
 @functools.cache
 def register_heif() -> bool:
-    """Lets Pillow read HEIC, if the extra that can is installed; tells whether it is."""
+    """Lets Pillow read HEIC, if the extra that can is installed; returns whether it is."""
     try:
         import pillow_heif
     except ImportError:

@@ -21,7 +21,7 @@ HEIC_HINT = "pip install 'tfseg[heic]' lets them be read"
 
 
 class Listing(NamedTuple):
-    """Images, and what is to be told of the folders that they lie in."""
+    """Images, and what is to be reported of the folders that they lie in."""
 
     images: dict[Path, Path]
     """Each with the folder below that of the results where its own go."""
@@ -80,12 +80,12 @@ def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ())
         found = {path: Path()}
         if path.is_dir():
             listed, others = list_folder(path, out, endings)
-            told = _describe(others)
+            rest = _describe(others)
             if not listed:
-                holds = f"; it holds {told}" if told else ""
+                holds = f"; it holds {rest}" if rest else ""
                 raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file{holds}")
-            if told:
-                left_out.append(f"{path}: {told} left out, as no images that are read")
+            if rest:
+                left_out.append(f"{path}: {rest} left out, as no images that are read")
             found = {file: file.relative_to(path).parent for file in listed}
         for file, place in found.items():
             key = real(file.parent) / file.name  # a link is a file of its own, as its results have its name
@@ -102,7 +102,7 @@ def list_folder(folder: Path, out: Path, endings: tuple[str, ...] = ()) -> tuple
     images, others = [], Counter()
     for path in _walk(folder, others):
         if below and path.name.endswith(endings) and real(path.parent).is_relative_to(real(out)):
-            continue  # among the images themselves, results could not be told from them
+            continue  # among the images themselves, results could not be distinguished from them
         suffix = path.suffix.lower()
         if suffix not in SUFFIXES and not (suffix in HEIC and register_heif()):
             others[suffix or "without a suffix"] += 1

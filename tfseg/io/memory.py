@@ -28,5 +28,5 @@ def find_want_of_memory(error: BaseException | None) -> BaseException | None:
 
 
 def of_library(error: BaseException) -> bool:
-    """Tells whether OpenCV or TensorFlow raised an error of its own, which says nothing of the file in work."""
+    """Whether OpenCV or TensorFlow raised an error of its own, which says nothing of the file in work."""
     return type(error).__module__.split(".")[0] in ("cv2", "tensorflow")

@@ -31,7 +31,7 @@ def open_path(place: str | Path) -> Path:
         raise ValueError(
             f"{place}: cannot be reached ({error}); pip install 'tfseg[cloud]' reaches gs and s3"
         ) from None
-    return path
+    return path  # pyright: ignore[reportReturnType]  # a UPath answers to the methods of a Path
 
 
 def is_local(path: Path) -> bool:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 STRIP = 2**24  # probabilities that are enlarged at a time, 64 MiB: all of a large image's would take gigabytes
-EXACT = 25_000  # up to which OpenCV's float32 sums tell whole numbers apart, see `_by_opencv`
+EXACT = 25_000  # up to which OpenCV's float32 sums distinguish whole numbers, see `_by_opencv`
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,6 +1,6 @@
 """TensorFlow's two formats without TensorFlow: the TFRecord file and the tf.train.Example in it.
 
-The converter's workers stay small and start at once this way, and what is wrong with a file can be told to the byte.
+The converter's workers stay small and start at once this way, and what is wrong with a file can be located to the byte.
 Formats: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/example.proto and feature.proto, in the wire
 format of Protocol Buffers. The bytes are those that TensorFlow's own `SerializeToString(deterministic=True)` and
 `TFRecordWriter` write.
@@ -152,7 +152,7 @@ def _decode_feature(feature: memoryview) -> memoryview | int | list[memoryview] 
 
 
 def _field(number: int, *pieces: bytes) -> list[bytes]:
-    """Makes a field of pieces, still in pieces: a picture is copied once, when all of them are joined."""
+    """Makes a field of pieces, still in pieces: an image is copied once, when all of them are joined."""
     return [bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(sum(map(len, pieces))), *pieces]
 
 

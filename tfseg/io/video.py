@@ -1,4 +1,4 @@
-"""Video files <-> frames, one at a time, so that a film of any length takes the memory of a few pictures."""
+"""Video files <-> frames, one at a time, so that a film of any length takes the memory of a few images."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ from tfseg.io.atomic import write_whole
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
 
 TRIES = 64  # to read on after a place that cannot be read
-SAMPLE = 120  # frames, from whose times the rate is told
+SAMPLE = 120  # frames, from whose times the frame rate is estimated
 LONGEST_STILL = 60.0  # seconds from one frame to the next, where the length of a film is not known
 
 
@@ -25,9 +25,9 @@ class Film:
 
     Attributes:
         frames: (H, W, 3) uint8 RGB each; a frame that is shown again is the same array again.
-        rate: frames a second.
+        rate: frames per second.
         count: how many there are, as far as is known before they are read; for a progress bar.
-        notes: what is to be told of the film; grows while frames are read.
+        notes: what is to be reported of the film; grows while frames are read.
         failures: likewise, one line for each frame that could not be read, and that the one before stands for.
     """
 
@@ -70,13 +70,13 @@ def read_film(path: str | Path) -> Film:
 def _tell_missing(
     frames: Iterable[np.ndarray], expected: int | None, path: str | Path, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """Notes when there are fewer frames than the head of a file tells, which is an estimate by its longest stream."""
+    """Notes when there are fewer frames than the head of a file says, which is an estimate by its longest stream."""
     done = 0
     for done, frame in enumerate(frames, 1):  # noqa: B007
         yield frame
     if expected and done < 0.9 * expected:
         notes.append(
-            f"{path} has {done} frames where its head tells of {expected}; it is cut short, or trimmed, or its sound "
+            f"{path} has {done} frames where its head says {expected}; it is cut short, or trimmed, or its sound "
             "lasts longer"
         )
 
@@ -107,16 +107,16 @@ def _grab_time(capture: cv2.VideoCapture) -> float | None:
 
 
 def choose_rate(times: list[float], declared: float | None) -> float | None:
-    """Tells how many frames a second a film has where it has most.
+    """Estimates how many frames per second a film has where it has most.
 
-    A file tells the mean, which would leave frames out wherever a film of a variable rate is faster.
+    A file gives the mean, which would leave frames out wherever a film of a variable rate is faster.
 
     Args:
         times: of the first frames, in seconds.
-        declared: the rate that the file tells; None if that is none.
+        declared: the rate that the file gives; None if that is none.
 
     Returns:
-        The declared rate if the times agree with it, or tell nothing; None if neither tells one. It is rounded to what
+        The declared rate if the times agree with it, or say nothing; None if neither gives one. It is rounded to what
         a file of MPEG-4 can hold.
     """
     steps = np.diff(times)
@@ -178,7 +178,7 @@ def spread(
     Args:
         timed: frames and their times in seconds, from any start; a time that does not grow, as of files that have
             none, is that of the frame before and a step of the rate.
-        rate: frames a second.
+        rate: frames per second.
         longest: seconds between two frames that are believed; after more a frame comes a step after that before.
         path: stands in the notes.
         notes: gets a line if frames are given again or left out.
@@ -201,7 +201,7 @@ def spread(
         yield held
     if again or left_out:
         notes.append(
-            f"{path} has a variable rate, or lost frames: at {rate:.4g} a second, {again} frames are shown again and "
+            f"{path} has a variable rate, or lost frames: at {rate:.4g} per second, {again} frames are shown again and "
             f"{left_out} left out, so that it lasts as long"
         )
 
@@ -215,7 +215,7 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
         path: ends with .mp4; its folder is there.
         frames: (H, W, 3) uint8 RGB, all of one size. Of an odd side the last row or column is doubled, since colours
             are stored for two by two pixels.
-        rate: frames a second.
+        rate: frames per second.
 
     Returns:
         How many there were.
@@ -250,7 +250,7 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
 
 
 def _check_whole(unfinished: Path, path: Path, count: int) -> None:
-    """Raises OSError unless a file holds so many frames: OpenCV does not tell when the disk takes no more."""
+    """Raises OSError unless a file holds so many frames: OpenCV does not say when the disk takes no more."""
     written = _open(unfinished)
     kept = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
     written.release()

@@ -17,7 +17,7 @@ def balance_classes(class_pixels: Sequence[int], with_void: bool = False) -> lis
     """Median-frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734): weight = median frequency / frequency.
 
     A class's frequency is its share of all pixels that are not void; the paper's is its share of those images alone
-    that contain it, which a manifest does not tell. The weights are then divided by the mean over the classes that
+    that contain it, which a manifest does not record. The weights are then divided by the mean over the classes that
     occur, so that a loss keeps its scale.
 
     Args:

@@ -73,7 +73,7 @@ NO_LABEL = 255
 
 @dataclass(frozen=True)
 class LabelMap:
-    """What becomes of a raw mask: the classes that are told apart, and of which of them each of its values is."""
+    """What becomes of a raw mask: the classes that are distinguished, and of which of them each of its values is."""
 
     classes: tuple[str, ...]  # names in the order of the class ids; the first is void, which counts nowhere
     colors: np.ndarray  # (C, 3) uint8 RGB, of the classes
@@ -170,7 +170,7 @@ def read_label_map(path: str | Path) -> LabelMap:
 
 
 def one_class_fault(names: Iterable[str]) -> str | None:
-    """Says that the classes of masks leave nothing to tell apart: a network that calls all one thing would be right."""
+    """Says that the classes of masks leave nothing to learn: a network that calls all one thing would be right."""
     learnt = sorted({*names} - {"void"})
     if len(learnt) > 1:
         return None

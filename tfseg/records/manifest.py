@@ -215,7 +215,7 @@ def _is_a(value: object, kind: type) -> bool:
         return any(_is_a(value, option) for option in get_args(kind))
     if get_origin(kind) is list:
         return isinstance(value, list) and all(_is_a(item, get_args(kind)[0]) for item in value)
-    if dataclasses.is_dataclass(kind):  # told when its own fields are read
+    if dataclasses.is_dataclass(kind):  # checked when its own fields are read
         return True
     return isinstance(value, int | float if kind is float else get_origin(kind) or kind)
 

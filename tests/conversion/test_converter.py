@@ -20,6 +20,7 @@ from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
 from tfseg.records.manifest import read_manifest, shard_name
 from tfseg.records.parsing import parse_example
+from tfseg.records.record_set import open_records
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -377,7 +378,17 @@ def test_refuses_a_bad_argument(raw, tmp_path, argument, message):
         converter.convert(open_raw(raw), tmp_path / "out", **argument)
 
 
-# ---- the command
+# ---- the function and the command
+
+
+def test_a_data_set_is_converted_in_one_call(raw, tmp_path):
+    (raw / "images/val/readme.gif").write_bytes(b"")
+    warnings = []
+    settings = {"label_map": raw / "map.yaml", "size": (6, 8), "codec": "png", "warn": warnings.append}
+    found = converter.convert_dataset(raw, tmp_path / "out", **settings)
+    assert found == open_records(tmp_path / "out") and found.size == (6, 8)
+    assert len(warnings) == 1 and "readme.gif" in warnings[0]
+    assert converter.convert_dataset(raw, tmp_path / "out", **settings) == found  # is there already
 
 
 def test_warns_of_a_split_without_truth(raw, tmp_path):

@@ -10,7 +10,6 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,8 +35,16 @@ def convert_dataset(
     splits: Sequence[str] | None = None,
     label_map: str | Path | None = None,
     coarse: bool = False,
+    size: tuple[int, int] | None = None,
+    codec: str = "jpeg",
+    quality: int = 95,
+    mask_resize: str = "nearest",
+    exif: str = "rotate",
+    workers: int = 1,
+    limit: int | None = None,
+    overwrite: bool = False,
+    write_parts: WriteParts | None = None,
     warn: Callable[[str], object] = warnings.warn,
-    **settings: Any,
 ) -> RecordSet:
     """Converts a raw data set to records; resumes a conversion that was interrupted, and keeps one that is finished.
 
@@ -48,8 +55,8 @@ def convert_dataset(
         label_map: "categories" (8 classes) or "train_ids" (19) of Cityscapes, or a YAML file of `mask value: class`
             lines, which other data sets need. None: the categories.
         coarse: whether to take the coarse masks of Cityscapes, in gtCoarse/.
+        size, codec, quality, mask_resize, exif, workers, limit, overwrite, write_parts: as of `convert`.
         warn: called with each warning of what is odd but may be meant.
-        settings: as of `convert`: size, codec, quality, mask_resize, exif, workers, limit, overwrite, write_parts.
 
     Returns:
         The records, opened.
@@ -62,7 +69,20 @@ def convert_dataset(
     source = open_source(root, splits, label_map, coarse)
     for warning in source.warnings:
         warn(warning)
-    return RecordSet(out, convert(source, out, **settings))
+    manifest = convert(
+        source,
+        out,
+        size=size,
+        codec=codec,
+        quality=quality,
+        mask_resize=mask_resize,
+        exif=exif,
+        workers=workers,
+        limit=limit,
+        overwrite=overwrite,
+        write_parts=write_parts,
+    )
+    return RecordSet(out, manifest)
 
 
 def convert(

@@ -368,7 +368,7 @@ def score_again(before: dict, scorer: Scorer) -> dict:
     """Returns scores of an earlier start as they are now, should that have left out void, though the loss learns it."""
     if before.get("learn_void") or not getattr(scorer.loss_function, "learn_void", False):
         return before
-    return before | scores(before["confusion_matrix"], scorer.classes, learn_void=True)
+    return before | scores(before["confusion_matrix"], scorer.classes, ignore_class=None)
 
 
 def find_rate(optimizer) -> float:

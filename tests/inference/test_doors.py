@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tfseg.conversion import converter, sources
-from tfseg.evaluation import evaluator
+from tfseg.evaluation import evaluator, judge
 from tfseg.exporters import litert, onnx, parity
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.exporters.saved_model import Traced
@@ -246,14 +246,14 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
     (tmp_path / "map.yaml").write_text("\n".join(f"{id}: {name}" for id, name in enumerate(CATEGORIES)))
     source = sources.open_source(tmp_path, label_map=str(tmp_path / "map.yaml"))
     converter.convert(source, tmp_path / "records", size=SIZES[0], codec="png", workers=1)
-    judged, add = {}, evaluator.Judge.add
+    judged, add = {}, judge.Judge.add
 
-    def add_and_keep(self, id, likely, mask, *rest):
-        judged[id] = mask
-        add(self, id, likely, mask, *rest)
+    def add_and_keep(self, example, mask, *rest):
+        judged[example.id] = mask
+        add(self, example, mask, *rest)
 
-    monkeypatch.setattr(evaluator.Judge, "add", add_and_keep)
-    evaluator.evaluate(model, tmp_path / "records", "val")
+    monkeypatch.setattr(judge.Judge, "add", add_and_keep)
+    evaluator.evaluate_model(model, tmp_path / "records", "val")
     assert {*judged} == {*names}
     assert all(np.array_equal(judged[name], expected(TAKEN[name])) for name in names)
 

@@ -138,8 +138,8 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
     """Adds what `read_options` reads to a command, and --input-size; `also`: other names of the latter."""
     group = parser.add_argument_group(
         "inference",
-        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of windows, "
-        "mirror image and scales are averaged.",
+        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of sliding "
+        "windows, mirror image and scales are averaged.",
     )
     group.add_argument(
         "--input-size",
@@ -147,35 +147,40 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
         metavar="SIZE",
         help="HEIGHTxWIDTH to resize to instead, or native: do not resize; images in records from their stored size",
     )
-    group.add_argument("--window", metavar="HxW", help="what the network sees at a time (the whole picture)")
+    group.add_argument("--sliding-window", metavar="HxW", help="what the network sees at a time (the whole image)")
     group.add_argument("--overlap", type=float, metavar="SHARE", help="of a window that the next shows again (0.5)")
-    group.add_argument("--flip", action="store_true", help="show the mirror image, too")
+    group.add_argument("--tta", choices=("flip",), help="test-time augmentation: flip shows the mirror image, too")
     group.add_argument(
-        "--scales", nargs="+", type=parse_scale, default=[1.0], metavar="FACTOR", help="show these sizes of it (1.0)"
+        "--tta-scales",
+        nargs="+",
+        type=parse_scale,
+        default=[1.0],
+        metavar="FACTOR",
+        help="show these sizes of it (1.0)",
     )
 
 
 def parse_scale(text: str) -> float:
-    """Reads a factor; what else stands after --scales is a picture, most likely."""
+    """Reads a factor; what else stands after --tta-scales is an image, most likely."""
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers, got {text!r}; pictures go before --scales") from None
+        raise argparse.ArgumentTypeError(f"expected numbers, got {text!r}; images go before --tta-scales") from None
 
 
 def read_options(options: argparse.Namespace) -> Inference:
-    """Gives what the command line says.
+    """Makes settings of a command line.
 
     Raises:
-        ValueError: an option is out of its range, or --overlap lacks its --window.
+        ValueError: an option is out of its range, or --overlap lacks its --sliding-window.
     """
     window = None
-    if options.window:
+    if options.sliding_window:
         try:
-            window = command.parse_size(options.window)
+            window = command.parse_size(options.sliding_window)
         except ValueError as error:
-            raise ValueError(f"--window: {error}") from None
+            raise ValueError(f"--sliding-window: {error}") from None
     elif options.overlap is not None:
-        raise ValueError("--overlap is that of windows; give their --window HxW, too")
+        raise ValueError("--overlap is that of sliding windows; give their --sliding-window HxW, too")
     overlap = Inference.overlap if options.overlap is None else options.overlap
-    return Inference(window, overlap, options.flip, tuple(options.scales))
+    return Inference(window, overlap, options.tta == "flip", tuple(options.tta_scales))

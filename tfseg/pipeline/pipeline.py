@@ -25,6 +25,7 @@ from tfseg.pipeline.crops import Windows, choose_window, place_windows
 from tfseg.pipeline.order import Share, is_even, number_in_passes, read_across_passes, read_in_passes, share_out
 from tfseg.pipeline.service import check_reachable
 from tfseg.records import labels, verifier
+from tfseg.records.record_set import open_records
 from tfseg.records.records import (
     Manifest,
     Split,
@@ -220,7 +221,8 @@ def make_eval_batches(
         ValueError: the split is not in the records.
         OSError: the records cannot be read.
     """
-    manifest = read_manifest(records)
+    records = open_records(records)
+    manifest = records.manifest
     count = check_split(manifest, records, split).count
     if size is None and manifest.size is None:
         batch_size = 1  # pictures of the source's own sizes: nothing says that they are all the same
@@ -265,7 +267,8 @@ def read_places(
         ValueError: the split is not in the records.
         OSError: the records cannot be read.
     """
-    manifest = read_manifest(records)
+    records = open_records(records)
+    manifest = records.manifest
     check_split(manifest, records, split)
     wanted = np.array(places, np.int64)
     data = tf.data.TFRecordDataset(shard_paths(manifest, records, split)).enumerate()
@@ -293,7 +296,7 @@ def check_truth(records: str | Path, split: str) -> None:
         ValueError: the split is not in the records, or holds nothing but void, as the test split of Cityscapes does.
         OSError: the records cannot be read.
     """
-    if not check_split(read_manifest(records), records, split).has_truth:
+    if not open_records(records).split(split).has_truth:
         raise ValueError(f"{records}: split {split!r} holds nothing but void, so there is nothing to score against")
 
 
@@ -343,7 +346,7 @@ def told_damage(records: str | Path) -> Iterator[None]:
         raise
     except tf.errors.OpError as error:
         print(f"{records}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True)
-        faults = verifier.find_faults(records)
+        faults = verifier.find_faults(str(records))
         if not faults:
             raise
         first = min(faults, key=lambda fault: fault.index is None)  # sums, files and the manifest stop no reader
@@ -353,7 +356,7 @@ def told_damage(records: str | Path) -> Iterator[None]:
 
 def shard_paths(manifest: Manifest, records: str | Path, split: str) -> list[str]:
     """Addresses of a split's shards; on this machine from the root on, for readers that were started elsewhere."""
-    folder = open_path(records)
+    folder = open_path(str(records))
     folder = folder.absolute() if is_local(folder) else folder
     return [str(folder / shard.name) for shard in manifest.splits[split].shards]
 

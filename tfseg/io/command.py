@@ -35,7 +35,7 @@ REMEDIES = {
 # What takes its time to import.
 SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
 # Commands that tell themselves how far they are: the one by its log, the other of each of its processes.
-TELL_THEMSELVES = ("serve", "doctor")
+TELL_THEMSELVES = ("serve", "doctor", "parts")
 # Command -> how it takes less memory.
 LESS_MEMORY = {
     **dict.fromkeys(
@@ -51,7 +51,7 @@ LESS_MEMORY = {
     ),
     "export": "lower --size, --pictures or --calibration",
     "describe": "lower --batch or --size",
-    **dict.fromkeys(("check_metal", "show_batch", "doctor"), "lower train.batch_size or data.size"),
+    **dict.fromkeys(("check_metal", "show_batch", "doctor", "parts"), "lower train.batch_size or data.size"),
     **dict.fromkeys(("make_tfrecords", "convert", "verify", "explore"), "lower --workers"),
 }
 # What of their words says how much was asked for.

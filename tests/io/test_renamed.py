@@ -31,7 +31,7 @@ def test_a_flag_that_is_given_twice_is_warned_of_once(capsys):
 
 
 def test_the_flags_of_today_stay_as_they_are(capsys):
-    words = "--sliding-window 8x8 --tta flip --tta-scales 1 2 --fps 3 -- --window".split()
+    words = ["--sliding-window", "8x8", "--tta", "flip", "--tta-scales", "1", "2", "--fps", "3", "--", "--window"]
     assert accept_renamed(words, "predict") == words
     assert capsys.readouterr().err == ""
 

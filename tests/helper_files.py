@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 
-def picture_of_reds(*reds):
+def image_of_reds(*reds):
     """One row of pixels, one for each red."""
     return np.array([[[red, 7, 9] for red in reds]], np.uint8)
 

@@ -29,7 +29,7 @@ ROOMS = {
     "metrics": {"backend", "records"},
     "visualization": {"io", "records"},
     "exploration": {"io", "records", "conversion", "visualization"},
-    "inference": {"io"},
+    "inference": {"io", "visualization"},
     "runs": {"io", "config", "records", "models", "inference"},
     "device": {"backend"},
     "exporters": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs", "device")},

@@ -21,10 +21,11 @@ from helpers import draw
 
 from tfseg.config.schema import list_settings, load_config
 from tfseg.evaluation import evaluator, run_report
-from tfseg.inference import predictor as predict
 from tfseg.inference.image_segmenter import choose_classes
-from tfseg.inference.tta import Inference
-from tfseg.io import resizing
+from tfseg.inference.labels_file import learns_void
+from tfseg.inference.predictor import Predictor, make_segmenter
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io import renamed, resizing
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.records import read_manifest
 from tfseg.records.verifier import find_faults
@@ -45,7 +46,12 @@ MOVED = {  # command of then -> of now
     "python tools/verify_tfrecords.py": "python -m tfseg.verify",
 }
 RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
-RENAMED_FLAGS: dict[str, dict[str, str]] = {}  # command -> old flag -> new one
+RENAMED_FLAGS = {  # command -> old flag -> new one
+    f"python -m tfseg.{verb}": {
+        old: new for old, (new, _) in flags.items() if (verb, old) != ("evaluate", "--learn-void")
+    }
+    for verb, flags in renamed.FLAGS.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +140,19 @@ def test_the_network_of_a_run_gives_its_mask(before, image, mask):
 
 
 def test_the_saved_model_gives_its_mask(before, image, mask):
-    predictor = predict.Predictor(Path("run/saved_model"))
+    predictor = Predictor(Path("run/saved_model"))
     assert predictor.classes == run_dir.read_labels("run")[0]
-    assert predict.learns_void(Path("run/saved_model/labels.json"))
+    assert learns_void(Path("run/saved_model/labels.json"))
     assert predictor(image[np.newaxis])[0].tobytes() == mask.tobytes()
-    assert predict.make_segmenter(predictor)(image).tobytes() == mask.tobytes()
+    assert make_segmenter(predictor)(image).tobytes() == mask.tobytes()
     [file] = predictor.answer_files([Path("image.png").read_bytes()])
     assert cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED).tobytes() == mask.tobytes()
 
 
 def test_a_run_is_scored_as_before(before):
     scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
-    inference = Inference.from_json(scores["inference"])
-    assert inference == Inference((24, 24), 0.25, True, (1.0, 1.25))
+    inference = InferenceSettings.from_json(scores["inference"])
+    assert inference == InferenceSettings((24, 24), 0.25, True, (1.0, 1.25))
     sizes = evaluator.sizes_of_run(Path("run"))
     assert sizes == [tuple(size) for size in scores["resize"]]
     records = run_dir.find_records("run")

@@ -10,8 +10,8 @@ from helpers import draw
 
 from tfseg.evaluation import evaluator
 from tfseg.inference.image_segmenter import ImageSegmenter
-from tfseg.inference.predictor import write_png
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io.png import write_png
 from tfseg.pipeline.pipeline import read_places
 
 
@@ -113,7 +113,7 @@ def test_of_masks_it_is_said_whether_void_counts(tiny_records, tmp_path, monkeyp
 
 def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_records, tmp_path):
     written = []
-    for inference in (None, Inference((9, 20), 0.25, flip=True), Inference(scales=(0.25,))):
+    for inference in (None, InferenceSettings((9, 20), 0.25, flip=True), InferenceSettings(scales=(0.25,))):
         run(tiny_records, tmp_path, inference=inference, sizes=[])
         written.append(json.loads((tmp_path / "out/scores-val.json").read_text()))
     whole, windows, small = written
@@ -129,11 +129,11 @@ def test_the_command_line_says_how_pictures_are_seen(monkeypatch):
     monkeypatch.setattr(evaluator, "choose_sizes", lambda wanted, model: [])
     monkeypatch.setattr(evaluator, "find_model", Path)
     monkeypatch.setattr(evaluator, "evaluate", lambda *arguments, inference, **options: asked.append(inference))
-    for options in ("", "--window 8x16 --flip --scales 1.0 2.0"):
+    for options in ("", "--sliding-window 8x16 --tta flip --tta-scales 1.0 2.0"):
         evaluator.main(["--model", "m", "--records", "r", *options.split()])
-    assert asked == [Inference(), Inference((8, 16), 0.5, True, (1.0, 2.0))]
+    assert asked == [InferenceSettings(), InferenceSettings((8, 16), 0.5, True, (1.0, 2.0))]
     with pytest.raises(ValueError, match=r"overlap must be at least 0 and below 1, got 1\.0"):
-        evaluator.main(["--model", "m", "--records", "r", "--window", "8x8", "--overlap", "1.0"])
+        evaluator.main(["--model", "m", "--records", "r", "--sliding-window", "8x8", "--overlap", "1.0"])
 
 
 def test_a_model_of_other_classes_is_refused(tiny_records, tmp_path, monkeypatch):

@@ -223,7 +223,7 @@ def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
     message = (
         rf"no SavedModel was made \(.*: holds no run .*\); weights and scores are in {tmp_path}: mend that and export "
         rf"by KERAS_BACKEND=tensorflow python -m tfseg.export --run {tmp_path} --out {tmp_path}/model "
-        rf"--pictures 0$"
+        rf"--images 0$"
     )
     with pytest.raises(OSError, match=message):
         exporter.export_by_tensorflow(tmp_path, tmp_path / "model")
@@ -238,7 +238,7 @@ def run(tmp_path, tiny_records, monkeypatch):
 
 
 def test_command_exports_and_compares_the_network_of_a_run(tmp_path, run, capsys):
-    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "3"])
+    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--images", "3"])
     assert Predictor(tmp_path / "model").classes == list(CATEGORIES)
     report = json.loads((tmp_path / "model" / "parity.json").read_text())
     assert report["pictures"] == ["val-000", "val-002", "val-004"]
@@ -255,14 +255,14 @@ def test_command_exports_and_compares_the_network_of_a_run(tmp_path, run, capsys
 
 def test_a_missed_bar_is_told_and_the_export_kept(tmp_path, run, monkeypatch, capsys):
     monkeypatch.setitem(parity.SHARES, "SavedModel", 1.5)
-    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "1"])
+    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--images", "1"])
     assert "warning: SavedModel misses its bar, 150 % of pixels of the same class: 0.000 %" in capsys.readouterr().err
     assert (tmp_path / "model" / "saved_model.pb").exists()
 
 
 def test_without_pictures_no_records_are_needed(tmp_path, run, capsys):
     write_run(Config(Data("nowhere", size="24x32"), str(run), overwrite=True))
-    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--pictures", "0"])
+    exporter.main(["--run", str(run), "--out", str(tmp_path / "model"), "--images", "0"])
     made = {"assets", "fingerprint.pb", "labels.json", "saved_model.pb", "variables"}
     assert {path.name for path in (tmp_path / "model").iterdir()} == made
     assert str(tmp_path / "model") in capsys.readouterr().out
@@ -317,7 +317,7 @@ def test_an_export_of_all_formats_is_replaced(tmp_path):
     exporter.check_replaceable(tmp_path)
 
 
-@pytest.mark.parametrize("flags", [["--pictures", "-1"], ["--calibration", "0"]])
+@pytest.mark.parametrize("flags", [["--images", "-1"], ["--calibration", "0"]])
 def test_numbers_that_make_no_sense(flags):
     with pytest.raises(ValueError, match=f"{flags[0]} (must )?(be )?at least"):
         exporter.main(["--run", "run", "--out", "out", *flags])

@@ -13,11 +13,11 @@ from PIL import Image
 pytest.importorskip("flask")
 pytest.importorskip("prometheus_client")
 
-from tfseg.inference.predictor import blend
 from tfseg.serving.batching import Batcher
 from tfseg.serving.http_app import JsonLines, Metrics, Service, create_app
 from tfseg.serving.openapi import DOCUMENT
 from tfseg.serving.uploads import Limits
+from tfseg.visualization.overlay import blend
 
 COLORS = np.array(MODEL_COLORS, np.uint8)
 

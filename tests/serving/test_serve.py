@@ -183,7 +183,7 @@ def test_a_worker_that_dies_later_is_replaced():
         ({}, ["--timeout", "inf"], "--timeout must be above 0 s, at most 3600"),
         ({}, ["--batch-wait", "-1"], "--batch-wait must be in 0..1000"),
         ({}, ["--alpha", "2"], "--alpha must be in 0..1"),
-        ({}, ["--overlap", "0.5"], "--window"),
+        ({}, ["--overlap", "0.5"], "--sliding-window"),
     ],
 )
 def test_what_is_refused_at_the_start(model, monkeypatch, environment, options, reason):

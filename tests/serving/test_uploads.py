@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.inference.predictor import read_picture
+from tfseg.inference.reading import read_image
 from tfseg.serving.uploads import Limits, Refused, picture_file, read_body, read_upload
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
@@ -75,7 +75,7 @@ LIMITS = Limits(body=1000, pixels=150 * 200, side=200)
 def test_pictures_are_read_as_by_the_command(name, tmp_path):
     (tmp_path / "file").write_bytes(GOOD[name])
     read = read_upload(GOOD[name], LIMITS)
-    np.testing.assert_array_equal(read, read_picture(tmp_path / "file"))
+    np.testing.assert_array_equal(read, read_image(tmp_path / "file"))
     assert read.shape == {"turned": (9, 6, 3), "one pixel": (1, 1, 3)}.get(name, (6, 9, 3))
 
 

@@ -5,7 +5,7 @@ import sys
 import types
 
 import pytest
-from helper_files import picture_of_reds, save
+from helper_files import image_of_reds, save
 from helper_models import write_model
 
 from tfseg.io import command
@@ -54,7 +54,7 @@ def test_without_streamlit_one_line_says_what_to_install(monkeypatch):
 
 
 def test_models_are_loaded_before_the_page_is_served(model, served, port, tmp_path, capsys):
-    save(tmp_path / "samples" / "a.png", picture_of_reds(0))
+    save(tmp_path / "samples" / "a.png", image_of_reds(0))
     web_app.main(["--model", str(model), "--samples", str(tmp_path / "samples"), "--port", port])
     assert capsys.readouterr().out == f"http://127.0.0.1:{port}; Ctrl-C ends it\n"
     assert served[served.index("--") + 1 :] == ["--model", str(model), "--samples", str(tmp_path / "samples")]
@@ -88,7 +88,7 @@ def test_the_port_may_stand_in_the_environment(monkeypatch):
 def test_a_run_and_samples_with_litter(model, served, port, tmp_path, capsys):
     shutil.copytree(model, tmp_path / "run" / "saved_model")
     for name in ("b10.png", "b9.png", "._b9.png"):
-        save(tmp_path / "samples" / name, picture_of_reds(0))
+        save(tmp_path / "samples" / name, image_of_reds(0))
     (tmp_path / "samples" / "notes.txt").touch()
     web_app.main(["--model", str(tmp_path / "run"), "--samples", str(tmp_path / "samples"), "--port", port])
     assert served[served.index("--") + 2] == str(tmp_path / "run" / "saved_model")

@@ -12,7 +12,7 @@ from helper_files import bomb, file_of, save
 from helper_models import MODEL_COLORS, write_model
 from PIL import Image
 
-from tfseg.inference.predictor import blend
+from tfseg.visualization.overlay import blend
 
 pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-app")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helper_files import BAD_FILES, file_of, picture_of_reds, save
+from helper_files import BAD_FILES, file_of, image_of_reds, save
 from helper_models import write_model
 
 pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
@@ -27,8 +27,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def samples(tmp_path):
-    save(tmp_path / "a_dark.png", picture_of_reds(0, 0, 0, 255))
-    save(tmp_path / "b_bright.png", picture_of_reds(130, 130))
+    save(tmp_path / "a_dark.png", image_of_reds(0, 0, 0, 255))
+    save(tmp_path / "b_bright.png", image_of_reds(130, 130))
     return tmp_path
 
 
@@ -73,7 +73,7 @@ def test_the_first_sample_is_shown_and_another_can_be_chosen(visit, models, samp
 
 def test_the_latest_choice_is_shown(visit, models, samples):
     page = visit("--model", models / "city", "--samples", samples)
-    page.get("file_uploader")[0].upload("mine.png", file_of(picture_of_reds(1, 2, 3)), "image/png").run()
+    page.get("file_uploader")[0].upload("mine.png", file_of(image_of_reds(1, 2, 3)), "image/png").run()
     assert captions(page)[0] == r"mine\.png\, 3 x 1 pixels"
     page.selectbox[0].select_index(1).run()
     assert captions(page)[0] == r"b\_bright\.png\, 2 x 1 pixels"
@@ -90,7 +90,7 @@ def test_a_bad_file_is_told_and_nothing_else_is_shown(visit, models, samples, na
 
 
 def test_a_name_is_no_markdown(visit, models, tmp_path):
-    save(tmp_path / "![a](b)_*c*_\u2013\u00e9.png", picture_of_reds(1))
+    save(tmp_path / "![a](b)_*c*_\u2013\u00e9.png", image_of_reds(1))
     page = visit("--model", models / "city", "--samples", tmp_path)
     assert captions(page)[0].startswith("\\!\\[a\\]\\(b\\)\\_\\*c\\*\\_\u2013\u00e9\\.png")
 

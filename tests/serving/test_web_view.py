@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from helper_files import BAD_FILES, NOISE, file_of, picture_of_reds
+from helper_files import BAD_FILES, NOISE, file_of, image_of_reds
 from helper_models import MODEL_COLORS, MODEL_NAMES, write_model
 
 from tfseg.serving import web_view
@@ -20,7 +20,7 @@ def test_bad_files_are_told_in_words(name):
 
 @pytest.mark.parametrize("name", ["large.png", "bomb.png"])
 def test_a_bomb_is_not_decoded(name, monkeypatch):
-    monkeypatch.delattr(web_view.predict, "decode_picture")
+    monkeypatch.delattr(web_view, "decode_image")
     with pytest.raises(ValueError, match="is too large"):
         open_picture(BAD_FILES[name][0], name)
 
@@ -33,7 +33,7 @@ def test_a_file_of_too_many_bytes(monkeypatch):
 
 def test_a_picture_is_reduced_to_what_a_model_sees(monkeypatch, tmp_path):
     """If it sees it at its own size; the mask has the picture's size all the same."""
-    pixels = np.repeat(np.repeat(picture_of_reds(10, 200), 20, axis=0), 20, axis=1)  # 20x40
+    pixels = np.repeat(np.repeat(image_of_reds(10, 200), 20, axis=0), 20, axis=1)  # 20x40
     picture = open_picture(file_of(pixels), "a.png")
     assert picture.pixels.tolist() == pixels.tolist()
     monkeypatch.setattr(web_view, "MOST_SEEN", 200)
@@ -67,7 +67,7 @@ class TestModel:
         assert model.card == "# City\n\nFor streets."
         assert "| road                       |  50.0 | 60.0 |              75.0 |" in model.scores
 
-        picture = web_view.Picture(picture_of_reds(0, 70, 255))
+        picture = web_view.Picture(image_of_reds(0, 70, 255))
         prediction = web_view.classify(model, picture)
         assert prediction.class_ids.tolist() == [[0, 1, 3]]
         assert 0 < prediction.seconds < 60

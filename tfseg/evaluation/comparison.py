@@ -37,7 +37,7 @@ class Scored(NamedTuple):
     split: str
     classes: list[str]
     resize: list[list[int]]  # sizes to which images were resized for the network, one after the other
-    inference: dict  # see `inference.Inference`
+    inference: dict  # see `inference.tta.InferenceSettings`
     ids: np.ndarray  # of the pictures, sorted
     matrices: np.ndarray  # int64 (pictures, classes, classes), in their order
 

@@ -6,7 +6,6 @@ that `predict` wrote are scored.
 """
 
 import argparse
-import dataclasses
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,20 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.inference.files import ENDINGS
 from tfseg.inference.image_segmenter import ImageSegmenter, Size, choose_classes, enlarge
+from tfseg.inference.labels_file import learns_void, read_sizes
 from tfseg.inference.model_folder import find_model
-from tfseg.inference.predictor import (
-    ENDINGS,
-    Predictor,
-    choose_sizes,
-    learns_void,
-    make_segmenter,
-    read_sizes,
-    write_png,
-)
-from tfseg.inference.tta import Inference, add_options, read_options
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.tta import InferenceSettings, add_options, read_options
 from tfseg.io import command, images
 from tfseg.io.paths import is_local, open_path
+from tfseg.io.png import write_png
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
 from tfseg.records.records import Manifest, find_truth, keeps_label_ids, read_manifest
 from tfseg.runs import run_dir
@@ -129,7 +123,7 @@ def evaluate(
     *,
     sizes: Sequence[Size] | None = None,
     batch_size: int = 4,
-    inference: Inference | None = None,
+    inference: InferenceSettings | None = None,
     instances: Path | None = None,
     submission: Path | None = None,
     out: Path | None = None,
@@ -194,7 +188,7 @@ def evaluate(
                 bar.update()
     if not has_truth:
         return {}
-    how = {"resize": [[*size] for size in segment.sizes], "inference": dataclasses.asdict(segment.inference)}
+    how = {"resize": [[*size] for size in segment.sizes], "inference": segment.inference.to_json()}
     return judge.finish({"split": split, "records": absolute(records), **how}, out)
 
 

@@ -19,7 +19,7 @@ from tfseg.config.schema import Data
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.run_page import Findings, make_page
 from tfseg.inference.predictor import Predictor, make_segmenter
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.paths import open_path
 from tfseg.io.resizing import resize
@@ -117,7 +117,7 @@ def predict_panels(predictor: Predictor, scores: dict, matrices: np.ndarray, sam
     chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
     places = sorted({place for some in chosen.values() for place in some})
     sizes = [tuple(size) for size in scores["resize"]]
-    segment = make_segmenter(predictor, Inference.from_json(scores["inference"]), sizes)
+    segment = make_segmenter(predictor, InferenceSettings.from_json(scores["inference"]), sizes)
     records, rows = scores["records"], {}
     manifest = read_manifest(records)
     with told_damage(records):

@@ -26,6 +26,7 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.exporters import coreml, litert, model_card, onnx, parity
 from tfseg.io import command as cli
+from tfseg.io.renamed import accept_renamed
 from tfseg.records.records import read_manifest
 from tfseg.runs import run_dir
 
@@ -248,7 +249,7 @@ def export_by_tensorflow(run: str | Path, directory: str | Path) -> None:
     Raises:
         OSError: it could not be exported; the message says why, and names the command to give by hand.
     """
-    command = ["-m", "tfseg.export", "--run", str(run), "--out", str(directory), "--pictures", "0"]
+    command = ["-m", "tfseg.export", "--run", str(run), "--out", str(directory), "--images", "0"]
     # Without a GPU: an export computes next to nothing, and the card's memory is taken.
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
     result = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True)
@@ -398,16 +399,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--size", metavar="HxW", help="of pictures for LiteRT, Core ML and the comparison (as in the run's validation)"
     )
     parser.add_argument(
-        "--pictures", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
+        "--images", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
     )
     parser.add_argument(
         "--calibration", type=int, default=100, metavar="N", help="training pictures that scale LiteRT's int8 (100)"
     )
-    options = parser.parse_args(arguments)
-    if options.pictures < 0 or options.calibration < 1:
+    options = parser.parse_args(accept_renamed(arguments, "export"))
+    if options.images < 0 or options.calibration < 1:
         raise ValueError(
-            "--pictures must be at least 0 and --calibration at least 1, "
-            f"got {options.pictures} and {options.calibration}"
+            "--images must be at least 0 and --calibration at least 1, "
+            f"got {options.images} and {options.calibration}"
         )
     report = export_run(
         options.run,
@@ -415,7 +416,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.formats,
         records=options.records,
         size=cli.parse_size(options.size) if options.size else None,
-        compared=options.pictures,
+        compared=options.images,
         calibrated=options.calibration,
     )
     if report:

@@ -19,10 +19,11 @@ import prometheus_client as prometheus
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from tfseg.inference.predictor import blend, encode_png
+from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull
 from tfseg.serving.openapi import DOCUMENT
 from tfseg.serving.uploads import CHUNK, Limits, Refused, picture_file, read_body, read_upload
+from tfseg.visualization.overlay import blend
 
 OPEN = ("healthz", "readyz")  # routes that ask for no key
 BY_ACCEPT = {"image/png": "mask", "application/json": "json"}  # the first one is the answer to */*

@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.image_segmenter import Size
+from tfseg.inference.labels_file import read_labels
 from tfseg.inference.model_folder import HELP, find_model
-from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter, read_labels
-from tfseg.inference.tta import Inference, add_options, read_options
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.tta import InferenceSettings, add_options, read_options
 from tfseg.io import command
+from tfseg.io.renamed import accept_renamed
 from tfseg.io.resizing import resize_along
 
 KEY = "TFSEG_API_KEY"
@@ -44,7 +46,7 @@ def model_id(directory: Path) -> str:
 
 
 def load(
-    directory: Path, inference: Inference, sizes: Sequence[Size]
+    directory: Path, inference: InferenceSettings, sizes: Sequence[Size]
 ) -> Callable[[np.ndarray, list[Size]], list[np.ndarray]]:
     """Loads the model and shows it a first image, which takes longer than the others.
 
@@ -55,7 +57,7 @@ def load(
         ValueError, FileNotFoundError: as of `Predictor`.
     """
     segment = make_segmenter(Predictor(directory), inference, sizes)
-    segment(np.zeros((*(inference.window or WARM_UP), 3), np.uint8))
+    segment(np.zeros((*(inference.sliding_window or WARM_UP), 3), np.uint8))
     return segment.masks
 
 
@@ -76,7 +78,7 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(options: argparse.Namespace, port: int, inference: Inference) -> None:
+def serve(options: argparse.Namespace, port: int, inference: InferenceSettings) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             name, type=type(default), default=default, metavar=metavar, help=f"{text} (default: %(default)s)"
         )
     add_options(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(accept_renamed(arguments, "serve"))
     inference = read_options(options)
     port = options.port or os.environ.get("PORT", "8080")
     if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:

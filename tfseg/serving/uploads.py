@@ -13,7 +13,7 @@ from PIL import Image
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
-from tfseg.inference.predictor import decode_picture
+from tfseg.inference.reading import decode_image
 from tfseg.io.images import FORMATS, PILLOW_FORMATS, TooLarge
 
 FIELD = "image"
@@ -147,7 +147,7 @@ def read_form(body: bytes, boundary: bytes) -> tuple[list[bytes], set[str]]:
 
 
 def read_upload(content: bytes, limits: Limits) -> np.ndarray:
-    """Decodes a picture as `tfseg.inference.predictor.read_picture` does.
+    """Decodes a picture as `inference.reading.read_image` does.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -170,7 +170,7 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
             f"the picture is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
         )
     try:
-        return decode_picture(content, "the file")
+        return decode_image(content, "the file")
     except TooLarge as error:
         raise Refused(413, str(error)) from None
     except ValueError as error:

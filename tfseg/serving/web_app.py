@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfseg.inference.files import warn
 from tfseg.inference.model_folder import HELP, find_model
-from tfseg.inference.predictor import warn
 from tfseg.io import command
 from tfseg.io.listing import list_images
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from tfseg.inference.predictor import blend, encode_png
 from tfseg.io import listing
+from tfseg.io.png import encode_png
 from tfseg.serving import web_app, web_view
 from tfseg.serving.web_view import Model, Picture, Prediction
+from tfseg.visualization.overlay import blend
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 76rem; padding-top: 3rem; padding-bottom: 3rem; }

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference import predictor as predict
+from tfseg.inference.files import list_inputs
 from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.reading import decode_image
 from tfseg.io import listing
 from tfseg.visualization import tables
 
@@ -36,7 +38,7 @@ class Model:
     """A model, and what is told of it."""
 
     directory: Path
-    predictor: predict.Predictor
+    predictor: Predictor
     segment: ImageSegmenter
     """The way of an image through the model."""
     card: str
@@ -75,7 +77,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
 
     Args:
         directory: its folder.
-        input_size: as of `predict.choose_sizes`.
+        input_size: as of `choose_sizes`.
 
     Raises:
         FileNotFoundError, ValueError: as of `Predictor`; or the scores are not those of a training.
@@ -83,9 +85,9 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
     """
     card = directory / CARD
     scores = read_scores(directory / SCORES)
-    sizes = predict.choose_sizes(input_size, directory)
-    predictor = predict.Predictor(directory)
-    segment = predict.make_segmenter(predictor, sizes=sizes)
+    sizes = choose_sizes(input_size, directory)
+    predictor = Predictor(directory)
+    segment = make_segmenter(predictor, sizes=sizes)
     segment(np.zeros((64, 64, 3), np.uint8))  # the first call takes longer than the others
     return Model(
         directory=directory,
@@ -104,7 +106,7 @@ def list_samples(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise ValueError(f"--samples {directory} is no folder; expected one with pictures")
-    return predict.list_pictures([directory], directory)
+    return list_inputs([directory], directory)
 
 
 def read_scores(path: Path) -> str:
@@ -150,7 +152,7 @@ def open_picture(content: bytes, name: str) -> Picture:
             f"{MOST_MEGABYTES} MB; reduce it first"
         )
     with _one_at_a_time:
-        return Picture(predict.decode_picture(content, name))
+        return Picture(decode_image(content, name))
 
 
 def classify(model: Model, picture: Picture) -> Prediction:

@@ -150,14 +150,16 @@ def by_pixels(model):
 
 def by_page(model):
     loaded = web_view.load_model(model)
-    return lambda content: web_view.classify(loaded, web_view.open_picture(content, "image")).class_ids
+    return lambda content: web_view.classify(loaded, web_view.open_image(content, "image")).class_ids
 
 
 def by_service(model):
     pytest.importorskip("flask")
     from tfseg.serving.batching import Batcher
-    from tfseg.serving.http_app import Metrics, Service, create_app
-    from tfseg.serving.serve import load
+    from tfseg.serving.http_app import create_app
+    from tfseg.serving.launcher import load
+    from tfseg.serving.metrics import Metrics
+    from tfseg.serving.service import Service
 
     batcher = Batcher(4, 10**6, 0, 4)
     threading.Thread(target=batcher.work, args=(load(model, InferenceSettings(), SIZES),), daemon=True).start()

@@ -29,7 +29,7 @@ ROOMS = {
     "metrics": {"backend", "records"},
     "visualization": {"io", "records"},
     "exploration": {"io", "records", "conversion", "visualization"},
-    "inference": {"io"},
+    "inference": {"io", "visualization"},
     "runs": {"io", "config", "records", "models", "inference"},
     "device": {"backend"},
     "exporters": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs", "device")},
@@ -61,7 +61,7 @@ MAY_IMPORT_TENSORFLOW = {
     *("pipeline.arrays", "pipeline.cache", "pipeline.crops", "pipeline.order", "pipeline.pipeline", "pipeline.service"),
     *("models.fuse", "models.layers", "diagnostics.device", "diagnostics.metal", "diagnostics.speed"),
     *("inference.predictor", "inference.image_segmenter"),
-    *(f"exporters.{name}" for name in ("exporter", "encoded", "saved_model", "litert", "onnx", "coreml")),
+    *(f"exporters.{name}" for name in ("encoded", "saved_model", "litert", "onnx", "coreml")),
 }
 # Of what is not in Python itself, these import nothing else.
 PLAIN_KERAS = {

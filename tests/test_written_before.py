@@ -23,9 +23,10 @@ from tfseg import report
 from tfseg.config.schema import list_settings, load_config
 from tfseg.evaluation import evaluator, scored_run
 from tfseg.evaluation.ground_truth import read_example
-from tfseg.inference import predictor as predict
 from tfseg.inference.image_segmenter import choose_classes
-from tfseg.inference.tta import Inference
+from tfseg.inference.labels_file import learns_void
+from tfseg.inference.predictor import Predictor, make_segmenter
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import renamed, resizing
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.record_set import open_records
@@ -139,19 +140,19 @@ def test_the_network_of_a_run_gives_its_mask(before, image, mask):
 
 
 def test_the_saved_model_gives_its_mask(before, image, mask):
-    predictor = predict.Predictor(Path("run/saved_model"))
+    predictor = Predictor(Path("run/saved_model"))
     assert predictor.classes == run_dir.read_labels("run")[0]
-    assert predict.learns_void(Path("run/saved_model/labels.json"))
+    assert learns_void(Path("run/saved_model/labels.json"))
     assert predictor(image[np.newaxis])[0].tobytes() == mask.tobytes()
-    assert predict.make_segmenter(predictor)(image).tobytes() == mask.tobytes()
+    assert make_segmenter(predictor)(image).tobytes() == mask.tobytes()
     [file] = predictor.answer_files([Path("image.png").read_bytes()])
     assert cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED).tobytes() == mask.tobytes()
 
 
 def test_a_run_is_scored_as_before(before):
     scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
-    inference = Inference.from_json(scores["inference"])
-    assert inference == Inference((24, 24), 0.25, True, (1.0, 1.25))
+    inference = InferenceSettings.from_json(scores["inference"])
+    assert inference == InferenceSettings((24, 24), 0.25, True, (1.0, 1.25))
     found = evaluator.evaluate_run("run", split="val", inference=inference, out="again").scores
     assert found["resize"] == scores["resize"]
     assert found.keys() == scores.keys()

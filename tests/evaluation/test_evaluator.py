@@ -9,8 +9,8 @@ from helpers import draw
 
 from tfseg.evaluation import evaluator
 from tfseg.inference.image_segmenter import ImageSegmenter
-from tfseg.inference.predictor import write_png
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io.png import write_png
 from tfseg.pipeline.pipeline import read_places
 from tfseg.records.record_set import open_records
 
@@ -65,7 +65,7 @@ def test_records_that_are_open_are_not_opened_again(tiny_records, tmp_path, monk
 
 def test_windows_and_mirror_images_of_a_pixelwise_model_have_its_scores(tiny_records, tmp_path):
     written = []
-    for inference in (None, Inference((9, 20), 0.25, flip=True), Inference(scales=(0.25,))):
+    for inference in (None, InferenceSettings((9, 20), 0.25, flip=True), InferenceSettings(scales=(0.25,))):
         run(tiny_records, tmp_path, inference=inference, sizes=[])
         written.append(json.loads((tmp_path / "out/scores-val.json").read_text()))
     whole, windows, small = written

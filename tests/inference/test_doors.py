@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfseg import predict
 from tfseg.conversion import converter, sources
 from tfseg.evaluation import evaluator, judge
 from tfseg.exporters import litert, onnx, parity
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.exporters.saved_model import Traced
-from tfseg.inference import predictor as predict
+from tfseg.inference.film import predict_film
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import video
 from tfseg.io.images import decode_picture
 from tfseg.io.resizing import resize_along
@@ -149,17 +150,19 @@ def by_pixels(model):
 
 def by_page(model):
     loaded = web_view.load_model(model)
-    return lambda content: web_view.classify(loaded, web_view.open_picture(content, "image")).class_ids
+    return lambda content: web_view.classify(loaded, web_view.open_image(content, "image")).class_ids
 
 
 def by_service(model):
     pytest.importorskip("flask")
     from tfseg.serving.batching import Batcher
-    from tfseg.serving.http_app import Metrics, Service, create_app
-    from tfseg.serving.serve import load
+    from tfseg.serving.http_app import create_app
+    from tfseg.serving.launcher import load
+    from tfseg.serving.metrics import Metrics
+    from tfseg.serving.service import Service
 
     batcher = Batcher(4, 10**6, 0, 4)
-    threading.Thread(target=batcher.work, args=(load(model, Inference(), SIZES),), daemon=True).start()
+    threading.Thread(target=batcher.work, args=(load(model, InferenceSettings(), SIZES),), daemon=True).start()
     prepare = partial(resize_along, sizes=SIZES)
     client = create_app(Service("m", CATEGORIES, CATEGORY_COLORS, batcher, Metrics(), prepare)).test_client()
 
@@ -224,7 +227,7 @@ def test_films_are_shown_the_same_masks(model, expected, tmp_path):
 
     for content in contents:
         film = video.Film(iter([decode_picture(content)]), 5.0, 1)
-        predict.predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
+        predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
     assert all(np.array_equal(mask, expected(content)) for mask, content in zip(masks, contents, strict=True))
 
 

@@ -10,8 +10,8 @@ from tfseg import evaluate
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.score_files import Evaluation
 from tfseg.inference.image_segmenter import ImageSegmenter
-from tfseg.inference.predictor import write_png
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io.png import write_png
 from tfseg.pipeline.pipeline import read_places
 from tfseg.visualization.tables import evaluation_tables
 
@@ -80,7 +80,7 @@ def test_the_command_line_says_how_images_are_seen(monkeypatch):
     old = "--window 8x16 --flip --scales 1.0 2.0"
     for options in ("", "--sliding-window 8x16 --tta flip --tta-scales 1.0 2.0", old):
         evaluate.main(["--model", "m", "--records", "r", *options.split()])
-    assert asked == [Inference(), *[Inference((8, 16), 0.5, True, (1.0, 2.0))] * 2]
+    assert asked == [InferenceSettings(), *[InferenceSettings((8, 16), 0.5, True, (1.0, 2.0))] * 2]
     with pytest.raises(ValueError, match=r"overlap must be at least 0 and below 1, got 1\.0"):
         evaluate.main(["--model", "m", "--records", "r", "--sliding-window", "8x8", "--overlap", "1.0"])
 

@@ -116,7 +116,7 @@ def measure_here(config: Config) -> dict:
 
     from tfseg.device import choose_device
     from tfseg.diagnostics.speed import Stepper, draw_batch
-    from tfseg.inference.predictor import peak_memory
+    from tfseg.inference.cost import peak_memory
 
     device = choose_device(precision=config.device.precision)
     batch = config.train.batch_size

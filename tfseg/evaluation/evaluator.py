@@ -14,10 +14,12 @@ from tfseg.evaluation.judge import Judge
 from tfseg.evaluation.mask_files import find_mask, list_masks, read_mask
 from tfseg.evaluation.score_files import Evaluation, write_scores
 from tfseg.inference.image_segmenter import ImageSegmenter, Size, choose_classes, enlarge
+from tfseg.inference.labels_file import learns_void, read_sizes
 from tfseg.inference.model_folder import find_model
-from tfseg.inference.predictor import Predictor, learns_void, make_segmenter, read_sizes, write_png
-from tfseg.inference.tta import Inference
+from tfseg.inference.predictor import Predictor, make_segmenter
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io.paths import is_local, open_path
+from tfseg.io.png import write_png
 from tfseg.metrics.cityscapes import label_ids_of
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet, open_records
@@ -31,7 +33,7 @@ def evaluate_run(
     *,
     sizes: Sequence[Size] | None = None,
     batch_size: int = 4,
-    inference: Inference | None = None,
+    inference: InferenceSettings | None = None,
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
@@ -98,7 +100,7 @@ def evaluate_model(
     *,
     sizes: Sequence[Size] | None = None,
     batch_size: int = 4,
-    inference: Inference | None = None,
+    inference: InferenceSettings | None = None,
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
@@ -112,7 +114,7 @@ def evaluate_model(
         sizes: (height, width) to which images are resized for the network, one after the other; None: as the model was
             validated, or, if it does not know that, as stored.
         batch_size: images that the network sees at a time, where they have one size then.
-        inference: how it sees them, see there; None: once, as they are.
+        inference: how it sees them, see `tta.InferenceSettings`; None: once, as they are.
         instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
@@ -154,7 +156,7 @@ def evaluate_model(
             if submission:
                 write_png(Path(submission, f"{example.id}_labelIds.png"), label_ids[mask])
             bar.update()
-    how = {"resize": [[*size] for size in segment.sizes], "inference": dataclasses.asdict(segment.inference)}
+    how = {"resize": [[*size] for size in segment.sizes], "inference": segment.inference.to_json()}
     return finish(judge, records, split, how, out)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference.predictor import ENDINGS
+from tfseg.inference.files import ENDINGS
 from tfseg.io import images
 
 MASK_ENDING = ENDINGS[0]

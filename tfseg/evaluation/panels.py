@@ -9,7 +9,7 @@ from tfseg.evaluation.ground_truth import read_example
 from tfseg.evaluation.scored_run import ScoredRun
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io.resizing import resize
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet
@@ -39,7 +39,7 @@ def predict_panels(
     chosen = {"panel": spread(len(means), samples), **choose(means, samples)}
     wanted = {place: means[place] for places in chosen.values() for place in places}
     sizes = [tuple(size) for size in scored.scores["resize"]]
-    segment = make_segmenter(predictor, Inference.from_json(scored.scores["inference"]), sizes)
+    segment = make_segmenter(predictor, InferenceSettings.from_json(scored.scores["inference"]), sizes)
     with told_damage(records):
         rows = predict_samples(segment, records, scored.split, wanted, ignore_class)
     return {name: [rows[place] for place in places] for name, places in chosen.items()}

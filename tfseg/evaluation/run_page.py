@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.config.schema import Config, Data, as_yaml, list_settings
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.records.labels import VOID
 from tfseg.records.records import Manifest
 from tfseg.visualization import html
@@ -107,7 +107,8 @@ def _summary(findings: Findings) -> str:
     best = f"Epoch {epoch}, the best of {findings.epochs}" if epoch else "The best epoch"
     count = findings.manifest.splits[scores["split"]].count
     size = ", then ".join("x".join(map(str, size)) for size in scores["resize"]) or "their stored size"
-    inference = "" if Inference.from_json(scores["inference"]).is_plain else f", by {as_yaml(scores['inference'])}"
+    is_plain = InferenceSettings.from_json(scores["inference"]).is_plain
+    inference = "" if is_plain else f", by {as_yaml(scores['inference'])}"
     return (
         f"<p>{best}, on the {count:,} images of <code>{escape(scores['split'])}</code> in "
         f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks, "

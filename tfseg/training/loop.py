@@ -178,7 +178,7 @@ def learn(
     """
     import keras
 
-    from tfseg.exporters.exporter import describe, validated_sizes
+    from tfseg.exporters.description import describe_model, validated_sizes
     from tfseg.metrics.confusion import Scorer
     from tfseg.pipeline.pipeline import read_examples, to_device, told_damage
     from tfseg.records.records import read_manifest
@@ -206,7 +206,7 @@ def learn(
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config)
         sizes = validated_sizes(manifest.size, config.data.eval_size)
-        labels = describe(classes, colors, sizes, config.loss.learn_void)
+        labels = describe_model(classes, colors, sizes, config.loss.learn_void)
         run_dir.write_json(labels, directory / run_dir.LABELS)
     team.wait()
     if not (directory / run_dir.CONFIG).is_file():

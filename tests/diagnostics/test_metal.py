@@ -8,12 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tfseg.augmentation.layer import Augmentation
+from tfseg.backend import as_floats
 from tfseg.config import schema
 from tfseg.diagnostics import metal
 from tfseg.losses import SegmentationLoss
-from tfseg.models import fuse
+from tfseg.models.activations import tanh_swish
 from tfseg.models.decoders import DECODERS
 from tfseg.training.learner import Learner
+from tfseg.training.optimizers import Adam
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 CONFIGS = [path for path in CONFIGS if not path.stem.endswith(("_labels", "_space"))]
@@ -78,7 +80,7 @@ def make_learner(*layers, augmentation=None, policy="float32", loss=None, accumu
         learner = Learner(keras.Model(pixels, x), loss or SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    learner.compile(fuse.Adam(gradient_accumulation_steps=accumulate), jit_compile=False)
+    learner.compile(Adam(gradient_accumulation_steps=accumulate), jit_compile=False)
     return learner
 
 
@@ -91,7 +93,7 @@ def convolution(**settings):
 
 
 def test_a_small_network_passes():
-    report = check(convolution(activation="swish"), convolution(activation=fuse.tanh_swish))
+    report = check(convolution(activation="swish"), convolution(activation=tanh_swish))
     assert report.passes and report.left == []
 
 
@@ -205,7 +207,7 @@ def test_native_swish_in_half_precision_does_not():
     report = check(convolution(activation="swish"), policy="mixed_bfloat16")
     assert "Sigmoid" in {operation.type for operation in report.left}
     assert not report.passes
-    assert check(convolution(activation=fuse.tanh_swish), policy="mixed_bfloat16").passes
+    assert check(convolution(activation=tanh_swish), policy="mixed_bfloat16").passes
 
 
 class Rotation:
@@ -215,7 +217,7 @@ class Rotation:
         self.layer = keras.layers.RandomRotation(0.1)
 
     def __call__(self, image, mask, step=0, replica=0):
-        return self.layer(fuse.as_floats(image), training=True), mask
+        return self.layer(as_floats(image), training=True), mask
 
 
 def test_a_rotation_of_keras_does_not():

@@ -39,7 +39,7 @@ def test_steps_are_timed_and_the_plain_optimizer_is_that_of_keras(config, monkey
     monkeypatch.setattr(speed, "ROUND_SECONDS", 0.01)
     plain = speed.build_learner(config, choose_device("cpu"), plain=True).optimizer
     fused = speed.build_learner(config, choose_device("cpu")).optimizer
-    assert type(plain) is keras.optimizers.AdamW and type(fused).__module__ == "tfseg.models.fuse"
+    assert type(plain) is keras.optimizers.AdamW and type(fused).__module__ == "tfseg.training.optimizers"
     assert plain.weight_decay == fused.weight_decay == 0.01
     *_, last = speed.time_steps(config, "mixed_bfloat16")
     steps = last["steps"]

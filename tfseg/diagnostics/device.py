@@ -8,15 +8,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.augmentation import ops as effects
+from tfseg.augmentation import effects
 from tfseg.augmentation.layer import Augmentation
+from tfseg.backend import as_floats
 from tfseg.config.schema import Config
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import FAILED, FORWARD, GRADIENT, OK, WARNING, Finding, compare, judge_difference
 from tfseg.diagnostics.speed import Part, as_trained, build_network, draw_batch, to_numpy
 from tfseg.io import command
 from tfseg.metrics.confusion import confusion_matrix
-from tfseg.models import fuse
 from tfseg.training import loop
 
 SMALL = 128  # height and width of what is compared, at most
@@ -94,7 +94,7 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
 
     def run(function):
         function = tf.function(function, autograph=False) if compiled else function
-        return to_numpy(function(fuse.as_floats(tf.constant(batch["image"])), tf.constant(batch["mask"])))
+        return to_numpy(function(as_floats(tf.constant(batch["image"])), tf.constant(batch["mask"])))
 
     with tf.device(device):
         network = build_network(config, choice)  # anew, so that its weights lie on the device

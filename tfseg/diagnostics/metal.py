@@ -232,13 +232,13 @@ def source_line(operation) -> str:
 @contextlib.contextmanager
 def as_on_metal() -> Iterator[None]:
     """Leaves XLA out, which Metal has none of."""
-    from tfseg.models import fuse
+    from tfseg import backend
 
-    jit, fuse.jit = fuse.jit, lambda function: function
+    jit, backend.jit = backend.jit, lambda function: function
     try:
         yield
     finally:
-        fuse.jit = jit
+        backend.jit = jit
 
 
 def trace(learner, size: tuple[int, int], batch_size: int):

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.models.fuse import as_floats, as_ids, check_ids, one_hot
+from tfseg.backend import as_floats, as_ids, check_ids, one_hot
 from tfseg.records.labels import CATEGORIES, VOID
 
 
@@ -25,7 +25,7 @@ def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = Non
     """Counts the pixels of each picture by truth and prediction.
 
     Args:
-        mask: integers (batch, height, width), true class ids in 0..num_classes-1; or int8, see `fused.as_ids`.
+        mask: integers (batch, height, width), true class ids in 0..num_classes-1; or int8, see `backend.as_ids`.
         predicted: integers of the same shape and range.
         num_classes: number of classes.
         ignore: true id, of any value, whose pixels are left out, such as 255; None: there is none.
@@ -60,7 +60,7 @@ def _one_hot(ids, num_classes: int, ignore: int | None):
 class Scorer(keras.Model):
     """A network with its truth beside it: batches in, confusion matrices and losses out, a row a picture.
 
-    Called with {"image": (batch, height, width, 3) in 0..255 or as `fused.as_floats` takes them, "mask": integers
+    Called with {"image": (batch, height, width, 3) in 0..255 or as `backend.as_floats` takes them, "mask": integers
     (batch, height, width)}; gives {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,), "lost": int32
     (batch,), how many pixels of each mask are of no class}. Void is a class like the others if the loss learns it.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tfseg.backend import check_ids
 from tfseg.metrics.confusion import mean_of_numbers, scores
-from tfseg.models.fuse import check_ids
 from tfseg.records.labels import CATEGORIES, VOID
 
 BINS = 15  # of confidence, equally wide

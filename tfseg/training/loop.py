@@ -328,7 +328,8 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
     from tfseg.augmentation.layer import Augmentation
     from tfseg.device import can_sort
     from tfseg.models.segmenter import build_network
-    from tfseg.training.learner import Learner, make_optimizer
+    from tfseg.training.learner import Learner
+    from tfseg.training.optimizers import make_optimizer
 
     if config.loss.lovasz and not can_sort(device.kind):
         raise ValueError(

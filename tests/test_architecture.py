@@ -67,7 +67,14 @@ MAY_IMPORT_TENSORFLOW = {
         "training.panels",
     ),
     *("pipeline.arrays", "pipeline.cache", "pipeline.crops", "pipeline.order", "pipeline.pipeline", "pipeline.service"),
-    *("models.activations", "models.layers", "diagnostics.device", "diagnostics.metal", "diagnostics.speed"),
+    *(
+        "models.activations",
+        "models.layers",
+        "diagnostics.device",
+        "diagnostics.metal",
+        "diagnostics.probes",
+        "diagnostics.speed",
+    ),
     *("inference.predictor", "inference.image_segmenter"),
     *(f"exporters.{name}" for name in ("encoded", "saved_model", "litert", "onnx", "coreml")),
 }

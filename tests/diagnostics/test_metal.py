@@ -1,6 +1,5 @@
 """The check of a train step for Metal: every config passes it, and what should not pass does not."""
 
-import re
 from pathlib import Path
 
 import keras
@@ -10,7 +9,7 @@ import tensorflow as tf
 from tfseg.augmentation.layer import Augmentation
 from tfseg.backend import as_floats
 from tfseg.config import schema
-from tfseg.diagnostics import metal
+from tfseg.diagnostics import graph_walk, metal
 from tfseg.losses import SegmentationLoss
 from tfseg.models.activations import tanh_swish
 from tfseg.models.decoders import DECODERS
@@ -145,7 +144,7 @@ def test_what_leaves_is_found_within(place):
         large = {f"{c.tensor} {c.to_gpu}": c.bytes for c in report.crossings if c.bytes > 4}
         assert large == (there_and_back if types else {})
         assert report.passes == (not types)
-        assert "Mul" in {node.operation.type for node in metal.walk(trace_function(INSIDE[place](function)))}
+        assert "Mul" in {node.operation.type for node in graph_walk.walk(trace_function(INSIDE[place](function)))}
 
 
 def trace_function(function):
@@ -173,7 +172,7 @@ def test_a_step_that_gathers_gradients_is_looked_into():
     plain, report = check(convolution()), check(convolution(), accumulate=3)
     assert report.passes, list(metal.describe(report))
     assert report.nodes > plain.nodes + 10, "the sums, beside all that a step without them has"
-    updates = [node for node in metal.walk(trace(accumulate=3)) if node.operation.type == "ResourceApplyAdam"]
+    updates = [node for node in graph_walk.walk(trace(accumulate=3)) if node.operation.type == "ResourceApplyAdam"]
     assert len(updates) == 4
 
 
@@ -274,29 +273,3 @@ def test_what_crosses_is_counted_once_in_each_direction():
     report = metal.examine(unknown)
     assert not report.passes and report.left != []
     assert any("of unknown size" in line for line in metal.describe(report))
-
-
-def bilinear(filters, name):
-    """What the decoder's layer would be with other upsampling."""
-
-    def layer(inputs):
-        x = keras.layers.UpSampling2D(2, interpolation="bilinear")(inputs[0])
-        x = keras.layers.Concatenate()([x, *inputs[1:]]) if inputs[1:] else x
-        return keras.layers.Conv2D(filters, 3, padding="same", name=name)(x)
-
-    return layer
-
-
-def test_the_command_fails_with_the_list(monkeypatch, capsys):
-    from tfseg.models.decoders import unet
-
-    path = next(path for path in CONFIGS if path.stem == "demo")
-    monkeypatch.setattr("sys.argv", ["check_metal.py", "--config", str(path), "--model.encoder", "tiny"])
-    with pytest.raises(SystemExit) as stopped:
-        metal.main()
-    assert stopped.value.code == 0
-    monkeypatch.setattr(unet, "UpsampledConv2D", bilinear)
-    with pytest.raises(SystemExit) as stopped:
-        metal.main()
-    assert stopped.value.code == 1
-    assert re.search(r"leaves the GPU: ResizeBilinearGrad \(.*\), 5 times, made by \S+:\d+\n", capsys.readouterr().out)

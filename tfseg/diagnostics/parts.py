@@ -86,9 +86,9 @@ def judge_end(part: str, began: str, ending: str) -> Finding:
 
 def run_part(part: str, config: Config) -> None:
     """Runs a part here, and writes for `run_child` what it yields."""
-    from tfseg.diagnostics import device, speed
+    from tfseg.diagnostics import device, probes, speed
 
-    for item in itertools.chain((device.PARTS | speed.PARTS)[part](config), [DONE]):
+    for item in itertools.chain((device.PARTS | probes.PARTS | speed.PARTS)[part](config), [DONE]):
         message = {"finding": list(item)} if isinstance(item, Finding) else item
         print(f"{MARK}{json.dumps(message)}", flush=True)
 

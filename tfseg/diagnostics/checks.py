@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 METAL_PAIR = "pip install 'tensorflow>=2.18,<2.20' tensorflow-metal==1.2.0"
@@ -140,7 +140,7 @@ def check_gpus(machine: Machine, packages: Mapping[str, str], gpus: int) -> list
 
 def numbers(version: str) -> tuple[int, ...]:
     """ "2.21.0rc1" -> (2, 21, 0): the numbers that a version begins with."""
-    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
+    return tuple(int(part) for part in re.sub(r"[^\d.].*", "", version).split(".") if part)
 
 
 def find_remedy(error: str) -> str:
@@ -177,7 +177,7 @@ def compare(reference: Mapping, other: Mapping, tolerance: float) -> Difference:
         apart = np.linalg.norm(np.asarray(other[name], np.float64) - np.asarray(reference[name], np.float64))
         share = apart / max(norm, floor) if apart else 0.0
         shares[name] = float(share) if np.isfinite(share) else math.inf
-    at = max(shares, key=shares.get)
+    at = max(shares, key=lambda name: shares[name])
     return Difference(shares[at], at, [name for name, share in shares.items() if share > tolerance])
 
 
@@ -227,7 +227,7 @@ def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_si
     """
     gains = {name: step["gain"] for name, step in steps.items()}
     precision, reason = "float32", "nothing measured was more than 5 % faster"
-    fastest = max((name for name in gains if name.startswith("mixed_")), key=gains.get, default=None)
+    fastest = max((name for name in gains if name.startswith("mixed_")), key=lambda name: gains[name], default=None)
     if fastest is None:
         reason = "no other was measured"
     elif gains[fastest] > 1.05:
@@ -244,7 +244,7 @@ def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_si
 # ---- reports
 
 
-def scrub(value, home: str, user: str):
+def scrub(value: Any, home: str, user: str) -> Any:
     """Makes a value fit for strict JSON and for strangers: no number that is none, no home folder, no user's name."""
     if isinstance(value, Mapping):
         return {key: scrub(part, home, user) for key, part in value.items()}

@@ -43,11 +43,11 @@ def load_backend(config: Config) -> Part:
 def describe_backend(name: str) -> str:
     """Words name, version and devices of a backend of Keras."""
     if name == "torch":
-        import torch
+        import torch  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
 
         return f"torch {torch.__version__}; CUDA {torch.cuda.is_available()}, MPS {torch.backends.mps.is_available()}"
     if name == "jax":
-        import jax
+        import jax  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
 
         return f"jax {jax.__version__} on {', '.join(map(str, jax.devices()))}"
     return name
@@ -63,7 +63,8 @@ def compare_devices(config: Config) -> Part:
     choice = choose_device(config.device.kind, "float32")
     # NVIDIA's cards multiply float32 with 10 bits of mantissa if allowed, which is no fault of theirs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    size = tuple(min(side, SMALL) for side in command.parse_size(config.data.size))
+    height, width = command.parse_size(config.data.size)
+    size = min(height, SMALL), min(width, SMALL)
     batch = draw_batch(size, 2, loop.count_classes(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
@@ -103,7 +104,7 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
         def learn(image, mask):
             with tf.GradientTape() as tape:
                 value = ops.mean(loss(mask, network(image, training=True)))
-            return value, tape.gradient(value, network.trainable_variables)
+            return value, tape.gradient(value, network.trainable_variables)  # pyright: ignore - Keras' type is wider
 
         # Where each layer's output is asked for, nothing is fused; so the others are computed on their own.
         prediction = run(lambda image, mask: network(image, training=False))

@@ -8,12 +8,15 @@ if TYPE_CHECKING:
 
 
 class Node(NamedTuple):
-    """An operation, of the graph itself or of a function in it."""
+    """An operation, of the graph itself or of a function in it.
+
+    Attributes:
+        operation: of TensorFlow.
+        sources: of each input, the tensors that it can be; none of them is made by a call of a function.
+    """
 
     operation: "tf.Operation"
-    sources: list[
-        list["tf.Tensor"]
-    ]  # of each input: the tensors that it can be, none of which is made by a call of a function
+    sources: "list[list[tf.Tensor]]"
 
 
 def walk(graph: "tf.Graph") -> list[Node]:
@@ -89,7 +92,7 @@ def find_functions(operation: "tf.Operation") -> list[str]:
 
 
 def find_graph(name: str, graphs: list):
-    """Finds the graph of a function by its name, known to one of graphs that lie within each other, the innermost last."""
+    """Finds the graph of a function by its name in graphs that lie within each other, the innermost last."""
     return next(function.graph for graph in reversed(graphs) if (function := graph._get_function(name)) is not None)
 
 

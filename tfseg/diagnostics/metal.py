@@ -3,8 +3,8 @@
 The very step that a training with a config runs is traced: augmentation, network, loss, gradients, optimizer. By
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
 metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Functions are looked into, such as the
-branches of conditions, all of which count, and the bodies of loops, each of which counts once. Nothing is said of speed,
-nor of what a kernel computes.
+branches of conditions, all of which count, and the bodies of loops, each of which counts once. Nothing is said of
+speed, nor of what a kernel computes.
 """
 
 import collections
@@ -226,10 +226,10 @@ def describe(report: Report) -> Iterator[str]:
         groups[operation.type, ", ".join(types), source_line(operation)].append(operation)
     for (kind, types, line), operations in sorted(groups.items(), key=lambda item: -len(item[1])):
         yield f"leaves the GPU: {kind} ({types}), {len(operations)} times, made by {line}"
-    sizes = collections.Counter()
+    sizes = collections.defaultdict(float)
     for crossing in report.crossings:
         sizes[crossing.tensor, crossing.to_gpu] += math.inf if crossing.bytes is None else crossing.bytes
-    for (tensor, to_gpu), size in sizes.most_common(8):
+    for (tensor, to_gpu), size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
         if size > LIMIT / 100:
             known = "of unknown size" if size == math.inf else f"{size / 1e6:.3f} MB"
             yield f"crosses: {tensor}, {known}, {'to' if to_gpu else 'from'} the GPU"

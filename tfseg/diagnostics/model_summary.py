@@ -146,7 +146,7 @@ def count_parameters(network, encoder: str) -> dict[str, int]:
 
 def add_up(counts: Iterable[tuple[str, int]], encoder: str) -> dict[str, int]:
     """Sums by part of the network, of numbers by the path of the layer."""
-    sums = dict.fromkeys(("all", *PARTS), 0)
+    sums: dict[str, int] = dict.fromkeys(("all", *PARTS), 0)
     for path, count in counts:
         part = {encoder: "encoder", "logits": "head"}.get(path.partition("/")[0], "decoder")
         sums[part] += count

@@ -63,7 +63,7 @@ def computes_dense(run: Callable) -> bool:
 def computes_top_k(run: Callable) -> bool:
     """Beyond 16 they were wrong on M1 (tensorflow#57204)."""
     x = np.random.default_rng(0).permuted(np.arange(4 * 500, dtype="float32").reshape(4, 500), axis=1)
-    values, places = run(lambda x: tuple(ops.top_k(x, 100)), x)
+    values, places = run(lambda x: tuple(ops.top_k(x, 100)), x)  # pyright: ignore[reportArgumentType] - Keras' stub
     expected = np.sort(x, axis=-1)
     ordered = np.array_equal(run(lambda x: ops.sort(x, axis=-1), x), expected)
     there = np.array_equal(np.take_along_axis(x, np.asarray(places, int), axis=1), values)

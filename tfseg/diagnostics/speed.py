@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,7 +137,7 @@ def feed(learner: Learner, batches) -> Callable[[], float]:
     return lambda: float(learner.train_function(iterator)["loss"])
 
 
-def to_numpy(tree):
+def to_numpy(tree: Any) -> Any:
     """Turns the tensors of lists and dicts into arrays."""
     return keras.tree.map_structure(ops.convert_to_numpy, tree)
 
@@ -147,7 +148,8 @@ def to_numpy(tree):
 def write_images(config: Config) -> Part:
     """Writes records of a synthetic image for the training that a config describes, into the folder that it names."""
     data, folder = config.data, Path(config.data.records)
-    size = tuple(side * (2 if data.fit == "crop" else 1) for side in command.parse_size(data.size))
+    height, width = command.parse_size(data.size)
+    size = (2 * height, 2 * width) if data.fit == "crop" else (height, width)
     tile_width = records.choose_tile_width(size)
     settings = converter.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
     image = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
@@ -182,7 +184,7 @@ def measure_input(config: Config) -> Part:
 
     choice = choose_device(**dataclasses.asdict(config.device))
     yield {"began": "the pipeline"}
-    batches = to_device(loop.make_batches(config)[0], **choice.batches)
+    batches = to_device(loop.make_batches(config)[0], choice.batches["signed"], choice.batches["ahead"])
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}

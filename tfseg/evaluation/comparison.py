@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,11 @@ class IouScores:
     iou_intervals: list[list[float]]
     mean_iou_interval: list[float]
 
+    @classmethod
+    def from_dict(cls, entry: dict) -> "IouScores":
+        """Reads an entry of compare.json."""
+        return cls(**{field.name: numbers_of(entry[field.name]) for field in dataclasses.fields(cls)})
+
 
 @dataclass(frozen=True)
 class ComparedRun:
@@ -53,12 +59,9 @@ class ComparedRun:
     @classmethod
     def from_dict(cls, entry: dict) -> "ComparedRun":
         """Reads an entry of compare.json."""
-        fields = [field.name for field in dataclasses.fields(IouScores)]
-        scores, change = (
-            IouScores(**{field: numbers_of(part[field]) for field in fields}) if part else None
-            for part in (entry, entry.get("difference"))
-        )
-        return cls(entry["name"], Path(entry["folder"]), scores, change)
+        change = entry.get("difference")
+        scores = IouScores.from_dict(entry)
+        return cls(entry["name"], Path(entry["folder"]), scores, IouScores.from_dict(change) if change else None)
 
     def to_dict(self) -> dict:
         """Gives it as in compare.json."""
@@ -66,7 +69,7 @@ class ComparedRun:
         return entry | ({"difference": dataclasses.asdict(self.difference)} if self.difference else {})
 
 
-def numbers_of(values):
+def numbers_of(values: Any) -> Any:
     """Gives numbers of JSON, or lists of them, with nan for null."""
     if isinstance(values, list):
         return [numbers_of(value) for value in values]

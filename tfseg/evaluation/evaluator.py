@@ -146,14 +146,14 @@ def evaluate_model(
         Path(submission).mkdir(parents=True, exist_ok=True)
     with told_damage(records), tqdm(total=records.split(split).count, unit="image", disable=None) as bar:
         for example, probabilities in segment_split(records, split, segment, batch_size):
-            if (official or submission) and example.label_ids is None:
+            if submission and example.label_ids is None:
                 raise ValueError(f"{records}: {example.id} has no raw mask (label_ids/encoded)")
             size = example.truth.shape
             mask = choose_classes(probabilities, size)
             if judge:
                 of_image = read_instances(Path(instances), split, example.id) if official and instances else None
                 judge.add(example, mask, enlarge(probabilities, size), of_image)
-            if submission:
+            if submission and label_ids is not None:
                 write_png(Path(submission, f"{example.id}_labelIds.png"), label_ids[mask])
             bar.update()
     how = {"resize": [[*size] for size in segment.sizes], "inference": segment.inference.to_json()}

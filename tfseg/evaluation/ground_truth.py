@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -37,7 +38,8 @@ def read_split(records: RecordSet, split: str) -> Iterator[Example]:
     """
     from tfseg.pipeline.pipeline import make_eval_batches
 
-    for batch in make_eval_batches(records, split, size=None, batch_size=1, names=True).as_numpy_iterator():
+    batches = make_eval_batches(records, split, size=None, batch_size=1, names=True)
+    for batch in cast(Iterator[dict], batches.as_numpy_iterator()):
         yield read_example({name: array[0] for name, array in batch.items()}, records)
 
 

@@ -34,7 +34,7 @@ class Judge:
 
         self.pixels = PixelScores(classes, ignore_class) if [*classes] == records.classes else None
         self.official = make_official(records, split, classes)
-        self.ids: list[str] = []
+        self.records, self.ids = records, []
         if not (self.pixels or self.official):
             raise ValueError(
                 f"predicts the classes {', '.join(classes)}, and {records} has {', '.join(records.classes)}; "
@@ -57,12 +57,14 @@ class Judge:
             instances: (H, W) integers as in *_instanceIds.png, where they are wanted.
 
         Raises:
-            ValueError: the arrays differ in size, or hold values that are of no class.
+            ValueError: the arrays differ in size, or hold values that are of no class; or the raw mask is missing.
         """
         self.ids.append(example.id)
         if self.pixels:
             self.pixels.add_mask(mask, example.truth, probabilities)
         if self.official:
+            if example.label_ids is None:
+                raise ValueError(f"{self.records}: {example.id} has no raw mask (label_ids/encoded)")
             self.official.add(example.label_ids, mask, instances)
 
     def result(self) -> dict:

@@ -75,9 +75,11 @@ def draw_run_curves(histories: Mapping[str, str | Path], path: str | Path) -> No
 
 def finish_curves(*axes: "Axes") -> None:
     """Gives axes over the epochs what is the same for one run and for several, and a legend if curves have names."""
+    from matplotlib.ticker import MaxNLocator
+
     for axis in axes:
         axis.set_xlabel("epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
         axis.grid(alpha=0.3)
         if axis.get_legend_handles_labels()[0]:
             axis.legend(frameon=False)

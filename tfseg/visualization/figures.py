@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -158,7 +158,9 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: str | Path)
         figure = Figure((side, side), layout="constrained")
         axis = figure.subplots()
         draw_shares(axis, np.asarray(matrix, np.float64), numbers=legible)
-        turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"} if legible else {"rotation": 90}
+        turned: dict[str, Any] = {"rotation": 90}
+        if legible:
+            turned = {"rotation": 45, "ha": "left", "rotation_mode": "anchor"}
         axis.set_xticks(range(len(names)), names, fontsize=size, **turned)
         axis.set_yticks(range(len(names)), names, fontsize=size)
         axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)

@@ -34,7 +34,7 @@ def scores_table(scores: dict) -> str:
     total = sum(scores["support"])
     shares = [pixels / total if total else math.nan for pixels in scores["support"]]
     count = len(scores["classes"])
-    rows = [("class", "IoU %", "F1 %", "share of pixels %")]
+    rows: list[tuple[str, ...]] = [("class", "IoU %", "F1 %", "share of pixels %")]
     for name, *values in zip(scores["classes"], scores["iou"], scores["f1"], shares, strict=True):
         rows.append((name, *map(percent, values)))
     if not scores.get("learn_void"):

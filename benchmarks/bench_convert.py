@@ -27,10 +27,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfseg.conversion import converter, sources
+from tfseg.conversion import converter, encoding, samples, sources
 from tfseg.io import command as cli
 from tfseg.io import images, resizing
 from tfseg.records import records
+from tfseg.records.manifest import Manifest
+from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_mask
 
 ROOT_HELP = "raw data set of full-size pictures; they are used again and again until there are --pictures"
 
@@ -96,7 +98,7 @@ def _pyvips() -> Callable:
 # ---- speed
 
 
-def decode_rate(decoder: str, samples: Sequence[sources.Sample], workers: int) -> float:
+def decode_rate(decoder: str, samples: Sequence[samples.Sample], workers: int) -> float:
     """Pictures (each with its mask) a second of a loop that only reads and decodes, on so many processes."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(workers), context.Queue()
@@ -112,7 +114,7 @@ def decode_rate(decoder: str, samples: Sequence[sources.Sample], workers: int) -
     return len(samples) / (max(end for _, end in times) - min(start for start, _ in times))
 
 
-def _decode_share(decoder: str, samples: Sequence[sources.Sample], barrier, results) -> None:
+def _decode_share(decoder: str, samples: Sequence[samples.Sample], barrier, results) -> None:
     decode = make_decoders()[decoder]
     for path in samples[0][1:]:
         decode(path.read_bytes())
@@ -234,8 +236,8 @@ def bench_codecs(source: sources.Source, sizes: Sequence[tuple[int, int] | None]
     return rows
 
 
-def _encoder(settings: converter.Settings) -> Callable:
-    return lambda pixels: converter.encode_pixels("", *pixels, settings)
+def _encoder(settings: encoding.Settings) -> Callable:
+    return lambda pixels: encoding.encode_pixels("", *pixels, settings)
 
 
 def _encode_in_one_piece(pixels: tuple[np.ndarray, np.ndarray]) -> bytes:
@@ -247,13 +249,13 @@ def _encode_in_one_piece(pixels: tuple[np.ndarray, np.ndarray]) -> bytes:
 
 
 def _bench_size(
-    samples: Sequence[sources.Sample], size: tuple[int, int] | None, ways: dict, settings: converter.Settings
+    samples: Sequence[samples.Sample], size: tuple[int, int] | None, ways: dict, settings: encoding.Settings
 ) -> list[dict]:
     pixels = []
     for sample in samples:
-        image, label_ids, *_ = sources.read_sample(sample)
+        image, label_ids, *_ = samples.read_sample(sample)
         shape = size or label_ids.shape
-        pixels.append((resizing.resize(image, shape), converter.make_mask(label_ids, shape, settings)))
+        pixels.append((resizing.resize(image, shape), encoding.make_mask(label_ids, shape, settings)))
     random = np.random.default_rng(0)
     corners = [random.integers(0, np.array(mask.shape) - WINDOW + 1) for _, mask in pixels]
     windows = [np.array([*corner, *WINDOW], np.int32) for corner in corners]
@@ -283,19 +285,19 @@ def _bench_size(
     return rows
 
 
-def _make_decoders(manifest: records.Manifest) -> tuple[Callable, Callable]:
+def _make_decoders(manifest: Manifest) -> tuple[Callable, Callable]:
     """Decoders of picture and mask of a serialised record, whole or in a window, as a training has them."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def decode(data):
-        example = records.parse_example(data, manifest)
+        example = parse_example(data, manifest)
         return example["image"], example["mask"]
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)])
     def decode_window(data, window):
-        features = records.parse_features(data)
-        return records.parse_image(features, manifest, window), records.parse_mask(features, manifest, window)
+        features = parse_features(data)
+        return parse_image(features, manifest, window), parse_mask(features, manifest, window)
 
     return decode, decode_window
 
@@ -332,7 +334,7 @@ def repeat(source: sources.Source, folder: Path, count: int) -> sources.Source:
         links = [folder / f"{index:06d}_{path.name}" for path in sample[1:]]
         for link, path in zip(links, sample[1:], strict=True):
             link.symlink_to(path.resolve())
-        repeated.append(sources.Sample(f"{index:06d}_{sample.id}", *links))
+        repeated.append(samples.Sample(f"{index:06d}_{sample.id}", *links))
     return sources.Source(source.name, folder, source.label_map, {"train": repeated})
 
 

@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 
 from tfseg.config.schema import Config, save_config
-from tfseg.conversion import converter
+from tfseg.conversion import encoding
 from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES
+from tfseg.records.manifest import Manifest, Split, shard_name, write_manifest
 from tfseg.runs import run_dir
 
 CLASS_COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
@@ -39,31 +40,31 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
         examples = [example(id, index, size, records.keeps_label_ids(split)) for index, id in enumerate(ids)]
         parts = np.array_split(np.arange(count), shards)
         files = [
-            records.write_shard(directory / records.shard_name(split, n, shards), [examples[i] for i in part])
+            records.write_shard(directory / shard_name(split, n, shards), [examples[i] for i in part])
             for n, part in enumerate(parts)
         ]
-        written[split] = records.Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
+        written[split] = Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
     label_map = dict(enumerate(CATEGORIES))
-    manifest = records.Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
-    records.write_manifest(directory, manifest)
+    manifest = Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
+    write_manifest(directory, manifest)
     return directory
 
 
 def write_pictures(directory, pairs, codec, tile_width=None):
     """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
     size = pairs[0][1].shape
-    settings = converter.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
-    examples = [converter.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
+    settings = encoding.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
+    examples = [encoding.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
     shards = [
-        records.write_shard(directory / records.shard_name("train", index, 2), part)
+        records.write_shard(directory / shard_name("train", index, 2), part)
         for index, part in enumerate((examples[:half], examples[half:]))
     ]
-    splits = {"train": records.Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
+    splits = {"train": Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
     label_map = dict(enumerate(CATEGORIES))
     storage = {"mask_codec": "zlib", "tile_width": tile_width}
-    manifest = records.Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
-    records.write_manifest(directory, manifest)
+    manifest = Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
+    write_manifest(directory, manifest)
     return directory
 
 

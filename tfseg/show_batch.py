@@ -15,7 +15,8 @@ import numpy as np
 
 from tfseg.config.schema import Config, parse_config
 from tfseg.io import command
-from tfseg.records.records import Manifest, read_manifest
+from tfseg.records.manifest import Manifest, read_manifest
+from tfseg.records.record_set import open_records
 
 
 def main() -> None:
@@ -50,15 +51,15 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
         OSError: the records cannot be read.
     """
     from tfseg.augmentation.layer import Augmentation
-    from tfseg.pipeline.pipeline import count_steps, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
     from tfseg.training.loop import count_classes, make_batches
 
     batches, _ = make_batches(config, epoch, step)
-    with told_damage(config.data.records):
+    with explain_read_errors(config.data.records):
         batch = next(iter(batches))
     augment, num_classes = dataclasses.asdict(config.augment), count_classes(config)
     augmentation = Augmentation(**augment, num_classes=num_classes, seed=config.train.seed)
-    steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
+    steps = open_records(config.data.records).count_steps(config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
     return np.rint(image).astype(np.uint8), np.asarray(mask).astype(np.uint8)
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tfseg import convert
-from tfseg.conversion import beam, converter, journal, sources
-from tfseg.records import records
+from tfseg.conversion import beam, converter, encoding, journal, plan, shards, sources
+from tfseg.records.manifest import Shard, read_manifest
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 LOOPBACK = ["PortableRunner", "--job_endpoint", "embed", "--environment_type", "LOOPBACK"]
@@ -28,7 +28,7 @@ def apache_beam():
 
 @pytest.fixture
 def raw(tmp_path):
-    """A raw data set of 3 + 1 shards: pictures of noise, masks of one value."""
+    """A raw data set of 3 + 1 shards: images of noise, masks of one value."""
     random = np.random.default_rng(0)
     for index in range(20):
         split = "train" if index < 17 else "val"
@@ -55,12 +55,12 @@ def contents(folder):
 
 def id_in(raw, shard):
     """Some sample of a shard, by the number of the shard in the plan."""
-    return converter.plan_parts(open_raw(raw))[shard].samples[1].id
+    return plan.plan_parts(open_raw(raw))[shard].samples[1].id
 
 
 def count_encoded(monkeypatch, fails_at=None, error=KeyboardInterrupt):
     """Notes the id of every sample that is encoded from now on; one of them may fail."""
-    encoded, encode = [], converter.encode_sample
+    encoded, encode = [], encoding.encode_sample
 
     def note(item, settings):
         encoded.append(item[1].id)
@@ -68,7 +68,7 @@ def count_encoded(monkeypatch, fails_at=None, error=KeyboardInterrupt):
             raise error
         return encode(item, settings)
 
-    monkeypatch.setattr(converter, "encode_sample", note)
+    monkeypatch.setattr(encoding, "encode_sample", note)
     return encoded
 
 
@@ -148,7 +148,7 @@ def test_other_settings_begin_anew(apache_beam, raw, tmp_path, monkeypatch):
 # ---- what goes wrong
 
 
-def test_a_bad_picture_is_told_in_one_line(apache_beam, raw, tmp_path):
+def test_a_bad_image_is_told_in_one_line(apache_beam, raw, tmp_path):
     bad = raw / f"images/train/{id_in(raw, 1)}.png"
     whole = bad.read_bytes()
     bad.write_bytes(whole[:-20])
@@ -164,7 +164,7 @@ def test_a_bad_picture_is_told_in_one_line(apache_beam, raw, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_many_bad_pictures_are_told_in_one_line_and_leave_nothing(apache_beam, raw, tmp_path):
+def test_many_bad_images_are_told_in_one_line_and_leave_nothing(apache_beam, raw, tmp_path):
     (raw / "map.yaml").write_text("3: sky\n")
     for index in range(17, 23):
         for kind in ("images", "masks"):
@@ -172,7 +172,7 @@ def test_many_bad_pictures_are_told_in_one_line_and_leave_nothing(apache_beam, r
             path.write_bytes((raw / kind / "train" / "00.png").read_bytes())
             (raw / kind / "val" / path.name).unlink(missing_ok=True)
             (raw / kind / "val" / "99.png").write_bytes(path.read_bytes())
-    with pytest.raises(converter.BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
+    with pytest.raises(shards.BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
         convert_with("DirectRunner", raw, tmp_path / "out")
     assert str(raised.value).count("mask values") == 20 and "\n" not in str(raised.value)
     assert raised.value.count == 24
@@ -281,8 +281,8 @@ def test_command(apache_beam, raw, tmp_path):
     arguments = ["--root", raw, "--label-map", raw / "map.yaml", "--out", tmp_path / "out", "--size", "6x8"]
     answer = run(*arguments, "--runner", "DirectRunner", "--direct_num_workers", "1")
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert "4 shards to write with DirectRunner" in answer.stdout and "split  pictures" in answer.stdout
-    assert records.read_manifest(tmp_path / "out").size == [6, 8]
+    assert "4 shards to write with DirectRunner" in answer.stdout and "split  images" in answer.stdout
+    assert read_manifest(tmp_path / "out").size == [6, 8]
 
 
 def test_options_of_beam_are_told_from_our_own():
@@ -314,7 +314,7 @@ def test_help_needs_no_beam(tmp_path):
 
 # ---- the notes
 
-ENTRY = journal.Entry(records.Shard("train-00000-of-00002.tfrecord", 1, 4, "88d4266f"), "sources", [1], [2], [3])
+ENTRY = journal.Entry(Shard("train-00000-of-00002.tfrecord", 1, 4, "88d4266f"), "sources", [1], [2], [3])
 
 
 def test_notes_become_entries_of_the_journal(tmp_path):
@@ -363,13 +363,13 @@ def test_a_note_counts_only_with_its_shard(tmp_path):
 
 def test_palettes_are_compared_over_shards(apache_beam, raw, tmp_path):
     """No worker sees the masks of two shards."""
-    for number, part in enumerate(converter.plan_parts(open_raw(raw))):
+    for number, part in enumerate(plan.plan_parts(open_raw(raw))):
         for sample in part.samples:
             image = Image.fromarray(cv2.imread(str(sample.mask), cv2.IMREAD_UNCHANGED))
             image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] if number < 2 else [0, 0, 0, 0, 255, 0, 255, 0, 0])
             image.save(sample.mask)
     with pytest.raises(
-        converter.BadFilesError, match=r" at index [12] of its palette, where .*; one palette must go thro"
+        shards.BadFilesError, match=r" at index [12] of its palette, where .*; one palette must go thro"
     ):
         convert_with("DirectRunner", raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()

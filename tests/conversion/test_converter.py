@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.conversion import converter, journal, sources
+from tfseg import convert
+from tfseg.conversion import converter, encoding, journal, plan, samples, sources
 from tfseg.io import command as cli
 from tfseg.io import locks
 from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
+from tfseg.records.manifest import read_manifest, shard_name
+from tfseg.records.parsing import parse_example
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -24,7 +27,7 @@ CATEGORY_OF = {0: 0, 3: 5, 4: 1, 200: 7}
 
 
 def write_sample(root, split, id, seed, size=(12, 16)):
-    """Writes a picture of noise and a mask of coloured blocks."""
+    """Writes an image of noise and a mask of coloured blocks."""
     random = np.random.default_rng(seed)
     for kind in ("images", "masks"):
         (root / kind / split).mkdir(parents=True, exist_ok=True)
@@ -35,7 +38,7 @@ def write_sample(root, split, id, seed, size=(12, 16)):
 
 @pytest.fixture
 def raw(tmp_path):
-    """A raw data set: 10 pictures to train on, 3 to validate with."""
+    """A raw data set: 10 images to train on, 3 to validate with."""
     root = tmp_path / "raw"
     for index in range(10):
         write_sample(root, "train", f"t{index}", index)
@@ -53,9 +56,9 @@ def read_split(folder, split):
     """Every record of a split, parsed, by id in the stored order."""
     import tensorflow as tf
 
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     data = tf.data.TFRecordDataset([str(folder / shard.name) for shard in manifest.splits[split].shards])
-    parsed = [(record, records.parse_example(record, manifest)) for record in data]
+    parsed = [(record, parse_example(record, manifest)) for record in data]
     return {
         example["id"].numpy().decode(): (record, example["image"].numpy(), example["mask"].numpy())
         for record, example in parsed
@@ -63,7 +66,7 @@ def read_split(folder, split):
 
 
 def read_raw(root, split, id):
-    """Picture and category ids of a sample, by another way than the converter's."""
+    """Image and category ids of a sample, by another way than the converter's."""
     with Image.open(root / f"images/{split}/{id}.png") as image, Image.open(root / f"masks/{split}/{id}.png") as mask:
         return np.array(image), np.vectorize(CATEGORY_OF.get)(np.array(mask)), np.array(mask)
 
@@ -76,7 +79,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize("codec", ["png", "raw", "jpeg"])
-def test_stores_every_picture_with_its_mask(raw, tmp_path, codec):
+def test_stores_every_image_with_its_mask(raw, tmp_path, codec):
     manifest = converter.convert(open_raw(raw), tmp_path / "out", codec=codec, quality=100)
     for split, count in (("train", 10), ("val", 3)):
         stored = read_split(tmp_path / "out", split)
@@ -123,18 +126,18 @@ def test_cityscapes_labels_become_categories(tmp_path):
     ((record, image, stored),) = read_split(tmp_path / "out", "val").values()
     assert stored.tolist() == [[0, 1, 1, 1, 2], [3, 4, 5, 6, 0]]
     assert np.array_equal(records.decode_example(record.numpy()).label_ids, mask)
-    assert image.shape == (2, 5, 3)  # a grey picture becomes RGB
+    assert image.shape == (2, 5, 3)  # a grey image becomes RGB
 
 
 def test_the_labels_of_a_category_do_not_split_its_vote():
     """Road, sidewalk, parking against two pixels of building."""
-    settings = converter.Settings(CITYSCAPES["categories"], (1, 1), "png", None, "majority")
-    assert converter.make_mask(np.array([[7, 8, 9, 11, 11]], np.uint8), (1, 1), settings).tolist() == [[1]]
+    settings = encoding.Settings(CITYSCAPES["categories"], (1, 1), "png", None, "majority")
+    assert encoding.make_mask(np.array([[7, 8, 9, 11, 11]], np.uint8), (1, 1), settings).tolist() == [[1]]
 
 
 def test_manifest_says_what_is_stored(raw, tmp_path):
     manifest = converter.convert(open_raw(raw), tmp_path / "out", codec="png")
-    assert manifest == records.read_manifest(tmp_path / "out")
+    assert manifest == read_manifest(tmp_path / "out")
     assert manifest.label_map == {0: "void", 3: "sky", 4: "flat", 200: "vehicle"}
     assert (manifest.source, manifest.size, manifest.codec, manifest.quality) == ("folders", None, "png", None)
     split = manifest.splits["train"]
@@ -143,7 +146,7 @@ def test_manifest_says_what_is_stored(raw, tmp_path):
     assert split.channel_mean == pytest.approx(pixels.mean(axis=0))
     assert split.channel_std == pytest.approx(pixels.std(axis=0))
     assert split.class_pixels == sum(np.bincount(mask.ravel(), minlength=8) for _, _, mask in stored).tolist()
-    assert [shard.name for shard in split.shards] == [records.shard_name("train", index, 2) for index in range(2)]
+    assert [shard.name for shard in split.shards] == [shard_name("train", index, 2) for index in range(2)]
     assert [shard.count for shard in split.shards] == [5, 5]
     assert all(shard.sha256 == records.file_sha256(tmp_path / "out" / shard.name) for shard in split.shards)
 
@@ -155,18 +158,18 @@ def test_the_same_bytes_for_any_number_of_workers(raw, tmp_path):
 
 
 def test_storage_order_mixes_and_is_fixed():
-    samples = [sources.Sample(f"{city}_{index}", None, None) for city in ("aachen", "ulm") for index in range(50)]
-    order = converter.storage_order("train", samples)
-    assert order == converter.storage_order("train", reversed(samples))
-    assert order != converter.storage_order("val", samples)
-    assert sorted(order) == sorted(samples)
+    pool = [samples.Sample(f"{city}_{index}", None, None) for city in ("aachen", "ulm") for index in range(50)]
+    order = plan.storage_order("train", pool)
+    assert order == plan.storage_order("train", reversed(pool))
+    assert order != plan.storage_order("val", pool)
+    assert sorted(order) == sorted(pool)
     assert 15 <= sum(sample.id.startswith("ulm") for sample in order[:50]) <= 35
     assert [sample.id for sample in order[:3]] == ["ulm_34", "ulm_10", "aachen_32"]  # pinned
 
 
-@pytest.mark.parametrize(("pictures", "shards"), [(1, 1), (8, 1), (9, 2), (64, 8), (500, 8), (1025, 9), (2975, 24)])
-def test_shard_count(pictures, shards):
-    assert converter.shard_count(pictures) == shards
+@pytest.mark.parametrize(("images", "shards"), [(1, 1), (8, 1), (9, 2), (64, 8), (500, 8), (1025, 9), (2975, 24)])
+def test_shard_count(images, shards):
+    assert plan.shard_count(images) == shards
 
 
 def test_limit_takes_a_part_of_what_all_are(raw, tmp_path):
@@ -196,8 +199,8 @@ def test_a_second_run_changes_nothing(raw, tmp_path, capsys):
         ({"codec": "png"}, "codec is jpeg, not png; quality is 95, not None"),
         ({"quality": 90}, "quality is 95, not 90"),
         ({"mask_resize": "majority"}, "mask_resize is nearest, not majority"),
-        ({"limit": 2}, "split train has 10 pictures, not the same 2; split val has 3 pictures, not the same 2"),
-        ({"splits": ["val"]}, "split train has 10 pictures, not the same 0"),
+        ({"limit": 2}, "split train has 10 images, not the same 2; split val has 3 images, not the same 2"),
+        ({"splits": ["val"]}, "split train has 10 images, not the same 0"),
         ({"label_map": "0: void\n3: sky\n4: flat\n200: human\n"}, "the label map is another one"),
     ],
 )
@@ -260,7 +263,7 @@ def test_records_that_a_killed_conversion_had_set_aside_come_back(raw, tmp_path)
     bad.write_bytes(bad.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"t0\.png: is cut short"):
         converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
-    assert records.read_manifest(tmp_path / "out") == before
+    assert read_manifest(tmp_path / "out") == before
     assert not (tmp_path / "out.replaced").exists()
 
 
@@ -286,7 +289,7 @@ def test_an_empty_folder_will_do(raw, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to("out")
     converter.convert(open_raw(raw, ["val"]), tmp_path / "link", limit=1)
-    assert records.read_manifest(tmp_path / "out").splits["val"].count == 1
+    assert read_manifest(tmp_path / "out").splits["val"].count == 1
     assert (tmp_path / "link").is_symlink()
 
 
@@ -303,7 +306,7 @@ def cut_mask(root):
     path.write_bytes(path.read_bytes()[:60])
 
 
-def not_a_picture(root):
+def not_a_image(root):
     (root / "images/train/t4.png").write_text("<html>404</html>")
 
 
@@ -324,7 +327,7 @@ def unknown_value(root):
     [
         (cut_image, r"images/train/t4\.png: is cut short or damaged \(\d+ bytes\); copy it again$"),
         (cut_mask, r"masks/train/t4\.png: is cut short or damaged \(60 bytes\); copy it again$"),
-        (not_a_picture, r"images/train/t4\.png: is no PNG, JPEG, BMP, TIFF or WebP image \(16 bytes\)$"),
+        (not_a_image, r"images/train/t4\.png: is no PNG, JPEG, BMP, TIFF or WebP image \(16 bytes\)$"),
         (colour_mask, r"masks/train/t4\.png: is 8-bit RGB; a mask must be an 8-bit grey or palette PNG$"),
         (other_size, r"images/train/t4\.png: is 12x16, but its mask .*masks/train/t4\.png is 12x15; make them agree$"),
         (
@@ -366,7 +369,7 @@ def test_a_worker_tells_of_a_bad_file_too(raw, tmp_path):
         ({"quality": 0}, "expected a JPEG quality in 1..100, got 0"),
         ({"workers": 0}, "expected at least 1 worker, got 0"),
         ({"mask_resize": "area"}, "expected a way to resize masks of nearest, majority, got 'area'"),
-        ({"limit": 0}, "expected a limit of at least 1 picture, got 0"),
+        ({"limit": 0}, "expected a limit of at least 1 image, got 0"),
     ],
 )
 def test_refuses_a_bad_argument(raw, tmp_path, argument, message):
@@ -380,8 +383,8 @@ def test_refuses_a_bad_argument(raw, tmp_path, argument, message):
 def test_warns_of_a_split_without_truth(raw, tmp_path):
     for id in ("v0", "v1", "v2"):
         cv2.imwrite(str(raw / f"masks/val/{id}.png"), np.zeros((12, 16), np.uint8))
-    table = converter.summarise(converter.convert(open_raw(raw), tmp_path / "out")).splitlines()
-    assert " ".join(table[0].split()).startswith("split pictures shards MB void % flat % construction % object %")
+    table = convert.make_table(converter.convert(open_raw(raw), tmp_path / "out")).splitlines()
+    assert " ".join(table[0].split()).startswith("split images shards MB void % flat % construction % object %")
     assert table[2].split()[:3] == ["val", "3", "1"] and table[2].split()[4:] == ["100.00"] + ["0.00"] * 7
     assert len({len(line) for line in table[:3]}) == 1
     assert table[3].startswith("warning: split val has no ground truth")
@@ -396,15 +399,15 @@ def command(*arguments):
 def test_command(raw, tmp_path, capsys):
     arguments = ["--root", raw, "--label-map", raw / "map.yaml", "--out", tmp_path / "out"]
     command(*arguments, "--size", "6x8", "--codec", "raw", "--splits", "val", "--workers", 1, "--limit", 2)
-    manifest = records.read_manifest(tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
     assert (manifest.size, manifest.codec) == ([6, 8], "raw")
     assert {name: split.count for name, split in manifest.splits.items()} == {"val": 2}
-    assert "split  pictures" in capsys.readouterr().out
+    assert "split  images" in capsys.readouterr().out
     with pytest.raises(SystemExit) as raised:
         command(*arguments, "--splits", "val")
     assert "size is [6, 8], not None; codec is raw, not jpeg" in raised.value.code
     command(*arguments, "--splits", "val", "--workers", 1, "--overwrite")
-    assert records.read_manifest(tmp_path / "out").codec == "jpeg"
+    assert read_manifest(tmp_path / "out").codec == "jpeg"
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.conversion import converter, evidence, sources
-from tfseg.conversion.converter import BadFilesError
+from tfseg import convert
+from tfseg.conversion import converter, encoding, evidence, plan, samples, shards, sources
+from tfseg.conversion.shards import BadFilesError
 from tfseg.io import images
 from tfseg.records import labels, records
+from tfseg.records.manifest import read_manifest
 
 LABEL_MAP = "".join(f"{value}: {name}\n" for value, name in enumerate(labels.CATEGORIES)) + "128: sky\n255: void\n"
 COLORS = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 5: (128, 0, 128)}
@@ -37,7 +39,7 @@ def stripes(*values):
 
 
 def write(root, id, mask, file=None, split="train", exif=None, kind="png"):
-    """Writes a picture of noise with the file of its mask, grey by default."""
+    """Writes an image of noise with the file of its mask, grey by default."""
     for folder in ("images", "masks"):
         (root / folder / split).mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(id)).integers(0, 256, (*np.shape(mask)[:2], 3), np.uint8)
@@ -66,7 +68,7 @@ def convert_raw(root, out, label_map="map.yaml", **settings):
 
 def stored(out):
     """Id -> mask of all records."""
-    manifest = records.read_manifest(out)
+    manifest = read_manifest(out)
     shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
     decoded = [records.decode_example(data) for name in shards for data in records.read_shard(out / name)]
     return {record.id: record.mask for record in decoded}
@@ -113,7 +115,7 @@ def test_masks_that_use_parts_of_one_palette(tmp_path):
     manifest = convert_raw(root, tmp_path / "out")
     assert all(np.array_equal(stored(tmp_path / "out")[id], mask) for id, mask in masks.items())
     assert manifest.findings["mask_kinds"] == {"grey": 1, "palette of colours": 3}
-    table = converter.summarise(manifest)
+    table = convert.make_table(manifest)
     assert "masks   grey values in 1, indexes of a palette in 3; values are of the label map given" in table
 
 
@@ -147,7 +149,7 @@ MOVED = {0: (0, 0, 0), 3: COLORS[1]}
 @pytest.mark.parametrize("workers", [1, 2])
 def test_refuses_a_second_palette(tmp_path, mask, colors, message, workers):
     ids = ["a", "b", "c"]
-    order = [it.id for it in converter.storage_order("train", [sources.Sample(id, None, None) for id in ids])]
+    order = [it.id for it in plan.storage_order("train", [samples.Sample(id, None, None) for id in ids])]
     for id in ids:
         file = png(mask, colors) if id == order[-1] else png(stripes(0, 1, 2), COLORS)
         write(tmp_path / "raw", id, mask if id == order[-1] else stripes(0, 1, 2), file)
@@ -159,7 +161,7 @@ def test_refuses_a_second_palette(tmp_path, mask, colors, message, workers):
 
 def test_refuses_every_mask_of_a_second_palette(tmp_path):
     ids = [f"m{index:02d}" for index in range(40)]
-    order = [it.id for it in converter.storage_order("train", [sources.Sample(id, None, None) for id in ids])]
+    order = [it.id for it in plan.storage_order("train", [samples.Sample(id, None, None) for id in ids])]
     for id in ids:
         other = id in order[5::7]
         write(tmp_path / "raw", id, stripes(0, 2, 1), png(stripes(0, 2, 1), SWAPPED if other else COLORS))
@@ -175,8 +177,8 @@ def test_a_palette_is_compared_over_an_interruption(tmp_path, monkeypatch):
     root, ids = tmp_path / "raw", [f"m{index:02d}" for index in range(16)]
     for id in ids:
         write(root, id, stripes(0, 2, 1), png(stripes(0, 2, 1), COLORS))
-    first, second = converter.plan_parts(sources.open_source(root, None, root / "map.yaml"))
-    write_part = converter.write_part
+    first, second = plan.plan_parts(sources.open_source(root, None, root / "map.yaml"))
+    write_part = shards.write_part
 
     def stop(part, *arguments):
         if part == second:
@@ -184,7 +186,7 @@ def test_a_palette_is_compared_over_an_interruption(tmp_path, monkeypatch):
         return write_part(part, *arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(converter, "write_part", stop)
+        patch.setattr(shards, "write_part", stop)
         convert_raw(root, tmp_path / "out")
     for sample in second.samples:
         sample.mask.write_bytes(png(stripes(0, 2, 1), SWAPPED))
@@ -198,7 +200,7 @@ def test_shards_made_apart_are_compared(tmp_path):
     for id in ids:
         write(root, id, stripes(0, 2, 1))
     source = sources.open_source(root, None, root / "map.yaml")
-    first, second = converter.plan_parts(source)
+    first, second = plan.plan_parts(source)
     for part, colors in ((first, COLORS), (second, SWAPPED)):
         for sample in part.samples:
             sample.mask.write_bytes(png(stripes(0, 2, 1), colors))
@@ -206,8 +208,8 @@ def test_shards_made_apart_are_compared(tmp_path):
     def write_apart(parts, folder, settings, journal_settings):
         entries = {}
         for part in parts:
-            encoded = (converter.encode_sample((part.split, sample), settings) for sample in part.samples)
-            entries[part.name] = converter.write_part(part, folder, encoded, "")
+            encoded = (encoding.encode_sample((part.split, sample), settings) for sample in part.samples)
+            entries[part.name] = shards.write_part(part, folder, encoded, "")
         return entries
 
     with pytest.raises(BadFilesError, match=rf"{second.samples[0].mask.name}: has \(0, 128, 0\) at index 1"):
@@ -325,7 +327,7 @@ def test_one_mask_may_lack_what_the_others_have(tmp_path):
 
 def test_masks_without_truth_do_not_hide_other_ids(tmp_path):
     """More than are looked at before."""
-    order = converter.storage_order("train", [sources.Sample(f"ulm_{n:06d}_000019", None, None) for n in range(20)])
+    order = plan.storage_order("train", [samples.Sample(f"ulm_{n:06d}_000019", None, None) for n in range(20)])
     late = {sample.id for sample in order[10:]}
     masks = [stripes(7, 8) if f"ulm_{n:06d}_000019" in late else stripes(0, 1) for n in range(20)]
     write_cityscapes(tmp_path / "raw", "train", *masks)
@@ -337,17 +339,17 @@ def test_255_in_cityscapes_is_void(tmp_path):
     write_cityscapes(tmp_path / "raw", "val", stripes(26, 255))
     manifest = convert_raw(tmp_path / "raw", tmp_path / "out", None)
     assert np.array_equal(stored(tmp_path / "out")["ulm_000000_000019"], stripes(7, 0))
-    assert "values are label ids of Cityscapes, and 255, void, in 1" in converter.summarise(manifest)
+    assert "values are label ids of Cityscapes, and 255, void, in 1" in convert.make_table(manifest)
 
 
 def test_a_few_masks_of_other_ids_among_those_of_cityscapes_are_told(tmp_path):
     write_cityscapes(tmp_path / "raw", "val", stripes(7, 26), stripes(0, 13, 255), stripes(0, 1))
     convert_raw(tmp_path / "raw", tmp_path / "out", None)
-    lines = converter.summarise(records.read_manifest(tmp_path / "out")).splitlines()
+    lines = convert.make_table(read_manifest(tmp_path / "out")).splitlines()
     (told,) = [line for line in lines if line.startswith("warning")]
     assert told.startswith("warning: 1 of 3 masks hold none of the label ids 19 to 33")
     assert "ulm_000001_000019_gtFine_labelIds.png: look whether these are train ids" in told
-    given = converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "again", "categories"))
+    given = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "again", "categories"))
     assert "hold none of the label ids" not in given
 
 
@@ -363,7 +365,7 @@ def orientation(number):
 @pytest.mark.parametrize("kind", ["png", "jpg"])
 @pytest.mark.parametrize("number", range(1, 9))
 def test_exif(tmp_path, kind, number):
-    """Square: picture and mask fit both ways."""
+    """Square: image and mask fit both ways."""
     noise = write(tmp_path / "raw", "a", np.arange(256).reshape(16, 16) // 128, exif=orientation(number), kind=kind)
     for mode in ("rotate", "ignore"):
         manifest = convert_raw(tmp_path / "raw", tmp_path / mode, codec="png", exif=mode)
@@ -374,17 +376,17 @@ def test_exif(tmp_path, kind, number):
             turned = noise
         if kind == "png" and turned is not None:
             assert np.array_equal(image, turned)
-        table = converter.summarise(manifest)
-        assert ("1 of 1 pictures turned upright" in table) == (number > 1 and mode == "rotate")
-        assert ("warning: 1 pictures were turned" in table) == (number > 1 and mode == "rotate")
-        assert ("ignored, 1 of 1 pictures taken as they are stored" in table) == (number > 1 and mode == "ignore")
+        table = convert.make_table(manifest)
+        assert ("1 of 1 images turned upright" in table) == (number > 1 and mode == "rotate")
+        assert ("warning: 1 images were turned" in table) == (number > 1 and mode == "rotate")
+        assert ("ignored, 1 of 1 images taken as they are stored" in table) == (number > 1 and mode == "ignore")
         assert manifest.exif == mode
 
 
 def test_a_mask_that_fits_upright_alone_needs_no_warning(tmp_path):
     write(tmp_path / "raw", "a", stripes(1, 2), png(stripes(1, 2).T), exif=orientation(6), kind="jpg")
-    table = converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "out"))
-    assert "EXIF    1 of 1 pictures turned upright (orientation 6 in 1)" in table and "warning" not in table
+    table = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out"))
+    assert "EXIF    1 of 1 images turned upright (orientation 6 in 1)" in table and "warning" not in table
 
 
 def test_a_mask_that_fits_one_way_alone(tmp_path):
@@ -392,8 +394,8 @@ def test_a_mask_that_fits_one_way_alone(tmp_path):
     told = refused(tmp_path / "raw", tmp_path / "out")
     assert "a.jpg: is 16x8 upright, with the orientation 6 of its EXIF data, but its mask " in told
     assert told.endswith(
-        "is 8x16, as of the picture as it is stored; make them agree, or --exif ignore takes all "
-        "pictures as they are stored"
+        "is 8x16, as of the image as it is stored; make them agree, or --exif ignore takes all "
+        "images as they are stored"
     )
     convert_raw(tmp_path / "raw", tmp_path / "out", exif="ignore")
     with pytest.raises(ValueError, match="exif is ignore, not rotate"):
@@ -404,7 +406,7 @@ def test_a_mask_that_fits_one_way_alone(tmp_path):
     convert_raw(tmp_path / "raw", tmp_path / "other")
 
 
-def test_exif_of_a_mask_counts_as_that_of_a_picture(tmp_path):
+def test_exif_of_a_mask_counts_as_that_of_a_image(tmp_path):
     file = io.BytesIO()
     Image.fromarray(stripes(1, 2)).save(file, "png", exif=orientation(6))
     write(tmp_path / "raw", "a", stripes(1, 2), file.getvalue(), exif=orientation(6), kind="jpg")
@@ -432,9 +434,9 @@ def test_exif_of_a_mask_counts_as_that_of_a_picture(tmp_path):
 def test_warns_of_what_a_size_does(tmp_path, size, warning):
     for id in "ab":
         write(tmp_path / "raw", id, stripes(1, 2))
-    table = converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "out", size=size)).splitlines()
+    table = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=size)).splitlines()
     told = [line for line in table if line.startswith("warning: ")]
-    expected = f"warning: of 2 pictures, most often 8x16, {warning} by --size {'x'.join(map(str, size or ()))}"
+    expected = f"warning: of 2 images, most often 8x16, {warning} by --size {'x'.join(map(str, size or ()))}"
     assert told == ([expected] if warning else [])
 
 
@@ -445,14 +447,14 @@ def test_all_bad_files_are_named_at_once(tmp_path, monkeypatch):
     root, ids = tmp_path / "raw", [f"m{index:02d}" for index in range(40)]
     for id in ids:
         write(root, id, stripes(0, 1))
-    parts = converter.plan_parts(sources.open_source(root, None, root / "map.yaml"))
+    parts = plan.plan_parts(sources.open_source(root, None, root / "map.yaml"))
     bad = [parts[2].samples[3], parts[2].samples[5], parts[4].samples[0]]
     for sample in bad[:2]:
         sample.image.write_bytes(sample.image.read_bytes()[:50])
     bad[2].mask.write_bytes(png(stripes(0, 99)))
-    encoded, encode = [], converter.encode_pixels
+    encoded, encode = [], encoding.encode_pixels
     monkeypatch.setattr(
-        converter, "encode_pixels", lambda id, *rest, **more: encoded.append(id) or encode(id, *rest, **more)
+        encoding, "encode_pixels", lambda id, *rest, **more: encoded.append(id) or encode(id, *rest, **more)
     )
     with pytest.raises(BadFilesError) as raised:
         convert_raw(root, tmp_path / "out")
@@ -478,7 +480,7 @@ def test_a_file_that_cannot_be_read_is_one_of_the_bad(tmp_path, monkeypatch):
         write(tmp_path / "raw", id, stripes(0, 1))
     source = sources.open_source(tmp_path / "raw", None, tmp_path / "raw/map.yaml")
     image, mask = source.splits["train"][0].image, source.splits["train"][1].mask
-    fingerprint = converter.fingerprint
+    fingerprint = shards.fingerprint
 
     def lose(part):
         found = fingerprint(part)
@@ -487,14 +489,14 @@ def test_a_file_that_cannot_be_read_is_one_of_the_bad(tmp_path, monkeypatch):
         mask.write_bytes(b"")
         return found
 
-    monkeypatch.setattr(converter, "fingerprint", lose)
+    monkeypatch.setattr(shards, "fingerprint", lose)
     with pytest.raises(BadFilesError) as raised:
         converter.convert(source, tmp_path / "out")
     told = sorted(raised.value.faults)
     assert told[0] == f"{image}: cannot be read: Is a directory" and told[1].startswith(f"{mask}: is no PNG file")
 
 
-def test_a_picture_too_long_for_jpeg(tmp_path):
+def test_a_image_too_long_for_jpeg(tmp_path):
     for kind in ("images", "masks"):
         (tmp_path / "raw" / kind / "train").mkdir(parents=True)
     cv2.imwrite(str(tmp_path / "raw/images/train/a.png"), np.zeros((66000, 4, 3), np.uint8))
@@ -524,10 +526,10 @@ def test_findings_are_readable_by_those_who_know_none(tmp_path):
     entries = json.loads(path.read_text())
     assert entries["schema_version"] == 2 and entries.pop("findings") and entries.pop("exif") == "rotate"
     path.write_text(json.dumps(entries))
-    old = records.read_manifest(tmp_path / "out")
+    old = read_manifest(tmp_path / "out")
     assert (old.findings, old.exif, old.splits) == (None, "rotate", manifest.splits)
     assert convert_raw(tmp_path / "raw", tmp_path / "out") == old  # it is there already
-    assert converter.summarise(old).count("\n") == 1
+    assert convert.make_table(old).count("\n") == 1
 
 
 @pytest.mark.parametrize("findings", [{}, {"folders": 1}, {"folders": ["a", "b"], "mask_kinds": []}])
@@ -536,13 +538,13 @@ def test_findings_that_someone_has_edited(tmp_path, findings):
     convert_raw(tmp_path / "raw", tmp_path / "out")
     path = tmp_path / "out/manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"findings": findings}))
-    assert converter.summarise(records.read_manifest(tmp_path / "out")).startswith("split")
+    assert convert.make_table(read_manifest(tmp_path / "out")).startswith("split")
 
 
 def test_a_second_run_tells_the_same(tmp_path):
     write(tmp_path / "raw", "a", stripes(0, 1, 2))
-    first = converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16)))
-    assert converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16))) == first
+    first = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16)))
+    assert convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16))) == first
     assert [line.split("  ")[0] for line in first.splitlines()[4:]] == ["layout", "masks", "void", "size"]
 
 
@@ -551,7 +553,7 @@ def test_many_classes_take_a_row_each(tmp_path):
     text = "classes:\n" + "".join(f"  {name}: [{index}, 0, 9]\n" for index, name in enumerate(names))
     write(tmp_path / "raw", "a", stripes(0, 1, 2))
     (tmp_path / "raw/map.yaml").write_text(text + "".join(f"{index}: {name}\n" for index, name in enumerate(names)))
-    table = converter.summarise(convert_raw(tmp_path / "raw", tmp_path / "out"))
+    table = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out"))
     assert max(map(len, table.splitlines())) < 120
     assert re.search(r"class number 2 % +33\.33", table)
 
@@ -561,7 +563,7 @@ def test_evidence_is_summed_up_in_any_cut(tmp_path):
     write(tmp_path / "raw", "b", stripes(2, 1), png(stripes(2, 1), COLORS), exif=orientation(3))
     source = sources.open_source(tmp_path / "raw", None, tmp_path / "raw/map.yaml")
     settings = converter.make_settings(source, None, "png", 95, "nearest")
-    seen = [converter.check_sample(sample, settings)[2] for sample in source.splits["train"]]
+    seen = [encoding.check_sample(sample, settings)[2] for sample in source.splits["train"]]
     whole = evidence.merge(seen)
     assert evidence.merge([evidence.merge(seen[:1]), evidence.merge(seen[1:])]) == whole
     assert (whole.turned, whole.sizes, whole.holders[:4]) == ({"3": 1}, {"8x16": 2}, [1, 2, 1, 0])

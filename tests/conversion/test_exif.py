@@ -1,4 +1,4 @@
-"""The orientation in EXIF data, and turning by it: as the decoder of pictures does."""
+"""The orientation in EXIF data, and turning by it: as the decoder of images does."""
 
 import io
 from contextlib import suppress
@@ -28,8 +28,8 @@ def test_turns_as_the_decoder_does(kind, orientation):
     assert images.read_orientation(data) == (orientation if 1 <= orientation <= 8 else 1)
     stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     upright = images.turn(stored, images.read_orientation(data))
-    assert np.array_equal(upright, images.decode_picture(data))
-    assert np.array_equal(images.decode_picture(data, upright=False), stored)
+    assert np.array_equal(upright, images.decode_image(data))
+    assert np.array_equal(images.decode_image(data, upright=False), stored)
     assert np.array_equal(images.turn(stored[..., 0], images.read_orientation(data)), upright[..., 0])
 
 

@@ -14,15 +14,17 @@ import cv2
 import numpy as np
 import pytest
 
-from tfseg.conversion import converter, journal, sources
-from tfseg.records import records
+from tfseg.conversion import converter, encoding, journal, shards, sources
+from tfseg.io.atomic import UNFINISHED
+from tfseg.records.manifest import read_manifest
+from tfseg.records.records import file_sha256
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory):
-    """A raw data set of 8 + 2 shards: pictures of noise, masks of one value."""
+    """A raw data set of 8 + 2 shards: images of noise, masks of one value."""
     root = tmp_path_factory.mktemp("raw")
     noise = np.random.default_rng(0).integers(0, 256, (160, 64, 96, 3), np.uint8)
     for index, image in enumerate(noise):
@@ -164,13 +166,13 @@ def test_full_disk(raw, whole, small_disk):
     ballast.write_bytes(bytes(3_000_000))
     _, errors = (process := run(raw, out, workers=2)).communicate(timeout=20)
     assert process.returncode == 1
-    assert f"{out}.incomplete: keeps the finished shards, the same command goes on from there\n" in errors
+    assert f"{out}.incomplete: keeps the finished shards; the same command resumes from them\n" in errors
     assert errors.endswith("tfrecord: cannot be written: No space left on device\n") and "Traceback" not in errors
     assert not out.exists()
     ballast.unlink()
     shards = len(list((small_disk / "out.incomplete").glob("*.tfrecord")))
     answer, _ = run(raw, out).communicate(timeout=20)
-    assert 1 <= shards < 10 and f"goes on, {shards} of 10 shards are finished" in answer
+    assert 1 <= shards < 10 and f"resuming, {shards} of 10 shards are finished" in answer
     assert contents(out) == whole
 
 
@@ -192,20 +194,20 @@ def half(raw, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(records, "write_manifest", interrupt)
+        patch.setattr(converter, "write_manifest", interrupt)
         convert_raw(raw, tmp_path / "out")
     return tmp_path / "out"
 
 
 def count_encoded(monkeypatch):
     """Notes the id of every sample that is encoded from now on."""
-    encoded, encode = [], converter.encode_sample
+    encoded, encode = [], encoding.encode_sample
 
     def note(item, settings):
         encoded.append(item[1].id)
         return encode(item, settings)
 
-    monkeypatch.setattr(converter, "encode_sample", note)
+    monkeypatch.setattr(encoding, "encode_sample", note)
     return encoded
 
 
@@ -244,10 +246,11 @@ def lose_the_journal(out, raw):
 
 def add_half_a_shard(out, raw):
     (incomplete(out) / "val-00007-of-00009.tfrecord").write_bytes(b"half")
-    (incomplete(out) / f"manifest.json{records.TEMPORARY}").write_bytes(b"{")
+    (incomplete(out) / f"{UNFINISHED}manifest.json").write_bytes(b"{")
+    (incomplete(out) / "manifest.json.tmp").write_bytes(b"{")  # of version 0.1.0
 
 
-def touch_a_picture(out, raw):
+def touch_a_image(out, raw):
     os.utime(raw / "images/train/007.png", ns=(1, 1))
 
 
@@ -261,7 +264,7 @@ def touch_a_picture(out, raw):
         (tear_the_journal, 160),
         (lose_the_journal, 160),
         (add_half_a_shard, 0),
-        (touch_a_picture, 18),
+        (touch_a_image, 18),
     ],
 )
 def test_only_what_is_not_finished_is_done_again(half, raw, whole, monkeypatch, change, encoded):
@@ -289,7 +292,7 @@ def test_an_overwriting_conversion_goes_on_too(half, raw, tmp_path, monkeypatch)
     (tmp_path / "other").rename(half)
     again = count_encoded(monkeypatch)
     convert_raw(raw, half, overwrite=True)
-    assert not again and len(records.read_manifest(half).splits["train"].ids) == 144
+    assert not again and len(read_manifest(half).splits["train"].ids) == 144
 
 
 def test_records_that_came_meanwhile_are_not_replaced(raw, whole, tmp_path):
@@ -307,7 +310,7 @@ def test_the_journal_says_what_is_finished(half, raw):
     assert len(noted["shards"]) == 10 and noted["settings"]["codec"] == "jpeg"
     shard = noted["shards"]["val-00000-of-00002.tfrecord"]["shard"]
     path = incomplete(half) / "val-00000-of-00002.tfrecord"
-    assert (shard["bytes"], shard["sha256"]) == (path.stat().st_size, records.file_sha256(path))
+    assert (shard["bytes"], shard["sha256"]) == (path.stat().st_size, file_sha256(path))
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -356,17 +359,17 @@ def test_converts_to_and_from_a_store(raw, whole, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(records, "write_manifest", break_off)
+        patch.setattr(converter, "write_manifest", break_off)
         converter.convert(source, "memory://bucket/out")
     (store / "out" / "val-00001-of-00002.tfrecord").write_bytes(b"half")
     again = count_encoded(monkeypatch)
     manifest = converter.convert(source, "memory://bucket/out")
     assert len(again) == 8
     assert {path.name: path.read_bytes() for path in (store / "out").iterdir()} == whole
-    assert records.read_manifest("memory://bucket/out") == manifest
+    assert read_manifest("memory://bucket/out") == manifest
     assert converter.convert(source, "memory://bucket/out") == manifest and len(again) == 8
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(converter, "write_part", break_off)
+        patch.setattr(shards, "write_part", break_off)
         converter.convert(source, "memory://bucket/out", limit=1, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"out: no such folder of records"):
-        records.read_manifest("memory://bucket/out")
+        read_manifest("memory://bucket/out")

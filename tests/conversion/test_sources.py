@@ -127,9 +127,9 @@ def test_renamed_cityscapes_needs_no_label_map(tmp_path):
 
 def test_either_name_tells_cityscapes(tmp_path):
     touch(tmp_path, "a/images/train/ulm.png", "a/masks/train/ulm_gtFine_labelIds.png")
-    assert "1 of the masks have no picture *_leftImg8bit.png: train/ulm; add" in refused(tmp_path / "a")
+    assert "1 of the masks have no image *_leftImg8bit.png: train/ulm; add" in refused(tmp_path / "a")
     touch(tmp_path, "b/images/train/ulm_leftImg8bit.png", "b/masks/train/ulm.png")
-    assert "1 of the pictures have no mask *_gtFine_labelIds.png: train/ulm; add" in refused(tmp_path / "b")
+    assert "1 of the images have no mask *_gtFine_labelIds.png: train/ulm; add" in refused(tmp_path / "b")
 
 
 def test_folders_below_a_plain_split_are_not_looked_into(tmp_path, label_map):
@@ -152,7 +152,7 @@ def test_coarse_masks(tmp_path):
     }
     assert rough.splits["train"][0].mask == tmp_path / "gtCoarse/train/ulm/ulm_000001_000019_gtCoarse_labelIds.png"
     assert rough.name == "cityscapes_coarse" and rough.label_map is fine.label_map
-    left_out = "has pictures in leftImg8bit/ but no masks in {}/; it is left out"
+    left_out = "has images in leftImg8bit/ but no masks in {}/; it is left out"
     assert fine.warnings[0] == f"{tmp_path}: split train_extra {left_out.format('gtFine')}"
     assert rough.warnings[0] == f"{tmp_path}: split test {left_out.format('gtCoarse')}"
     assert [warning.split(", ")[-1] for warning in rough.warnings[1:]] == [
@@ -188,14 +188,14 @@ def test_leaves_out_half_a_split_unless_it_is_wanted(tmp_path, label_map):
     assert ids(source) == {"train": ["a"]}
     assert source.warnings == [
         f"{tmp_path}: the split spare is empty; expected files named *.png or *.jpg or *.jpeg; it is left out",
-        f"{tmp_path}: split test has pictures in images/ but no masks in masks/; it is left out",
-        f"{tmp_path}: split val has masks in masks/ but no pictures in images/; it is left out",
+        f"{tmp_path}: split test has images in images/ but no masks in masks/; it is left out",
+        f"{tmp_path}: split val has masks in masks/ but no images in images/; it is left out",
     ]
     assert sources.open_source(tmp_path, ["train"], label_map).warnings == []
     for split in ("test", "val", "spare"):
         assert f"split {split} " in refused(tmp_path, ["train", split], label_map)
     (tmp_path / "masks/train/a.png").unlink()
-    assert "split test has pictures in images/ but no masks in masks/; split train has" in refused(
+    assert "split test has images in images/ but no masks in masks/; split train has" in refused(
         tmp_path, None, label_map
     )
 
@@ -206,15 +206,15 @@ def test_empty_city_folders_are_no_masks(tmp_path):
     assert ids(sources.open_source(tmp_path)) == {"train": ["ulm_000001_000019"]}
 
 
-# ---- the number of pictures
+# ---- the number of images
 
 
-def test_warns_of_an_odd_number_of_pictures(tmp_path):
+def test_warns_of_an_odd_number_of_images(tmp_path):
     renamed(tmp_path, "train", *(f"ulm_{index:06d}_000019" for index in range(2974)))
     renamed(tmp_path, "val", *(f"bonn_{index:06d}_000019" for index in range(500)))
     renamed(tmp_path, "extra", "jena_000000_000019")
     assert sources.open_source(tmp_path).warnings == [
-        f"{tmp_path}: split train has 2974 pictures, in Cityscapes it has 2975; "
+        f"{tmp_path}: split train has 2974 images, in Cityscapes it has 2975; "
         "a known accident: one file was lost by an incomplete download or unpacking"
     ]
     assert sources.open_source(tmp_path, ["val"]).warnings == []
@@ -222,8 +222,8 @@ def test_warns_of_an_odd_number_of_pictures(tmp_path):
     renamed(tmp_path, "val", "bonn_000500_000019")
     renamed(tmp_path, "test", "jena_000001_000019")
     assert sources.open_source(tmp_path).warnings == [
-        f"{tmp_path}: split test has 1 pictures, in Cityscapes it has 1525",
-        f"{tmp_path}: split val has 501 pictures, in Cityscapes it has 500",
+        f"{tmp_path}: split test has 1 images, in Cityscapes it has 1525",
+        f"{tmp_path}: split val has 501 images, in Cityscapes it has 500",
     ]
     touch(tmp_path, "sample_city.json")
     assert sources.open_source(tmp_path).warnings == []
@@ -272,7 +272,7 @@ def lost_mask_of_cityscapes(root):
         path.unlink()
 
 
-def lost_picture_of_cityscapes(root):
+def lost_image_of_cityscapes(root):
     cityscapes(root, "train", "ulm_000001_000019", "ulm_000002_000019")
     (root / "leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png").unlink()
 
@@ -295,26 +295,26 @@ def same_id_in_two_splits(root):
         (pictures_only, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got leftImg8bit"),
         (no_splits, None, "raw: images/ holds no folder of a split, such as train/"),
         (empty_split, None, "raw: the split train is empty; expected files named *.png or *.jpg or *.jpeg"),
-        (no_masks_at_all, None, "raw: split train has pictures in leftImg8bit/ but no masks in gtFine/; add what is"),
+        (no_masks_at_all, None, "raw: split train has images in leftImg8bit/ but no masks in gtFine/; add what is"),
         (wrong_names, None, "raw: no file of split train is named *_leftImg8bit.png or *_gtFine_labelIds.png"),
         (same_id_twice, ["val", "test"], "raw: no split val, test; there is train"),
         (
             lost_on_both_sides,
             None,
-            "raw: 12 of the pictures have no mask *.png: train/x00, train/x01, train/x02, train/x03, train/x04, "
+            "raw: 12 of the images have no mask *.png: train/x00, train/x01, train/x02, train/x03, train/x04, "
             "train/x05, train/x06, train/x07, train/x08, train/x09, ...; "
-            "2 of the masks have no picture *.png or *.jpg or *.jpeg: train/z, val/z; add what is missing",
+            "2 of the masks have no image *.png or *.jpg or *.jpeg: train/z, val/z; add what is missing",
         ),
-        (lost_on_both_sides, ["val"], "raw: 1 of the pictures have no mask *.png: val/y; 1 of the masks have no"),
+        (lost_on_both_sides, ["val"], "raw: 1 of the images have no mask *.png: val/y; 1 of the masks have no"),
         (
             lost_mask_of_cityscapes,
             None,
-            "raw: 1 of the pictures have no mask *_gtFine_labelIds.png: train/ulm_000002_000019; add what is missing",
+            "raw: 1 of the images have no mask *_gtFine_labelIds.png: train/ulm_000002_000019; add what is missing",
         ),
         (
-            lost_picture_of_cityscapes,
+            lost_image_of_cityscapes,
             None,
-            "raw: 1 of the masks have no picture *_leftImg8bit.png: train/ulm_000001_000019; add what is missing",
+            "raw: 1 of the masks have no image *_leftImg8bit.png: train/ulm_000001_000019; add what is missing",
         ),
         (same_id_twice, None, "raw/images/train/a.png: has the same id, a, as "),
         (same_id_in_two_splits, None, "raw: 1 ids of split val are in split train too: b; "),
@@ -343,7 +343,7 @@ def test_names_the_kind_of_a_wrong_mask(tmp_path, label_map, kinds, named, meani
     touch(tmp_path, *(f"a/gtFine/train/ulm/ulm_000002_000019_gtFine_{kind}" for kind in kinds))
     file = next(kind for kind in kinds if kind.startswith(f"{named}."))
     message = refused(tmp_path / "a")
-    assert "1 of the pictures have no mask *_gtFine_labelIds.png: train/ulm_000002_000019; " in message
+    assert "1 of the images have no mask *_gtFine_labelIds.png: train/ulm_000002_000019; " in message
     path = tmp_path / "a/gtFine/train/ulm" / f"ulm_000002_000019_gtFine_{file}"
     assert f"{path} is of the kind {named}, which {meaning}" in message
     assert "are drawn from *_polygons.json by `python -m cityscapesscripts.preparation.json2labelImg`; add" in message
@@ -362,7 +362,7 @@ def test_a_wrong_mask_beside_the_right_one(tmp_path, label_map):
     folders(tmp_path / "b", "train", "a")
     touch(tmp_path, "b/masks/train/a_color.png")
     assert "masks/train/a_color.png is of the kind color" in refused(tmp_path / "b", None, label_map)
-    folders(tmp_path / "c", "train", "a_color")  # the name of the picture too
+    folders(tmp_path / "c", "train", "a_color")  # the name of the image too
     assert ids(sources.open_source(tmp_path / "c", None, label_map)) == {"train": ["a_color"]}
 
 
@@ -465,14 +465,14 @@ def test_a_store_is_read_as_a_disk_is(tmp_path, label_map):
     fine = sources.open_source(f"{root}/fine")
     assert ids(fine) == {"train": ["ulm_000001_000019"]}
     assert fine.splits["train"][0].mask == root / "fine/gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png"
-    assert f"{root}/fine: split train_extra has pictures" in fine.warnings[0]
+    assert f"{root}/fine: split train_extra has images" in fine.warnings[0]
     assert ids(sources.open_source(root / "fine", coarse=True)) == {"train_extra": ["bayreuth_000001_000019"]}
     assert ids(sources.open_source(f"{root}/renamed")) == {"val": ["ulm_000002_000019"]}
     assert sources.open_source(f"{root}/plain", None, label_map).splits == {
         "train": [("a", root / "plain/images/train/a.jpg", root / "plain/masks/train/a.png")]
     }
     touch(root, "plain/masks/train/b.png")
-    assert "1 of the masks have no picture" in refused(root / "plain", None, label_map)
+    assert "1 of the masks have no image" in refused(root / "plain", None, label_map)
     assert refused(root / "lost").endswith("lost: no such folder")
 
 
@@ -542,7 +542,7 @@ def test_what_systems_leave_is_passed_over(tmp_path, label_map, name):
     assert (ids(source), source.warnings) == ({"train": ["a"]}, [])
 
 
-def test_pictures_beside_the_splits(tmp_path, label_map):
+def test_images_beside_the_splits(tmp_path, label_map):
     folders(tmp_path, "train", "a")
     touch(tmp_path, "images/b.jpg", "images/c.png", "masks/b.png")
     warnings = sources.open_source(tmp_path, None, label_map).warnings
@@ -560,14 +560,12 @@ def test_a_split_of_other_files_says_what_it_holds(tmp_path, label_map):
         in message
     )
     touch(tmp_path, "masks/train/a.png")
-    assert "no pictures in images/, and holds 1 of a kind that is not read (.tif) in images/" in refused(
+    assert "no images in images/, and holds 1 of a kind that is not read (.tif) in images/" in refused(
         tmp_path, None, label_map
     )
     touch(tmp_path, "images/train/b.png", "masks/train/b.png")
     message = refused(tmp_path, None, label_map)
-    assert (
-        "1 of the masks have no picture" in message and "split train holds besides 1 of a kind that is not" in message
-    )
+    assert "1 of the masks have no image" in message and "split train holds besides 1 of a kind that is not" in message
 
 
 def test_own_files_beside_those_of_cityscapes(tmp_path):

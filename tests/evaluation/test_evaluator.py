@@ -11,7 +11,7 @@ from tfseg.evaluation import evaluator
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.png import write_png
-from tfseg.pipeline.pipeline import read_places
+from tfseg.pipeline.examples import read_places
 from tfseg.records.record_set import open_records
 
 

@@ -18,10 +18,13 @@ from PIL import Image
 
 from tfseg import explore as tool
 from tfseg.conversion import reader
-from tfseg.exploration import figures
+from tfseg.exploration import explorer, figures
 from tfseg.exploration import page as explore_page
-from tfseg.exploration import survey as explore
+from tfseg.exploration import survey as survey_module
+from tfseg.exploration.survey import survey_data_set
 from tfseg.records import labels, records
+from tfseg.records.manifest import Manifest, Split, read_manifest, shard_name, write_manifest
+from tfseg.records.record_set import RecordSet
 
 RED, BLUE = (200, 10, 20), (20, 10, 200)
 
@@ -30,9 +33,9 @@ def png(array):
     return cv2.imencode(".png", array if array.ndim == 2 else array[..., ::-1])[1].tobytes()
 
 
-def write_folders(root, split, pictures):
-    """Writes {id: (picture, mask)} in the layout images/ + masks/."""
-    for id, (image, mask) in pictures.items():
+def write_folders(root, split, images):
+    """Writes {id: (image, mask)} in the layout images/ + masks/."""
+    for id, (image, mask) in images.items():
         for folder, array in (("images", image), ("masks", mask)):
             path = root / folder / split / f"{id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def root(tmp_path):
 
 
 def write_root(folder):
-    """Two pictures of 2x2 and 1x4; the label map knows 3 and 4 as flat, 9 as sky and 200 as void."""
+    """Two images of 2x2 and 1x4; the label map knows 3 and 4 as flat, 9 as sky and 200 as void."""
     first = np.full((2, 2, 3), RED), [[9, 9], [3, 4]]
     second = np.full((1, 4, 3), BLUE), [[9, 200, 200, 200]]
     write_folders(folder / "raw", "train", {"b": first, "a": second})
@@ -54,11 +57,11 @@ def write_root(folder):
 
 
 def look(root, limit=None, processes=1):
-    return explore.survey(reader.open_raw(root, None, root / "map.yaml"), limit, processes)
+    return survey_data_set(reader.open_raw(root, None, root / "map.yaml"), limit, processes)
 
 
 def counts_of(entries):
-    return {entry.name: (entry.pixels, entry.share, entry.pictures) for entry in entries if entry.pixels}
+    return {entry.name: (entry.pixels, entry.share, entry.images) for entry in entries if entry.pixels}
 
 
 # ---- numbers
@@ -66,11 +69,11 @@ def counts_of(entries):
 
 def test_counts_by_hand(root):
     split = look(root).splits["train"]
-    assert (split.pictures, split.total, split.shards) == (2, 2, None)
-    assert split.sizes == [{"height": 1, "width": 4, "pictures": 1}, {"height": 2, "width": 2, "pictures": 1}]
+    assert (split.images, split.total, split.shards) == (2, 2, None)
+    assert split.sizes == [{"height": 1, "width": 4, "images": 1}, {"height": 2, "width": 2, "images": 1}]
     assert split.image_kinds == {"PNG, 8-bit RGB": 2} and split.mask_kinds == {"PNG, 8-bit grey": 2}
     assert counts_of(split.classes) == {"void": (3, 3 / 8, 1), "flat": (2, 2 / 8, 1), "sky": (3, 3 / 8, 2)}
-    assert [(entry.value, entry.class_name, entry.pixels, entry.pictures) for entry in split.labels] == [
+    assert [(entry.value, entry.class_name, entry.pixels, entry.images) for entry in split.labels] == [
         (3, "flat", 1, 1),
         (4, "flat", 1, 1),
         (9, "sky", 3, 2),
@@ -85,20 +88,22 @@ def test_counts_by_hand(root):
 def test_bands_go_from_top_to_bottom(root):
     bands = np.array(look(root).splits["train"].band_pixels)
     assert bands.shape == (64, 9)
-    assert np.flatnonzero(bands.sum(axis=1)).tolist() == [0, 32]  # of the picture of one row all, of two the upper
+    assert np.flatnonzero(bands.sum(axis=1)).tolist() == [0, 32]  # of the image of one row all, of two the upper
     assert bands[0, [0, 5]].tolist() == [3, 3] and bands[32, 1] == 2
 
 
 def test_every_row_counts_once():
     mask = np.random.default_rng(0).integers(0, 8, (100, 30), np.uint8)
-    bands = explore.count(reader.Picture("a", np.zeros((100, 30, 3), np.uint8), mask, None, "", ""), 9).band_pixels
+    bands = survey_module.count(reader.Pair("a", np.zeros((100, 30, 3), np.uint8), mask, None, "", ""), 9).band_pixels
     assert bands.sum(axis=0).tolist() == [*np.bincount(mask.ravel(), minlength=8), 0]
     assert set(bands.sum(axis=1).tolist()) == {30, 60}  # 100 rows over 64 bands: one or two each
 
 
 def test_moments_are_those_of_numpy():
     pixels = np.random.default_rng(0).integers(0, 256, (3, 1000))
-    mean, deviation = explore.channel_moments(np.stack([np.bincount(channel, minlength=256) for channel in pixels]))
+    mean, deviation = survey_module.channel_moments(
+        np.stack([np.bincount(channel, minlength=256) for channel in pixels])
+    )
     assert mean == pytest.approx(pixels.mean(axis=1)) and deviation == pytest.approx(pixels.std(axis=1))
 
 
@@ -119,13 +124,13 @@ def test_workers_find_the_same(root):
     ],
 )
 def test_spread(ids, limit, places):
-    assert explore.spread(list(ids), limit) == places
+    assert survey_module.spread(list(ids), limit) == places
 
 
 def test_a_sample_is_told(root):
     survey = look(root, limit=1)
-    assert survey.splits["train"].classes[5].pixels == 1  # of the picture a alone
-    assert explore_page.notes(survey) == ["This is a sample, evenly spread: 1 of 2 pictures of train."]
+    assert survey.splits["train"].classes[5].pixels == 1  # of the image a alone
+    assert explore_page.notes(survey) == ["This is a sample, evenly spread: 1 of 2 images of train."]
     assert explore_page.notes(look(root)) == []
 
 
@@ -157,14 +162,14 @@ def test_no_ground_truth(root):
 
 
 def test_the_example_has_the_most_classes(root):
-    survey = look(root)  # both pictures have two, of which one is void in a
+    survey = look(root)  # both images have two, of which one is void in a
     assert (survey.example.id, survey.example_split) == ("b", "train")
     write_folders(root, "val", {"v": (np.zeros((1, 3, 3)), [[3, 9, 200]])})
     assert look(root).example.id == "b"  # the first of equals
 
 
 def test_cityscapes_labels_have_names():
-    table = explore.label_table("cityscapes", labels.CITYSCAPES["categories"])
+    table = survey_module.label_table("cityscapes", labels.CITYSCAPES["categories"])
     assert len(table) == 35
     assert table[7] == ("road", "flat", (128, 64, 128)) and table[255] == ("no label", "void", (0, 0, 0))
 
@@ -191,19 +196,19 @@ def test_file_kind(mode, format, kind):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Records of 12 and 5 pictures, in 2 shards a split, and the same pictures as raw/."""
+    """Records of 12 and 5 images, in 2 shards a split, and the same images as raw/."""
     folder = tmp_path_factory.mktemp("explore")
     write_records(folder / "records", {"train": 12, "val": 5})
     for split, count in (("train", 12), ("val", 5)):
-        pictures = {f"{split}-{index:03d}": draw(index, 24, 32) for index in range(count)}
-        write_folders(folder / "raw", split, pictures)
+        images = {f"{split}-{index:03d}": draw(index, 24, 32) for index in range(count)}
+        write_folders(folder / "raw", split, images)
     (folder / "raw" / "map.yaml").write_text("".join(f"{i}: {name}\n" for i, name in enumerate(labels.CATEGORIES)))
     return folder
 
 
 @pytest.mark.parametrize("limit", [None, 4])
 def test_records_and_raw_files_agree(folder, limit):
-    raw, stored = look(folder / "raw", limit), explore.survey(reader.open_records(folder / "records"), limit)
+    raw, stored = look(folder / "raw", limit), survey_data_set(reader.open_stored(folder / "records"), limit)
     differing = {"shards", "image_kinds", "mask_kinds", "labels", "class_weights"}
     for split in ("train", "val"):
         left, right = (dataclasses.asdict(survey.splits[split]) for survey in (raw, stored))
@@ -214,12 +219,12 @@ def test_records_and_raw_files_agree(folder, limit):
     assert np.array_equal(raw.example.mask, draw(0, 24, 32)[1])
 
 
-def test_weights_of_records_are_the_manifests(folder, monkeypatch):
-    manifest = records.read_manifest(folder / "records")
+def test_weights_of_records_are_the_manifests(folder):
+    manifest = read_manifest(folder / "records")
     splits = {"val": dataclasses.replace(manifest.splits["val"], class_pixels=[5] * 8)}
-    monkeypatch.setattr(records, "read_manifest", lambda directory: dataclasses.replace(manifest, splits=splits))
-    split = explore.survey(reader.open_records(folder / "records"), limit=1).splits["val"]
-    assert split.class_weights == [0] + [1] * 7  # what the manifest says, though not what the pictures hold
+    records = RecordSet(folder / "records", dataclasses.replace(manifest, splits=splits))
+    split = survey_data_set(reader.open_stored(records), limit=1).splits["val"]
+    assert split.class_weights == [0] + [1] * 7  # what the manifest says, though not what the images hold
 
 
 def test_label_ids_of_records(tmp_path):
@@ -230,12 +235,12 @@ def test_label_ids_of_records(tmp_path):
     written = {}
     for split, extra in (("train", {}), ("val", {"label_ids": png(label_ids)})):
         example = records.encode_example(id=split, **common, **extra)
-        shard = records.write_shard(tmp_path / records.shard_name(split, 0, 1), [example])
-        written[split] = records.Split([split], [shard], [0, 2, 0, 0, 0, 2, 0, 0], [0.0] * 3, [0.0] * 3)
+        shard = records.write_shard(tmp_path / shard_name(split, 0, 1), [example])
+        written[split] = Split([split], [shard], [0, 2, 0, 0, 0, 2, 0, 0], [0.0] * 3, [0.0] * 3)
     label_map = {label.id % 256: label.category for label in labels.LABELS}
-    manifest = records.Manifest(1, "cityscapes", label_map, list(labels.CATEGORIES), [2, 2], "png", None, written)
-    records.write_manifest(tmp_path, manifest)
-    survey = explore.survey(reader.open_records(tmp_path))
+    manifest = Manifest(1, "cityscapes", label_map, list(labels.CATEGORIES), [2, 2], "png", None, written)
+    write_manifest(tmp_path, manifest)
+    survey = survey_data_set(reader.open_stored(tmp_path))
     assert counts_of(survey.splits["val"].labels) == {
         "road": (2, 0.5, 1),
         "sidewalk": (1, 0.25, 1),
@@ -249,8 +254,8 @@ def test_label_ids_of_records(tmp_path):
 def test_only_shards_with_chosen_records_are_read(folder, monkeypatch):
     opened = []
     read_shard = records.read_shard
-    monkeypatch.setattr(records, "read_shard", lambda path: opened.append(path.name) or read_shard(path))
-    items = list(reader.open_records(folder / "records").read("train", [1, 3]))
+    monkeypatch.setattr(reader, "read_shard", lambda path: opened.append(path.name) or read_shard(path))
+    items = list(reader.open_stored(folder / "records").read("train", [1, 3]))
     assert [item.place.rpartition("/")[2] for item in items] == [
         "train-00000-of-00002.tfrecord: record 1",
         "train-00000-of-00002.tfrecord: record 3",
@@ -266,13 +271,13 @@ def damage(path, change):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_damaged_picture_is_named(root, processes):
+def test_a_damaged_image_is_named(root, processes):
     damage(root / "images" / "train" / "b.png", lambda data: data[:-20])
     with pytest.raises(ValueError, match=r"^\S+images/train/b\.png: is cut short or damaged[^\n]*$"):
         look(root, processes=processes)
 
 
-def test_other_bad_pictures_are_named(root):
+def test_other_bad_images_are_named(root):
     path = root / "masks" / "train" / "a.png"
     path.write_bytes(b"GIF89a")
     with pytest.raises(ValueError, match=r"^\S+masks/train/a\.png: is no PNG file"):
@@ -286,7 +291,7 @@ def test_other_bad_pictures_are_named(root):
 
 def rewrite(folder, tmp_path, change):
     """Copies the records with the serialised records of the second shard of val changed."""
-    manifest = records.read_manifest(folder / "records")
+    manifest = read_manifest(folder / "records")
     for split in manifest.splits.values():
         for shard in split.shards:
             (tmp_path / shard.name).write_bytes((folder / "records" / shard.name).read_bytes())
@@ -295,7 +300,7 @@ def rewrite(folder, tmp_path, change):
     shard = records.write_shard(path, change(list(records.read_shard(path))))
     shard = dataclasses.replace(shard, count=split.shards[1].count)
     changed = {**manifest.splits, "val": dataclasses.replace(split, shards=[split.shards[0], shard])}
-    records.write_manifest(tmp_path, dataclasses.replace(manifest, splits=changed))
+    write_manifest(tmp_path, dataclasses.replace(manifest, splits=changed))
 
 
 @pytest.mark.parametrize(
@@ -309,21 +314,21 @@ def rewrite(folder, tmp_path, change):
 def test_a_damaged_record_is_named(folder, tmp_path, change, message):
     rewrite(folder, tmp_path, change)
     with pytest.raises(ValueError, match=r"^\S+val-00001-of-00002\.tfrecord" + message):
-        explore.survey(reader.open_records(tmp_path))
+        survey_data_set(reader.open_stored(tmp_path))
 
 
 def test_bad_arguments(root, folder, tmp_path):
-    with pytest.raises(ValueError, match="expected a limit of at least 1 picture, got 0"):
+    with pytest.raises(ValueError, match="expected a limit of at least 1 image, got 0"):
         look(root, limit=0)
     with pytest.raises(FileNotFoundError, match=r"records: no split test, other; there is train, val$"):
-        reader.open_records(folder / "records", ["test", "val", "other"])
+        reader.open_stored(folder / "records", ["test", "val", "other"])
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         reader.open_raw(tmp_path / "nowhere")
-    empty = dataclasses.replace(reader.open_records(folder / "records"), ids={"train": ["a"], "val": []})
-    with pytest.raises(ValueError, match="records: holds no pictures in split val"):
-        explore.survey(empty)
-    with pytest.raises(ValueError, match=r"records: holds no pictures$"):
-        explore.survey(dataclasses.replace(empty, ids={}))
+    empty = dataclasses.replace(reader.open_stored(folder / "records"), ids={"train": ["a"], "val": []})
+    with pytest.raises(ValueError, match="records: holds no images in split val"):
+        survey_data_set(empty)
+    with pytest.raises(ValueError, match=r"records: holds no images$"):
+        survey_data_set(dataclasses.replace(empty, ids={}))
 
 
 # ---- figures
@@ -357,7 +362,7 @@ def test_histogram_has_logarithmic_bars_in_their_colours(root):
     mask = np.full((10, 10), 200)
     mask[0, 0], mask[1] = 3, 9
     write_folders(root, "val", {"v": (np.zeros((10, 10, 3)), mask)})
-    survey = explore.survey(reader.open_raw(root, ["val"], root / "map.yaml"))
+    survey = survey_data_set(reader.open_raw(root, ["val"], root / "map.yaml"))
     for kind in ("classes", "labels"):
         pixels = pixels_of(figures.draw_histogram(survey, kind))
         widths = [
@@ -368,7 +373,7 @@ def test_histogram_has_logarithmic_bars_in_their_colours(root):
         assert widths[2] - widths[1] == pytest.approx(np.log10(8.9) * decade, rel=0.05)
 
 
-def test_example_shows_picture_labels_and_classes(root):
+def test_example_shows_image_labels_and_classes(root):
     survey = look(root)
     with_labels = figures.draw_example(survey)
     without = figures.draw_example(dataclasses.replace(survey, example=survey.example._replace(label_ids=None)))
@@ -393,7 +398,7 @@ def test_example_of_cityscapes_has_its_colours(root):
 def test_no_label_ids_is_said(folder, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "_draw_note", lambda text: drawn.append(text) or b"")
-    figures.draw_histogram(explore.survey(reader.open_records(folder / "records", ["train"]), 1), "labels")
+    figures.draw_histogram(survey_data_set(reader.open_stored(folder / "records", ["train"]), 1), "labels")
     assert drawn == ["No label ids here: records keep those of evaluation splits only."]
 
 
@@ -443,8 +448,8 @@ def test_page_needs_no_other_file(written):
     _, paths = written
     text = paths["index.html"].read_text()
     page = Page(text)
-    assert len(page.pictures) == 4 and all(len(picture["alt"]) > 20 for picture in page.pictures)
-    embedded = {base64.b64decode(picture["src"].removeprefix("data:image/png;base64,")) for picture in page.pictures}
+    assert len(page.pictures) == 4 and all(len(image["alt"]) > 20 for image in page.pictures)
+    embedded = {base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in page.pictures}
     assert embedded == {path.read_bytes() for name, path in paths.items() if name.endswith(".png")}
     assert not page.tags & {"script", "link", "iframe"}
     assert not re.search(r"https?://|url\(|@import", text)
@@ -465,7 +470,7 @@ def test_page_has_the_numbers(written):
     assert "split test has no ground truth" in page.text
     assert "shards" not in page.text and "of these counted" not in page.text
     assert any("Greatest in train: void 37.5 %, sky 37.5 %, flat 25.0 %." in img["alt"] for img in page.pictures)
-    assert any("train: at the top void, at the bottom flat." in picture["alt"] for picture in page.pictures)
+    assert any("train: at the top void, at the bottom flat." in image["alt"] for image in page.pictures)
 
 
 def test_page_escapes_names(written):
@@ -482,12 +487,12 @@ def test_page_escapes_names(written):
     )
     page = Page(explore_page.make_page(survey, dict.fromkeys(explore_page.FIGURES, b"")))
     assert "script" not in page.tags
-    assert page.text.count(evil) > 5 and any(evil in picture["alt"] for picture in page.pictures)
+    assert page.text.count(evil) > 5 and any(evil in image["alt"] for image in page.pictures)
 
 
 def test_many_sizes_are_shortened(written):
     survey, _ = written
-    sizes = [{"height": height, "width": 5, "pictures": 1} for height in range(101, 201)]
+    sizes = [{"height": height, "width": 5, "images": 1} for height in range(101, 201)]
     splits = {**survey.splits, "train": dataclasses.replace(survey.splits["train"], sizes=sizes)}
     survey = dataclasses.replace(survey, splits=splits)
     page = Page(explore_page.make_page(survey, dict.fromkeys(explore_page.FIGURES, b"")))
@@ -521,7 +526,7 @@ def test_nothing_half_written_stays(written, tmp_path):
     (tmp_path / "rows.png").mkdir()
     with pytest.raises(OSError, match=r"rows\.png"):
         explore_page.write(written[0], tmp_path)
-    assert not list(tmp_path.glob("*.incomplete"))
+    assert not list(tmp_path.glob("incomplete-*"))
 
 
 # ---- the command
@@ -530,12 +535,12 @@ def test_nothing_half_written_stays(written, tmp_path):
 def test_command(root, tmp_path, capsys, monkeypatch):
     write_folders(root, "test", {"z": (np.zeros((2, 2, 3)), np.full((2, 2), 200))})
     opened = reader.open_raw
-    monkeypatch.setattr(reader, "open_raw", lambda *all: dataclasses.replace(opened(*all), warnings=["looks odd"]))
+    monkeypatch.setattr(explorer, "open_raw", lambda *all: dataclasses.replace(opened(*all), warnings=["looks odd"]))
     options = ["--root", str(root), "--label-map", str(root / "map.yaml"), "--workers", "1", "--limit", "1"]
     tool.main([*options, "--out", str(tmp_path / "out")])
     printed = capsys.readouterr()
     head, *lines = [line.split() for line in printed.out.splitlines()]
-    assert head[:5] == ["split", "pictures", "size", "void", "%"]
+    assert head[:5] == ["split", "images", "size", "void", "%"]
     assert lines == [
         ["train", "1", "1x4", "75.00", "0.00", "0.00", "0.00", "0.00", "25.00", "0.00", "0.00"],
         ["test", "1", "2x2", "100.00", *["0.00"] * 7],
@@ -543,7 +548,7 @@ def test_command(root, tmp_path, capsys, monkeypatch):
     ]
     notes = [line for line in printed.err.splitlines() if line.startswith("note:")]
     assert notes == [
-        "note: This is a sample, evenly spread: 1 of 2 pictures of train, 1 of 1 pictures of test.",
+        "note: This is a sample, evenly spread: 1 of 2 images of train, 1 of 1 images of test.",
         "note: looks odd",
         "note: split test has no ground truth: all its pixels are void",
     ]
@@ -554,7 +559,7 @@ def test_command_on_records(folder, tmp_path, capsys):
     tool.main(["--records", str(folder / "records"), "--splits", "val", "--out", str(tmp_path), "--workers", "1"])
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["split", "val", "written:"]
     page = Page((tmp_path / "index.html").read_text())
-    assert ["shards", "2"] in page.rows and ["picture files", "png"] in page.rows
+    assert ["shards", "2"] in page.rows and ["image files", "png"] in page.rows
     assert "It is taken from the manifest" in page.text
 
 

@@ -1,14 +1,18 @@
 """Raw records where they lie: what they hold in the order of a seed, and what is damaged is told."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+from helper_pipeline import train_batches
 from helpers import TRAIN, draw, flip, write_pictures
 
 from tfseg.pipeline.arrays import Mapped, can_be_mapped
+from tfseg.pipeline.damage import explain_read_errors
 from tfseg.pipeline.order import Share
-from tfseg.pipeline.pipeline import make_train_batches, told_damage
 from tfseg.records import records
-from tfseg.records.records import Manifest, Shard, Split
+from tfseg.records.manifest import read_manifest
+from tfseg.records.record_set import RecordSet, open_records
 
 SIZE, COUNT = (24, 40), 7
 PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
@@ -16,16 +20,16 @@ PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
 
 @pytest.fixture(params=[None, 16], ids=["one piece", "tiles of 16"])
 def folder(request, tmp_path):
-    """Two shards of 3 and 4 raw pictures; the last tile is half empty."""
+    """Two shards of 3 and 4 raw images; the last tile is half empty."""
     return write_pictures(tmp_path, PICTURES, "raw", request.param)
 
 
-def open_records(folder):
-    return Mapped(folder, "train", records.read_manifest(folder))
+def open_mapped(folder):
+    return Mapped(open_records(folder), "train")
 
 
 def read(folder, batches, **settings):
-    stream = make_train_batches(folder, "train", batch_size=2, **{"size": SIZE, "seed": 3, **settings})
+    stream = train_batches(folder, "train", batch_size=2, **{"size": SIZE, "seed": 3, **settings})
     return [
         image.tobytes() + mask.tobytes()
         for batch in stream.take(batches).as_numpy_iterator()
@@ -33,8 +37,8 @@ def read(folder, batches, **settings):
     ]
 
 
-def test_windows_are_what_lies_there(folder):
-    mapped = open_records(folder)
+def test_crops_are_what_lies_there(folder):
+    mapped = open_mapped(folder)
     for place, (image, mask) in enumerate(PICTURES):
         np.testing.assert_array_equal(mapped.image(place), image)
         np.testing.assert_array_equal(mapped.mask(place), mask)
@@ -46,7 +50,7 @@ def test_windows_are_what_lies_there(folder):
 
 @pytest.mark.parametrize("settings", [{}, {"fit": "crop", "size": (20, 32)}])
 def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
-    """Each of 7 pictures once a pass, in the window that the pass gives it, from anywhere on, shared or not."""
+    """Each of 7 images once a pass, in the crop that the pass gives it, from anywhere on, shared or not."""
     whole = read(folder, 14, **settings)
     assert len({*whole[:7]}) == len({*whole[7:14]}) == 7
     assert whole == read(folder, 14, cache="ram", **settings)
@@ -56,10 +60,10 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
 
 
 def test_others_are_not_mapped(folder, tiny_records):
-    manifest = records.read_manifest(folder)
-    assert can_be_mapped(folder, manifest)
-    assert not can_be_mapped("memory://records", manifest)
-    assert not can_be_mapped(tiny_records, records.read_manifest(tiny_records))
+    records = open_records(folder)
+    assert can_be_mapped(records)
+    assert not can_be_mapped(RecordSet("memory://records", records.manifest))
+    assert not can_be_mapped(open_records(tiny_records))
 
 
 def test_a_changed_pixel_stops_a_training(folder):
@@ -67,20 +71,20 @@ def test_a_changed_pixel_stops_a_training(folder):
     flip(path, path.read_bytes().index(PICTURES[1][0][5, :4].tobytes()))
     with (
         pytest.raises(ValueError, match=rf"^{path}: record 0 \(0\) is damaged: its checksum fails"),
-        told_damage(folder),
+        explain_read_errors(folder),
     ):
         read(folder, 7)
 
 
 def test_records_that_are_not_what_the_manifest_says(folder):
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     (first, second), path = manifest.splits["train"].shards, folder / TRAIN
     examples = list(records.read_shard(path))
 
     def opened(*examples: bytes):
         shard = records.write_shard(path, examples)
-        split = Split(**{**vars(manifest.splits["train"]), "shards": [Shard(**{**vars(shard), "count": 3}), second]})
-        return Mapped(folder, "train", Manifest(**{**vars(manifest), "splits": {"train": split}}))
+        split = dataclasses.replace(manifest.splits["train"], shards=[dataclasses.replace(shard, count=3), second])
+        return Mapped(RecordSet(folder, dataclasses.replace(manifest, splits={"train": split})), "train")
 
     with pytest.raises(ValueError, match=rf"^{path}: has 2 records, the manifest says 3; see .*tfseg.verify"):
         opened(*examples[:2])
@@ -89,5 +93,5 @@ def test_records_that_are_not_what_the_manifest_says(folder):
         opened(*examples[:2], small)
     path.write_bytes(b"no record at all")
     with pytest.raises(ValueError, match=rf"^{path}: record 0 has a damaged length; see"):
-        Mapped(folder, "train", manifest)
+        Mapped(RecordSet(folder, manifest), "train")
     assert first.count == 3

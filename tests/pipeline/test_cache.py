@@ -1,16 +1,20 @@
+import dataclasses
 import re
 import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helper_pipeline import train_batches
 from helpers import write_records
 
 from tfseg.pipeline import cache
-from tfseg.pipeline.crops import Windows
+from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.order import Share
-from tfseg.pipeline.pipeline import make_train_batches
-from tfseg.records.records import parse_example, read_manifest, read_shard
+from tfseg.records.manifest import read_manifest
+from tfseg.records.parsing import parse_example
+from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.records import read_shard
 
 
 @pytest.fixture
@@ -19,16 +23,16 @@ def folder(tmp_path):
 
 
 def open_cache(folder, place="disk", allowed=7 * 24 * 32 * 4):
-    return cache.open_cache(folder, "train", read_manifest(folder), place, allowed)
+    return cache.open_cache(open_records(folder), "train", place, allowed)
 
 
 def files(folder):
-    return sorted(path.name for path in folder.with_name("records.cache").glob("*.pixels*"))
+    return sorted(path.name for path in folder.with_name("records.cache").glob("*.pixels"))
 
 
 def read(records, batches, **settings):
-    """Pictures with their masks, as bytes, of so many batches of 2."""
-    stream = make_train_batches(records, "train", batch_size=2, seed=3, **{"size": (24, 32), **settings})
+    """Images with their masks, as bytes, of so many batches of 2."""
+    stream = train_batches(records, "train", batch_size=2, seed=3, **{"size": (24, 32), **settings})
     return [
         image.tobytes() + mask.tobytes()
         for batch in stream.take(batches).as_numpy_iterator()
@@ -57,11 +61,11 @@ def test_pixels_are_those_of_the_records(folder, place):
         {},
         {"size": (16, 16)},
         {"fit": "crop", "size": (8, 8)},
-        {"fit": "crop", "size": (8, 8), "windows": Windows((0.5, 2.0), 0.6, 0.5)},
+        {"fit": "crop", "size": (8, 8), "crop": RandomCrop((0.5, 2.0), 0.6, 0.5)},
     ],
 )
 def test_batches_hold_what_they_would_hold_without(tiny_records, tmp_path, settings):
-    """Each of 20 pictures once a pass, in the window that the pass gives it; only the order is another."""
+    """Each of 20 images once a pass, in the crop that the pass gives it; only the order is another."""
     folder = shutil.copytree(tiny_records, tmp_path / "records")
     plain, cached = read(folder, 20, **settings), read(folder, 20, cache="disk", **settings)
     for passed in (slice(20), slice(20, 40)):
@@ -71,7 +75,7 @@ def test_batches_hold_what_they_would_hold_without(tiny_records, tmp_path, setti
 
 
 def test_shares_are_parts_of_it(folder):
-    """Of 7 pictures two readers have 4 and 3, and the next time 3 and 4, so that none comes more often."""
+    """Of 7 images two readers have 4 and 3, and the next time 3 and 4, so that none comes more often."""
     first, second = (read(folder, 7, cache="disk", share=Share(index, 2)) for index in range(2))
     every = set(read(folder, 7, cache="disk"))
     assert len(first) == len(second) == 14, "two in a batch"
@@ -82,7 +86,7 @@ def test_shares_are_parts_of_it(folder):
 def test_a_file_is_written_once(folder, capsys):
     open_cache(folder)
     said = capsys.readouterr().err
-    assert re.match(r"cache: 7 pictures of 24x32 take 0.0 GiB decoded, [\d.]+ GiB are free; writing \S+train-", said)
+    assert re.match(r"cache: 7 images of 24x32 take 0.0 GiB decoded, [\d.]+ GiB are free; writing \S+train-", said)
     (name,) = files(folder)
     path = folder.with_name("records.cache") / name
     before = path.stat()
@@ -95,7 +99,7 @@ def test_a_file_is_written_once(folder, capsys):
 def test_other_shards_replace_it(folder, tmp_path):
     open_cache(folder)
     (old,) = files(folder)
-    (folder.with_name("records.cache") / "train-0123.pixels.incomplete").touch()  # of a run that was killed
+    (folder.with_name("records.cache") / "incomplete-train-0123.pixels").touch()  # of a run that was killed
     (folder.with_name("records.cache") / "val-0123.pixels").touch()
     shutil.rmtree(folder)
     write_records(folder, {"train": 6})
@@ -106,7 +110,7 @@ def test_other_shards_replace_it(folder, tmp_path):
 
 def test_no_room_on_the_disk(folder, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=21503))
-    with pytest.raises(OSError, match=r"7 pictures of 24x32 take 0\.0 GiB decoded, 0\.0 GiB are free; make room"):
+    with pytest.raises(OSError, match=r"7 images of 24x32 take 0\.0 GiB decoded, 0\.0 GiB are free; make room"):
         open_cache(folder)
     assert files(folder) == []
 
@@ -128,6 +132,6 @@ def test_too_large_for_the_memory(folder):
 
 def test_pictures_of_several_sizes(folder):
     manifest = read_manifest(folder)
-    manifest = type(manifest)(**{**vars(manifest), "size": None})
-    with pytest.raises(ValueError, match="needs pictures of one size; convert them with --size"):
-        cache.open_cache(folder, "train", manifest, "ram", 1)
+    manifest = dataclasses.replace(manifest, size=None)
+    with pytest.raises(ValueError, match="needs images of one size; convert them with --size"):
+        cache.open_cache(RecordSet(folder, manifest), "train", "ram", 1)

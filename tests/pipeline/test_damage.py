@@ -24,7 +24,7 @@ from tfseg.training.loop import export, train
 
 @pytest.fixture
 def folder(tiny_records, tmp_path):
-    """A copy to damage, of 24x32 pictures."""
+    """A copy to damage, of 24x32 images."""
     return shutil.copytree(tiny_records, tmp_path / "r")
 
 
@@ -74,12 +74,12 @@ def test_report(folder, config):
 
 
 @pytest.mark.parametrize("sizes", [[], [(24, 32)]])
-def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
+def test_a_mask_of_another_size_than_its_image(folder, sizes, monkeypatch):
     """Neither is squashed to the other's size."""
     examples = list(records.read_shard(folder / VAL))
     features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
     monkeypatch.setattr(evaluator, "Predictor", FakePredictor)
     monkeypatch.setattr(evaluator, "learns_void", lambda path: False)
-    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
+    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has an image of 24x30 and a mask of 24x32"):
         evaluate_model("a function", folder, "val", sizes=sizes)

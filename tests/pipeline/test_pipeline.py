@@ -2,31 +2,27 @@ import dataclasses
 import shutil
 import subprocess
 import sys
-from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from helper_pipeline import train_batches
 from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_pictures
 
 from tfseg.config.schema import parse_config
-from tfseg.pipeline.crops import Windows
+from tfseg.pipeline.crops import RandomCrop
+from tfseg.pipeline.damage import explain_read_errors
+from tfseg.pipeline.examples import read_examples, read_places, spread
+from tfseg.pipeline.fitting import choose_shrink, resize
 from tfseg.pipeline.order import Share, share_out
-from tfseg.pipeline.pipeline import (
-    check_learnable,
-    choose_shrink,
-    count_steps,
-    make_eval_batches,
-    make_train_batches,
-    plan_buffers,
-    read_examples,
-    read_places,
-    resize,
-    spread,
-    told_damage,
-)
-from tfseg.records.records import parse_features, parse_image, read_manifest, read_shard, write_manifest
+from tfseg.pipeline.pipeline import make_eval_batches
+from tfseg.pipeline.settings import TrainSettings, plan_buffers
+from tfseg.records.manifest import read_manifest, write_manifest
+from tfseg.records.parsing import parse_features, parse_image
+from tfseg.records.record_set import open_records
+from tfseg.records.records import read_shard
 from tfseg.training.loop import train
 
 
@@ -35,7 +31,7 @@ def arrays(batches):
 
 
 def positions(batches):
-    """The left edge of the vehicle tells the pictures apart, but for the last four of 20."""
+    """The left edge of the vehicle tells the images apart, but for the last four of 20."""
     return [int(np.flatnonzero((mask == 7).any(axis=0))[0]) for _, masks in arrays(batches) for mask in masks]
 
 
@@ -48,12 +44,12 @@ def equal(batches, others):
 
 
 EVERYONE = sorted(2 + index % 16 for index in range(20))
-CROPS = {"size": (12, 12), "batch_size": 4, "fit": "crop", "windows": Windows(scale=(1.0, 2.0))}
+CROPS = {"size": (12, 12), "batch_size": 4, "fit": "crop", "crop": RandomCrop(crop_scale=(1.0, 2.0))}
 WHOLE = {"size": (24, 32), "batch_size": 4}
 
 
 def test_training_batches(tiny_records):
-    batches = make_train_batches(tiny_records, "train", size=(24, 32), batch_size=8, seed=0)
+    batches = train_batches(tiny_records, "train", size=(24, 32), batch_size=8, seed=0)
     assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
     assert batches.element_spec == {
         "image": tf.TensorSpec((8, 24, 32, 3), tf.uint8),
@@ -64,12 +60,13 @@ def test_training_batches(tiny_records):
 
 
 def test_steps_of_an_epoch(tiny_records):
-    assert [count_steps(tiny_records, "train", batch_size) for batch_size in (1, 3, 8, 20)] == [20, 6, 2, 1]
+    records = open_records(tiny_records)
+    assert [records.count_steps("train", batch_size) for batch_size in (1, 3, 8, 20)] == [20, 6, 2, 1]
 
 
 @pytest.mark.parametrize("seed", [0, None])
 def test_an_epoch_shows_each_picture_once_in_another_order(tiny_records, seed):
-    seen = positions(make_train_batches(tiny_records, "train", size=(24, 32), batch_size=5, seed=seed).take(8))
+    seen = positions(train_batches(tiny_records, "train", size=(24, 32), batch_size=5, seed=seed).take(8))
     first, second = seen[:20], seen[20:]
     assert sorted(first) == sorted(second) == EVERYONE
     assert first != second
@@ -77,15 +74,15 @@ def test_an_epoch_shows_each_picture_once_in_another_order(tiny_records, seed):
 
 
 def test_what_an_epoch_leaves_over_comes_first_in_the_next(tiny_records):
-    """Batches of 8 cut 20 pictures across the seams; each pass over all is whole nevertheless."""
-    seen = positions(make_train_batches(tiny_records, "train", size=(24, 32), batch_size=8, seed=0).take(5))
+    """Batches of 8 cut 20 images across the seams; each pass over all is whole nevertheless."""
+    seen = positions(train_batches(tiny_records, "train", size=(24, 32), batch_size=8, seed=0).take(5))
     assert sorted(seen[:20]) == sorted(seen[20:]) == EVERYONE
 
 
 @pytest.mark.parametrize("settings", [WHOLE, CROPS])
 def test_a_seed_makes_batches_the_same(tiny_records, settings):
     one, same, other = (
-        arrays(make_train_batches(tiny_records, "train", **settings, seed=seed).take(10)) for seed in (3, 3, 4)
+        arrays(train_batches(tiny_records, "train", **settings, seed=seed).take(10)) for seed in (3, 3, 4)
     )
     assert equal(one, same)
     assert not equal(one, other)
@@ -93,9 +90,9 @@ def test_a_seed_makes_batches_the_same(tiny_records, settings):
 
 def test_the_seed_of_the_program_changes_nothing(tiny_records):
     tf.random.set_seed(1)
-    one = arrays(make_train_batches(tiny_records, "train", **CROPS, seed=3).take(10))
+    one = arrays(train_batches(tiny_records, "train", **CROPS, seed=3).take(10))
     tf.random.set_seed(2)
-    assert equal(one, arrays(make_train_batches(tiny_records, "train", **CROPS, seed=3).take(10)))
+    assert equal(one, arrays(train_batches(tiny_records, "train", **CROPS, seed=3).take(10)))
 
 
 @pytest.mark.parametrize(
@@ -103,40 +100,66 @@ def test_the_seed_of_the_program_changes_nothing(tiny_records):
     [(WHOLE, 0, 1), (WHOLE, 1, 5), (CROPS, 0, 0), (CROPS, 1, 0), (CROPS, 2, 1), ({**CROPS, "batch_size": 7}, 1, 1)],
 )
 def test_the_stream_can_begin_anywhere(tiny_records, settings, epoch, step):
-    steps = count_steps(tiny_records, "train", settings["batch_size"])
+    steps = open_records(tiny_records).count_steps("train", settings["batch_size"])
     start = epoch * steps + step
-    whole = arrays(make_train_batches(tiny_records, "train", **settings, seed=5).take(start + 4))
-    rest = make_train_batches(tiny_records, "train", **settings, seed=5, epoch=epoch, step=step)
+    whole = arrays(train_batches(tiny_records, "train", **settings, seed=5).take(start + 4))
+    rest = train_batches(tiny_records, "train", **settings, seed=5, epoch=epoch, step=step)
     assert equal(arrays(rest.take(4)), whole[start:])
 
 
 def test_what_is_passed_over_is_not_decoded(tiny_records, tmp_path):
-    """Record 0 is no picture. Whoever decodes it stops there."""
+    """Record 0 is no image. Whoever decodes it stops there."""
     folder = shutil.copytree(tiny_records, tmp_path / "r")
-    change_record(folder, TRAIN, 0, image__encoded=b"no picture")
+    change_record(folder, TRAIN, 0, image__encoded=b"no image")
     settings = {**WHOLE, "batch_size": 1, "seed": 0}
-    batches = make_train_batches(folder, "train", **settings).as_numpy_iterator()
+    batches = train_batches(folder, "train", **settings).as_numpy_iterator()
     with pytest.raises(tf.errors.InvalidArgumentError):
         for step in range(20):  # noqa: B007
             next(batches)
-    rest = make_train_batches(folder, "train", **settings, step=step + 1)
+    rest = train_batches(folder, "train", **settings, step=step + 1)
     assert len(arrays(rest.take(19 - step))) == 19 - step
 
 
-def test_windows_do_not_depend_on_the_order(tiny_records):
-    """Another buffer, another order: each picture's window stays."""
+def test_crops_do_not_depend_on_the_order(tiny_records):
+    """Another buffer, another order: each image's crop stays."""
     one, other = (
-        arrays(make_train_batches(tiny_records, "train", **{**CROPS, "batch_size": 1}, shuffle=n, seed=3).take(20))
+        arrays(train_batches(tiny_records, "train", **{**CROPS, "batch_size": 1}, shuffle_buffer=n, seed=3).take(20))
         for n in (1, 20)
     )
     assert not equal(one, other)
     assert sorted(image.tobytes() for image, _ in one) == sorted(image.tobytes() for image, _ in other)
 
 
-def test_windows_change_from_epoch_to_epoch(tiny_records):
-    crops = arrays(make_train_batches(tiny_records, "train", **{**CROPS, "batch_size": 20}, seed=3).take(2))
+def test_crops_change_from_epoch_to_epoch(tiny_records):
+    crops = arrays(train_batches(tiny_records, "train", **{**CROPS, "batch_size": 20}, seed=3).take(2))
     first, second = ({image.tobytes() for image in images} for images, _ in crops)
     assert len(first & second) < 5
+
+
+# ---- records are opened once
+
+
+@pytest.mark.parametrize("settings", [WHOLE, CROPS, {**WHOLE, "cache": "ram"}, {**WHOLE, "cache": "disk"}])
+def test_an_open_record_set_is_not_opened_again(tiny_records, tmp_path, monkeypatch, settings):
+    records = open_records(shutil.copytree(tiny_records, tmp_path / "records"))
+    opened, looked_at = [], []
+    open_file, look = Path.open, Path.stat
+
+    def count_open(path, *args, **kwargs):
+        opened.append(path.name)
+        return open_file(path, *args, **kwargs)
+
+    def count_stat(path, **kwargs):
+        looked_at.append(path.name)
+        return look(path, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", count_open)
+        patch.setattr(Path, "stat", count_stat)
+        train_batches(records, "train", **settings)
+        make_eval_batches(records, "val", size=None, batch_size=2)
+    assert "manifest.json" not in opened + looked_at
+    assert not [name for name in looked_at if name.endswith(".tfrecord")]
 
 
 # ---- readers
@@ -153,7 +176,7 @@ def test_equal_shares_stay_the_readers_own(tiny_records):
     """2 shards of 10: two readers take one each."""
     seen = []
     for index in range(2):
-        batches = make_train_batches(tiny_records, "train", **{**WHOLE, "batch_size": 1}, seed=0, share=Share(index, 2))
+        batches = train_batches(tiny_records, "train", **{**WHOLE, "batch_size": 1}, seed=0, share=Share(index, 2))
         twice = positions(batches.take(20))
         assert sorted(twice[:10]) == sorted(twice[10:])
         seen += twice[:10]
@@ -163,7 +186,7 @@ def test_equal_shares_stay_the_readers_own(tiny_records):
 @pytest.mark.parametrize("cache", [None, "ram"])
 def test_ids_are_those_of_the_batches(tiny_records, cache):
     stream = {"size": (24, 32), "batch_size": 4, "seed": 3, "epoch": 1, "step": 2, "cache": cache}
-    batches, ids = (make_train_batches(tiny_records, "train", **stream, only_ids=only) for only in (False, True))
+    batches, ids = (train_batches(tiny_records, "train", **stream, only_ids=only) for only in (False, True))
     masks = {example["id"]: example["mask"] for example in read_examples(tiny_records, "train", count=20, size=None)}
     for batch, named in zip(batches.take(6).as_numpy_iterator(), ids.take(6).as_numpy_iterator(), strict=True):
         for mask, id in zip(batch["mask"], named, strict=True):
@@ -172,13 +195,13 @@ def test_ids_are_those_of_the_batches(tiny_records, cache):
 
 def test_a_share_can_begin_anywhere(tiny_records):
     for share in (Share(1, 2), Share(2, 3)):
-        whole = arrays(make_train_batches(tiny_records, "train", **CROPS, seed=1, share=share).take(9))
-        rest = make_train_batches(tiny_records, "train", **CROPS, seed=1, share=share, epoch=3, step=1)
+        whole = arrays(train_batches(tiny_records, "train", **CROPS, seed=1, share=share).take(9))
+        rest = train_batches(tiny_records, "train", **CROPS, seed=1, share=share, epoch=3, step=1)
         start = 3 * (20 // (4 * share.count)) + 1
         assert equal(arrays(rest.take(9 - start)), whole[start:])
 
 
-# ---- single pictures
+# ---- single images
 
 
 @pytest.mark.parametrize(
@@ -201,7 +224,10 @@ def test_places_are_read_in_their_order(tiny_records):
 
 def test_buffers_keep_to_their_budget(tiny_records):
     record = sum(path.stat().st_size for path in tiny_records.glob("train-*")) / 20
-    plan = partial(plan_buffers, tiny_records, "train", size=(256, 256), batch_size=4, shuffle=2000)
+
+    def plan(ram_budget):
+        return plan_buffers(open_records(tiny_records), "train", TrainSettings((256, 256), 4, ram_budget=ram_budget))
+
     for ram_budget in (4, 8, 100):
         buffers = plan(ram_budget=ram_budget)
         assert buffers.records * record + (buffers.batches + 2) * 2**20 <= ram_budget * 2**20
@@ -211,11 +237,11 @@ def test_buffers_keep_to_their_budget(tiny_records):
         plan(ram_budget=2)
 
 
-# ---- windows
+# ---- crops
 
 
-def test_windows_lie_in_the_picture_and_on_their_mask(tiny_records):
-    batches = make_train_batches(tiny_records, "train", size=(10, 14), batch_size=4, fit="crop", seed=0)
+def test_crops_lie_in_the_picture_and_on_their_mask(tiny_records):
+    batches = train_batches(tiny_records, "train", size=(10, 14), batch_size=4, fit="crop", seed=0)
     seen = arrays(batches.take(15))
     for images, masks in seen:
         np.testing.assert_array_equal(images, CLASS_COLORS[masks])  # scale 1: no pixel is mixed
@@ -223,15 +249,13 @@ def test_windows_lie_in_the_picture_and_on_their_mask(tiny_records):
 
 
 def test_rare_classes_and_shares_are_asked_for(tiny_records):
-    def shares(windows):
-        batches = make_train_batches(
-            tiny_records, "train", size=(8, 8), batch_size=10, fit="crop", windows=windows, seed=0
-        )
+    def shares(crop):
+        batches = train_batches(tiny_records, "train", size=(8, 8), batch_size=10, fit="crop", crop=crop, seed=0)
         masks = np.concatenate([masks for _, masks in arrays(batches.take(10))])
         counts = np.stack([(masks == c).sum(axis=(1, 2)) for c in range(1, 8)], axis=1)
         return counts / counts.sum(axis=1, keepdims=True).clip(1)
 
-    plain, mixed, rare = (shares(Windows(**kw)) for kw in ({}, {"max_class_share": 0.7}, {"rare_classes": 1.0}))
+    plain, mixed, rare = (shares(RandomCrop(**kw)) for kw in ({}, {"cat_max_ratio": 0.7}, {"rare_class_sampling": 1.0}))
     assert (plain.max(axis=1) > 0.7).mean() > 2 * (mixed.max(axis=1) > 0.7).mean()
     assert rare[:, 6].mean() > 1.5 * plain[:, 6].mean()  # vehicles
 
@@ -259,7 +283,7 @@ def test_a_jpeg_shrinks_while_it_is_decoded(tmp_path, tile_width):
     masks = [np.full((64, 88), index, np.uint8) for index in range(4)]
     folder = write_pictures(tmp_path, list(zip(images, masks, strict=True)), "jpeg", tile_width)
     manifest = read_manifest(folder)
-    batches = make_train_batches(folder, "train", size=(20, 24), batch_size=4, seed=0)
+    batches = train_batches(folder, "train", size=(20, 24), batch_size=4, seed=0)
     ((shrunk, masks),) = arrays(batches.take(1))
     for image, mask in zip(shrunk, masks, strict=True):
         assert (mask == mask[0, 0]).all()
@@ -284,27 +308,27 @@ def test_resize_averages_the_picture_and_keeps_mask_values():
 def test_wrong_requests_are_named(tiny_records, tmp_path):
     with pytest.raises(ValueError, match=r"has no split 'test', it has train, val"):
         make_eval_batches(tiny_records, "test", size=None, batch_size=2)
-    with pytest.raises(ValueError, match=r"split 'val' has 5 pictures, fewer than train.batch_size 6"):
-        make_train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
-    with pytest.raises(ValueError, match="no shares, no place to go on from and no cache"):
-        make_train_batches(tiny_records, "val", size=(8, 8), batch_size=2, step=1, service="grpc://localhost:5050")
+    with pytest.raises(ValueError, match=r"split 'val' has 5 images, fewer than train.batch_size 6"):
+        train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
+    with pytest.raises(ValueError, match="no shares, no place to resume at and no cache"):
+        train_batches(tiny_records, "val", size=(8, 8), batch_size=2, step=1, service="grpc://localhost:5050")
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        make_train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)
+        train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)
 
 
 # ---- damaged records
 
 
 def read_through(folder, split):
-    with told_damage(folder):
-        for _ in make_train_batches(folder, split, size=(24, 32), batch_size=2).take(10):
+    with explain_read_errors(folder):
+        for _ in train_batches(folder, split, size=(24, 32), batch_size=2).take(10):
             pass
 
 
 def test_damage_is_told_by_file_and_record(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     flip(folder / TRAIN, 100)
-    advice = "copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+    advice = "copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
     with pytest.raises(ValueError) as raised:
         read_through(folder, "train")
     assert str(raised.value) == f"{folder}/{TRAIN}: record 0 (train-000) is damaged: its checksum fails; {advice}"
@@ -324,14 +348,17 @@ def test_a_record_of_the_wrong_size_is_told(tiny_records, tmp_path):
     small = {"image__encoded": np.zeros((8, 9, 3), np.uint8), "mask__encoded": np.zeros((8, 9), np.uint8)}
     small = {key: cv2.imencode(".png", array)[1].tobytes() for key, array in small.items()}
     change_record(folder, VAL, 1, image__height=8, image__width=9, **small)
-    with pytest.raises(ValueError, match=r"record 1 \(val-001\) is 8x9, the manifest says 24x32"), told_damage(folder):
+    with (
+        pytest.raises(ValueError, match=r"record 1 \(val-001\) is 8x9, the manifest says 24x32"),
+        explain_read_errors(folder),
+    ):
         list(make_eval_batches(folder, "val", size=None, batch_size=3))
 
 
 @pytest.mark.parametrize("kind", [tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError])
 def test_other_errors_pass_through_sound_records(tiny_records, kind):
     error = kind(None, None, "of the network")
-    with pytest.raises(kind) as raised, told_damage(tiny_records):
+    with pytest.raises(kind) as raised, explain_read_errors(tiny_records):
         raise error
     assert raised.value is error
 
@@ -339,7 +366,7 @@ def test_other_errors_pass_through_sound_records(tiny_records, kind):
 def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     flip(folder / TRAIN, 100)
-    with pytest.raises(tf.errors.ResourceExhaustedError), told_damage(folder):
+    with pytest.raises(tf.errors.ResourceExhaustedError), explain_read_errors(folder):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
@@ -349,13 +376,15 @@ def test_the_next_batch_is_sent_ahead_as_bytes(tiny_records):
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfseg.pipeline.pipeline import make_eval_batches, make_train_batches, to_device
+from tfseg.pipeline.pipeline import make_eval_batches, make_train_batches
+from tfseg.pipeline.settings import TrainSettings
+from tfseg.pipeline.transfer import to_device
 from tfseg.augmentation.layer import Augmentation
 from tfseg.training.learner import Learner
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
 records = {str(tiny_records)!r}
-made = make_train_batches(records, "train", size=(24, 32), batch_size=4, seed=0)
+made = make_train_batches(records, "train", TrainSettings(size=(24, 32), batch_size=4, seed=0))
 sent = to_device(made, signed=True, ahead=True, device="/CPU:1")
 for plain, batch in zip(made.take(3), iter(sent)):
     for key in ("image", "mask"):
@@ -415,8 +444,8 @@ def with_pixels(folder, classes=None, **pixels):
 def test_refuses_what_nothing_can_be_learnt_from(tiny_records, tmp_path, pixels, message):
     folder = with_pixels(shutil.copytree(tiny_records, tmp_path / "r"), **pixels)
     with pytest.raises(ValueError, match=f"^{folder}: {message}"):
-        check_learnable(folder, "train", "val")
-    check_learnable(tiny_records, "train", "val")
+        open_records(folder).check_learnable("train", "val")
+    open_records(tiny_records).check_learnable("train", "val")
 
 
 def test_records_of_void_and_a_thing(tiny_records, tmp_path):
@@ -424,8 +453,8 @@ def test_records_of_void_and_a_thing(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     with_pixels(folder, ["void", "thing"], train=[900, 60], val=[90, 6])
     with pytest.raises(ValueError, match=r"one class is left to learn, thing, .* name the background as a class"):
-        check_learnable(folder, "train", "val")
-    check_learnable(folder, "train", "val", learn_void=True)
+        open_records(folder).check_learnable("train", "val")
+    open_records(folder).check_learnable("train", "val", ignore_class=None)
 
 
 def test_a_training_that_can_measure_nothing_does_not_begin(tiny_records, tmp_path):

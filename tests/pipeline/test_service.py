@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from helper_pipeline import train_batches
 
 from tfseg.pipeline import service as data_service
-from tfseg.pipeline.pipeline import make_train_batches
 
 
 def start(*arguments: str) -> subprocess.Popen:
@@ -35,25 +35,25 @@ def service():
             process.stdout.close()
 
 
-def pictures(batch: dict) -> list[bytes]:
+def pixels_of(batch: dict) -> list[bytes]:
     return [image.tobytes() + mask.tobytes() for image, mask in zip(batch["image"], batch["mask"], strict=True)]
 
 
 def test_two_workers_one_killed_on_the_way(tiny_records, service, monkeypatch):
     address, (dispatcher, first, second) = service
     monkeypatch.chdir(tiny_records.parent)  # the workers are elsewhere
-    settings = {"size": (12, 16), "batch_size": 4, "fit": "crop", "seed": 3, "shuffle": 10}
-    own = make_train_batches(tiny_records.name, "train", **settings).take(40 * 5)  # so many passes are not reached
-    expected = {picture for batch in own.as_numpy_iterator() for picture in pictures(batch)}
+    settings = {"size": (12, 16), "batch_size": 4, "fit": "crop", "seed": 3, "shuffle_buffer": 10}
+    own = train_batches(tiny_records.name, "train", **settings).take(40 * 5)  # so many passes are not reached
+    expected = {image for batch in own.as_numpy_iterator() for image in pixels_of(batch)}
 
-    stream = make_train_batches(tiny_records.name, "train", **settings, service=address).as_numpy_iterator()
-    before = [picture for _ in range(10) for picture in pictures(next(stream))]
+    stream = train_batches(tiny_records.name, "train", **settings, service=address).as_numpy_iterator()
+    before = [image for _ in range(10) for image in pixels_of(next(stream))]
     first.kill()
     first.wait()
-    after = [picture for _ in range(30) for picture in pictures(next(stream))]
+    after = [image for _ in range(30) for image in pixels_of(next(stream))]
     assert second.poll() is None and dispatcher.poll() is None
-    assert len(set(before)) > 20 and len(set(after)) > 20  # of 20 pictures, in several passes
-    assert set(before + after) <= expected  # the windows of a pass are the same, whoever cuts them
+    assert len(set(before)) > 20 and len(set(after)) > 20  # of 20 images, in several passes
+    assert set(before + after) <= expected  # the crops of a pass are the same, whoever cuts them
 
     for process in (second, dispatcher):
         process.send_signal(signal.SIGTERM)
@@ -67,7 +67,7 @@ def test_nothing_answers(tiny_records):
     with pytest.raises(
         ValueError, match=rf"^{address}: no tf.data service answers .* dispatcher --port \d+ starts one$"
     ):
-        make_train_batches(tiny_records, "train", size=(8, 8), batch_size=2, service=address)
+        train_batches(tiny_records, "train", size=(8, 8), batch_size=2, service=address)
     with pytest.raises(ValueError, match="expected an address such as grpc://localhost:5050"):
         data_service.check_reachable("localhost:5050")
 

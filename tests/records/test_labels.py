@@ -32,7 +32,7 @@ def test_lookup_knows_every_label_and_nothing_else():
     assert CITYSCAPES_LOOKUP[255] == VOID, "no official mask holds it, and the license plate, -1, is not drawn"
 
 
-def test_remap_of_a_real_picture():
+def test_remap_of_a_real_image():
     pixels_by_label_id = {
         1: 121096, 2: 74098, 3: 31634, 4: 49343, 5: 1804, 7: 852620, 8: 63408, 11: 240320, 12: 7754, 17: 50127,
         19: 3663, 20: 3501, 21: 428094, 22: 4334, 23: 95763, 24: 4529, 25: 13822, 26: 19697, 33: 31545,

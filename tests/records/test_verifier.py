@@ -13,7 +13,7 @@ from helpers import OTHER, TRAIN, VAL, change_record, edit_manifest, encode_bgr,
 
 from tfseg import verify as verify_tfrecords
 from tfseg.io import tfrecord
-from tfseg.records import records, verifier
+from tfseg.records import contents, records, verifier
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def test_sound_records_have_no_faults(tiny_records, capsys):
     verify_tfrecords.main([str(tiny_records), "--workers", "1"])
     verify_tfrecords.main([str(tiny_records), "--quick"])
     assert capsys.readouterr().out.splitlines() == [
-        f"{tiny_records}: 25 pictures in 4 shards, all as the manifest says",
-        f"{tiny_records}: 25 pictures in 4 shards, names and sizes as the manifest says",
+        f"{tiny_records}: 25 images in 4 shards, all as the manifest says",
+        f"{tiny_records}: 25 images in 4 shards, names and sizes as the manifest says",
     ]
 
 
@@ -57,7 +57,7 @@ def test_any_number_of_workers_finds_the_same(folder):
 
 
 def test_jpeg_may_move_the_channels_a_little(folder):
-    """They are measured before the pictures are encoded."""
+    """They are measured before the images are encoded."""
 
     def change(manifest):
         manifest["codec"] = "jpeg"
@@ -67,14 +67,14 @@ def test_jpeg_may_move_the_channels_a_little(folder):
     edit_manifest(folder, change)
     assert [line for line in faults_of(folder) if "record" not in line] == [
         "manifest.json: split val has channel_std [46.360299, 58.608103, 47.32228], "
-        "its pictures have [46.360299, 58.608103, 41.32228]"
+        "its images have [46.360299, 58.608103, 41.32228]"
     ]
 
 
 # ---- bytes
 
 
-def test_a_changed_byte_of_a_picture(folder):
+def test_a_changed_byte_of_a_image(folder):
     flip(folder / TRAIN, len(b"".join(frames(folder / TRAIN)[:3])) + 200)
     assert faults_of(folder) == [f"{TRAIN}: record 3 (train-003) is damaged: its checksum fails"]
     assert faults_of(folder, quick=True) == []
@@ -183,7 +183,7 @@ def test_a_file_that_cannot_be_read(folder, monkeypatch):
     def fail(self, *arguments):
         raise OSError(5, "Input/output error", str(self.file.name))
 
-    monkeypatch.setattr(verifier._HashingReader, "read", fail)
+    monkeypatch.setattr(contents._HashingReader, "read", fail)
     assert faults_of(folder)[0] == f"{TRAIN}: cannot be read: Input/output error"
 
 
@@ -226,7 +226,7 @@ def test_a_shard_lost_with_its_entry(folder):
     (folder / TRAIN).unlink()
     line = f"manifest.json: split train lists no {TRAIN}, though its shards are numbered 0 to 1 of 2"
     assert faults_of(folder, quick=True) == [line]
-    assert faults_of(folder) == [  # the other half of these pictures happens to have the same mean and deviation
+    assert faults_of(folder) == [  # the other half of these images happens to have the same mean and deviation
         line,
         "manifest.json: split train has class_pixels [640, 6720, 0, 0, 0, 6720, 0, 1280], "
         "its masks have [320, 3360, 0, 0, 0, 3360, 0, 640]",
@@ -376,16 +376,16 @@ def test_a_wrong_manifest(folder, change, lines):
         (
             set_at("splits", "val", "channel_mean", to=[0.5, 0.25, float("nan")]),
             "manifest.json: split val has channel_mean [0.5, 0.25, nan], "
-            "its pictures have [130.1875, 135.41667, 87.270833]",
+            "its images have [130.1875, 135.41667, 87.270833]",
         ),
         (
             set_at("splits", "val", "channel_mean", 2, to=87.271),
             "manifest.json: split val has channel_mean [130.1875, 135.41667, 87.271], "
-            "its pictures have [130.1875, 135.41667, 87.270833]",
+            "its images have [130.1875, 135.41667, 87.270833]",
         ),
         (
             set_at("splits", "val", "channel_std", to=[]),
-            "manifest.json: split val has channel_std [], its pictures have [46.360299, 58.608103, 41.32228]",
+            "manifest.json: split val has channel_std [], its images have [46.360299, 58.608103, 41.32228]",
         ),
         (
             set_at("splits", "val", "ids", 1, to="other"),
@@ -467,12 +467,12 @@ def test_no_records(folder):
         ),
         (
             {"image__encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))},
-            "has a picture of 24x30 and a mask of 24x32, but says 24x32",
+            "has an image of 24x30 and a mask of 24x32, but says 24x32",
         ),
         ({"image__format": b"jpeg"}, "is stored as jpeg, the manifest says png"),
         (
             {"image__encoded": cv2.imencode(".jpg", np.zeros((24, 32, 3), np.uint8))[1].tobytes()},
-            "says that its picture is stored as png, which it is not",
+            "says that its image is stored as png, which it is not",
         ),
         (
             {"image__encoded": encode_bgr(np.zeros((24, 32, 3), np.uint8))[:-20]},
@@ -495,9 +495,7 @@ def test_a_wrong_record(folder, features, message):
     message = message.format(len(features.get("image__encoded", b"")))
     *sums, line = faults_of(folder)
     assert line == f"{VAL}: record 1 ({id}) {message}"
-    assert all(
-        line.startswith("manifest.json: split val has channel_") for line in sums
-    )  # a black picture changes them
+    assert all(line.startswith("manifest.json: split val has channel_") for line in sums)  # a black image changes them
 
 
 def test_another_way_to_store_than_the_manifest_says(folder):
@@ -508,7 +506,7 @@ def test_another_way_to_store_than_the_manifest_says(folder):
         f"val-00001-of-00002.tfrecord: record 1 (val-004) {fault}"
         for fault in (
             "has a mask stored as png, the manifest says zlib",
-            "has a picture in 1 tiles, by the manifest it must have 2",
+            "has an image in 1 tiles, by the manifest it must have 2",
             "has a mask in 1 tiles, by the manifest it must have 2",
         )
     ]
@@ -554,7 +552,7 @@ def test_command_ends_with_a_summary(folder, capsys):
     edit_manifest(
         folder, set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"])
     )
-    advice = "; copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+    advice = "; copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
     assert run(capsys, folder) == [
         f"{folder}/manifest.json: has the classes sky, flat, construction, object, nature, void, human, vehicle, "
         "expected void first, and each once",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfseg import sample_city as verb
 from tfseg.records.labels import CATEGORIES, LABELS, remap
 from tfseg.synthetic import sample_city as tool
 
@@ -29,7 +30,7 @@ def files_of(folder):
 
 def test_layout_and_formats(city):
     files = files_of(city)
-    name = "train/aldermoor/aldermoor_000003_000019"  # the last of 16 pictures over 5 cities is the first's fourth
+    name = "train/aldermoor/aldermoor_000003_000019"  # the last of 16 images over 5 cities is the first's fourth
     assert len(files) == 22 * 5 + 1
     assert {path.name for path in city.iterdir()} == {"leftImg8bit", "gtFine", "sample_city.json"}
     kinds = ("labelIds", "instanceIds", "color")
@@ -43,13 +44,13 @@ def test_layout_and_formats(city):
     assert corners.dtype.kind == "i" and corners.min() >= 0 and (corners.max(0) < (128, 64)).all()
 
 
-def test_every_picture_has_its_labels_and_splits_share_no_city(city):
+def test_every_image_has_its_labels_and_splits_share_no_city(city):
     cities = {}
     for split, count in COUNTS.items():
-        pictures = sorted((city / "leftImg8bit" / split).rglob("*.png"))
-        assert len(pictures) == count
-        cities[split] = {path.parent.name for path in pictures}
-        for path in pictures:
+        images = sorted((city / "leftImg8bit" / split).rglob("*.png"))
+        assert len(images) == count
+        cities[split] = {path.parent.name for path in images}
+        for path in images:
             stem = path.name.removesuffix("_leftImg8bit.png")
             assert stem.startswith(path.parent.name + "_0000")
             labels = sorted((city / "gtFine" / split / path.parent.name).glob(f"{stem}_gtFine_*"))
@@ -92,17 +93,17 @@ def test_instances_have_their_number_and_groups_have_none():
     square = [[0, 0], [3, 0], [3, 3], [0, 3]]
     labels = ["road", "car", "cargroup", "car", "license plate"]
     objects = [{"label": name, "polygon": [[x + 4 * i, y] for x, y in square]} for i, name in enumerate(labels)]
-    pictures = tool.draw_labels((4, 20), objects)
-    assert np.asarray(pictures["labelIds"])[0, ::4].tolist() == [7, 26, 26, 26, 0]
-    assert np.asarray(pictures["instanceIds"])[0, ::4].tolist() == [7, 26000, 26, 26001, 0]
+    images = tool.draw_labels((4, 20), objects)
+    assert np.asarray(images["labelIds"])[0, ::4].tolist() == [7, 26, 26, 26, 0]
+    assert np.asarray(images["instanceIds"])[0, ::4].tolist() == [7, 26000, 26, 26001, 0]
 
 
 def test_test_split_tells_only_the_frame(city):
     for path in (city / "gtFine" / "test").rglob("*_labelIds.png"):
         assert np.unique(read(path)).tolist() == [0, 1, 2, 3]
         stem = path.name.removesuffix("_gtFine_labelIds.png")
-        picture = read(city / "leftImg8bit" / "test" / path.parent.name / f"{stem}_leftImg8bit.png")
-        assert picture[:50].std() > 20  # but there is a street
+        image = read(city / "leftImg8bit" / "test" / path.parent.name / f"{stem}_leftImg8bit.png")
+        assert image[:50].std() > 20  # but there is a street
 
 
 def test_category_shares_are_those_of_a_street(city):
@@ -123,7 +124,7 @@ def test_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
 
 
 def test_second_run_reuses_and_other_parameters_are_refused(city, monkeypatch):
-    monkeypatch.setattr(tool, "write_pictures", lambda *_: pytest.fail("drew again"))
+    monkeypatch.setattr(tool, "write_images", lambda *_: pytest.fail("drew again"))
     assert not tool.make_sample_city(city, SIZE, COUNTS, seed=3)
     for size, counts, seed in (((64, 130), COUNTS, 3), (SIZE, COUNTS | {"val": 5}, 3), (SIZE, COUNTS, 4)):
         with pytest.raises(ValueError, match=r"was made with .* not .*; name another folder"):
@@ -143,7 +144,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
         (out / "half.png").write_bytes(b"")
         raise error
 
-    monkeypatch.setattr(tool, "write_pictures", write_one_and_fail)
+    monkeypatch.setattr(tool, "write_images", write_one_and_fail)
     with pytest.raises(type(error)):
         tool.make_sample_city(tmp_path / "city", SIZE, COUNTS)
     assert list(tmp_path.iterdir()) == []
@@ -154,7 +155,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch, error):
     [
         ({"size": (63, 128)}, "at least 64x128, got 63x128"),
         ({"size": (64, 127)}, "at least 64x128, got 64x127"),
-        ({"counts": {"train": 1, "val": 0, "test": 1}}, "at least 1 picture for val, got 0"),
+        ({"counts": {"train": 1, "val": 0, "test": 1}}, "at least 1 image for val, got 0"),
         ({"counts": {"train": 1}}, "counts for train, val, test, got train"),
         ({"seed": -1}, "seed of 0 or more, got -1"),
         ({"workers": 0}, "at least 1 worker, got 0"),
@@ -170,5 +171,5 @@ def test_command_line_says_where_everything_lies(tmp_path, monkeypatch, capsys):
     arguments = f"tool --out {out} --size 64x128 --train 1 --val 1 --test 1 --workers 1"
     monkeypatch.setattr(sys, "argv", arguments.split())
     for word in ("lie", "already lie"):
-        tool.main()
-        assert capsys.readouterr().out.splitlines()[-1] == f"3 pictures and their labels {word} in {out}"
+        verb.main()
+        assert capsys.readouterr().out.splitlines()[-1] == f"3 images and their labels {word} in {out}"

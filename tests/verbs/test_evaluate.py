@@ -12,7 +12,7 @@ from tfseg.evaluation.score_files import Evaluation
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.png import write_png
-from tfseg.pipeline.pipeline import read_places
+from tfseg.pipeline.examples import read_places
 from tfseg.visualization.tables import evaluation_tables
 
 

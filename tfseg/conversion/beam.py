@@ -1,9 +1,9 @@
 """The conversion as an Apache Beam pipeline, for data sets that one machine would take too long for.
 
-An element is one shard: a worker reads its pictures, writes the file, and notes beside it what it wrote. Nothing but
+An element is one shard: a worker reads its images, writes the file, and notes beside it what it wrote. Nothing but
 names goes through the pipeline, so any runner will do whose workers have tfseg installed and reach --root and --out, in
 a store or on a disk that they share. The launching process gathers the notes and writes the manifest, see journal.py.
-The files are those of a conversion without Beam, byte for byte, and one that was interrupted goes on, with Beam or not.
+The files are those of a conversion without Beam, byte for byte, and an interrupted one resumes, with Beam or not.
 
 Dataflow and Flink start their workers in containers. This image has all they need, where the launching machine has the
 same apache-beam, here 2.77, and Python, here 3.12:
@@ -13,7 +13,7 @@ same apache-beam, here 2.77, and Python, here 3.12:
     COPY tfseg /tfseg/tfseg
     RUN pip install '/tfseg[cloud]'
 
-    python tools/make_tfrecords.py --root gs://B/cityscapes --out gs://B/records --size 512x1024
+    python -m tfseg.convert --root gs://B/cityscapes --out gs://B/records --size 512x1024
         --runner DataflowRunner --project P --region R --temp_location gs://B/tmp --sdk_container_image IMAGE
         --runner FlinkRunner --flink_master HOST:8081 --environment_type DOCKER --environment_config IMAGE
 
@@ -28,9 +28,11 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfseg.conversion import converter, journal
-from tfseg.conversion.converter import Part, Settings
+from tfseg.conversion import encoding, journal, shards
+from tfseg.conversion.converter import WriteParts
+from tfseg.conversion.encoding import Settings
 from tfseg.conversion.journal import Entry
+from tfseg.conversion.plan import Part
 
 if TYPE_CHECKING:
     import apache_beam
@@ -41,8 +43,8 @@ _IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 _raised: list[BaseException] = []  # by workers that are threads of this process; Beam hands on no more than their text
 
 
-def make_writer(runner: str, arguments: Sequence[str] = ()) -> converter.WriteParts:
-    """Prepares a pipeline to be the `write_parts` of one `convert.convert`.
+def make_writer(runner: str, arguments: Sequence[str] = ()) -> WriteParts:
+    """Prepares a pipeline to be the `write_parts` of one `converter.convert`.
 
     Args:
         runner: as Beam names it: "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner", "PortableRunner".
@@ -94,7 +96,7 @@ def _write_parts(
     pipeline: "apache_beam.Pipeline",
     runner: str,
 ) -> dict[str, Entry]:
-    """Writes the shards that are not finished yet; see `convert.WriteParts`.
+    """Writes the shards that are not finished yet; see `converter.WriteParts`.
 
     Raises:
         ValueError: files of the source are bad.
@@ -102,7 +104,7 @@ def _write_parts(
     """
     import apache_beam as beam
 
-    entries, missing = converter.find_finished(parts, folder, journal_settings)
+    entries, missing = shards.find_finished(parts, folder, journal_settings)
     if missing:
         print(f"{folder}: {len(missing)} shards to write with {runner}", flush=True)
         work = functools.partial(_convert_part, folder=folder, settings=settings, journal_settings=journal_settings)
@@ -111,7 +113,7 @@ def _write_parts(
         _run(pipeline, runner)
     entries, failures = journal.gather_notes(folder, journal_settings, entries)
     if failures:
-        raise converter.BadFilesError(failures)
+        raise shards.BadFilesError(failures)
     if lacking := [part.name for part in parts if part.name not in entries]:
         raise OSError(f"{folder}: has no {lacking[0]} after {runner}; --out must be a place that all workers reach")
     return entries
@@ -151,10 +153,10 @@ def _convert_part(item: tuple[Part, str], folder: Path, settings: Settings, jour
 
 def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | list[str]:
     """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
-    inspection = converter.Inspection(settings.label_map, most=len(part.samples))
+    inspection = shards.Inspection(settings.label_map, most=len(part.samples))
     jobs = ((part.split, sample, not inspection.count) for sample in part.samples)
-    outcomes = (converter.attempt(job, settings) for job in jobs)
+    outcomes = (encoding.attempt(job, settings) for job in jobs)
     try:
-        return converter.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
-    except converter.BadFilesError:
+        return shards.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
+    except shards.BadFilesError:
         return inspection.faults

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.conversion.sources import Traits
-from tfseg.io import images as pictures
+from tfseg.conversion.samples import Traits
+from tfseg.io import images
 from tfseg.records import labels
-from tfseg.records.records import Manifest
 
 Color = tuple[int, int, int]
 
@@ -23,14 +22,14 @@ Color = tuple[int, int, int]
 class Evidence:
     """What was seen in some samples; plain values, for the journal is JSON."""
 
-    kinds: dict[str, int] = field(default_factory=dict)  # of pictures.MASK_KINDS -> masks
+    kinds: dict[str, int] = field(default_factory=dict)  # of images.MASK_KINDS -> masks
     # Palette of colours in hexadecimal -> entry that pixels have -> the first mask with them.
     palettes: dict[str, dict[str, str]] = field(default_factory=dict)
     greys: list[str] = field(default_factory=list)  # the first mask with a palette of greys in another order, if any
     holders: list[int] = field(default_factory=lambda: [0] * 256)  # masks that hold each raw value
-    turned: dict[str, int] = field(default_factory=dict)  # orientation by EXIF data, if not 1 -> pictures
+    turned: dict[str, int] = field(default_factory=dict)  # orientation by EXIF data, if not 1 -> images
     undecided: dict[str, int] = field(default_factory=dict)  # the same of those whose masks fit turned or not
-    sizes: dict[str, int] = field(default_factory=dict)  # "HEIGHTxWIDTH" -> pictures
+    sizes: dict[str, int] = field(default_factory=dict)  # "HEIGHTxWIDTH" -> images
     bare: int = 0  # masks that can be no label ids of a street by themselves, see `is_no_cityscapes`
     first_bare: str = ""  # the first of them
 
@@ -40,17 +39,17 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
     mask, holders = traits.mask, np.zeros(256, np.int64)
     holders[[*raw_values]] = 1
     bare = is_no_cityscapes(np.flatnonzero(holders).tolist())
-    turned = {} if traits.orientation == pictures.UPRIGHT else {str(traits.orientation): 1}
+    turned = {} if traits.orientation == images.UPRIGHT else {str(traits.orientation): 1}
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
         {mask.kind: 1},
         {mask.palette.hex(): {str(entry): str(mask_path) for entry in mask.colors}}
-        if mask.kind == pictures.COLORS
+        if mask.kind == images.COLORS
         else {},
-        [str(mask_path)] if mask.kind == pictures.GREYS and not in_order else [],
+        [str(mask_path)] if mask.kind == images.GREYS and not in_order else [],
         holders.tolist(),
         turned,
-        turned if traits.orientation < pictures.SIDEWAYS or traits.size[0] == traits.size[1] else {},
+        turned if traits.orientation < images.SIDEWAYS or traits.size[0] == traits.size[1] else {},
         {"x".join(map(str, traits.size)): 1},
         int(bare),
         str(mask_path) if bare else "",
@@ -161,8 +160,9 @@ def _rgb(color: Color) -> str:
 
 # ---- the label ids of Cityscapes
 
+MOST_STRETCH = 1.05  # of the aspect, that nobody minds
 OBJECTS = range(19, 34)  # from traffic light to bicycle: no photo of a street is without any of them
-FRAME = {*range(4)}  # all that the masks of the test split hold: nothing, and the edges of the camera's picture
+FRAME = {*range(4)}  # all that the masks of the test split hold: nothing, and the edges of the camera's image
 
 
 def is_no_cityscapes(values: Iterable[int]) -> bool:
@@ -197,7 +197,7 @@ def _ranges(values: Iterable[int]) -> str:
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
-# ---- what was decided, for the manifest and the reader
+# ---- what was decided, for the manifest
 
 
 def findings(
@@ -211,10 +211,10 @@ def findings(
 
     Args:
         total: of all splits.
-        folders: of pictures and masks.
+        folders: of images and masks.
         assumed: see `sources.Source`.
         left_out: likewise.
-        size: height and width that pictures were brought to, or None.
+        size: height and width that images were brought to, or None.
     """
     stretched = {"aspect": 0, "enlarged": 0}
     for text, count in total.sizes.items():
@@ -237,72 +237,3 @@ def findings(
         **stretched,
         "left_out": left_out,
     }
-
-
-MOST_STRETCH = 1.05  # of the aspect, that nobody minds
-
-
-def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
-    """What a manifest says of how the files were read: lines by their heads, and warnings. None if it does not."""
-    found = manifest.findings
-    if not found:
-        return {}, []
-    pictures_count = sum(split.count for split in manifest.splits.values())
-    decided, warnings = {}, []
-    images, masks = found["folders"]
-    source = {"folders": "pictures and masks of the same names"}.get(
-        manifest.source, f"{manifest.source}, by the names"
-    )
-    decided["layout"] = f"{source}, in {images}/ and {masks}/"
-    reads = {
-        pictures.GREY: "grey values",
-        pictures.GREYS: "grey values of a palette",
-        pictures.COLORS: "indexes of a palette",
-    }
-    kinds = ", ".join(f"{reads[kind]} in {count}" for kind, count in found["mask_kinds"].items())
-    decided["masks"] = (
-        f"{kinds}; values are {'label ids of Cityscapes' if found['assumed'] else 'of the label map given'}"
-    )
-    if found["assumed"] and found["masks_with_255"]:
-        decided["masks"] += f", and 255, void, in {found['masks_with_255']}"
-    bare, first = found.get("bare_masks", (0, ""))
-    if found["assumed"] and bare:
-        warnings.append(
-            f"{bare} of {pictures_count} masks hold none of the label ids {OBJECTS[0]} to {OBJECTS[-1]}, from traffic "
-            f"light over vegetation, sky and car to bicycle, such as {first}: look whether these are train ids or ids "
-            "of another data set under the names of Cityscapes' label ids"
-        )
-    shares = {
-        name: split.class_pixels[labels.VOID] / sum(split.class_pixels) for name, split in manifest.splits.items()
-    }
-    decided["void"] = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
-    if turned := sum(found["turned"].values()):
-        kinds = ", ".join(f"orientation {kind} in {count}" for kind, count in found["turned"].items())
-        if manifest.exif == "rotate":
-            decided["EXIF"] = f"{turned} of {pictures_count} pictures turned upright ({kinds})"
-            if undecided := found["undecided"]:
-                warnings.append(
-                    f"{undecided} pictures were turned upright by their EXIF data, their masks, which fit both ways, "
-                    "were not: right if these were drawn on upright pictures; if on pictures as stored, --exif ignore"
-                )
-        else:
-            decided["EXIF"] = f"ignored, {turned} of {pictures_count} pictures taken as they are stored ({kinds})"
-    decided["size"] = _size_in_words(manifest, found)
-    target = "x".join(map(str, manifest.size or ()))
-    (common, _) = found["commonest_size"]
-    odd = [f"the aspect of {found['aspect']} changes by more than {MOST_STRETCH - 1:.0%}"] * bool(found["aspect"])
-    odd += [f"{found['enlarged']} are enlarged"] * bool(found["enlarged"])
-    if odd:
-        warnings.append(f"of {pictures_count} pictures, most often {common}, {' and '.join(odd)} by --size {target}")
-    if left := found["left_out"]:
-        decided["left out"] = "; ".join(
-            f"{split}: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}".replace(",,", ",")
-            for split, reasons in left.items()
-        )
-    return decided, warnings
-
-
-def _size_in_words(manifest: Manifest, found: dict) -> str:
-    common, count = found["commonest_size"]
-    came = f"{common} in {count}" + (f", and {found['sizes'] - 1} sizes more" if found["sizes"] > 1 else "")
-    return f"{came}; stored {'x'.join(map(str, manifest.size)) if manifest.size else 'as they came'}"

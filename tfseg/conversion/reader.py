@@ -1,4 +1,4 @@
-"""A data set on disk, raw or as records, read picture by picture as arrays: for looking at it, without TensorFlow."""
+"""A data set on disk, raw or as records, read image by image as arrays: for looking at it, without TensorFlow."""
 
 import functools
 import io
@@ -11,13 +11,17 @@ import numpy as np
 from PIL import Image
 
 from tfseg.conversion import sources
+from tfseg.conversion.samples import Sample, read_sample
 from tfseg.io import images
-from tfseg.io.paths import open_path
-from tfseg.records import labels, records
+from tfseg.records import labels
+from tfseg.records.class_weights import class_weights
+from tfseg.records.manifest import Split
+from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.records import decode_example, read_shard
 
 
-class Picture(NamedTuple):
-    """One picture with its ground truth, decoded."""
+class Pair(NamedTuple):
+    """One image with its ground truth, decoded."""
 
     id: str
     image: np.ndarray  # (H, W, 3) uint8 RGB
@@ -34,20 +38,20 @@ class Stored(NamedTuple):
     data: bytes
 
 
-Item = sources.Sample | Stored
+Item = Sample | Stored
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set on disk, to be read picture by picture."""
+    """A data set on disk, to be read image by image."""
 
     place: str
     kind: str  # "raw data set" or "records"
     layout: str  # see `sources.Source.name`; the labels of "folders" have no names
     label_map: labels.LabelMap
-    ids: dict[str, list[str]]  # of each split, in the order in which its pictures lie
+    ids: dict[str, list[str]]  # of each split, in the order in which its images lie
     read: Callable[[str, Sequence[int]], Iterator[Item]]  # (split, ascending places in its ids) -> items
-    load: Callable[[Item], Picture]  # in a worker
+    load: Callable[[Item], Pair]  # in a worker
     shards: dict[str, int] = field(default_factory=dict)  # of each split of records
     weights: dict[str, list[float]] = field(default_factory=dict)  # that the manifest gives
     warnings: list[str] = field(default_factory=list)
@@ -73,40 +77,41 @@ def open_raw(
     )
 
 
-def open_records(directory: str | Path, splits: Sequence[str] | None = None) -> DataSet:
+def open_stored(records: RecordSet | str | Path, splits: Sequence[str] | None = None) -> DataSet:
     """Opens a folder of records.
 
     Raises:
         FileNotFoundError: the folder, its manifest, a shard or a split is missing.
         ValueError: the manifest is damaged.
     """
-    manifest = records.read_manifest(directory)
+    records = open_records(records)
+    manifest = records.manifest
     missing = [name for name in splits or () if name not in manifest.splits]
     if missing:
         there = ", ".join(manifest.splits) or "none"
-        raise FileNotFoundError(f"{directory}: no split {', '.join(missing)}; there is {there}")
+        raise FileNotFoundError(f"{records}: no split {', '.join(missing)}; there is {there}")
     chosen = {name: manifest.splits[name] for name in splits or manifest.splits}
     label_map = labels.make_label_map(
         dict(zip(manifest.classes, manifest.palette.tolist(), strict=True)), manifest.label_map
     )
     codec = manifest.codec + (f", quality {manifest.quality}" if manifest.quality else "")
     return DataSet(
-        place=str(directory),
+        place=str(records),
         kind="records",
         layout=manifest.source,
         label_map=label_map,
         ids={name: split.ids for name, split in chosen.items()},
-        read=lambda split, places: read_records(open_path(directory), chosen[split], places),
+        read=lambda split, places: read_records(records.path, chosen[split], places),
         load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
         shards={name: len(split.shards) for name, split in chosen.items()},
-        weights={name: records.class_weights(split) for name, split in chosen.items()},
+        weights={name: class_weights(split) for name, split in chosen.items()},
     )
 
 
 # ---- reading: load_sample and load_record run in the workers
 
 
-def read_records(directory: Path, split: records.Split, places: Sequence[int]) -> Iterator[Stored]:
+def read_records(directory: Path, split: Split, places: Sequence[int]) -> Iterator[Stored]:
     """Reads the records at some places of a split, ascending; a shard without any of them is not opened.
 
     Raises:
@@ -122,7 +127,7 @@ def read_records(directory: Path, split: records.Split, places: Sequence[int]) -
 
 def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
     last = max(wanted)
-    for index, data in enumerate(records.read_shard(path)):
+    for index, data in enumerate(read_shard(path)):
         if index in wanted:
             yield Stored(f"{path}: record {index}", data)
         if index == last:
@@ -130,33 +135,33 @@ def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
     raise ValueError(f"{path}: has no record {last}, which the manifest counts; make the records again")
 
 
-def load_sample(sample: sources.Sample, label_map: labels.LabelMap) -> Picture:
-    """Decodes a picture and its mask.
+def load_sample(sample: Sample, label_map: labels.LabelMap) -> Pair:
+    """Decodes an image and its mask.
 
     Raises:
         ValueError: one is damaged, or their sizes differ; the message begins with the path.
         OSError: one cannot be read.
     """
-    image, label_ids, *files = sources.read_sample(sample, lookup=label_map.lookup)
+    image, label_ids, *files = read_sample(sample, lookup=label_map.lookup)
     mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
-    return Picture(sample.id, image, mask, label_ids, *map(file_kind, files))
+    return Pair(sample.id, image, mask, label_ids, *map(file_kind, files))
 
 
-def load_record(stored: Stored, unknown: int, image_kind: str) -> Picture:
+def load_record(stored: Stored, unknown: int, image_kind: str) -> Pair:
     """Decodes a record; what is `unknown` or more in its mask is of no class.
 
     Raises:
         ValueError: it is damaged; the message begins with its file and index.
     """
     try:
-        record = records.decode_example(stored.data)
+        record = decode_example(stored.data)
     except ValueError as error:
         raise ValueError(f"{stored.place}: {error}") from None
-    return Picture(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")
+    return Pair(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")
 
 
 def file_kind(data: bytes) -> str:
-    """Names depth and colours of a picture file: "PNG, 8-bit RGB"; decodes nothing."""
+    """Names depth and colours of an image file: "PNG, 8-bit RGB"; decodes nothing."""
     if data.startswith(images.PNG_SIGNATURE):
         return f"PNG, {data[24]}-bit {images.PNG_COLOR_TYPES[data[25]]}"
     with Image.open(io.BytesIO(data)) as image:

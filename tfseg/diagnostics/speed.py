@@ -17,12 +17,13 @@ import numpy as np
 from keras import ops
 
 from tfseg.config.schema import Config
-from tfseg.conversion import converter
+from tfseg.conversion import converter, encoding
 from tfseg.conversion.sources import Source
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
 from tfseg.records import labels, records
+from tfseg.records.manifest import Split, read_manifest, shard_name, write_manifest
 from tfseg.training import loop
 from tfseg.training.learner import Learner
 
@@ -151,7 +152,7 @@ def write_images(config: Config) -> Part:
     height, width = command.parse_size(data.size)
     size = (2 * height, 2 * width) if data.fit == "crop" else (height, width)
     tile_width = records.choose_tile_width(size)
-    settings = converter.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
+    settings = encoding.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
     image = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
     count = max(IMAGES, config.train.batch_size)
     class_pixels = count * np.bincount(image["mask"].ravel(), minlength=len(labels.CATEGORIES))
@@ -159,11 +160,11 @@ def write_images(config: Config) -> Part:
     splits = {}
     for split in (data.train_split, data.val_split):
         ids = [f"{split}{index}" for index in range(count)]
-        examples = (converter.encode_pixels(id, image["image"], image["mask"], settings) for id in ids)
-        shard = records.write_shard(folder / records.shard_name(split, 0, 1), examples)
-        splits[split] = records.Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
+        examples = (encoding.encode_pixels(id, image["image"], image["mask"], settings) for id in ids)
+        shard = records.write_shard(folder / shard_name(split, 0, 1), examples)
+        splits[split] = Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
     blank = converter.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
-    records.write_manifest(folder, dataclasses.replace(blank, splits=splits))
+    write_manifest(folder, dataclasses.replace(blank, splits=splits))
     yield {"records": f"{count} synthetic images of {size[0]}x{size[1]}, JPEG"}
 
 
@@ -180,7 +181,7 @@ def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATE
 
 def measure_input(config: Config) -> Part:
     """Measures the pipeline alone, the step alone and the step fed by the pipeline, in images per second."""
-    from tfseg.pipeline.pipeline import to_device
+    from tfseg.pipeline.transfer import to_device
 
     choice = choose_device(**dataclasses.asdict(config.device))
     yield {"began": "the pipeline"}
@@ -193,7 +194,7 @@ def measure_input(config: Config) -> Part:
     yield {"began": "both"}
     together = measure_rate(feed(stepper.learner, batches), size)
     yield {"input": {"pipeline": pipeline, "step": step, "together": together}}
-    raw = records.read_manifest(config.data.records).codec == "raw"
+    raw = read_manifest(config.data.records).codec == "raw"
     yield judge_rates(pipeline, step, together, choice.kind == "cpu", raw)
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}

@@ -132,11 +132,11 @@ def evaluate_model(
     """
     from tqdm import tqdm
 
-    from tfseg.pipeline.pipeline import check_truth, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
 
     records = open_records(records)
     if not submission:
-        check_truth(records, split)
+        records.check_truth(split)
     predictor = Predictor(model)
     segment = make_segmenter(predictor, inference, sizes)
     judge = make_judge(model, predictor.classes, records, split) if records.split(split).has_truth else None
@@ -144,7 +144,7 @@ def evaluate_model(
     label_ids = label_ids_of(predictor.classes) if submission else None
     if submission:
         Path(submission).mkdir(parents=True, exist_ok=True)
-    with told_damage(records), tqdm(total=records.split(split).count, unit="image", disable=None) as bar:
+    with explain_read_errors(records), tqdm(total=records.split(split).count, unit="image", disable=None) as bar:
         for example, probabilities in segment_split(records, split, segment, batch_size):
             if submission and example.label_ids is None:
                 raise ValueError(f"{records}: {example.id} has no raw mask (label_ids/encoded)")
@@ -219,13 +219,13 @@ def evaluate_masks(
             not there or has no ground truth.
         OSError: a mask is missing, or something cannot be read or written.
     """
-    from tfseg.pipeline.pipeline import check_truth, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
 
     records = open_records(records)
-    check_truth(records, split)
+    records.check_truth(split)
     found = list_masks(Path(masks))
     judge = Judge(records, split, records.classes, ignore_class)
-    with told_damage(records):
+    with explain_read_errors(records):
         for example in read_split(records, split):
             path = find_mask(found, example.id, Path(masks))
             judge.add(example, read_mask(path, example.truth.shape, len(records.classes)))

@@ -32,7 +32,8 @@ def predict_panels(
         OSError: the records cannot be read.
     """
     from tfseg.metrics.confusion import scores as score  # imports Keras
-    from tfseg.pipeline.pipeline import spread, told_damage  # imports TensorFlow
+    from tfseg.pipeline.damage import explain_read_errors  # imports TensorFlow
+    from tfseg.pipeline.examples import spread
 
     ignore_class = None if scored.scores.get("learn_void") else VOID
     means = [score(matrix, predictor.classes, ignore_class)["mean_iou"] for matrix in scored.matrices]
@@ -40,7 +41,7 @@ def predict_panels(
     wanted = {place: means[place] for places in chosen.values() for place in places}
     sizes = [tuple(size) for size in scored.scores["resize"]]
     segment = make_segmenter(predictor, InferenceSettings.from_json(scored.scores["inference"]), sizes)
-    with told_damage(records):
+    with explain_read_errors(records):
         rows = predict_samples(segment, records, scored.split, wanted, ignore_class)
     return {name: [rows[place] for place in places] for name, places in chosen.items()}
 
@@ -60,7 +61,7 @@ def predict_samples(
     Returns:
         The samples by their places.
     """
-    from tfseg.pipeline.pipeline import read_places
+    from tfseg.pipeline.examples import read_places
 
     rows, places = {}, sorted(means)
     for place, stored in zip(places, read_places(records, split, places, size=None), strict=True):

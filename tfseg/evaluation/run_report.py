@@ -19,8 +19,8 @@ from tfseg.evaluation.score_files import MATRICES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
 from tfseg.io.paths import open_path
+from tfseg.records.manifest import MANIFEST_NAME
 from tfseg.records.record_set import RecordSet, open_records
-from tfseg.records.records import MANIFEST_NAME
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_curves, read_history
 from tfseg.visualization.figures import COLUMNS, Sample, draw_confusion, draw_panel

@@ -1,4 +1,4 @@
-"""The figures of `explore`: histograms, what each height of the pictures consists of, an example.
+"""The figures of `explore`: histograms, what each height of the images consists of, an example.
 
 Each function returns the bytes of a PNG. Colours are those of Cityscapes' labels and of the classes.
 """
@@ -87,7 +87,7 @@ def _draw_bar(axis, place: int, count: Count, left: float) -> None:
 
 @_readable
 def draw_rows(survey: Survey) -> bytes:
-    """Draws what each height of the pictures consists of: an area a class, side by side, a panel a split."""
+    """Draws what each height of the images consists of: an area a class, side by side, a panel a split."""
     figure, panels = _panels(len(survey.splits), 4.6)
     drawn = set()
     for axis, (name, split) in zip(panels, survey.splits.items(), strict=True):
@@ -102,7 +102,7 @@ def draw_rows(survey: Survey) -> bytes:
             left = right
         axis.set(xlim=(0, 100), ylim=(100, 0), xlabel="share of the pixels (%)")
         _finish(axis, _split_title(name, split))
-    panels[0].set_ylabel("height, from the top of the picture (%)")
+    panels[0].set_ylabel("height, from the top of the image (%)")
     _draw_legend(figure, _patches(survey, drawn), min(9, 4 * len(panels)))
     return _to_png(figure)
 
@@ -133,24 +133,24 @@ def stack(band_pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @_readable
 def draw_example(survey: Survey) -> bytes:
-    """Draws a picture, its label ids, its labels in colour and its classes; without label ids the first and last."""
+    """Draws an image, its label ids, its labels in colour and its classes; without label ids the first and last."""
     from matplotlib.figure import Figure  # here and below: --help answers without it
 
     example = survey.example
-    names = [["picture", "ids", "bar"], ["labels", "classes", "legend"]]
+    names = [["image", "ids", "bar"], ["labels", "classes", "legend"]]
     if example.label_ids is None:
-        names = [["picture", "classes", "legend"]]
+        names = [["image", "classes", "legend"]]
     height, width = example.image.shape[:2]
     panel_height = min(height / width, 2) * 0.41 * WIDTH  # inches
     figure = Figure((WIDTH, len(names) * (panel_height + 0.3) + 0.35), layout="constrained")
     axes = figure.subplot_mosaic(names, width_ratios=(1, 1, 0.04))
-    _show(axes["picture"], example.image, "picture")
+    _show(axes["image"], example.image, "image")
     _show(axes["classes"], np.array(survey.colors, np.uint8)[example.mask], "classes")
     axes["legend"].axis("off")
     patches = _patches(survey, np.unique(example.mask).tolist())
     if len(patches) * LINE * 10 / 72 <= panel_height:
         axes["legend"].legend(handles=patches, loc="center left", frameon=False, borderaxespad=0, borderpad=0)
-    else:  # there are more than go beside the picture
+    else:  # there are more than go beside the image
         _draw_legend(figure, patches, 9)
     if example.label_ids is not None:
         _draw_label_ids(axes, survey, panel_height)
@@ -180,8 +180,8 @@ def _draw_label_ids(axes, survey: Survey, panel_height: float) -> None:
 
 
 def _show(axis, pixels: np.ndarray, title: str, **options):
-    # A blend of two colours is the colour of no label: only the picture is smoothed.
-    interpolation = "antialiased" if title == "picture" else "nearest"
+    # A blend of two colours is the colour of no label: only the image is smoothed.
+    interpolation = "antialiased" if title == "image" else "nearest"
     shown = axis.imshow(pixels, interpolation=interpolation, **options)
     axis.set(xticks=[], yticks=[])
     _finish(axis, title)
@@ -217,8 +217,8 @@ def _patches(survey: Survey, class_ids) -> list:
 
 
 def _split_title(name: str, split: Split) -> str:
-    pictures = f"{name}: {split.pictures} pictures"
-    return pictures if split.has_truth else f"{pictures}, no ground truth"
+    title = f"{name}: {split.images} images"
+    return title if split.has_truth else f"{title}, no ground truth"
 
 
 def _finish(axis, title: str) -> None:

@@ -1,7 +1,7 @@
-"""What is in a data set: sizes, colours, labels and classes, counted picture by picture and summed over each split.
+"""What is in a data set: sizes, colours, labels and classes, counted image by image and summed over each split.
 
-Worker processes decode and count; only their counts come back, so a data set may be of any size. `explore_page` shows
-the result.
+Worker processes decode and count; only their counts come back, so a data set may be of any size. `page` shows the
+result.
 """
 
 import functools
@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tfseg.conversion.reader import DataSet, Item, Picture
+from tfseg.conversion.reader import DataSet, Item, Pair
 from tfseg.io import workers
-from tfseg.records import labels, records
+from tfseg.records import labels
+from tfseg.records.class_weights import balance_classes
 
-BANDS = 64  # of equal height, from the top of a picture to its bottom
+BANDS = 64  # of equal height, from the top of an image to its bottom
 UNKNOWN = "unknown"  # the class of pixels whose value the label map lacks, one more than the last
 UNKNOWN_COLOR = (255, 0, 255)  # like no label of Cityscapes
 
@@ -32,18 +33,18 @@ class Count:
     color: tuple[int, int, int]  # RGB
     pixels: int
     share: float  # of the split's pixels, in 0..1
-    pictures: int  # that contain it
+    images: int  # that contain it
 
 
 @dataclass(frozen=True)
 class Split:
     """What is in one split."""
 
-    pictures: int  # counted
+    images: int  # counted
     total: int  # that there are
     shards: int | None  # None for a raw data set
-    sizes: list[dict[str, int]]  # height, width, pictures; the most frequent first
-    image_kinds: dict[str, int]  # kind -> pictures
+    sizes: list[dict[str, int]]  # height, width, images; the most frequent first
+    image_kinds: dict[str, int]  # kind -> images
     mask_kinds: dict[str, int]
     channel_mean: list[float]  # red, green, blue, in 0..255
     channel_std: list[float]
@@ -52,7 +53,7 @@ class Split:
     has_truth: bool  # whether any pixel has a class other than void
     classes: list[Count]  # all, then unknown if there is any
     labels: list[Count]  # all that the label map knows, then those it lacks; empty if no label ids are kept
-    class_weights: list[float]  # of each class, see `records.class_weights`
+    class_weights: list[float]  # of each class, see `class_weights`
     band_pixels: list[list[int]]  # (BANDS, C + 1): pixels of each class, and unknown ones, from top to bottom
 
 
@@ -63,12 +64,12 @@ class Survey:
     place: str
     kind: str
     layout: str
-    limit: int | None  # at most so many pictures of each split were counted; None: all
+    limit: int | None  # at most so many images of each split were counted; None: all
     warnings: list[str]
     splits: dict[str, Split]
     classes: list[str]  # names, then unknown
     colors: list[list[int]]  # RGB, of these
-    example: Picture  # of those with label ids, the one with the most classes
+    example: Pair  # of those with label ids, the one with the most classes
     example_split: str
 
 
@@ -77,20 +78,20 @@ class Survey:
 
 @dataclass
 class Counts:
-    """Counts over one picture or many; all are whole numbers, so that sums are exact."""
+    """Counts over one image or many; all are whole numbers, so that sums are exact."""
 
-    pictures: int
+    images: int
     sizes: Counter[tuple[int, int]]  # height, width
     image_kinds: Counter[str]
     mask_kinds: Counter[str]
     levels: np.ndarray  # (3, 256): how often each value occurs in red, green and blue
     label_pixels: np.ndarray  # (256,) by value of the raw mask
-    label_pictures: np.ndarray  # (256,) that contain it
-    class_pictures: np.ndarray  # (C + 1,)
+    label_images: np.ndarray  # (256,) that contain it
+    class_images: np.ndarray  # (C + 1,)
     band_pixels: np.ndarray  # (BANDS, C + 1)
 
     def add(self, other: "Counts") -> None:
-        """Adds the counts over other pictures."""
+        """Adds the counts over other images."""
         for entry in fields(self):
             mine, others = getattr(self, entry.name), getattr(other, entry.name)
             if isinstance(mine, Counter):
@@ -99,28 +100,28 @@ class Counts:
                 setattr(self, entry.name, mine + others)
 
 
-def count(picture: Picture, classes: int) -> Counts:
-    """Counts one picture; unknown is one of the classes."""
-    height = len(picture.mask)
+def count(pair: Pair, classes: int) -> Counts:
+    """Counts one image; unknown is one of the classes."""
+    height = len(pair.mask)
     bands = (np.arange(height) * BANDS // height).astype(np.uint16)
-    cells = bands[:, np.newaxis] * np.uint16(classes) + picture.mask
+    cells = bands[:, np.newaxis] * np.uint16(classes) + pair.mask
     band_pixels = np.bincount(cells.ravel(), minlength=BANDS * classes).reshape(BANDS, classes)
-    label_ids = np.empty(0, np.uint8) if picture.label_ids is None else picture.label_ids
+    label_ids = np.empty(0, np.uint8) if pair.label_ids is None else pair.label_ids
     label_pixels = np.bincount(label_ids.ravel(), minlength=256)
     return Counts(
-        pictures=1,
-        sizes=Counter([picture.image.shape[:2]]),
-        image_kinds=Counter([picture.image_kind]),
-        mask_kinds=Counter([picture.mask_kind]),
-        levels=np.stack([np.bincount(picture.image[..., channel].ravel(), minlength=256) for channel in range(3)]),
+        images=1,
+        sizes=Counter([pair.image.shape[:2]]),
+        image_kinds=Counter([pair.image_kind]),
+        mask_kinds=Counter([pair.mask_kind]),
+        levels=np.stack([np.bincount(pair.image[..., channel].ravel(), minlength=256) for channel in range(3)]),
         label_pixels=label_pixels,
-        label_pictures=(label_pixels > 0).astype(np.int64),
-        class_pictures=(band_pixels.sum(axis=0) > 0).astype(np.int64),
+        label_images=(label_pixels > 0).astype(np.int64),
+        class_images=(band_pixels.sum(axis=0) > 0).astype(np.int64),
         band_pixels=band_pixels,
     )
 
 
-def _load_and_count(item: Item, load: Callable[[Item], Picture], classes: int) -> Counts:
+def _load_and_count(item: Item, load: Callable[[Item], Pair], classes: int) -> Counts:
     return count(load(item), classes)
 
 
@@ -132,30 +133,30 @@ def spread(ids: Sequence[str], limit: int | None) -> list[int]:
 
 
 class _Candidate(NamedTuple):
-    """A picture that may become the example."""
+    """An image that may become the example."""
 
     merit: tuple[bool, int]  # whether it has label ids with a class, how many classes
     split: str
     place: int
 
 
-def survey(data_set: DataSet, limit: int | None = None, processes: int = 1) -> Survey:
+def survey_data_set(data_set: DataSet, limit: int | None = None, processes: int = 1) -> Survey:
     """Counts what is in each split of a data set.
 
     Args:
-        data_set: from `open_raw` or `open_records`.
-        limit: at most so many pictures of each split, see `spread`; None: all.
+        data_set: from `reader.open_raw` or `reader.open_stored`.
+        limit: at most so many images of each split, see `spread`; None: all.
         processes: that decode and count; with 1 this process does it.
 
     Raises:
-        ValueError: an argument or a file is bad, or there is no picture; the message names the file.
+        ValueError: an argument or a file is bad, or there is no image; the message names the file.
         OSError: a file cannot be read.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"expected a limit of at least 1 picture, got {limit}")
+        raise ValueError(f"expected a limit of at least 1 image, got {limit}")
     empty = [name for name, ids in data_set.ids.items() if not ids]
     if empty or not data_set.ids:
-        raise ValueError(f"{data_set.place}: holds no pictures" + (f" in split {', '.join(empty)}" if empty else ""))
+        raise ValueError(f"{data_set.place}: holds no images" + (f" in split {', '.join(empty)}" if empty else ""))
     splits, candidates = {}, []
     with workers.open_pool(processes) as mapper:
         for name in sorted(data_set.ids, key=_split_order):
@@ -190,9 +191,9 @@ def _count_split(
     classes = len(data_set.label_map.classes) + 1
     load_and_count = functools.partial(_load_and_count, load=data_set.load, classes=classes)
     counted = mapper(load_and_count, data_set.read(name, places))
-    progress = tqdm(counted, desc=name, total=len(places), unit="picture", disable=None)
+    progress = tqdm(counted, desc=name, total=len(places), unit="image", disable=None)
     for counts, place in zip(progress, places, strict=True):
-        shown = int(counts.class_pictures[1:-1].sum())
+        shown = int(counts.class_images[1:-1].sum())
         merit = bool(shown and counts.label_pixels.any()), shown
         if merit > best.merit:
             best = _Candidate(merit, name, place)
@@ -213,12 +214,11 @@ def summarise(counts: Counts, data_set: DataSet, name: str) -> Split:
     present = [np.flatnonzero(levels) for levels in counts.levels]
     shards = data_set.shards.get(name)
     return Split(
-        pictures=counts.pictures,
+        images=counts.images,
         total=len(data_set.ids[name]),
         shards=shards,
         sizes=[
-            {"height": height, "width": width, "pictures": pictures}
-            for (height, width), pictures in counts.sizes.most_common()
+            {"height": height, "width": width, "images": found} for (height, width), found in counts.sizes.most_common()
         ],
         image_kinds=dict(counts.image_kinds.most_common()),
         mask_kinds=dict(counts.mask_kinds.most_common()),
@@ -227,9 +227,9 @@ def summarise(counts: Counts, data_set: DataSet, name: str) -> Split:
         channel_min=[int(values[0]) for values in present],
         channel_max=[int(values[-1]) for values in present],
         has_truth=bool(class_pixels[labels.VOID + 1 :].any()),
-        classes=_count_classes(class_pixels, counts.class_pictures, data_set.label_map),
+        classes=_count_classes(class_pixels, counts.class_images, data_set.label_map),
         labels=_count_labels(counts, label_table(data_set.layout, data_set.label_map)),
-        class_weights=data_set.weights.get(name) or records.balance_classes(class_pixels[:-1].tolist()),
+        class_weights=data_set.weights.get(name) or balance_classes(class_pixels[:-1].tolist()),
         band_pixels=counts.band_pixels.tolist(),
     )
 
@@ -255,13 +255,13 @@ def label_table(layout: str, label_map: labels.LabelMap) -> dict[int, tuple[str,
     return {value: (name, name, colors[name]) for value, name in names.items()}
 
 
-def _count_classes(class_pixels: np.ndarray, pictures: np.ndarray, label_map: labels.LabelMap) -> list[Count]:
+def _count_classes(class_pixels: np.ndarray, images: np.ndarray, label_map: labels.LabelMap) -> list[Count]:
     total = int(class_pixels.sum())
     names, colors = [*label_map.classes, UNKNOWN], [*map(tuple, label_map.colors.tolist()), UNKNOWN_COLOR]
     counts = [
         Count(value, name, name, color, pixels, pixels / total, found)
         for value, (name, color, pixels, found) in enumerate(
-            zip(names, colors, class_pixels.tolist(), pictures.tolist(), strict=True)
+            zip(names, colors, class_pixels.tolist(), images.tolist(), strict=True)
         )
     ]
     return counts if counts[-1].pixels else counts[:-1]
@@ -273,9 +273,9 @@ def _count_labels(counts: Counts, table: dict[int, tuple]) -> list[Count]:
         return []
     unknown = [value for value in np.flatnonzero(counts.label_pixels).tolist() if value not in table]
     entries = table | dict.fromkeys(unknown, (UNKNOWN, UNKNOWN, UNKNOWN_COLOR))
-    pixels, pictures = counts.label_pixels.tolist(), counts.label_pictures.tolist()
+    pixels, images = counts.label_pixels.tolist(), counts.label_images.tolist()
     return [
-        Count(value, *entry, pixels[value], pixels[value] / total, pictures[value]) for value, entry in entries.items()
+        Count(value, *entry, pixels[value], pixels[value] / total, images[value]) for value, entry in entries.items()
     ]
 
 

@@ -52,7 +52,8 @@ def read_samples(
         ValueError: the records have other classes than the run, or no size is known where a format needs one.
         OSError: they cannot be read.
     """
-    from tfseg.pipeline.pipeline import check_truth, read_examples, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
+    from tfseg.pipeline.examples import read_examples
 
     data, manifest = config.data, records.manifest
     if manifest.classes != [*classes]:
@@ -65,11 +66,11 @@ def read_samples(
     if size is None and OF_FIXED_SIZE & {*formats}:
         raise ValueError(f"{records}: holds images of their own sizes; give --size HEIGHTxWIDTH of one for all")
     if images:
-        check_truth(records.folder, data.val_split)
-    with told_damage(records.folder):
+        records.check_truth(data.val_split)
+    with explain_read_errors(records):
         shown, examples = [], []
         if "litert" in formats:
-            shown = [*read_examples(records.folder, data.train_split, count=calibration, size=size)]
+            shown = [*read_examples(records, data.train_split, count=calibration, size=size)]
         if images:
-            examples = [*read_examples(records.folder, data.val_split, count=images, size=None)]
+            examples = [*read_examples(records, data.val_split, count=images, size=None)]
     return Samples(size, [example["image"] for example in shown], examples)

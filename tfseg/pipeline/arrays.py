@@ -1,6 +1,6 @@
-"""Pictures and masks of a split that can be had by number, in any order: arrays, or raw records where they lie on disk.
+"""Images and masks of a split that can be had by number, in any order: arrays, or raw records where they lie on disk.
 
-Of a window no more is copied than what it shows.
+Of a crop no more is copied than what it shows.
 """
 
 import mmap
@@ -10,51 +10,50 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfseg.io import images as pictures
-from tfseg.io import tfrecord
-from tfseg.io.paths import is_local, open_path
-from tfseg.records.records import Manifest
+from tfseg.io import images, tfrecord
+from tfseg.io.paths import is_local
+from tfseg.records.record_set import RecordSet
 
 _ADVICE = "see what is damaged with: python -m tfseg.verify"
 
 
 class Pixels:
-    """All pictures and masks of a split, of one size: (height, width)."""
+    """All images and masks of a split, of one size: (height, width)."""
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
 
     def cut_image(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Cuts a window of picture number `place`: uint8 (height, width, 3)."""
+        """Takes a crop of image number `place`: uint8 (height, width, 3)."""
         raise NotImplementedError
 
     def cut_mask(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Cuts a window of a mask: uint8 (height, width)."""
+        """Takes a crop of a mask: uint8 (height, width)."""
         raise NotImplementedError
 
-    def image(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies a picture, or a window of it (top, left, height, width), in tf.data's map."""
-        return self._copy(self.cut_image, place, window, (None, None, 3))
+    def image(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        """Copies an image, or a crop of it (top, left, height, width), in tf.data's map."""
+        return self._copy(self.cut_image, place, crop, (None, None, 3))
 
-    def mask(self, place: tf.Tensor, window: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies a mask, or a window of it, in tf.data's map."""
-        return self._copy(self.cut_mask, place, window, (None, None))
+    def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        """Copies a mask, or a crop of it, in tf.data's map."""
+        return self._copy(self.cut_mask, place, crop, (None, None))
 
-    def _copy(self, cut, place, window, shape) -> tf.Tensor:
-        window = tf.constant((0, 0, *self.size)) if window is None else window
+    def _copy(self, cut, place, crop, shape) -> tf.Tensor:
+        crop = tf.constant((0, 0, *self.size)) if crop is None else crop
         copied = tf.numpy_function(
-            lambda place, window: np.ascontiguousarray(cut(place, *window)), (place, window), tf.uint8, stateful=False
+            lambda place, crop: np.ascontiguousarray(cut(place, *crop)), (place, crop), tf.uint8, stateful=False
         )
         return tf.ensure_shape(copied, shape)
 
 
 class Decoded(Pixels):
-    """Pictures and masks in arrays.
+    """Images and masks in arrays.
 
     Args:
-        count: of the pictures.
+        count: of the images.
         size: (height, width).
-        buffer: uint8, all pictures, then all masks.
+        buffer: uint8, all images, then all masks.
     """
 
     def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray):
@@ -75,31 +74,32 @@ class _Found(NamedTuple):
 
     data: memoryview
     checksum: memoryview
-    images: list[memoryview]  # tiles of the picture
+    images: list[memoryview]  # tiles of the image
     masks: list[memoryview]  # and of the mask
 
 
 class Mapped(Pixels):
-    """Raw records, the files of which are mapped into memory. Masks are unpacked, of a window the tiles that it meets.
+    """Raw records, the files of which are mapped into memory. Masks are unpacked, of a crop the tiles that it meets.
 
-    The checksum of a record is looked at when its picture is wanted for the first time.
+    The checksum of a record is looked at when its image is wanted for the first time.
 
     Args:
-        records: folder of shards and manifest.json.
+        records: raw, of one size and on this machine, see `can_be_mapped`.
         split: name of the split.
-        manifest: of the records.
 
     Raises:
         ValueError: a shard is damaged, or a record is not as the manifest says.
         OSError: a shard cannot be read.
     """
 
-    def __init__(self, records: str | Path, split: str, manifest: Manifest):
-        super().__init__(tuple(manifest.size))
-        self.tile_width = manifest.tile_width or manifest.size[1]
+    def __init__(self, records: RecordSet, split: str):
+        if records.size is None:
+            raise ValueError(f"{records}: holds images of several sizes, which cannot be had by number")
+        super().__init__(records.size)
+        self.tile_width = records.manifest.tile_width or self.size[1]
         self.found = []
-        for shard in manifest.splits[split].shards:
-            path = open_path(records) / shard.name
+        for shard in records.split(split).shards:
+            path = records.path / shard.name
             try:
                 found = [self._find_tiles(*framed) for framed in tfrecord.view_records(_map(path))]
                 if len(found) != shard.count:
@@ -112,11 +112,11 @@ class Mapped(Pixels):
     def _find_tiles(self, data: memoryview, checksum: memoryview) -> _Found:
         features = tfrecord.view_example(data)
         tiles = [features.get(key, []) for key in ("image/encoded", "mask/encoded")]
-        images, masks = ([found] if isinstance(found, memoryview) else found for found in tiles)
+        image_tiles, mask_tiles = ([found] if isinstance(found, memoryview) else found for found in tiles)
         expected = [3 * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
-        if [len(tile) for tile in images] != expected or len(masks) != len(images):
+        if [len(tile) for tile in image_tiles] != expected or len(mask_tiles) != len(image_tiles):
             raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
-        return _Found(data, checksum, images, masks)
+        return _Found(data, checksum, image_tiles, mask_tiles)
 
     def cut_image(self, place, top, left, height, width):
         found = self.found[place]
@@ -124,11 +124,11 @@ class Mapped(Pixels):
             if not tfrecord.is_whole(found.data, found.checksum):
                 raise ValueError(f"record {place} of the split is damaged: its checksum fails")
             self.checked[place] = True
-        return self._join(found.images, lambda tile: pictures.as_rows(tile, self.size[0], 3), top, left, height, width)
+        return self._join(found.images, lambda tile: images.as_rows(tile, self.size[0], 3), top, left, height, width)
 
     def cut_mask(self, place, top, left, height, width):
         masks = self.found[place].masks
-        return self._join(masks, lambda tile: pictures.unpack_mask(tile, self.size[0]), top, left, height, width)
+        return self._join(masks, lambda tile: images.unpack_mask(tile, self.size[0]), top, left, height, width)
 
     def _join(self, tiles, decode, top, left, height, width) -> np.ndarray:
         first, last = left // self.tile_width, (left + width - 1) // self.tile_width
@@ -143,6 +143,6 @@ def _map(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def can_be_mapped(records: str | Path, manifest: Manifest) -> bool:
+def can_be_mapped(records: RecordSet) -> bool:
     """Whether records are raw, of one size and on this machine, for `Mapped`."""
-    return manifest.codec == "raw" and manifest.size is not None and is_local(open_path(records))
+    return records.manifest.codec == "raw" and records.size is not None and is_local(records.path)

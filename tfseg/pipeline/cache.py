@@ -1,4 +1,4 @@
-"""Decoded pictures and masks of a split, so that nothing is decoded twice: in memory, or in a file mapped into it.
+"""Decoded images and masks of a split, so that nothing is decoded twice: in memory, or in a file mapped into it.
 
 A file is written once, beside the records, and used for as long as the shards are the same.
 """
@@ -14,92 +14,88 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.io.paths import is_local, open_path
+from tfseg.io import locks
+from tfseg.io.atomic import UNFINISHED, write_whole
+from tfseg.io.paths import is_local
 from tfseg.pipeline.arrays import Decoded
-from tfseg.records.records import Manifest, parse_example
-
-try:
-    import fcntl
-except ImportError:  # Windows: two trainings that write one cache are the user's to avoid
-    fcntl = None
+from tfseg.records.parsing import parse_example
+from tfseg.records.record_set import RecordSet
 
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
-CHANNELS = 4  # three of the picture and the mask
+CHANNELS = 4  # three of the image and the mask
 
 
-def open_cache(records: str | Path, split: str, manifest: Manifest, place: str, allowed: int) -> Decoded:
+def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Decoded:
     """Decodes a split, or opens what an earlier call left on disk; says first what it takes.
 
     Args:
-        records: folder of shards and manifest.json.
+        records: from `open_records`.
         split: name of the split.
-        manifest: of the records.
         place: "ram" or "disk".
         allowed: bytes that may be taken in memory.
 
     Raises:
-        ValueError: the pictures are of several sizes, or too large for the memory that is allowed.
+        ValueError: the images are of several sizes, or too large for the memory that is allowed.
         OSError: there is no room on the disk, or the records cannot be read.
     """
-    entry = manifest.splits[split]
-    if manifest.size is None:
-        raise ValueError(f"{records}: data.cache needs pictures of one size; convert them with --size")
-    size = tuple(manifest.size)
-    total = entry.count * size[0] * size[1] * CHANNELS
-    what = f"{entry.count:,} pictures of {size[0]}x{size[1]} take {total / GIBIBYTE:.1f} GiB decoded"
+    count, size = records.split(split).count, records.size
+    if size is None:
+        raise ValueError(f"{records}: data.cache needs images of one size; convert them with --size")
+    total = count * size[0] * size[1] * CHANNELS
+    needs = f"{count:,} images of {size[0]}x{size[1]} take {total / GIBIBYTE:.1f} GiB decoded"
     if place == "ram":
         if total > allowed:
             more = -(-(total - allowed) // MEBIBYTE)
-            raise ValueError(f"{records}: {what}; raise data.ram_budget by {more} MiB or set data.cache to disk")
-        print(f"cache: {what}, in memory", file=sys.stderr, flush=True)
+            raise ValueError(f"{records}: {needs}; raise data.ram_budget by {more} MiB or set data.cache to disk")
+        print(f"cache: {needs}, in memory", file=sys.stderr, flush=True)
         buffer = np.empty(total, np.uint8)
-        _fill(Decoded(entry.count, size, buffer), records, split, manifest)
-        return Decoded(entry.count, size, buffer)
-    path = cache_path(records, split, manifest)
+        _fill(Decoded(count, size, buffer), records, split)
+        return Decoded(count, size, buffer)
+    path = cache_path(records, split)
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
         if not path.exists():
-            for older in path.parent.glob(f"{split}-*"):  # of other shards, or of a run that was killed
-                older.unlink()
-            free = shutil.disk_usage(path.parent).free
-            print(f"cache: {what}, {free / GIBIBYTE:.1f} GiB are free; writing {path}", file=sys.stderr, flush=True)
-            if total > free:
-                raise OSError(
-                    f"{path.parent}: {what}, {free / GIBIBYTE:.1f} GiB are free; make room or unset data.cache"
-                )
-            incomplete = path.with_name(path.name + ".incomplete")
-            try:
-                _allocate(incomplete, total)
-                buffer = np.memmap(incomplete, np.uint8, "r+")
-                _fill(Decoded(entry.count, size, buffer), records, split, manifest)
-                buffer.flush()
-                incomplete.replace(path)
-            finally:
-                incomplete.unlink(missing_ok=True)
-    return Decoded(entry.count, size, np.memmap(path, np.uint8, "r"))
+            _write(path, records, split, size, needs)
+    return Decoded(count, size, np.memmap(path, np.uint8, "r"))
 
 
-def cache_path(records: str | Path, split: str, manifest: Manifest) -> Path:
+def cache_path(records: RecordSet, split: str) -> Path:
     """Names the file of a split's pixels after what is in its shards.
 
     Raises:
         ValueError: the records are not on this machine.
     """
-    folder = open_path(records)
-    if not is_local(folder):
+    if not is_local(records.path):
         raise ValueError(f"{records}: data.cache disk lies beside the records, which must be on this machine")
-    shards = " ".join(shard.sha256 for shard in manifest.splits[split].shards)
-    digest = hashlib.sha256(f"{shards} {manifest.size}".encode()).hexdigest()[:16]
-    folder = folder.absolute()
+    shards = " ".join(shard.sha256 for shard in records.split(split).shards)
+    digest = hashlib.sha256(f"{shards} {records.manifest.size}".encode()).hexdigest()[:16]
+    folder = records.path.absolute()
     return folder.with_name(folder.name + ".cache") / f"{split}-{digest}.pixels"
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        locks.take(file, wait=True)
         yield
+
+
+def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], needs: str) -> None:
+    """Writes the file of a split's pixels in the place of those of other shards, or of a run that was killed."""
+    for pattern in (f"{split}-*", f"{UNFINISHED}{split}-*"):
+        for older in path.parent.glob(pattern):
+            older.unlink()
+    count = records.split(split).count
+    total = count * size[0] * size[1] * CHANNELS
+    free = shutil.disk_usage(path.parent).free
+    print(f"cache: {needs}, {free / GIBIBYTE:.1f} GiB are free; writing {path}", file=sys.stderr, flush=True)
+    if total > free:
+        raise OSError(f"{path.parent}: {needs}, {free / GIBIBYTE:.1f} GiB are free; make room or unset data.cache")
+    with write_whole(path) as unfinished:
+        _allocate(unfinished, total)
+        buffer = np.memmap(unfinished, np.uint8, "r+")
+        _fill(Decoded(count, size, buffer), records, split)
+        buffer.flush()
 
 
 def _allocate(path: Path, size: int) -> None:
@@ -111,10 +107,9 @@ def _allocate(path: Path, size: int) -> None:
             file.truncate(size)
 
 
-def _fill(pixels: Decoded, records: str | Path, split: str, manifest: Manifest) -> None:
-    shards = [str(open_path(records) / shard.name) for shard in manifest.splits[split].shards]
-    data = tf.data.TFRecordDataset(shards).map(
-        lambda record: parse_example(record, manifest), num_parallel_calls=tf.data.AUTOTUNE
+def _fill(pixels: Decoded, records: RecordSet, split: str) -> None:
+    data = tf.data.TFRecordDataset(records.shard_paths(split)).map(
+        lambda record: parse_example(record, records.manifest), num_parallel_calls=tf.data.AUTOTUNE
     )
     for place, example in enumerate(data.prefetch(2).as_numpy_iterator()):
         pixels.images[place], pixels.masks[place] = example["image"], example["mask"]

@@ -197,17 +197,17 @@ def _key(seed: int, number: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
 def number_in_passes(
     counts: Sequence[int], draw: Draw, *, seed: int, start: int = 0, share: Share | None = None
 ) -> tf.data.Dataset:
-    """Numbers pictures that can be had in any order: as `read_in_passes`, shuffled over all of them.
+    """Numbers images that can be had in any order: as `read_in_passes`, shuffled over all of them.
 
     Args:
-        counts: pictures of each shard.
+        counts: images of each shard.
         draw: what comes with each number; the same as with the record.
         seed: of the order, and of what is drawn.
         start: numbers to pass over at the beginning.
         share: the part of one of several readers; None is everything.
 
     Returns:
-        (what was drawn; number of the picture, int64), without an end.
+        (what was drawn; number of the image, int64), without an end.
     """
     share, total = share or Share(), sum(counts)
     even = total % share.count == 0

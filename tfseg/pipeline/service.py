@@ -1,47 +1,11 @@
-"""python -m tfseg.data_service dispatcher | worker: reads and decodes for a training, on other processes or machines.
-
-    python -m tfseg.data_service dispatcher --port 5050
-    python -m tfseg.data_service worker --dispatcher grpc://localhost:5050
-    python -m tfseg.data_service worker --dispatcher grpc://localhost:5050
-    python -m tfseg.train --config configs/demo.yaml --data.service grpc://localhost:5050
+"""The servers of a tf.data service, which read and decode for a training on other processes or machines.
 
 Each worker takes other shards of every pass, so workers must see the records under the same path as the training, and
-run the same TensorFlow. A worker may come, go or die at any time: the others go on. Ctrl-C or SIGTERM ends either.
+run the same TensorFlow. A worker may come, leave or die at any time: the others continue.
 """
 
-import argparse
-import signal
 import socket
-import sys
 import urllib.parse
-
-from tfseg.io import command
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tfseg.data_service", description="Reads and decodes for a training, on a tf.data service."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    dispatcher = commands.add_parser("dispatcher", help="tells workers what to do; one is needed")
-    dispatcher.add_argument("--port", type=int, default=5050, help="0 takes a free one (default: %(default)s)")
-    dispatcher.add_argument("--journal", metavar="DIR", help="folder to go on from after a restart (default: none)")
-    worker = commands.add_parser("worker", help="reads and decodes; as many as are wanted")
-    worker.add_argument("--dispatcher", required=True, metavar="ADDRESS", help="such as grpc://localhost:5050")
-    worker.add_argument("--host", default="localhost", help="name that trainings reach it by (default: %(default)s)")
-    worker.add_argument("--port", type=int, default=0, help="(default: a free one)")
-    options = parser.parse_args(arguments)
-    # The signals wait until they are asked for, in the server's threads too.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    if options.command == "dispatcher":
-        server = start_dispatcher(options.port, options.journal)
-        print(f"dispatcher at {server.target}", flush=True)
-    else:
-        server = start_worker(options.dispatcher, options.host, options.port)
-        print(f"worker of {options.dispatcher}", flush=True)
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
-    server._stop()
-    sys.exit(0)
 
 
 def start_dispatcher(port: int = 0, journal: str | None = None):
@@ -119,7 +83,3 @@ def _check_free(port: int) -> None:
             probe.bind(("", port))
         except OSError as error:
             raise ValueError(f"port {port}: cannot be listened at ({error}); --port takes another") from None
-
-
-if __name__ == "__main__":
-    command.run(main)

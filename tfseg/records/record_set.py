@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.io.paths import is_local, open_path
-from tfseg.records.records import Manifest, Split, read_manifest
+from tfseg.records import labels
+from tfseg.records.class_weights import class_weights
+from tfseg.records.manifest import Manifest, Split, read_manifest
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class RecordSet:
         return str(self.folder)
 
     @property
+    def path(self) -> Path:
+        """The folder, on this machine or in a store."""
+        return open_path(self.folder)
+
+    @property
     def classes(self) -> list[str]:
         """Names in the order of the class ids, void first."""
         return self.manifest.classes
@@ -33,6 +40,11 @@ class RecordSet:
     def palette(self) -> np.ndarray:
         """(C, 3) uint8 RGB, the colours of the classes."""
         return self.manifest.palette
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of all images as stored; None: each has its own."""
+        return None if self.manifest.size is None else (self.manifest.size[0], self.manifest.size[1])
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -51,13 +63,65 @@ class RecordSet:
 
     def shard_paths(self, name: str) -> list[str]:
         """Addresses of a split's shards; on this machine from the root on, for readers that were started elsewhere."""
-        folder = open_path(self.folder)
-        folder = folder.absolute() if is_local(folder) else folder
+        folder = self.path.absolute() if is_local(self.path) else self.path
         return [str(folder / shard.name) for shard in self.split(name).shards]
+
+    def class_weights(self, name: str, with_void: bool = False) -> list[float]:
+        """Weights that balance the classes of a split in a loss, see `class_weights.balance_classes`."""
+        return class_weights(self.split(name), with_void)
+
+    def count_steps(self, name: str, batch_size: int) -> int:
+        """Counts the steps of an epoch: whole batches of a split, of all readers together.
+
+        Raises:
+            ValueError: there is no such split, or it is smaller than a batch.
+        """
+        count = self.split(name).count
+        if count < batch_size:
+            raise ValueError(
+                f"{self}: split {name!r} has {count} images, fewer than train.batch_size {batch_size}; "
+                "lower it or convert more images"
+            )
+        return count // batch_size
+
+    def check_truth(self, name: str) -> None:
+        """Refuses a split that nothing can be scored on.
+
+        Raises:
+            ValueError: there is no such split, or it holds nothing but void, as the test split of Cityscapes does.
+        """
+        if not self.split(name).has_truth:
+            raise ValueError(f"{self}: split {name!r} holds nothing but void, so there is nothing to score against")
+
+    def check_learnable(self, train_split: str, val_split: str, ignore_class: int | None = labels.VOID) -> None:
+        """Refuses a training that could measure nothing: by the manifest alone, before anything is computed.
+
+        Args:
+            train_split: to learn from.
+            val_split: to score on.
+            ignore_class: id of the class that counts nowhere, void; None: void is a class like the others.
+
+        Raises:
+            ValueError: there is no such split, one holds nothing but void, or there is one class to learn.
+        """
+        pixels = self.split(train_split).class_pixels
+        present = [name for name, count in zip(self.classes, pixels, strict=False) if count]
+        learnt = [name for name in present if ignore_class is None or name != "void"]
+        if not learnt:
+            raise ValueError(f"{self}: split {train_split!r} holds nothing but void, so there is nothing to learn from")
+        if len(learnt) == 1:
+            fault = (None if ignore_class is None else labels.one_class_fault(self.classes)) or (
+                f"split {train_split!r} has pixels of one class alone, {learnt[0]}: one class is left to learn; "
+                "add images with others, or name the background as a class"
+            )
+            raise ValueError(f"{self}: {fault}")
+        self.check_truth(val_split)
 
 
 def open_records(folder: "str | Path | RecordSet") -> RecordSet:
     """Opens a folder of records: reads its manifest and checks that its shards are there.
+
+    A record set is given back as it is, and nothing is read.
 
     Raises:
         ValueError: the manifest is damaged, or of a version that this code does not know.

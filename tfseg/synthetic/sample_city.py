@@ -1,12 +1,9 @@
 """Draws street scenes of invented cities, in the exact files and folders of Cityscapes.
 
-    python -m tfseg.sample_city --out data/sample-city/raw --size 256x512 --train 240 --val 40
-
 Cityscapes may not be passed on, so a first try of the pipeline needs something in its place. The scenes are drawn by
 street_scene.py beside this file; their labels are drawn here, from polygons, as cityscapesscripts draws them.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -22,7 +19,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from tfseg.io import command
 from tfseg.synthetic.street_scene import FRAME_LABELS, LABEL_BY_NAME, draw_scene
 
 CITIES = {
@@ -35,14 +31,14 @@ PARAMETERS = "sample_city.json"  # lies in a finished folder and says what it wa
 
 
 def draw_labels(size: tuple[int, int], objects: list[dict]) -> dict[str, Image.Image]:
-    """Draws the three label pictures as cityscapesscripts does in json2labelImg and json2instanceImg."""
+    """Draws the three label images as cityscapesscripts does in json2labelImg and json2instanceImg."""
     height, width = size
-    pictures = {
+    images = {
         "labelIds": Image.new("L", (width, height), 0),
         "instanceIds": Image.new("I", (width, height), 0),
         "color": Image.new("RGBA", (width, height), (0, 0, 0)),
     }
-    drawers = {name: ImageDraw.Draw(picture) for name, picture in pictures.items()}
+    drawers = {name: ImageDraw.Draw(image) for name, image in images.items()}
     seen: dict[str, int] = {}
     for entry in objects:
         name = entry["label"]
@@ -57,24 +53,24 @@ def draw_labels(size: tuple[int, int], objects: list[dict]) -> dict[str, Image.I
         for kind, value in (("labelIds", label.id), ("instanceIds", instance), ("color", label.color)):
             drawers[kind].polygon(polygon, fill=value)
     # Drawn in 32 bits as in the official tool; Pillow 13 writes 16 bits only if asked.
-    pictures["instanceIds"] = Image.fromarray(np.asarray(pictures["instanceIds"]).astype(np.uint16))
-    return pictures
+    images["instanceIds"] = Image.fromarray(np.asarray(images["instanceIds"]).astype(np.uint16))
+    return images
 
 
-def write_picture(out: Path, size: tuple[int, int], seed: int, split: str, index: int) -> None:
-    """Draws picture `index` of a split and writes its five files."""
+def write_image(out: Path, size: tuple[int, int], seed: int, split: str, index: int) -> None:
+    """Draws image `index` of a split and writes its five files."""
     scene = draw_scene(size, [seed, list(CITIES).index(split), index], index)
     cities = CITIES[split]
     city = cities[index % len(cities)]
     name = f"{city}_{index // len(cities):06d}_000019"
     # As in Cityscapes, the labels of the test split are secret: only the camera's own frame is given.
     objects = [entry for entry in scene.objects if split != "test" or entry["label"] in FRAME_LABELS]
-    pictures, labels = out / "leftImg8bit" / split / city, out / "gtFine" / split / city
-    pictures.mkdir(parents=True, exist_ok=True)
+    photos, labels = out / "leftImg8bit" / split / city, out / "gtFine" / split / city
+    photos.mkdir(parents=True, exist_ok=True)
     labels.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(scene.picture).save(pictures / f"{name}_leftImg8bit.png", compress_level=1)  # noise hardly packs
-    for kind, picture in draw_labels(size, objects).items():
-        picture.save(labels / f"{name}_gtFine_{kind}.png")
+    Image.fromarray(scene.image).save(photos / f"{name}_leftImg8bit.png", compress_level=1)  # noise hardly packs
+    for kind, image in draw_labels(size, objects).items():
+        image.save(labels / f"{name}_gtFine_{kind}.png")
     annotation = {"imgHeight": size[0], "imgWidth": size[1], "objects": objects}
     (labels / f"{name}_gtFine_polygons.json").write_text(json.dumps(annotation), encoding="utf-8")
 
@@ -86,10 +82,10 @@ def make_sample_city(
 
     Args:
         out: folder to make.
-        size: (height, width) of a picture in pixels, at least 64x128.
-        counts: pictures a split, for each of train, val and test.
+        size: (height, width) of an image in pixels, at least 64x128.
+        counts: images per split, for each of train, val and test.
         seed: the same seed, size and counts give the same bytes, whatever `workers` is.
-        workers: processes; None is one a core.
+        workers: processes; None is one per core.
 
     Returns:
         True if it was written, False if `out` already holds exactly this data set.
@@ -106,7 +102,7 @@ def make_sample_city(
     unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
     try:
         unfinished.chmod(0o755)  # mkdtemp lets nobody else in
-        write_pictures(unfinished, size, counts, seed, workers or os.cpu_count() or 1)
+        write_images(unfinished, size, counts, seed, workers or os.cpu_count() or 1)
         (unfinished / PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
         if out.exists():
             out.rmdir()  # empty, or is_finished would have refused it
@@ -124,7 +120,7 @@ def check_parameters(size: tuple[int, int], counts: dict[str, int], seed: int, w
         raise ValueError(f"expected counts for {', '.join(CITIES)}, got {', '.join(counts) or 'none'}")
     for split, count in counts.items():
         if count < 1:
-            raise ValueError(f"expected at least 1 picture for {split}, got {count}")
+            raise ValueError(f"expected at least 1 image for {split}, got {count}")
     if seed < 0:
         raise ValueError(f"expected a seed of 0 or more, got {seed}")
     if workers is not None and workers < 1:
@@ -143,10 +139,10 @@ def is_finished(out: Path, parameters: dict) -> bool:
     return True
 
 
-def write_pictures(out: Path, size: tuple[int, int], counts: dict[str, int], seed: int, workers: int) -> None:
+def write_images(out: Path, size: tuple[int, int], counts: dict[str, int], seed: int, workers: int) -> None:
     jobs = [(split, index) for split in CITIES for index in range(counts[split])]
-    write = partial(write_picture, out, size, seed)
-    with tqdm(total=len(jobs), unit="picture") as progress:
+    write = partial(write_image, out, size, seed)
+    with tqdm(total=len(jobs), unit="image") as progress:
         if workers == 1:
             for job in jobs:
                 write(*job)
@@ -166,23 +162,3 @@ def write_pictures(out: Path, size: tuple[int, int], counts: dict[str, int], see
 def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which then ends its workers in order
     cv2.setNumThreads(1)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Draws a small data set in the layout of Cityscapes.")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to make; must not hold anything else")
-    parser.add_argument("--size", default="1024x2048", help="HEIGHTxWIDTH in pixels (default: %(default)s)")
-    for split, count in (("train", 60), ("val", 20), ("test", 10)):
-        parser.add_argument(
-            f"--{split}", type=int, default=count, metavar="N", help=f"{split} pictures (default: %(default)s)"
-        )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
-    options = parser.parse_args()
-    counts = {"train": options.train, "val": options.val, "test": options.test}
-    made = make_sample_city(options.out, command.parse_size(options.size), counts, options.seed, options.workers)
-    print(f"{sum(counts.values())} pictures and their labels {'lie' if made else 'already lie'} in {options.out}")
-
-
-if __name__ == "__main__":
-    command.run(main)

@@ -1,7 +1,7 @@
-"""Street scenes: one seeded picture and the polygons of its labels, for python -m tfseg.sample_city.
+"""Street scenes: one seeded image and the polygons of its labels, for python -m tfseg.sample_city.
 
 A scene is a street in metres before a pinhole camera, painted from far to near; what is painted is recorded as
-polygons. Rare labels come in turn, by the picture's index, so that 16 pictures hold every label. The things have one
+polygons. Rare labels come in turn, by the image's index, so that 16 images hold every label. The things have one
 look each: a score on them says that the pipeline works, no more.
 """
 
@@ -19,7 +19,7 @@ LABEL_BY_NAME = {label.name: label for label in LABELS}
 FRAME_LABELS = ("ego vehicle", "rectification border", "out of roi")
 
 CAMERA_HEIGHT = 1.4  # metres above the road, as behind a windscreen
-HORIZON = 0.42  # of the picture's height, from above
+HORIZON = 0.42  # of the image's height, from above
 NEAREST = 1.5  # metres; nothing is projected from closer
 SUBPIXEL_BITS = 4  # OpenCV places corners at 1/16 pixel
 UP = np.array((0, 1, 0))
@@ -37,14 +37,14 @@ class Part(NamedTuple):
 
 
 class Scene:
-    """One picture in the making: its pixels, the polygons of its labels, and what still waits to be drawn."""
+    """One image in the making: its pixels, the polygons of its labels, and what still waits to be drawn."""
 
     def __init__(self, size: tuple[int, int], seed: list[int]):
         self.height, self.width = size
         self.random = np.random.default_rng(seed)
         # The view is 49 degrees wide at 1:2, as that of Cityscapes; other shapes see a little more on the long side.
         self.focal = 2.2 * self.height * np.sqrt(self.width / self.height / 2)
-        self.picture = np.zeros((self.height, self.width, 3), np.uint8)
+        self.image = np.zeros((self.height, self.width, 3), np.uint8)
         self.objects: list[dict] = []
         self.waiting: list[tuple[float, Callable[[], None]]] = []
         self.grains = {
@@ -57,7 +57,7 @@ class Scene:
         self.air = np.array((214, 222, 230)) + self.warmth * np.array((18, 2, -18))
 
     def _grain(self, *bumps: tuple[float, float]) -> np.ndarray:
-        """Smooth noise around 0: (height, width); a bump is as high and wide as given, in picture heights."""
+        """Smooth noise around 0: (height, width); a bump is as high and wide as given, in image heights."""
         noise = np.zeros((self.height, self.width), np.float32)
         for bump in bumps:
             rows, columns = (round(1 / min(1.0, max(share, 1 / self.height))) + 1 for share in bump)
@@ -76,24 +76,24 @@ class Scene:
         return (self.air + (np.asarray(color, float) - self.air) * np.exp(-distance / 140)).clip(0, 255)
 
     def paint(self, part: Part, distance: float = 0.0) -> None:
-        """Paints one polygon into the picture, with light and grain."""
+        """Paints one polygon into the image, with light and grain."""
         area, corner = self._area(part.polygon)
-        mask = np.zeros(self.picture[area].shape[:2], np.uint8)
+        mask = np.zeros(self.image[area].shape[:2], np.uint8)
         if mask.size == 0:
             return
         cv2.fillPoly(mask, [_fixed_point(part.polygon - corner)], 255, cv2.LINE_AA, SUBPIXEL_BITS)
         above, below = part.shade
         light = np.arange(len(mask), dtype=np.float32)[:, None] * ((below - above) / len(mask)) + above
         light = light * (1 + part.amount * self.grains[part.grain][area])
-        pixels = self.picture[area].astype(np.float32)
+        pixels = self.image[area].astype(np.float32)
         color = light[..., None] * self.in_air(part.color, distance).astype(np.float32)
         pixels += (color - pixels) * (mask[..., None] * np.float32(part.opacity / 255))
-        self.picture[area] = pixels.clip(0, 255)
+        self.image[area] = pixels.clip(0, 255)
 
     def paint_flat(self, polygons, color, distance: float = 0.0) -> None:
         """Paints many small polygons in one plain colour."""
         polygons = [_fixed_point(polygon) for polygon in polygons]
-        cv2.fillPoly(self.picture, polygons, self.in_air(color, distance).tolist(), cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.fillPoly(self.image, polygons, self.in_air(color, distance).tolist(), cv2.LINE_AA, SUBPIXEL_BITS)
 
     def add(self, label: str, parts: list[Part], distance: float = 0.0) -> None:
         """Paints the parts of an object and records their common outline under its label."""
@@ -104,7 +104,7 @@ class Scene:
     def annotate(self, label: str, polygons: list[np.ndarray]) -> None:
         """Records the outline of what can be seen of a union of polygons, in whole pixels."""
         area, corner = self._area(np.concatenate(polygons))
-        mask = np.zeros(self.picture[area].shape[:2], np.uint8)
+        mask = np.zeros(self.image[area].shape[:2], np.uint8)
         if mask.size == 0:
             return
         for polygon in polygons:
@@ -120,7 +120,7 @@ class Scene:
                 self.objects.append({"label": label, "polygon": np.add(outline, corner).tolist()})
 
     def _area(self, polygon: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
-        """The rows and columns of the picture that a polygon touches, and their upper left corner (x, y)."""
+        """The rows and columns of the image that a polygon touches, and their upper left corner (x, y)."""
         ends = [np.floor(polygon.min(0)) - 1, np.ceil(polygon.max(0)) + 2]
         (left, top), (right, bottom) = np.clip(ends, 0, (self.width, self.height)).astype(int).tolist()
         return np.s_[top:bottom, left:right], np.array((left, top))
@@ -197,7 +197,7 @@ def draw_sky(scene: Scene) -> None:
     blue = np.array((92, 150, 220)) + scene.warmth * np.array((25, 0, -15))
     pixels = blue + (scene.air - blue) * np.linspace(0, 1, rows)[:, None, None] ** 0.8
     clouds = np.clip(scene.grains["cloud"][:rows, :, None] * 1.2 + scene.warmth * 0.2, 0, 0.85)
-    scene.picture[:rows] = np.clip(pixels + (247 - pixels) * clouds, 0, 255)
+    scene.image[:rows] = np.clip(pixels + (247 - pixels) * clouds, 0, 255)
     # The hazy hills between sky and ground belong to no polygon: they stay unlabeled.
     hills = np.linspace((-2, horizon), (scene.width + 1, horizon), 24)
     hills[:, 1] -= scene.height * scene.random.uniform(0.03, 0.045, 24)
@@ -535,7 +535,7 @@ def draw_vehicle(scene: Scene, x: float, z: float, kind: str, comes: bool, label
 
 # ---- The plan of a scene -----------------------------------------------------------------------------------------
 
-# What comes every eighth time, by the picture's index: drawing, metres right of the left (-1) or right (1) kerb or of
+# What comes every eighth time, by the image's index: drawing, metres right of the left (-1) or right (1) kerb or of
 # the camera (0), metres ahead, further arguments. So every label is in a data set, not by chance.
 # fmt: off
 FEATURES = (
@@ -666,6 +666,6 @@ def draw_frame(scene: Scene) -> None:
 def develop(scene: Scene) -> None:
     """The camera's share: exposure, the light's colour, a soft lens, and the sensor's noise."""
     tint = scene.random.uniform(0.85, 1.12) * (1 + scene.warmth * np.array((0.07, 0.0, -0.07)))
-    pixels = cv2.GaussianBlur(scene.picture, (0, 0), 0.35 + 0.0005 * scene.height) * tint.astype(np.float32)
+    pixels = cv2.GaussianBlur(scene.image, (0, 0), 0.35 + 0.0005 * scene.height) * tint.astype(np.float32)
     pixels += 3 * scene.random.standard_normal(pixels.shape, np.float32)
-    scene.picture = np.clip(pixels, 0, 255).astype(np.uint8)
+    scene.image = np.clip(pixels, 0, 255).astype(np.uint8)

@@ -77,7 +77,7 @@ def _train(config: Config) -> dict:
 
     from tfseg.device import choose_device, read_versions
     from tfseg.models.segmenter import check_names
-    from tfseg.pipeline.pipeline import check_learnable, count_steps
+    from tfseg.records.record_set import open_records
     from tfseg.training.console import Screen
     from tfseg.training.learner import NotFinite
     from tfseg.training.trackers import make_trackers
@@ -104,8 +104,9 @@ def _train(config: Config) -> dict:
         )
     if config.data.service and team.workers > 1:
         raise ValueError("data.service: expected null with device.distribution multiworker: workers read their shares")
-    check_learnable(config.data.records, config.data.train_split, config.data.val_split, config.loss.learn_void)
-    steps = count_steps(config.data.records, config.data.train_split, config.train.batch_size)
+    records, ignore_class = open_records(config.data.records), None if config.loss.learn_void else 0
+    records.check_learnable(config.data.train_split, config.data.val_split, ignore_class)
+    steps = records.count_steps(config.data.train_split, config.train.batch_size)
     directory = Path(config.run_dir)
     state = None if config.overwrite else checkpoints.find_last(directory)
     if state and not run_dir.read_noted(directory):
@@ -180,8 +181,10 @@ def learn(
 
     from tfseg.exporters.description import describe_model, validated_sizes
     from tfseg.metrics.confusion import Scorer
-    from tfseg.pipeline.pipeline import read_examples, to_device, told_damage
-    from tfseg.records.records import read_manifest
+    from tfseg.pipeline.damage import explain_read_errors
+    from tfseg.pipeline.examples import read_examples
+    from tfseg.pipeline.transfer import to_device
+    from tfseg.records.manifest import read_manifest
     from tfseg.training.console import Progress
     from tfseg.training.learner import ApplyRest, Freeze, HistoryFile, KeepState, TensorBoard, Validate, finish_epoch
     from tfseg.training.panels import Panels
@@ -217,7 +220,7 @@ def learn(
     for tracker in trackers:
         tracker.start(directory, config)
     screen.tell(FIRST_STEP[keras.backend.backend()])
-    with told_damage(config.data.records), stoppable(screen) as stop, screen:
+    with explain_read_errors(config.data.records), stoppable(screen) as stop, screen:
         validate = Validate(
             Scorer(network, learner.loss_function, classes),
             to_device(val_batches, **device.batches),
@@ -352,7 +355,7 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
 def count_classes(config: Config) -> int:
     """How many classes the records have; if they are not there, as many as Cityscapes has categories."""
     from tfseg.records.labels import CATEGORIES
-    from tfseg.records.records import read_manifest
+    from tfseg.records.manifest import read_manifest
 
     try:
         return len(read_manifest(config.data.records).classes)
@@ -375,14 +378,12 @@ def make_loss(config: Config):
 
 def read_class_weights(config: Config) -> list[float]:
     """Reads how much each class weighs from the pixels of the training split; errors as of `make_loss`."""
-    from tfseg.pipeline.pipeline import check_split
-    from tfseg.records.records import class_weights, read_manifest
+    from tfseg.records.record_set import open_records
 
-    records, name = config.data.records, config.data.train_split
-    split = check_split(read_manifest(records), records, name)
-    if not split.has_truth:
+    records, name = open_records(config.data.records), config.data.train_split
+    if not records.split(name).has_truth:
         raise ValueError(f"{records}: split {name!r} holds nothing but void; loss.class_weights must be null for it")
-    return class_weights(split, with_void=config.loss.learn_void)
+    return records.class_weights(name, with_void=config.loss.learn_void)
 
 
 def locate(state: checkpoints.State | None, steps: int) -> tuple[int, int]:
@@ -466,7 +467,7 @@ def count_validated(config: Config, replicas: int = 1) -> int:
         config: of the run.
         replicas: devices that share a training batch; the first of them validates.
     """
-    from tfseg.records.records import read_manifest
+    from tfseg.records.manifest import read_manifest
 
     trained, size = command.parse_size(config.data.size), config.data.eval_size
     size = size or read_manifest(config.data.records).size or trained  # None: of their own sizes, one at a time
@@ -484,12 +485,13 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
         share: which worker of how many.
         replicas: devices of all workers.
     """
-    from tfseg.pipeline.pipeline import check_truth, make_eval_batches
+    from tfseg.pipeline.pipeline import make_eval_batches
+    from tfseg.records.record_set import open_records
 
     data = config.data
     if data.service:
         epoch = step = 0  # its batches come as they are ready, there is no place to go on from
-    check_truth(data.records, data.val_split)
+    open_records(data.records).check_truth(data.val_split)
     val_batches = make_eval_batches(
         data.records, data.val_split, size=data.eval_size, batch_size=count_validated(config, replicas)
     )
@@ -498,27 +500,26 @@ def make_batches(config: Config, epoch: int = 0, step: int = 0, share: tuple[int
 
 def make_training_stream(config: Config, epoch: int, step: int, share: tuple[int, int], only_ids: bool = False):
     """Makes a worker's training batches, see `make_batches` and `pipeline.make_train_batches`."""
-    from tfseg.pipeline.crops import Windows
+    from tfseg.pipeline.crops import RandomCrop
     from tfseg.pipeline.order import Share
     from tfseg.pipeline.pipeline import make_train_batches
+    from tfseg.pipeline.settings import TrainSettings
 
     data = config.data
-    return make_train_batches(
-        data.records,
-        data.train_split,
+    settings = TrainSettings(
         size=command.parse_size(data.size),
         batch_size=config.train.batch_size // share[1],
         fit=data.fit,
-        windows=Windows(tuple(data.scale), data.max_class_share, data.rare_classes),
-        shuffle=data.shuffle,
+        crop=RandomCrop(tuple(data.scale), data.max_class_share, data.rare_classes),
+        shuffle_buffer=data.shuffle,
         ram_budget=data.ram_budget,
         seed=config.train.seed,
-        epoch=epoch,
-        step=step,
-        share=Share(*share) if share[1] > 1 else None,
         cache=data.cache,
         service=data.service,
-        only_ids=only_ids,
+    )
+    own = Share(*share) if share[1] > 1 else None
+    return make_train_batches(
+        data.records, data.train_split, settings, epoch=epoch, step=step, share=own, only_ids=only_ids
     )
 
 

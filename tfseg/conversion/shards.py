@@ -1,0 +1,149 @@
+"""Encoded samples -> shards, in the order of the plan, each noted in the journal when it is finished.
+
+After the first bad file nothing is encoded any more: the files that are left are only read, so that all bad ones are
+named at once.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfseg.conversion import encoding, evidence, journal
+from tfseg.conversion.encoding import Encoded, Fault, Settings
+from tfseg.conversion.evidence import Evidence, Palettes
+from tfseg.conversion.journal import Entry
+from tfseg.conversion.plan import Part
+from tfseg.conversion.samples import Sample
+from tfseg.io.workers import open_pool
+from tfseg.records import labels, records
+
+MOST_NAMED = 20  # bad files, the others are counted
+
+
+class BadFilesError(ValueError):
+    """Files of the source cannot be converted.
+
+    Attributes:
+        faults: of the first `MOST_NAMED` of them, a line each.
+        count: of all.
+    """
+
+    def __init__(self, faults: Sequence[str], count: int | None = None):
+        self.count = len(faults) if count is None else count
+        self.faults = list(faults[:MOST_NAMED])
+        more = f"; and {self.count - len(self.faults)} bad files more" if self.count > len(self.faults) else ""
+        super().__init__("; ".join(self.faults) + more)
+
+
+def write_parts(
+    parts: Sequence[Part], folder: Path, settings: Settings, journal_settings: dict, workers: int
+) -> dict[str, Entry]:
+    """Writes the shards that are not finished yet with processes of this machine, noting each in the journal."""
+    entries, missing = find_finished(parts, folder, journal_settings)
+    total = sum(len(part.samples) for part in parts)
+    remaining = sum(len(part.samples) for part, _ in missing)
+    inspection = Inspection(settings.label_map, (entries[part.name].evidence for part in parts if part.name in entries))
+    # One stream over all shards, so that no worker waits for the end of one; a job is made when there is room for it.
+    jobs = ((part.split, sample, not inspection.count) for part, _ in missing for sample in part.samples)
+    with open_pool(workers) as mapper:
+        outcomes = mapper(functools.partial(encoding.attempt, settings=settings), jobs)
+        outcomes = iter(tqdm(outcomes, total=total, initial=total - remaining, unit="image", disable=None))
+        for part, sources in missing:
+            encoded = inspection.take(part.samples, outcomes)
+            if inspection.count:
+                inspection.drain(encoded)
+                continue
+            try:
+                entries[part.name] = write_part(part, folder, encoded, sources)
+            except BadFilesError:
+                continue
+            journal.write_entries(folder, journal_settings, entries)
+    inspection.conclude()
+    return entries
+
+
+class Inspection:
+    """Passes on what becomes of samples, and keeps what is wrong with some of them.
+
+    Args:
+        label_map: of the conversion.
+        seen: of the shards that are finished.
+        most: faults to keep, the others are counted.
+    """
+
+    def __init__(self, label_map: labels.LabelMap, seen: Iterable[Evidence] = (), most: int = MOST_NAMED):
+        self.most = most
+        self.palettes = Palettes(label_map)
+        self.faults: list[str] = []  # of the first bad samples
+        self.count = 0  # of all of them
+        for finished in seen:
+            if fault := self.palettes.add(finished):
+                self.note(fault)
+
+    def note(self, fault: str) -> None:
+        """Keeps a fault."""
+        self.count += 1
+        if len(self.faults) < self.most:
+            self.faults.append(fault)
+
+    def take(self, samples: Sequence[Sample], outcomes: Iterator[Encoded | Evidence | Fault]) -> Iterator[Encoded]:
+        """Yields what is to be stored of the samples of a shard; looks through them to the end if one is bad.
+
+        Raises:
+            BadFilesError: one is bad, or one before was.
+        """
+        for _, outcome in zip(samples, outcomes, strict=False):
+            if isinstance(outcome, Fault):
+                self.note(outcome.message)
+            elif fault := self.palettes.add(outcome.evidence if isinstance(outcome, Encoded) else outcome):
+                self.note(fault)
+            elif isinstance(outcome, Encoded) and not self.count:
+                yield outcome
+        self.conclude()
+
+    def drain(self, encoded: Iterator[Encoded]) -> None:
+        """Looks through the samples of a shard that will not be written."""
+        try:
+            for _ in encoded:
+                pass
+        except BadFilesError:
+            pass
+
+    def conclude(self) -> None:
+        """Raises BadFilesError if any sample was bad."""
+        if self.count:
+            raise BadFilesError(self.faults, self.count)
+
+
+def find_finished(
+    parts: Sequence[Part], folder: Path, journal_settings: dict
+) -> tuple[dict[str, Entry], list[tuple[Part, str]]]:
+    """Finds what an earlier conversion has finished, and what is left to do: parts, each with its fingerprint."""
+    fingerprints = {part.name: fingerprint(part) for part in parts}
+    entries = journal.read_entries(folder, journal_settings, fingerprints)
+    if entries:
+        print(f"{folder}: resuming, {len(entries)} of {len(parts)} shards are finished")
+    return entries, [(part, fingerprints[part.name]) for part in parts if part.name not in entries]
+
+
+def fingerprint(part: Part) -> str:
+    """Distinguishes the files of a part from those of the same names at another time."""
+    return journal.fingerprint([path for sample in part.samples for path in (sample.image, sample.mask)])
+
+
+def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: str) -> Entry:
+    """Writes one shard of what `encode_sample` made of its samples."""
+    counts, seen = [], []
+
+    def count(sample: Encoded) -> bytes:
+        example, *numbers, evidence = sample
+        counts.append(numbers)
+        seen.append(evidence)
+        return example
+
+    shard = records.write_shard(folder / part.name, map(count, encoded))
+    sums = (np.sum(numbers, axis=0).tolist() for numbers in zip(*counts, strict=True))
+    return Entry(shard, sources, *sums, evidence.merge(seen))

@@ -1,0 +1,254 @@
+"""What is in the shards: each is read once, by one worker process, and each record in it is checked."""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from tfseg.io import images, tfrecord
+from tfseg.io.workers import open_pool
+from tfseg.records import records
+from tfseg.records.manifest import Manifest, Shard, count_fault
+from tfseg.records.records import Record
+
+_LABEL_IDS = "label_ids/encoded"
+_TILED = {"image/encoded": "an image", "mask/encoded": "a mask"}
+_KINDS = dict.fromkeys((*records.KEYS, _LABEL_IDS), bytes) | dict.fromkeys(("image/height", "image/width"), int)
+_KINDS |= dict.fromkeys(_TILED, bytes | list)
+_SIGNATURES = {"png": images.PNG_SIGNATURE, "jpeg": images.JPEG_SIGNATURE}
+_HEAD_BYTES = 12  # of a record's frame: its length and the checksum of that
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong; as text, a line such as "DIR/x.tfrecord: record 17 (ulm_000012) is cut short"."""
+
+    path: Path
+    index: int | None  # of the record in its file, from 0; None: of the file
+    id: str | None  # of the record; by the manifest if it cannot be decoded
+    message: str
+
+    def __str__(self) -> str:
+        record = "" if self.index is None else f"record {self.index} "
+        return f"{self.path}: {record}{'' if self.id is None else f'({self.id}) '}{self.message}"
+
+
+class Job(NamedTuple):
+    """One shard to read, with what the manifest says of it."""
+
+    path: Path
+    split: str
+    shard: Shard
+    ids: list[str] | None  # of its records; None where the manifest's ids and counts disagree
+    manifest: Manifest  # without its splits
+
+
+@dataclass
+class Content:
+    """What was found in a shard."""
+
+    sha256: str | None = None  # None: it could not be read to its end
+    faults: list[Fault] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)  # of its records; None: it cannot be decoded
+    mask_values: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # how often each occurs
+    # Sums of the values and of their squares in red, green and blue.
+    channel_sums: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+
+
+def read_contents(directory: Path, manifest: Manifest, workers: int) -> dict[str, Content]:
+    """Reads all shards that are there, each once; what is in them by name."""
+    jobs = [job for job in _jobs(directory, manifest) if job.path.is_file()]
+    with open_pool(min(workers, max(len(jobs), 1))) as mapper:
+        progress = tqdm(mapper(read_content, jobs), total=len(jobs), unit="shard", disable=None)
+        return {job.shard.name: content for job, content in zip(jobs, progress, strict=True)}
+
+
+def _jobs(directory: Path, manifest: Manifest) -> Iterator[Job]:
+    alone = dataclasses.replace(manifest, splits={})
+    for name, split in manifest.splits.items():
+        start, agrees = 0, count_fault(name, split) is None
+        for shard in split.shards:
+            ids = split.ids[start : start + shard.count] if agrees else None
+            yield Job(directory / shard.name, name, shard, ids, alone)
+            start += shard.count
+
+
+def read_content(job: Job) -> Content:
+    """Reads one shard and checks each of its records."""
+    content = Content()
+    try:
+        with job.path.open("rb") as file:
+            _read_records(_HashingReader(file), job, content)
+    except OSError as error:
+        content.faults.append(Fault(job.path, None, None, f"cannot be read: {error.strerror or error}"))
+    return content
+
+
+def _read_records(reader: "_HashingReader", job: Job, content: Content) -> None:
+    """Fills in what the records hold."""
+    ids = content.ids
+    try:
+        for data in _read_past_damage(reader):
+            record, messages = (None, [data]) if isinstance(data, str) else examine(data, job)
+            content.faults += (_record_fault(job, len(ids), record, message) for message in messages)
+            ids.append(None if record is None else record.id)
+            if record is not None:
+                content.mask_values += images.count_values(record.mask)
+                content.channel_sums += images.channel_sums(record.image)
+    except tfrecord.DamagedRecordError as error:
+        content.faults.append(_lost_fault(job, len(ids), error.reason, reader.remaining()))
+    else:
+        content.sha256 = reader.digest.hexdigest()
+        if len(ids) != job.shard.count:
+            content.faults.append(Fault(job.path, None, None, _count_message(job, ids)))
+            return  # from the first lost record on, no place would agree
+    for index, (id, expected) in enumerate(zip(ids, job.ids or [], strict=False)):
+        if id not in (None, expected):
+            content.faults.append(Fault(job.path, index, id, f"stands where the manifest has {expected}"))
+
+
+def _record_fault(job: Job, index: int, record: Record | None, message: str) -> Fault:
+    by_manifest = job.ids[index] if job.ids and index < len(job.ids) else None
+    return Fault(job.path, index, by_manifest if record is None else record.id, message)
+
+
+def _lost_fault(job: Job, index: int, reason: str, remaining: int) -> Fault:
+    """The fault of a record after which no other can be found."""
+    left = job.shard.count - index - 1
+    if left < 0:
+        return Fault(job.path, None, None, f"has {remaining} bytes after its last record")
+    lost = f", so the {count_things(range(left), 'record')} after it cannot be checked" if left else ""
+    return _record_fault(job, index, None, reason + lost)
+
+
+def _count_message(job: Job, ids: list[str | None]) -> str:
+    message = f"has {count_things(ids, 'record')}, the manifest says {job.shard.count}"
+    if job.ids is None or None in ids:
+        return message
+    lacking, besides = (some((Counter(a) - Counter(b)).elements()) for a, b in ((job.ids, ids), (ids, job.ids)))
+    return message + (f"; it lacks {lacking}" if lacking else "") + (f"; it has {besides} besides" if besides else "")
+
+
+def _read_past_damage(reader: "_HashingReader") -> Iterator[bytes | str]:
+    """Reads the records of a shard; where only the data of one are damaged, what is wrong with it.
+
+    Raises:
+        DamagedRecordError: a length is damaged, and with it lost where the next record begins.
+    """
+    while True:
+        reader.begin()
+        try:
+            for data in tfrecord.read_records(reader):
+                yield data
+                reader.begin()
+            return
+        except tfrecord.DamagedRecordError as error:
+            if reader.done() <= _HEAD_BYTES:
+                raise
+            yield error.reason
+
+
+class _HashingReader:
+    """A file that is hashed as it is read, once and in order; its start is where it was when `begin` was called."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.start, self.digest = file, 0, hashlib.sha256()
+
+    def begin(self) -> None:
+        self.start = self.file.tell()
+
+    def done(self) -> int:
+        return self.file.tell() - self.start
+
+    def remaining(self) -> int:
+        return self.file.seek(0, io.SEEK_END) - self.start
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self.file.seek(offset if whence else self.start + offset, whence) - self.start
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(size)
+        self.digest.update(data)
+        return data
+
+
+# ---- one record
+
+
+def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
+    """Decodes one record, None if that cannot be, and says what is wrong with it."""
+    messages = []
+    try:
+        features = tfrecord.decode_example(data)
+        odd = [key for key, kind in _KINDS.items() if key in features and not isinstance(features[key], kind)]
+        if odd:
+            raise ValueError(f"has a value of the wrong kind as {', '.join(odd)}")
+        messages += _storage_messages(features, job.manifest)
+        record = records.decode_example(data)
+    except UnicodeDecodeError:
+        return None, ["has something else than text as id or image/format"]
+    except ValueError as error:
+        return None, [*messages, str(error)]
+    return record, [*messages, *_disagreements(record, job)]
+
+
+def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -> Iterator[str]:
+    """Says what is stored in another way than the manifest promises to those who decode by it."""
+    tiles = {key: features.get(key, b"") for key in _TILED}
+    tiles = {key: [value] if isinstance(value, bytes) else value for key, value in tiles.items()}
+    stored = features.get("image/format", b"").decode()
+    if stored and stored != manifest.codec:
+        yield f"is stored as {stored}, the manifest says {manifest.codec}"
+    elif not all(tile.startswith(_SIGNATURES.get(stored, b"")) for tile in tiles["image/encoded"]):
+        yield f"says that its image is stored as {stored}, which it is not"
+    mask_is_png = any(tile.startswith(images.PNG_SIGNATURE) for tile in tiles["mask/encoded"])
+    if mask_is_png and manifest.mask_codec != "png":
+        yield f"has a mask stored as png, the manifest says {manifest.mask_codec}"
+    width = manifest.tile_width
+    expected = math.ceil(manifest.size[1] / width) if width else 1
+    for key, name in _TILED.items():
+        if key in features and len(tiles[key]) != expected:
+            yield f"has {name} in {len(tiles[key])} tiles, by the manifest it must have {expected}"
+
+
+def _disagreements(record: Record, job: Job) -> Iterator[str]:
+    if job.manifest.size not in (None, list(record.mask.shape)):
+        yield f"is {size_text(record.mask.shape)}, the manifest says {size_text(job.manifest.size)}"
+    if wrong := [value for value in _values(record.mask) if value >= len(job.manifest.classes)]:
+        yield f"has a mask with the values {wrong}, expected 0 to {len(job.manifest.classes) - 1}"
+    keeps = records.keeps_label_ids(job.split)
+    if keeps and record.label_ids is None:
+        yield f"lacks {_LABEL_IDS}, which split {job.split} must have"
+    if record.label_ids is not None:
+        if not keeps:
+            yield f"has {_LABEL_IDS}, which split {job.split} must not have"
+        if wrong := [value for value in _values(record.label_ids) if value not in job.manifest.label_map]:
+            yield f"has label ids with the values {wrong}, which the label map lacks"
+
+
+def _values(mask: np.ndarray) -> list[int]:
+    return np.flatnonzero(images.count_values(mask)).tolist()
+
+
+# ---- words
+
+
+def count_things(items: Sized, word: str) -> str:
+    return f"{len(items):,} {word}{'' if len(items) == 1 else 's'}"
+
+
+def some(names: Iterable[str], limit: int = 3) -> str:
+    names = list(itertools.islice(names, limit + 1))
+    return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def size_text(size: Iterable[int]) -> str:
+    return "x".join(map(str, size))

@@ -1,9 +1,11 @@
 """The command that describes a network, on tiny ones."""
 
+import dataclasses
 import json
 
 import keras
 import pytest
+from helpers import write_run
 
 from tfseg import describe as verb
 from tfseg.config.schema import Config, Data, Model, Train, save_config
@@ -65,7 +67,8 @@ def test_settings_size_and_batch(describe):
 
 @pytest.mark.slow
 def test_a_run(describe, tmp_path):
-    found, _ = describe(settings(train=Train(batch_size=2)), "--run", str(tmp_path), "--size", "32x32")
+    config = dataclasses.replace(settings(train=Train(batch_size=2)), run_dir=str(tmp_path / "run"))
+    found, _ = describe(config, "--run", str(write_run(config)), "--size", "32x32")
     assert (found["batch_size"], found["size"]) == (2, [32, 32])
 
 

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pytest
 
+from tfseg.conversion.reader import Pair
 from tfseg.exploration import figures as explore_figures
 from tfseg.exploration import survey as explore
 from tfseg.visualization import figures, lettering
@@ -19,15 +20,15 @@ def names_of(count, kind):
 
 
 def survey_of(names):
-    """A survey of pictures that hold each of the classes, and of a raw mask value for each."""
+    """A survey of images that hold each of the classes, and of a raw mask value for each."""
     count = len(names)
     counts = [explore.Count(id, name, name, (9, id % 256, 9), 10 + id, 1 / count, 1) for id, name in enumerate(names)]
     split = explore.Split(
-        *(1, 1, None, [{"height": 48, "width": 64, "pictures": 1}], {}, {}, [0.0] * 3, [0.0] * 3, [0] * 3, [0] * 3),
+        *(1, 1, None, [{"height": 48, "width": 64, "images": 1}], {}, {}, [0.0] * 3, [0.0] * 3, [0] * 3, [0] * 3),
         *(True, counts, counts, [1.0] * count, [[1] * count] * 8),
     )
     mask = (np.arange(48 * 64) % count).astype(np.uint8).reshape(48, 64)
-    example = explore.Picture("道路", np.zeros((48, 64, 3), np.uint8), mask, mask, "png", "png")
+    example = Pair("道路", np.zeros((48, 64, 3), np.uint8), mask, mask, "png", "png")
     colors = [[9, id % 256, 9] for id in range(count)]
     splits = {"train": split, "val": split}
     return explore.Survey("place", "raw", "folders", None, [], splits, names, colors, example, "train")

@@ -6,7 +6,7 @@ import pytest
 
 from tfseg.conversion.reader import Pair
 from tfseg.exploration import figures as explore_figures
-from tfseg.exploration import survey as explore
+from tfseg.exploration import survey
 from tfseg.visualization import figures, lettering
 from tfseg.visualization.figures import Sample, draw_confusion, draw_panel
 from tfseg.visualization.lettering import as_text, find_font, fonts_for, lay_out_legend
@@ -22,8 +22,8 @@ def names_of(count, kind):
 def survey_of(names):
     """A survey of images that hold each of the classes, and of a raw mask value for each."""
     count = len(names)
-    counts = [explore.Count(id, name, name, (9, id % 256, 9), 10 + id, 1 / count, 1) for id, name in enumerate(names)]
-    split = explore.Split(
+    counts = [survey.Count(id, name, name, (9, id % 256, 9), 10 + id, 1 / count, 1) for id, name in enumerate(names)]
+    split = survey.Split(
         *(1, 1, None, [{"height": 48, "width": 64, "images": 1}], {}, {}, [0.0] * 3, [0.0] * 3, [0] * 3, [0] * 3),
         *(True, counts, counts, [1.0] * count, [[1] * count] * 8),
     )
@@ -31,7 +31,7 @@ def survey_of(names):
     example = Pair("道路", np.zeros((48, 64, 3), np.uint8), mask, mask, "png", "png")
     colors = [[9, id % 256, 9] for id in range(count)]
     splits = {"train": split, "val": split}
-    return explore.Survey("place", "raw", "folders", None, [], splits, names, colors, example, "train")
+    return survey.Survey("place", "raw", "folders", None, [], splits, names, colors, example, "train")
 
 
 def check(figure):

@@ -16,7 +16,7 @@ OLDEST = {"tensorflow": (2, 18), "keras": (3, 12)}
 # EfficientNetB3: signs flip at ReLUs. Moved by 5e-4, as half precision does, they make it 1e-2 and more, and 0.2 to 1.
 FORWARD, GRADIENT = 1e-3, 1e-1
 
-# What of an error's text tells its cause: pattern -> remedy.
+# Part of an error's text that names its cause: pattern -> remedy.
 KNOWN_ERRORS = {
     "_pywrap_tensorflow_internal": METAL_PAIR,
     "SIGILL": "this TensorFlow is built for newer processors, with AVX; use another machine",

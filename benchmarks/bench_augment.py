@@ -190,9 +190,9 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
     from tfseg.augmentation.layer import Augmentation
     from tfseg.device import choose_device
     from tfseg.losses import SegmentationLoss
-    from tfseg.models.fuse import Adam
     from tfseg.models.segmenter import build_network
     from tfseg.training.learner import Learner
+    from tfseg.training.optimizers import Adam
 
     device = choose_device()
     network = build_network(8, encoder="efficientnetb3", weights=None, **device.network)

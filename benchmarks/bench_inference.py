@@ -24,11 +24,11 @@ from tfseg.io import command as cli
 SIZE = (1024, 2048)
 ROWS = (
     "",
-    "--window 512x1024 --overlap 0.25",
-    "--window 512x1024 --overlap 0.5",
-    "--flip",
-    "--scales 0.75 1.0 1.25",
-    "--window 512x1024 --overlap 0.25 --flip --scales 0.75 1.0 1.25",
+    "--sliding-window 512x1024 --overlap 0.25",
+    "--sliding-window 512x1024 --overlap 0.5",
+    "--tta flip",
+    "--tta-scales 0.75 1.0 1.25",
+    "--sliding-window 512x1024 --overlap 0.25 --tta flip --tta-scales 0.75 1.0 1.25",
 )
 TOLD = re.compile(r"the first took ([\d.]+) s, the others ([\d.]+) s \(median\); ([\d,]+) MiB at most")
 

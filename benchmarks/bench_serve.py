@@ -32,10 +32,11 @@ def run_bare(model: Path, paths: list[Path], pipe) -> None:
     """Answers each (batch, seconds) with the pictures/s of the model alone, and seconds of the processor a picture."""
     import numpy as np
 
-    from tfseg.inference.predictor import Predictor, read_picture
+    from tfseg.inference.predictor import Predictor
+    from tfseg.inference.reading import read_image
 
     predictor = Predictor(model)
-    pictures = np.stack([read_picture(path) for path in paths])
+    pictures = np.stack([read_image(path) for path in paths])
     while task := pipe.recv():
         batch, seconds = task
         predictor(pictures[:batch])

@@ -66,7 +66,8 @@ def measure_keras(image, mask, precision: str, plain: bool) -> dict:
     from tfseg.device import choose_device
     from tfseg.losses import SegmentationLoss
     from tfseg.models.segmenter import build_network
-    from tfseg.training.learner import Learner, make_optimizer
+    from tfseg.training.learner import Learner
+    from tfseg.training.optimizers import make_optimizer
 
     device = choose_device(precision=precision)
     keras.utils.set_random_seed(0)
@@ -107,9 +108,9 @@ def make_plain() -> None:
     import keras
     from keras import layers
 
-    from tfseg.models import fuse
     from tfseg.models.decoders import unet
-    from tfseg.training import learner
+    from tfseg.models.layers import BatchNormalization
+    from tfseg.training import learner, optimizers
 
     def upsampled_convolution(filters, name):
         def layer(inputs):
@@ -120,8 +121,8 @@ def make_plain() -> None:
         return layer
 
     unet.UpsampledConv2D = upsampled_convolution
-    fuse.BatchNormalization.call = layers.BatchNormalization.call
-    fuse.AdamW = keras.optimizers.AdamW
+    BatchNormalization.call = layers.BatchNormalization.call
+    optimizers.AdamW = keras.optimizers.AdamW
     learner.Learner.compile = keras.Model.compile
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 
-def picture_of_reds(*reds):
+def image_of_reds(*reds):
     """One row of pixels, one for each red."""
     return np.array([[[red, 7, 9] for red in reds]], np.uint8)
 
@@ -47,15 +47,15 @@ MASK = [[0, 1, 2], [3, 0, 0]]  # their classes, red // 64
 PNG = file_of(PIXELS)
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 BAD_FILES = {  # name -> content, what the page says
-    "empty.png": (b"", "is empty; choose a picture"),
+    "empty.png": (b"", "is empty; choose an image"),
     "notes.png": (
-        b"a letter, not a picture",
-        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
+        b"a letter, not an image",
+        "is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel",
     ),
     "photo.heic": (b"\0\0\0\x18ftypheic", "is a HEIC image; pip install 'tfseg[heic]' lets them be read"),
     "moving.png": (
         file_of(NOISE, "GIF"),
-        "is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel",
+        "is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel",
     ),
     "cut.jpg": (file_of(NOISE, "JPEG")[:1500], "is cut short or damaged"),
     "deep.png": (cv2.imencode(".png", np.full((2, 2), 9, np.uint16))[1].tobytes(), "is a 16-bit grey image"),

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from helpers import CLASS_COLORS, draw
 
-from tfseg.records.labels import CATEGORIES
+from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
 
 MODEL_NAMES = ["void", "dim", "bright", "glaring"]
 MODEL_COLORS = [[0, 0, 0], [10, 20, 30], [100, 110, 120], [200, 210, 220]]
@@ -81,3 +81,19 @@ def make_parity_report():
     examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
     models = {"SavedModel": Recolored(0).probabilities, "LiteRT int8": Recolored(2).probabilities}
     return compare(true_network, models, examples, doors={ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]})
+
+
+def nearest_color_network(colors=CATEGORY_COLORS):
+    """Gives each pixel the class of the nearest colour: |pixel - color|^2 is smallest where this logit is largest."""
+    import keras
+
+    colors = colors.astype(np.float32)
+    images = keras.Input((None, None, 3))
+    logits = keras.layers.Conv2D(len(colors), 1)
+    network = keras.Model(images, logits(images))
+    logits.set_weights([2 * colors.T[np.newaxis, np.newaxis], -np.square(colors).sum(axis=1)])
+    return network
+
+
+def random_images(shape):
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfseg.config.schema import Config, save_config
 from tfseg.conversion import encoding
-from tfseg.exporters import exporter
+from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES
@@ -87,7 +87,7 @@ def write_run(config: Config) -> Path:
     """Writes what a training has in its folder when it begins."""
     directory = run_dir.open_run(config)
     save_config(config, directory / run_dir.CONFIG)
-    run_dir.write_json(exporter.describe(CATEGORIES, labels.CATEGORY_COLORS), directory / run_dir.LABELS)
+    run_dir.write_json(describe_model(CATEGORIES, labels.CATEGORY_COLORS), directory / run_dir.LABELS)
     return directory
 
 

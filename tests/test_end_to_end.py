@@ -17,9 +17,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg import convert, tune
+from tfseg import compare, convert, evaluate, report, tune
 from tfseg.config.schema import load_config, parse_config
-from tfseg.evaluation import comparison, evaluator, run_report
+from tfseg.evaluation import evaluator
 from tfseg.metrics.cityscapes import count_label_ids
 from tfseg.synthetic import sample_city
 from tfseg.training import checkpoints
@@ -77,7 +77,7 @@ def file_ids(folder):
 
 
 def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys):
-    evaluator.main(["--run", str(city / "run"), "--submission", str(city / "ids"), "--instances", str(city / "raw")])
+    evaluate.main(["--run", str(city / "run"), "--submission", str(city / "ids"), "--instances", str(city / "raw")])
     scores = json.loads((city / "run/scores-val.json").read_text())
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert "construction" in capsys.readouterr().out
@@ -93,7 +93,7 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
         pictures = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
         counted += count_label_ids(*pictures)
     assert counted.tolist() == official["confusion_matrix"]
-    evaluator.main(["--run", str(city / "run"), "--split", "train"])
+    evaluate.main(["--run", str(city / "run"), "--split", "train"])
     assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
 
 
@@ -104,7 +104,7 @@ def test_the_19_classes_of_the_benchmark(settings, city):
     arguments = ["--data.records", records, "--run_dir", str(run), "--train.epochs", "1"]
     metrics = train(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
     assert len(metrics["classes"]) == len(metrics["iou"]) == 20 and np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128
-    scores = evaluator.evaluate(run / "saved_model", records, "val")
+    scores = evaluator.evaluate_model(run / "saved_model", records, "val").scores
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert list(scores["official"]["class_iou"]) == metrics["classes"][1:]
     assert scores["official"]["mean_category_iou"] > 0
@@ -114,8 +114,8 @@ def test_the_19_classes_of_the_benchmark(settings, city):
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
-        evaluator.main(["--run", str(city / "run"), "--split", "test"])
-    evaluator.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
+        evaluate.main(["--run", str(city / "run"), "--split", "test"])
+    evaluate.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
     assert len(file_ids(city / "for-the-server")) == 2
     assert not (city / "run/scores-test.json").exists()
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
@@ -135,7 +135,7 @@ def test_the_saved_model_predicts_in_a_fresh_process(city, metrics):
 
 
 def test_report_draws_the_run(city, metrics):
-    run_report.main(["--run", str(city / "run"), "--samples", "2"])
+    report.main(["--run", str(city / "run"), "--samples", "2"])
     panel = cv2.imread(str(city / "run/report/panel.png"))
     assert panel.shape[1] > 300
     assert len(np.unique(panel)) > 20
@@ -145,7 +145,7 @@ def test_report_draws_the_run(city, metrics):
 
 def test_runs_are_scored_to_be_compared(city, metrics, capsys):
     shutil.copytree(city / "run", city / "copy", ignore=shutil.ignore_patterns("scores-*", "matrices-*"))
-    comparison.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
+    compare.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
     first, copy = json.loads((city / "compared/compare.json").read_text())["runs"]
     assert first["mean_iou"] == copy["mean_iou"] == metrics["mean_iou"]
     assert copy["difference"]["mean_iou_interval"] == [0, 0]

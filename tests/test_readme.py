@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks import bench_augment, bench_convert, bench_inference, bench_pipeline, bench_serve, bench_step
 from tfseg.config.schema import load_config
-from tfseg.evaluation.comparison import lay_out
+from tfseg.evaluation.comparison import Comparison
+from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity
 from tfseg.tuning.space import read_space
 from tfseg.visualization.tables import percent
@@ -229,7 +230,7 @@ def test_curves_of_both_precisions_come_from_the_committed_results():
 def test_the_comparison_comes_from_the_committed_results():
     folder = ROOT / "docs/results/compare"
     result = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
-    assert lay_out(result) in (folder / "README.md").read_text(encoding="utf-8")
+    assert lay_out(Comparison.from_dict(result)) in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_parity_of_the_formats_comes_from_the_committed_results():

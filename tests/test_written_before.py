@@ -19,14 +19,18 @@ import pytest
 import yaml
 from helpers import draw
 
+from tfseg import report
 from tfseg.config.schema import list_settings, load_config
-from tfseg.evaluation import evaluator, run_report
-from tfseg.inference import predictor as predict
+from tfseg.evaluation import evaluator, scored_run
+from tfseg.evaluation.ground_truth import read_example
 from tfseg.inference.image_segmenter import choose_classes
-from tfseg.inference.tta import Inference
-from tfseg.io import resizing
+from tfseg.inference.labels_file import learns_void
+from tfseg.inference.predictor import Predictor, make_segmenter
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io import renamed, resizing
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.manifest import read_manifest
+from tfseg.records.record_set import open_records
 from tfseg.records.verifier import find_faults
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints
@@ -45,7 +49,9 @@ MOVED = {  # command of then -> of now
     "python tools/verify_tfrecords.py": "python -m tfseg.verify",
 }
 RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
-RENAMED_FLAGS: dict[str, dict[str, str]] = {}  # command -> old flag -> new one
+RENAMED_FLAGS = {  # command -> old flag -> new one
+    f"python -m tfseg.{verb}": {old: new for old, (new, _) in flags.items()} for verb, flags in renamed.FLAGS.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +114,10 @@ def test_pixels_of_schema_version_1():
 def test_original_label_ids(image):
     example = read_split(BEFORE / "records", "val")[1]
     np.testing.assert_array_equal(example["image"], image)
-    truth, label_ids = evaluator.read_truth(example, read_manifest(BEFORE / "records"), BEFORE / "records")
-    assert truth.shape == label_ids.shape == (64, 128)
-    assert set(np.unique(label_ids)) <= {*range(34)}
-    assert set(np.unique(truth)) <= {*range(8)}
+    found = read_example(example, open_records(BEFORE / "records"))
+    assert found.truth.shape == found.label_ids.shape == (64, 128)
+    assert set(np.unique(found.label_ids)) <= {*range(34)}
+    assert set(np.unique(found.truth)) <= {*range(8)}
 
 
 @pytest.mark.parametrize("path", ["config.yaml", "run/config.yaml", "run_interrupted/config.yaml"])
@@ -134,31 +140,29 @@ def test_the_network_of_a_run_gives_its_mask(before, image, mask):
 
 
 def test_the_saved_model_gives_its_mask(before, image, mask):
-    predictor = predict.Predictor(Path("run/saved_model"))
+    predictor = Predictor(Path("run/saved_model"))
     assert predictor.classes == run_dir.read_labels("run")[0]
-    assert predict.learns_void(Path("run/saved_model/labels.json"))
+    assert learns_void(Path("run/saved_model/labels.json"))
     assert predictor(image[np.newaxis])[0].tobytes() == mask.tobytes()
-    assert predict.make_segmenter(predictor)(image).tobytes() == mask.tobytes()
+    assert make_segmenter(predictor)(image).tobytes() == mask.tobytes()
     [file] = predictor.answer_files([Path("image.png").read_bytes()])
     assert cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED).tobytes() == mask.tobytes()
 
 
 def test_a_run_is_scored_as_before(before):
     scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
-    inference = Inference.from_json(scores["inference"])
-    assert inference == Inference((24, 24), 0.25, True, (1.0, 1.25))
-    sizes = evaluator.sizes_of_run(Path("run"))
-    assert sizes == [tuple(size) for size in scores["resize"]]
-    records = run_dir.find_records("run")
-    found = evaluator.evaluate(Path("run/saved_model"), records, "val", sizes=sizes, inference=inference)
+    inference = InferenceSettings.from_json(scores["inference"])
+    assert inference == InferenceSettings((24, 24), 0.25, True, (1.0, 1.25))
+    found = evaluator.evaluate_run("run", split="val", inference=inference, out="again").scores
+    assert found["resize"] == scores["resize"]
     assert found.keys() == scores.keys()
     difference = np.abs(np.subtract(found["confusion_matrix"], scores["confusion_matrix"])).sum()
     assert difference <= 20, "of 16384 pixels: another processor may round otherwise where two classes are as likely"
 
 
 def test_a_run_is_reported_by_its_scores(before, monkeypatch):
-    monkeypatch.setattr(evaluator, "evaluate", None)  # it has scores, and they are as new as its model
-    run_report.main(["--run", "run", "--samples", "1"])
+    monkeypatch.setattr(scored_run, "evaluate_run", None)  # it has scores, and they are as new as its model
+    report.main(["--run", "run", "--samples", "1"])
     assert Path("run/report.html").stat().st_size > 10_000
 
 
@@ -190,5 +194,5 @@ def test_flags_are_there(command):
     done = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     there = set(re.findall(r"--[\w.-]+", done.stdout))
-    renamed = RENAMED_FLAGS.get(command, {})
-    assert [flag for flag in FLAGS[command] if renamed.get(flag, flag) not in there] == []
+    new = RENAMED_FLAGS.get(command, {})
+    assert [flag for flag in FLAGS[command] if new.get(flag, flag) not in there] == []

@@ -1,10 +1,23 @@
-"""Keras as tfseg needs it; whoever imports Keras here imports this module, so that it is so before any layer is made.
+"""Keras as tfseg needs it, and what differs by its backend.
 
-Keras takes its defaults from ~/.keras/keras.json, which another project may have written. Its backend is honoured, or
-the environment variable KERAS_BACKEND; the rest would make other networks, or none.
+Whoever imports Keras imports this module too, so that Keras' defaults are settled before any layer is made: Keras takes
+them from ~/.keras/keras.json, which another project may have written. Its backend is honoured, or the environment
+variable KERAS_BACKEND; the rest would make other networks, or none.
 """
 
+import functools
+import platform
+
 import keras
+import numpy as np
+from keras import ops
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+elif keras.backend.backend() == "torch":
+    import torch
+elif keras.backend.backend() == "jax":
+    import jax
 
 
 def settle() -> None:
@@ -17,3 +30,137 @@ def settle() -> None:
 
 
 settle()
+
+
+def as_floats(image):
+    """Returns pixels of 0..255 in float32, of any type; bytes may be signed, since Metal has no kernel for others.
+
+    Args:
+        image: floats, uint8, or int8 with the same eight bits, so that -1 stands for 255.
+    """
+    floats = ops.cast(image, "float32")
+    if keras.backend.standardize_dtype(image.dtype) == "int8":
+        floats = ops.where(floats < 0, floats + 256, floats)
+    return floats
+
+
+def as_ids(mask):
+    """Returns class ids in int32, of integers of any type; as of `as_floats`, int8 are bytes: -1 stands for 255."""
+    signed = keras.backend.standardize_dtype(mask.dtype) == "int8"
+    return ops.cast(as_floats(mask) if signed else mask, "int32")
+
+
+def one_hot(ids, num_classes: int):
+    """As `keras.ops.one_hot`, in float32; all zero where an id is that of no class, on PyTorch too."""
+    if keras.backend.backend() == "torch":
+        ids = ops.where(ids < num_classes, ids, -1)
+    return ops.one_hot(ids, num_classes, dtype="float32")
+
+
+def is_at_hand(x) -> bool:
+    """Whether the numbers of a tensor are there to be looked at, as they are not while a step is traced or compiled."""
+    if isinstance(x, np.ndarray):
+        return True
+    if keras.backend.backend() == "tensorflow":
+        return isinstance(x, tf.__internal__.EagerTensor)
+    if keras.backend.backend() == "torch":
+        return type(x) is torch.Tensor and x.device.type != "meta" and not torch.compiler.is_compiling()
+    return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+
+
+def check_pixels(image) -> None:
+    """Raises ValueError if an image that is at hand holds floats of 0..1, or -1..1, where 0..255 is wanted.
+
+    Whole numbers alone, such as those of a black image, pass; bytes are not looked at.
+    """
+    if not is_at_hand(image) or "float" not in keras.backend.standardize_dtype(image.dtype):
+        return
+    pixels = ops.convert_to_numpy(image)
+    if pixels.size and np.abs(pixels).max() <= 1 and (pixels % 1).any():
+        low, high = pixels.min(), pixels.max()
+        raise ValueError(
+            f"image: expected pixels in 0..255, got {low:.3g} to {high:.3g}; multiply those of 0..1 by 255"
+        )
+
+
+def check_ids(ids, num_classes: int, name: str, ignore: int | None = None) -> None:
+    """Raises ValueError if class ids that are at hand are no whole numbers in 0..num_classes-1.
+
+    Args:
+        ids: integers, or floats that are whole numbers; int8 as `as_ids` takes them.
+        num_classes: how many there are.
+        name: what they are called.
+        ignore: a value beside them that is allowed.
+    """
+    if not is_at_hand(ids):
+        return
+    ids = ops.convert_to_numpy(ids)
+    ids = ids.view(np.uint8) if ids.dtype == np.int8 else ids
+    wrong = (ids < 0) | (ids >= num_classes) | (ids % 1 != 0)
+    if ignore is not None:
+        wrong &= ids != ignore
+    if wrong.any():
+        raise ValueError(
+            f"{name}: expected class ids in 0..{num_classes - 1}, got {ids[wrong].flat[0]} ({wrong.sum():,} of "
+            f"{ids.size:,} pixels are none)"
+        )
+
+
+def count_replicas() -> int:
+    """On how many devices the same step is computed, each on its part of the batch."""
+    return tf.distribute.get_strategy().num_replicas_in_sync if keras.backend.backend() == "tensorflow" else 1
+
+
+def find_replica():
+    """The number of the device that computes, from 0 on."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group if count_replicas() > 1 else 0
+
+
+def sum_over_replicas(x):
+    """Sums a tensor, or each of a list, over all devices; its gradient is the sum of all devices' gradients."""
+    context = tf.distribute.get_replica_context() if count_replicas() > 1 else None
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, x) if context else x
+
+
+def mean_over_replicas(x):
+    """The mean over all devices, as `sum_over_replicas`."""
+    return sum_over_replicas(x) / count_replicas() if count_replicas() > 1 else x
+
+
+def compile_step(train_step, strategy, jit_compile):
+    """Makes of a Keras model's train step on TensorFlow the compiled step of all replicas.
+
+    Args:
+        train_step: batch -> logs, the same ones on each replica.
+        strategy: tf.distribute.Strategy.
+        jit_compile: whether by XLA.
+
+    Returns:
+        batch, or batch of each replica -> logs.
+    """
+
+    @functools.partial(tf.function, autograph=False, reduce_retracing=True, jit_compile=jit_compile)
+    def step(batch):
+        logs = strategy.run(train_step, args=(batch,))
+        return {name: strategy.experimental_local_results(value)[0] for name, value in logs.items()}
+
+    return step
+
+
+def gather(rows, places):
+    """Returns the rows at places, whole numbers from 0 on, of any shape; as `keras.ops.take` along axis 0.
+
+    Keras looks for negative places, with operations on whole numbers that Metal has no kernel for.
+    """
+    return tf.gather(rows, places) if keras.backend.backend() == "tensorflow" else ops.take(rows, places, axis=0)
+
+
+@functools.cache
+def jit(function):
+    """Returns a function of tensors compiled on its own by XLA where that is known to work, else itself.
+
+    On a CPU, XLA makes short work of chains over pixels, but takes four times as long for a network.
+    """
+    if keras.backend.backend() == "tensorflow" and platform.system() == "Linux":
+        return tf.function(function, jit_compile=True)
+    return function

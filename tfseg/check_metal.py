@@ -1,7 +1,35 @@
-"""Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac."""
+"""Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac.
 
-from tfseg.diagnostics.metal import main
+    python -m tfseg.check_metal --config configs/cityscapes.yaml
+    python -m tfseg.check_metal --config configs/cityscapes.yaml --device.precision float32
+
+Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. Ends with
+1 if an operation on images or weights leaves the GPU, or more than 0.1 MB per step cross besides the batch. Says
+nothing of speed, nor of what a kernel computes. Takes every setting of a training.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tfseg.config.schema import parse_config
+from tfseg.diagnostics.metal import check_config, describe
 from tfseg.io import command
+
+PROGRAM = "python -m tfseg.check_metal"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")
+    options, settings = parser.parse_known_args(arguments)
+    settings += ["--config", options.config] if options.config else []
+    report = check_config(parse_config(["--run_dir", "none", *settings], program=PROGRAM))
+    print("\n".join(describe(report)))
+    sys.exit(0 if report.passes else 1)
+
 
 if __name__ == "__main__":
     command.run(main)

@@ -1,7 +1,43 @@
-"""python -m tfseg.compare BASELINE RUN ... [--out DIR]"""
+"""python -m tfseg.compare BASELINE RUN ... [--out DIR]
 
-from tfseg.evaluation.comparison import main
+Compares runs that were scored on the same images: scores side by side, differences to the first run with intervals,
+settings that differ, and their curves in one figure.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.evaluation.comparison import compare_runs
+from tfseg.evaluation.comparison_page import lay_out, write_comparison
 from tfseg.io import command
+from tfseg.metrics.bootstrap import LEVEL
+from tfseg.visualization.tables import describe_scores, evaluation_tables
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.compare",
+        description="Compares runs that were scored on the same images: scores side by side, differences to the "
+        f"first with {LEVEL} % intervals by bootstrap over images, settings that differ, and curves in one figure. "
+        "What was not scored yet, or before its SavedModel was written, is scored first.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, the first is the baseline")
+    parser.add_argument("--split", help="split to compare on (the runs' validation split)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where compare.md, compare.json and curves.png go (nowhere)"
+    )
+    options = parser.parse_args(arguments)
+    comparison = compare_runs(options.runs, options.split)
+    for evaluation in comparison.evaluations:  # on stderr, which leaves stdout to the comparison
+        lines = [*evaluation.notes, evaluation_tables(evaluation.scores), describe_scores(evaluation.scores)]
+        print("\n".join(lines), file=sys.stderr)
+    print(lay_out(comparison))
+    if options.out:
+        paths = write_comparison(comparison, options.out)
+        print(f"\nwritten: {', '.join(map(str, paths))}")
+
 
 if __name__ == "__main__":
     command.run(main)

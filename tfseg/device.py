@@ -100,13 +100,24 @@ def count_cores() -> int:
 
 def read_memory() -> int | None:
     """Bytes of memory that this machine has, or its container may use; None: the system does not say."""
-    limits = []
+    sizes = read_memory_sizes()
+    return sizes.get("limit", sizes.get("total"))
+
+
+def read_memory_sizes() -> dict[str, int]:
+    """Bytes of memory by name, as far as the system says: total, available, and the container's limit if less."""
+    sizes = {}
     with suppress(ValueError, OSError, AttributeError):  # Windows has no sysconf
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        sizes["total"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(ValueError, OSError, KeyError):
+        rows = dict(row.split(":", 1) for row in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        sizes["available"] = int(rows["MemAvailable"].split()[0]) * 1024
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with suppress(ValueError, OSError):  # "max"
-            limits.append(int(Path(path).read_text(encoding="ascii")))
-    return min((limit for limit in limits if limit > 0), default=None)
+            limit = int(Path(path).read_text(encoding="ascii"))
+            if 0 < limit < min(sizes.get(name, limit + 1) for name in ("total", "limit")):
+                sizes["limit"] = limit
+    return sizes
 
 
 def read_versions() -> dict[str, str]:

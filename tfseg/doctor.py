@@ -1,7 +1,54 @@
-"""python -m tfseg.doctor [--full] [--config configs/X.yaml] [--records DIR] [--json FILE]"""
+"""python -m tfseg.doctor [--full] [--config configs/X.yaml] [--records DIR] [--json FILE]
 
-from tfseg.diagnostics.doctor import main
+Examines a machine before a training: whether the packages go together, what devices there are, whether they compute
+the right numbers, how fast the train step is in each precision, and whether the input keeps up. Ends with settings for
+a training here. What touches the device runs in processes of its own, so a crash is a finding like the others.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from tfseg.diagnostics.checks import summarise
+from tfseg.diagnostics.doctor import examine_machine
 from tfseg.io import command
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.doctor",
+        description=__doc__.split("\n\n", 1)[1] if __doc__ else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--full", action="store_true", help="EfficientNetB3 at 320x320 instead of a small network")
+    parser.add_argument("--config", metavar="FILE.yaml", help="examine the training that this file describes")
+    parser.add_argument("--size", metavar="HxW", help="HEIGHTxWIDTH of the images")
+    parser.add_argument(
+        "--records", metavar="DIR", help="records to measure the input with; synthetic images if not given"
+    )
+    parser.add_argument("--json", metavar="FILE", help="everything in a file for a bug report; - is stdout")
+    options = parser.parse_args(arguments)
+    show = partial(print, file=sys.stderr if options.json == "-" else sys.stdout, flush=True)
+    found = examine_machine(options.config, full=options.full, size=options.size, records=options.records, log=show)
+    if found.fragment:
+        show(f"\n# for a training here, as python -m tfseg.train --config takes it\n{found.fragment}")
+    show(f"{summarise(found.findings)}; {found.seconds:.0f} s")
+    if options.json:
+        write_json(found.to_dict(), options.json)
+    sys.exit(1 if found.failed else 0)
+
+
+def write_json(content: dict, place: str) -> None:
+    """Writes a report to a file or, as -, to stdout."""
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    if place == "-":
+        sys.stdout.write(text)
+    else:
+        Path(place).write_text(text, encoding="utf-8")
+
 
 if __name__ == "__main__":
     command.run(main)

@@ -1,7 +1,74 @@
-"""Exports a trained network: SavedModel + labels.json, and other formats beside them."""
+"""Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg.predict` needs, and other formats.
 
-from tfseg.exporters.exporter import main
+python -m tfseg.export --run runs/city --out models/city --formats saved_model litert onnx coreml
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.exporters.exporter import export_run
+from tfseg.exporters.formats import FORMATS
+from tfseg.exporters.parity import lay_out, list_misses
 from tfseg.io import command
+from tfseg.io.renamed import accept_renamed
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.export",
+        description="Exports the best epoch of a run as a SavedModel with labels.json, and in other formats, each "
+        "compared with the network on images of the validation split.",
+    )
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder of the SavedModel; an earlier export is replaced"
+    )
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        choices=FORMATS,
+        default=["saved_model"],
+        help="beside saved_model, which is always made",
+    )
+    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
+    parser.add_argument(
+        "--size", metavar="HxW", help="of images for LiteRT, Core ML and the comparison (as in the run's validation)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
+    )
+    parser.add_argument(
+        "--calibration", type=int, default=100, metavar="N", help="training images that scale LiteRT's int8 (100)"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Exports what the command line names, and prints the table of the comparison."""
+    options = make_parser().parse_args(accept_renamed(arguments, "export"))
+    if options.images < 0 or options.calibration < 1:
+        raise ValueError(
+            f"--images must be at least 0 and --calibration at least 1, got {options.images} and {options.calibration}"
+        )
+    export = export_run(
+        options.run,
+        options.out,
+        options.formats,
+        records=options.records,
+        size=command.parse_size(options.size) if options.size else None,
+        images=options.images,
+        calibration=options.calibration,
+    )
+    if report := export.parity:
+        head = f"{len(report['pictures'])} images of {report['split']} in {report['records']}"
+        print(f"{head}:\n{lay_out(report)}")
+        for miss in list_misses(report):
+            print(f"warning: {miss}", file=sys.stderr)
+    print(f"{', '.join(export.files)} are in {export.directory}")
+
 
 if __name__ == "__main__":
     command.run(main)

@@ -1,7 +1,93 @@
-"""Pictures in, class masks out: all that is known of the network is its SavedModel and the labels.json inside."""
+"""Images in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
 
-from tfseg.inference.predictor import main
+python -m tfseg.predict --model models/city --out masks street.png more_images/
+python -m tfseg.predict --model models/city --out seen --video drive.mp4
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.inference.cost import describe_cost, peak_memory
+from tfseg.inference.files import predict_files, warn
+from tfseg.inference.film import FPS, predict_video
+from tfseg.inference.model_folder import HELP
+from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
+from tfseg.io.listing import SUFFIXES
+from tfseg.io.renamed import accept_renamed
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.predict",
+        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each image NAME.png, "
+        "NAME.jpg and so on, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below "
+        "--out. Files of these names from an earlier run in --out are overwritten.",
+    )
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
+    parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 image only .. 1 colours only (0.5)")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        type=Path,
+        metavar="IMAGES",
+        help=f"files ({', '.join(SUFFIXES)}, and .heic with the extra heic), or folders that hold them",
+    )
+    parser.add_argument(
+        "--video", type=Path, metavar="FILE", help="instead of images a video, or a folder of frames, in order of name"
+    )
+    parser.add_argument(
+        "--fps", type=float, default=FPS, help="frames per second of a folder of frames (17, that of Cityscapes)"
+    )
+    add_options(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Predicts what the command line names, and prints what it took."""
+    options = make_parser().parse_args(accept_renamed(arguments, "predict"))
+    how = {"alpha": options.alpha, "inference": read_options(options), "input_size": options.input_size}
+    if not 0 <= options.alpha <= 1:
+        raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
+    if bool(options.images) == bool(options.video):
+        raise ValueError("expected images or a --video, and not both")
+    if not options.video:
+        report_files(options, how)
+    elif 0 < options.fps <= 1000:
+        report_video(options, how)
+    else:
+        raise ValueError(f"--fps must be above 0 and at most 1000 frames per second, got {options.fps}")
+
+
+def report_files(options: argparse.Namespace, how: dict) -> None:
+    """Predicts images; raises ValueError at the end for those that could not be predicted."""
+    predicted = predict_files(options.model, options.images, options.out, **how)
+    cost = describe_cost(predicted.seconds, peak_memory())
+    print(f"{len(predicted.seconds)} of {predicted.count} images are predicted in {options.out}{cost}")
+    if missing := [*predicted.unread, *predicted.failures]:
+        done = "predicted" if predicted.failures else "read"
+        head = f"{len(missing)} of {predicted.count} images could not be {done}:"
+        raise ValueError("\n".join([head, *missing]))
+
+
+def report_video(options: argparse.Namespace, how: dict) -> None:
+    """Predicts a video; raises ValueError at the end for frames that could not be read."""
+    predicted = predict_video(options.model, options.video, options.out, fps=options.fps, **how)
+    film, count = predicted.film, predicted.count
+    print(
+        f"{count} frames are in {predicted.path}, {film.rate:.4g} per second: {count / predicted.elapsed:.3g} per "
+        f"second were made, with reading and writing{describe_cost(predicted.seconds, peak_memory())}"
+    )
+    warn(film.notes)
+    if film.failures:
+        head = (
+            f"{len(film.failures)} of {count} frames could not be read; the one before, or else after, stands for each:"
+        )
+        raise ValueError("\n".join([head, *film.failures]))
+
 
 if __name__ == "__main__":
     command.run(main)

@@ -1,7 +1,57 @@
-"""A report of a run: report.html, a page that needs no other file, and its figures as PNGs."""
+"""A report of a run: report.html, a page that needs no other file, and its figures as PNGs.
 
-from tfseg.evaluation.run_report import main
+    python -m tfseg.report --run runs/city
+
+Works on what the run left on disk, and on what `evaluate` found on a split, which runs first if that is missing or
+older than the SavedModel.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.evaluation.run_report import report_run
 from tfseg.io import command
+from tfseg.visualization.figures import COLUMNS
+from tfseg.visualization.tables import evaluation_tables
+
+OLD_COLUMNS = {"picture": "image"}  # until the next release
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.report",
+        description="Writes report.html into a run folder: scores, confusion matrix, curves, images, settings; and "
+        "its figures into the folder report there. It shows what python -m tfseg.evaluate found, which runs first if "
+        "need be.",
+    )
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument("--split", help="split to show (the run's validation split)")
+    parser.add_argument("--samples", type=int, default=4, metavar="N", help="images of a panel (4)")
+    parser.add_argument(
+        "--columns", nargs="+", type=read_column, choices=COLUMNS, default=COLUMNS, help="of a panel (all)"
+    )
+    options = parser.parse_args(arguments)
+    if options.samples < 1:
+        raise ValueError(f"--samples must be at least 1, got {options.samples}")
+    report = report_run(options.run, options.split, options.samples, options.columns)
+    if report.evaluation:
+        for note in report.evaluation.notes:
+            print(note, file=sys.stderr)
+        print(evaluation_tables(report.evaluation.scores))
+    print("written: " + ", ".join(map(str, [report.page, *report.figures.values()])))
+
+
+def read_column(name: str) -> str:
+    """Takes a column under its old name as well, with a warning."""
+    if name in OLD_COLUMNS:
+        now = OLD_COLUMNS[name]
+        print(
+            f"warning: --columns {name} is now called {now}; the old name goes with the next release", file=sys.stderr
+        )
+    return OLD_COLUMNS.get(name, name)
+
 
 if __name__ == "__main__":
     command.run(main)

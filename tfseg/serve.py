@@ -1,7 +1,79 @@
-"""Serves a SavedModel over HTTP: pictures in, class masks, overlays or class shares out."""
+"""Serves a SavedModel over HTTP: images in, class masks, overlays or class shares out.
 
+python -m tfseg.serve --model models/city --port 8080
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tfseg.inference.model_folder import HELP
+from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
-from tfseg.serving.serve import main
+from tfseg.io.renamed import accept_renamed
+from tfseg.serving.launcher import ServiceSettings, serve_model
+
+KEY = "TFSEG_API_KEY"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Makes the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfseg.serve",
+        description=f"Serves a SavedModel over HTTP. Where the environment variable {KEY} is set, it is asked for.",
+    )
+    parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
+    parser.add_argument("--port", help="0 takes a free one (default: $PORT, or else 8080)")
+    parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 image only .. 1 colours only (0.5)")
+    limits = parser.add_argument_group("limits")
+    for name, kind, metavar, text in (
+        ("max_batch", int, "IMAGES", "of one size that the model sees at once"),
+        ("batch_wait", float, "MS", "that an image waits for others while the model is free"),
+        ("queue", int, "IMAGES", "that may wait; others are answered 503"),
+        ("max_body", int, "MIB", "of a request"),
+        ("max_pixels", int, "PIXELS", "of an image, and of a batch"),
+        ("max_side", int, "PIXELS", "of an image's height and width"),
+        ("timeout", float, "SECONDS", "for a request's body and the model"),
+    ):
+        flag, default = f"--{name.replace('_', '-')}", getattr(ServiceSettings, name)
+        limits.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)")
+    add_options(parser)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serves what the command line names until it is stopped."""
+    options = make_parser().parse_args(accept_renamed(arguments, "serve"))
+    serve_model(
+        options.model,
+        inference=read_options(options),
+        host=options.host,
+        port=read_port(options.port),
+        settings=ServiceSettings(**{field.name: getattr(options, field.name) for field in fields(ServiceSettings)}),
+        input_size=options.input_size,
+        key=read_key(),
+    )
+
+
+def read_port(given: str | None) -> int:
+    """Reads --port, or else $PORT; raises ValueError for what is no port."""
+    port = given or os.environ.get("PORT", "8080")
+    if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
+        raise ValueError(f"{'--port' if given else '$PORT'}: expected a number in 0..65535, got {port!r}")
+    return int(port)
+
+
+def read_key() -> str | None:
+    """Reads the API key from the environment; raises ValueError for an empty one."""
+    key = os.environ.get(KEY)
+    if key is not None and not key.strip():
+        raise ValueError(f"{KEY} is empty; give it a key, or unset it to let everyone in")
+    return key
+
 
 if __name__ == "__main__":
     command.run(main)

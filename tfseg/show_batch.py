@@ -69,9 +69,9 @@ def draw_sheet(image: np.ndarray, mask: np.ndarray, manifest: Manifest, title: s
     from matplotlib.figure import Figure  # here: --help answers without it
     from matplotlib.patches import Patch
 
-    from tfseg.inference.predictor import blend
     from tfseg.visualization.figures import save_figure
     from tfseg.visualization.lettering import LONGEST, as_text, fonts_for, lay_out_legend
+    from tfseg.visualization.overlay import blend
 
     across = min(len(image), 4)
     down = math.ceil(len(image) / across)

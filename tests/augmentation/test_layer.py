@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.augmentation import ops as effects
+from tfseg import backend
+from tfseg.augmentation import effects
 from tfseg.augmentation.layer import EFFECTS, Augmentation
 from tfseg.config import schema
-from tfseg.models import fuse
 
 EVERYTHING = {
     "flip": 0.5,
@@ -258,7 +258,7 @@ tensorflow_only = pytest.mark.skipif(keras.backend.backend() != "tensorflow", re
 def test_class_mix_takes_what_was_drawn_for_the_image(count, compiled, monkeypatch):
     """Of any number of classes, compiled by XLA or not; before, an id of 8 and more read the draws of the next row."""
     if not compiled:
-        monkeypatch.setattr(fuse, "jit", lambda function: function)
+        monkeypatch.setattr(backend, "jit", lambda function: function)
     mask = np.random.default_rng(0).integers(0, count, (64, 6, 8)).astype(np.uint8)
     image = np.repeat(mask[..., None], 3, axis=-1)
     augmentation = Augmentation(class_mix=0.5, num_classes=count, seed=0)
@@ -299,7 +299,7 @@ def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
 
     augmentation = Augmentation(**EVERYTHING, seed=5)
     compiled = to_numpy(tf.function(augmentation)(*batch, 2))
-    monkeypatch.setattr(fuse, "jit", lambda function: function)
+    monkeypatch.setattr(backend, "jit", lambda function: function)
     plain = to_numpy(tf.function(augmentation)(*batch, 2))
     np.testing.assert_allclose(compiled[0], plain[0], atol=0.5)
     assert (compiled[1] == plain[1]).mean() > 0.999

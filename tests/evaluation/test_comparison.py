@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.evaluation import comparison, evaluator
-from tfseg.evaluation.comparison import compare as compare_runs
-from tfseg.evaluation.comparison import name_runs
+from tfseg import compare
+from tfseg.evaluation import scored_run
+from tfseg.evaluation.comparison import Comparison, compare_runs, name_runs
+from tfseg.evaluation.comparison_page import lay_out, write_difference
+from tfseg.evaluation.score_files import Evaluation
 
 CLASSES = ["void", "flat", "sky"]
-# Two pictures, ten pixels of flat and ten of sky in each. The second run finds five more pixels of flat in the second.
+# Two images, ten pixels of flat and ten of sky in each. The second run finds five more pixels of flat in the second.
 BASE = [[[0, 0, 0], [0, 10, 0], [0, 0, 10]], [[0, 0, 0], [5, 5, 0], [0, 0, 10]]]
 BETTER = [BASE[0], BASE[0]]
 
@@ -33,8 +35,8 @@ def write_scores(folder, matrices=BASE, ids="ab", classes=CLASSES, resize=(), sp
 
 
 def test_table_by_hand(tmp_path, capsys):
-    """A draw of the first picture alone shows no difference, one of the second alone half of flat against all of it."""
-    comparison.main([str(write_run(tmp_path / "base")), str(write_run(tmp_path / "better", matrices=BETTER))])
+    """A draw of the first image alone shows no difference, one of the second alone half of flat against all of it."""
+    compare.main([str(write_run(tmp_path / "base")), str(write_run(tmp_path / "better", matrices=BETTER))])
     assert capsys.readouterr().out.splitlines() == [
         "| IoU %                      |          base |         better |   difference (95 %) |",
         "| -------------------------- | ------------: | -------------: | ------------------: |",
@@ -43,8 +45,8 @@ def test_table_by_hand(tmp_path, capsys):
         "| mean over 2, void left out |          87.5 |          100.0 | +12.5 (0.0 to 25.0) |",
         "| its 95 % interval          | 75.0 to 100.0 | 100.0 to 100.0 |                     |",
         "",
-        "2 pictures of val. In brackets: 95 % interval of the difference to base, by 10,000 draws",
-        "of pictures, the same for all runs; * where 0 is outside. It tells what other pictures might change, and says",
+        "2 images of val. In brackets: 95 % interval of the difference to base, by 10,000 draws",
+        "of images, the same for all runs; * where 0 is outside. It says what other images might change, and",
         "nothing of another seed.",
         "",
         "All settings are the same.",
@@ -58,16 +60,17 @@ def test_void_counts_where_all_learn_it(tmp_path):
     a, b = (write_run(tmp_path / name, learns, matrices=matrices) for name in "ab")
     plain = write_run(tmp_path / "plain", matrices=matrices)
     result = compare_runs([a, b])
-    assert result["learn_void"] and result["runs"][0]["iou"] == [0, 0.5, 1] and result["runs"][0]["mean_iou"] == 0.5
-    text = comparison.lay_out(result)
+    scores = result.runs[0].scores
+    assert result.to_dict()["learn_void"] and scores.iou == [0, 0.5, 1] and scores.mean_iou == 0.5
+    text = lay_out(result)
     assert "mean over 3, void counted" in text and "\n| void " in text
     mixed = compare_runs([a, plain])
-    assert not mixed["learn_void"] and [run["mean_iou"] for run in mixed["runs"]] == [1.0, 1.0]
-    assert "mean over 2, void left out" in comparison.lay_out(mixed)
+    assert not mixed.to_dict()["learn_void"] and [run.scores.mean_iou for run in mixed.runs] == [1.0, 1.0]
+    assert "mean over 2, void left out" in lay_out(mixed)
 
 
 def test_identical_runs_do_not_differ(tmp_path, capsys):
-    comparison.main([str(write_run(tmp_path / name)) for name in ("a", "b")])
+    compare.main([str(write_run(tmp_path / name)) for name in ("a", "b")])
     out = capsys.readouterr().out
     assert out.count("| +0.0 (0.0 to 0.0) |") == 3
     assert out.endswith("All settings are the same.\n")
@@ -80,23 +83,23 @@ def test_an_interval_without_0_is_marked(tmp_path):
         write_run(tmp_path / "c"),
     )
     result = compare_runs(runs)
-    better, mixed = (run["difference"] for run in result["runs"][1:])
-    assert better["iou"][1:] == [0.5, 0] and better["iou_intervals"][1:] == [[0.5, 0.5], [0, 0]]
-    assert (better["mean_iou"], better["mean_iou_interval"]) == (0.25, [0.25, 0.25])
-    assert (mixed["mean_iou"], mixed["mean_iou_interval"]) == (0.125, [0, 0.25])
-    text = comparison.lay_out(result)
+    better, mixed = (run.difference for run in result.runs[1:])
+    assert better.iou[1:] == [0.5, 0] and better.iou_intervals[1:] == [[0.5, 0.5], [0, 0]]
+    assert (better.mean_iou, better.mean_iou_interval) == (0.25, [0.25, 0.25])
+    assert (mixed.mean_iou, mixed.mean_iou_interval) == (0.125, [0, 0.25])
+    text = lay_out(result)
     assert text.count("+50.0 (50.0 to 50.0) *") == 1 and text.count("+25.0 (25.0 to 25.0) *") == 1
     assert text.count(" * ") == 3, "two differences, and what the star means"
-    assert comparison.points(-0.25, [-0.5, -0.125]) == "-25.0 (-50.0 to -12.5) *"
-    assert comparison.points(-1e-9, [-1e-9, 0.0]) == "+0.0 (0.0 to 0.0)"
-    assert comparison.points(0.02, [0.0004, 0.05]) == "+2.0 (0.0 to 5.0)"
-    assert comparison.points(np.nan, [np.nan, np.nan]) == "-"
+    assert write_difference(-0.25, [-0.5, -0.125]) == "-25.0 (-50.0 to -12.5) *"
+    assert write_difference(-1e-9, [-1e-9, 0.0]) == "+0.0 (0.0 to 0.0)"
+    assert write_difference(0.02, [0.0004, 0.05]) == "+2.0 (0.0 to 5.0)"
+    assert write_difference(np.nan, [np.nan, np.nan]) == "-"
 
 
-def test_pictures_are_told_by_their_ids(tmp_path):
+def test_images_are_matched_by_their_ids(tmp_path):
     runs = write_run(tmp_path / "base"), write_run(tmp_path / "turned", matrices=BASE[::-1], ids="ba")
-    change = compare_runs(runs)["runs"][1]["difference"]
-    assert change["mean_iou_interval"] == [0, 0]
+    change = compare_runs(runs).runs[1].difference
+    assert change.mean_iou_interval == [0, 0]
 
 
 def test_settings_that_differ(tmp_path):
@@ -106,8 +109,8 @@ def test_settings_that_differ(tmp_path):
         write_run(tmp_path / "c", settings="augment:\n  zoom: [0.9, 1.2]\n"),
     ]
     result = compare_runs(runs)
-    assert result["settings"] == {"augment.flip": [0.0, 0.5, 0.0], "augment.zoom": [(1.0, 1.0), (1.0, 1.0), (0.9, 1.2)]}
-    assert comparison.lay_out(result).splitlines()[-4:] == [
+    assert result.settings == {"augment.flip": [0.0, 0.5, 0.0], "augment.zoom": [(1.0, 1.0), (1.0, 1.0), (0.9, 1.2)]}
+    assert lay_out(result).splitlines()[-4:] == [
         "| setting | a | b | c |",
         "| --- | --- | --- | --- |",
         "| augment.flip | 0.0 | 0.5 | 0.0 |",
@@ -121,10 +124,10 @@ SMALL = [[[0, 0, 0], [0, 5, 0], [0, 0, 5]], *BASE[1:]]
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"classes": ["void", "cat", "dog"]}, "other: tells void, cat, dog apart, and .*first void, flat, sky"),
+        ({"classes": ["void", "cat"]}, "other: predicts the classes void, cat, and .*first void, flat, sky"),
         ({"flip": True}, r'other: was scored by {"flip": true}, and .*first by {"flip": false}; score both alike'),
-        ({"ids": "ac"}, "other: was scored on 2 pictures and .*first on 2; 2 are not in both, such as b"),
-        ({"matrices": BASE[:1], "ids": "a"}, "scored on 1 pictures and .*first on 2; 1 are not in both, such as b"),
+        ({"ids": "ac"}, "other: was scored on 2 images and .*first on 2; 2 are not in both, such as b"),
+        ({"matrices": BASE[:1], "ids": "a"}, "scored on 1 images and .*first on 2; 1 are not in both, such as b"),
         (
             {"matrices": SMALL},
             r"other: was scored on other masks \(10 to 20 pixels\) than .*first \(20 to 20 pixels\); "
@@ -151,7 +154,7 @@ def test_runs_that_are_none_one_or_one_twice(tmp_path):
 
 def test_a_split_that_is_asked_for(tmp_path):
     runs = [write_run(tmp_path / name, split="test") for name in "ab"]
-    assert compare_runs(runs, "test")["split"] == "test"
+    assert compare_runs(runs, "test").split == "test"
 
 
 @pytest.mark.parametrize("state", ["missing", "old", "fresh"])
@@ -166,16 +169,19 @@ def test_what_is_missing_or_old_is_scored(tmp_path, monkeypatch, capsys, state):
     os.utime(model, times=(written, written + (10 if state == "old" else -10)))
     scored = []
 
-    def score(arguments):
-        print("its table")
-        scored.append(arguments)
+    def score(folder, split):
+        scored.append((folder, split))
         write_scores(run, BETTER)
+        return Evaluation(split, "city", {"split": split, "records": "city"}, [], None, ("a note",))
 
-    monkeypatch.setattr(evaluator, "main", score)
+    monkeypatch.setattr(scored_run, "evaluate_run", score)
+    compare.main([str(first), str(run)])
+    printed = capsys.readouterr()
+    assert "scored" not in printed.out
+    assert ("a note" in printed.err and "scored val of city" in printed.err) == (state != "fresh")
+    assert scored == ([] if state == "fresh" else [(run, "val")])
     result = compare_runs([first, run])
-    assert capsys.readouterr().out == ""
-    assert scored == ([] if state == "fresh" else [["--run", str(run), "--split", "val"]])
-    assert result["runs"][1]["iou"][1] == (0.75 if state == "fresh" else 1.0)
+    assert result.runs[1].scores.iou[1] == (0.75 if state == "fresh" else 1.0)
 
 
 @pytest.mark.parametrize(("name", "content"), [("scores-val.json", b"{}"), ("matrices-val.npz", b"PK")])
@@ -189,16 +195,17 @@ def test_a_damaged_file_is_named(tmp_path, name, content):
 def test_files_are_written_where_asked_and_only_there(tmp_path, capsys):
     runs = [str(write_run(tmp_path / name)) for name in "ab"]
     before = sorted(tmp_path.rglob("*"))
-    comparison.main(runs)
+    compare.main(runs)
     assert sorted(tmp_path.rglob("*")) == before
     printed = capsys.readouterr().out
     out = tmp_path / "new/out"
-    comparison.main([*runs, "--out", str(out)])
+    compare.main([*runs, "--out", str(out)])
     assert sorted(path.name for path in out.iterdir()) == ["compare.json", "compare.md", "curves.png"]
     assert (out / "compare.md").read_text() == f"{printed}\n![curves](curves.png)\n"
-    assert json.loads((out / "compare.json").read_text()) == json.loads(
-        json.dumps(compare_runs([tmp_path / "a", tmp_path / "b"])).replace("NaN", "null")
-    )
+    comparison = compare_runs([tmp_path / "a", tmp_path / "b"])
+    content = json.loads((out / "compare.json").read_text())
+    assert content == json.loads(json.dumps(comparison.to_dict()).replace("NaN", "null"))
+    assert lay_out(Comparison.from_dict(content)) == lay_out(comparison)
     assert Image.open(out / "curves.png").width > 1000
 
 

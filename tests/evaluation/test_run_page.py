@@ -29,7 +29,7 @@ SCORES = {
 
 
 def sample(id, times=1, score=0.5):
-    """A picture of one grey, 10x20 or some times that, its truth void on the left, its prediction wrong above."""
+    """An image of one grey, 10x20 or some times that, its ground truth void on the left, its prediction wrong above."""
     truth, prediction = np.ones((10 * times, 20 * times), np.uint8), np.ones((10 * times, 20 * times), np.uint8)
     truth[:, :times] = 0
     prediction[: 5 * times] = 2
@@ -80,8 +80,8 @@ def test_the_page_has_the_scores_under_their_names(findings):
     ):
         assert row in page.rows
     assert "Official" not in page.text and "batch_mean" not in page.text
-    told = '. The network saw them at 96x192, by {"window": [48, 96], "overlap": 0.25, "flip": false, "scales": [1.0]};'
-    assert f"Epoch 2, the best of 3, on the 2 pictures of val in city/records{told}" in page.text
+    seen = '. The network saw them at 96x192, by {"window": [48, 96], "overlap": 0.25, "flip": false, "scales": [1.0]};'
+    assert f"Epoch 2, the best of 3, on the 2 images of val in city/records{seen}" in page.text
     assert f"\n10.0 % of {EVIL} is taken for sky.\n" in page.text, "and void, of which 99 % is, counts nowhere"
 
 
@@ -107,11 +107,11 @@ def test_everything_from_outside_is_escaped(findings):
         panels={name: [sample(EVIL)] for name in findings.panels},
     )
     assert "b" not in page.tags
-    assert f"picture of {EVIL}" in [picture["alt"] for picture in page.pictures]
-    assert ["device", f"{EVIL} ({EVIL})"] in page.rows and ["pictures", f"{EVIL} 2"] in page.rows
+    assert f"image of {EVIL}" in [picture["alt"] for picture in page.pictures]
+    assert ["device", f"{EVIL} ({EVIL})"] in page.rows and ["images", f"{EVIL} 2"] in page.rows
 
 
-def test_settings_are_told_with_what_differs_first(findings):
+def test_settings_are_listed_with_what_differs_first(findings):
     page, _ = read(findings)
     place = page.rows.index(["setting", "here", "default"])
     assert page.rows[place + 1 : place + 3] == [["train.epochs", "3", "10"], ["records", "city/records"]]
@@ -123,7 +123,7 @@ def test_facts_of_the_training(findings):
     page, _ = read(findings)
     for row in (
         ["SHA-256 of manifest.json", "0123abcd"],
-        ["pictures", "val 2"],
+        ["images", "val 2"],
         ["stored", "96x192, jpeg"],
         ["epochs", "3, in 1:01:11 hours"],
         ["device", "cpu (no GPU)"],
@@ -140,15 +140,15 @@ def pixels_of(picture):
 
 def test_tiles_have_the_colours_of_the_run(findings):
     page, _ = read(findings)
-    picture, truth, prediction, error = map(pixels_of, page.pictures[2:6])
+    image, truth, prediction, error = map(pixels_of, page.pictures[2:6])
     assert (truth[:, 0] == COLORS[0]).all() and (truth[:, 1:] == COLORS[1]).all()
     assert (prediction[:5] == COLORS[2]).all() and (prediction[5:] == COLORS[1]).all()
-    for seen, wanted in ((picture, 100), (error[2, 18], WRONG), (error[7, 0], NO_TRUTH), (error[8, 18], 178)):
+    for seen, wanted in ((image, 100), (error[2, 18], WRONG), (error[7, 0], NO_TRUTH), (error[8, 18], 178)):
         assert np.abs(seen.astype(int) - wanted).max() < 40, "as near as JPEG comes"
     assert re.findall(r"(\w+) mean IoU 50.0 %", page.text) == ["random", "best", "worst"]
 
 
-def test_large_pictures_are_shrunk_and_columns_chosen(findings):
+def test_large_images_are_shrunk_and_columns_chosen(findings):
     large = sample("large", times=80, score=float("nan"))
     page, _ = read(findings, panels={name: [large] for name in findings.panels}, columns=["prediction"])
     assert len(page.pictures) == 2 + 3 and "no truth" not in page.text and "mean IoU -" in page.text

@@ -10,19 +10,20 @@ from helper_models import MODEL_NAMES, write_model
 from helper_pages import Page
 from PIL import Image
 
-from tfseg.evaluation import evaluator, run_report
-from tfseg.evaluation.run_report import choose
+from tfseg import report
+from tfseg.evaluation import run_report, scored_run
+from tfseg.evaluation.panels import choose
 from tfseg.records import records
 from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, shard_name, write_manifest
 from tfseg.runs.run_dir import read_config
 
 
-def picture(red):
+def image_of(red):
     return np.stack([red, np.full_like(red, 7), np.full_like(red, 9)], axis=-1)
 
 
 def write_records(directory, reds, per_shard=2):
-    """Writes a split `val` of pictures, (count, 8, 16) reds, named by their place; the truth is class 1 all over."""
+    """Writes a split `val` of images, (count, 8, 16) reds, named by their place; the truth is class 1 all over."""
     directory.mkdir()
     examples = []
     for place, red in enumerate(reds):
@@ -30,7 +31,7 @@ def write_records(directory, reds, per_shard=2):
         encoded = cv2.imencode(".png", mask)[1].tobytes()
         examples.append(
             records.encode_example(
-                id=f"p{place}", image=picture(red).tobytes(), codec="raw", height=8, width=16, mask=encoded
+                id=f"p{place}", image=image_of(red).tobytes(), codec="raw", height=8, width=16, mask=encoded
             )
         )
     groups = [examples[start : start + per_shard] for start in range(0, len(examples), per_shard)]
@@ -49,7 +50,7 @@ def write_records(directory, reds, per_shard=2):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run folder with all that a report reads but scores; its SavedModel, that of `write_model`, tells red // 64."""
+    """A run folder with all that a report reads but scores; its SavedModel, that of `write_model`, gives red // 64."""
     reds = np.zeros((5, 8, 16), np.uint8)
     reds[1:, :4] = 64  # the upper half is right
     reds[2] = 64  # all of it
@@ -81,7 +82,7 @@ def test_the_best_and_the_worst_are_chosen(means, samples, best, worst):
     assert (chosen["panel-best"], chosen["panel-worst"]) == (best, worst)
 
 
-def test_the_same_pictures_are_drawn_whatever_their_scores():
+def test_the_same_images_are_drawn_whatever_their_scores():
     drawn = choose([0.5] * 100, 4)["panel-random"]
     assert drawn == choose([NAN, *[0.1] * 99], 4)["panel-random"] == sorted({*drawn}) and len(drawn) == 4
     assert drawn != [0, 33, 66, 99] and max(drawn) < 100
@@ -89,8 +90,8 @@ def test_the_same_pictures_are_drawn_whatever_their_scores():
 
 
 def test_command(run, capsys):
-    """Scores come from matrices: picture 2 is right, the upper half of 1, 3 and 4 is, nothing of 0 is."""
-    run_report.main(["--run", str(run), "--samples", "2"])
+    """Scores come from matrices: image 2 is right, the upper half of 1, 3 and 4 is, nothing of 0 is."""
+    report.main(["--run", str(run), "--samples", "2"])
     out = capsys.readouterr().out
     assert "| dim " in out, "the table of the evaluation, which ran first"
     names = ["curves", "confusion", "panel", "panel-random", "panel-best", "panel-worst"]
@@ -98,7 +99,7 @@ def test_command(run, capsys):
     assert out.splitlines()[-1] == f"written: {', '.join(map(str, paths))}"
     assert all(min(Image.open(path).size) > 300 for path in paths[1:])
     page = Page(paths[0].read_text(encoding="utf-8"))
-    assert "Epoch 2, the best of 2, on the 5 pictures of val" in page.text
+    assert "Epoch 2, the best of 2, on the 5 images of val" in page.text
     _, _, *ranked = re.findall(r"(p\d) mean IoU ([\d.]+) %", page.text)
     assert ranked == [("p2", "100.0"), ("p4", "50.0"), ("p0", "0.0"), ("p3", "25.0")]
     assert ["epochs", "2, in 0:00:15 hours"] in page.rows and ["versions", "keras 3.15.1"] in page.rows
@@ -107,32 +108,38 @@ def test_command(run, capsys):
 
 
 def test_an_evaluation_runs_only_if_need_be(run, monkeypatch):
-    data, ran, evaluate_split = read_config(run).data, [], evaluator.evaluate
+    data, ran, evaluate_run = read_config(run).data, [], scored_run.evaluate_run
 
-    def evaluate_and_count(*arguments, **options):
-        ran.append(arguments[2])
-        return evaluate_split(*arguments, **options)
+    def evaluate_and_count(run, split):
+        ran.append(split)
+        return evaluate_run(run, split=split)
 
-    monkeypatch.setattr(evaluator, "evaluate", evaluate_and_count)
+    monkeypatch.setattr(scored_run, "evaluate_run", evaluate_and_count)
     for _ in range(2):
-        scores, matrices = run_report.read_scores(run, "val", data)
-        assert (scores["records"], scores["resize"], matrices.shape) == (data.records, [[8, 16]], (5, 4, 4))
+        scored, records = run_report.open_scored_records(run, "val")
+        assert (scored.scores["records"], scored.scores["resize"]) == (data.records, [[8, 16]])
+        assert (scored.matrices.shape, str(records)) == ((5, 4, 4), data.records)
     assert ran == ["val"]
     os.utime(run / "scores-val.json", (0, 0))
-    run_report.read_scores(run, "val", data)
+    run_report.open_scored_records(run, "val")
     (run / "matrices-val.npz").unlink()
-    run_report.read_scores(run, "val", data)
+    run_report.open_scored_records(run, "val")
     assert ran == ["val"] * 3
 
 
-def test_scores_of_other_pictures_are_refused(run):
-    data = read_config(run).data
-    _, matrices = run_report.read_scores(run, "val", data)
-    np.savez(run / "matrices-val.npz", ids=[f"q{place}" for place in range(5)], matrices=matrices)
-    with pytest.raises(
-        ValueError, match=r"matrices-val.npz: is of other pictures than .*records has now; score the run"
-    ):
-        run_report.read_scores(run, "val", data)
+def test_scores_of_other_images_are_refused(run):
+    scored, _ = run_report.open_scored_records(run, "val")
+    np.savez(run / "matrices-val.npz", ids=[f"q{place}" for place in range(5)], matrices=scored.matrices)
+    with pytest.raises(ValueError, match=r"matrices-val.npz: is of other images than .*records has now; score the run"):
+        run_report.open_scored_records(run, "val")
+
+
+def test_a_column_has_its_old_name_for_one_release(run, capsys):
+    report.main(["--run", str(run), "--samples", "1", "--columns", "picture", "error"])
+    captured = capsys.readouterr()
+    assert captured.err.count("warning: --columns picture is now called image") == 1
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert "image of p2" in [image["alt"] for image in page.pictures]
 
 
 @pytest.mark.parametrize(
@@ -141,13 +148,13 @@ def test_scores_of_other_pictures_are_refused(run):
 )
 def test_bad_options(run, options, message):
     with pytest.raises(ValueError, match=message):
-        run_report.main(["--run", str(run), *options])
+        report.main(["--run", str(run), *options])
     assert not (run / "report.html").exists()
 
 
 def test_unfinished_run(run, tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
-        run_report.main(["--run", str(tmp_path)])
+        report.main(["--run", str(tmp_path)])
     (run / "saved_model").rename(tmp_path / "elsewhere")
-    with pytest.raises(FileNotFoundError, match="has no saved_model: the run has not ended; the same training goes on"):
-        run_report.main(["--run", str(run)])
+    with pytest.raises(FileNotFoundError, match="has no saved_model: the run has not ended; start the same training"):
+        report.main(["--run", str(run)])

@@ -15,11 +15,11 @@ def package(tmp_path_factory):
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(5, 3, padding="same")])
     directory = tmp_path_factory.mktemp("coreml")
     words = coreml.write(Traced(network), (32, 48), directory)
-    assert list(words) == ["model.mlpackage"] and "an RGB picture of 32x48" in words["model.mlpackage"]
+    assert list(words) == ["model.mlpackage"] and "an RGB image of 32x48" in words["model.mlpackage"]
     return directory / "model.mlpackage"
 
 
-def test_takes_a_picture_and_answers_classes_and_probabilities(package):
+def test_takes_an_image_and_answers_classes_and_probabilities(package):
     import coremltools
 
     description = coremltools.utils.load_spec(str(package)).description

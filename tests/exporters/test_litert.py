@@ -22,8 +22,8 @@ def small_network(classes=4):
     return keras.Sequential([keras.Input((None, None, 3)), *layers, keras.layers.Conv2D(classes, 3, padding="same")])
 
 
-def pictures(count):
-    """Pictures in which neighbouring pixels are alike, and none is wholly black or white."""
+def draw_images(count):
+    """Images in which neighbouring pixels are alike, and none is wholly black or white."""
     coarse = np.random.default_rng(0).integers(20, 230, (count, 3, 5, 3), np.uint8)
     return coarse.repeat(4, axis=1).repeat(4, axis=2)
 
@@ -36,7 +36,7 @@ def network():
 @pytest.fixture(scope="module")
 def exported(network, tmp_path_factory):
     directory = tmp_path_factory.mktemp("litert")
-    return directory, litert.write(Traced(network), SIZE, pictures(8), directory)
+    return directory, litert.write(Traced(network), SIZE, draw_images(8), directory)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def exported(network, tmp_path_factory):
 )
 def test_a_file_answers_as_the_network(exported, network, precision, difference, share):
     model = LiteRT(exported[0] / litert.FILES[precision])
-    image = pictures(9)[8:]
+    image = draw_images(9)[8:]
     logits = network(image.astype(np.float32))
     probabilities = model.probabilities(image)
     assert (probabilities.dtype, probabilities.shape) == (np.float32, (1, *SIZE, 4))
@@ -82,11 +82,11 @@ def test_what_goes_in_and_comes_out_is_worded(exported):
 def test_an_operation_that_is_not_there_is_told(tmp_path):
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Lambda(lambda x: ops.erfinv(x / 256))])
     with pytest.raises(ValueError, match=r"^LiteRT float32: the converter stopped \(.+\); leave out litert$"):
-        litert.write(Traced(network), SIZE, pictures(1), tmp_path)
+        litert.write(Traced(network), SIZE, draw_images(1), tmp_path)
 
 
-def test_no_pictures_no_scale(network, tmp_path):
-    with pytest.raises(ValueError, match="pictures of the training split, and there are none"):
+def test_no_images_no_scale(network, tmp_path):
+    with pytest.raises(ValueError, match="images of the training split, and there are none"):
         litert.write(Traced(network), SIZE, [], tmp_path)
 
 

@@ -7,6 +7,7 @@ from helpers import write_run
 from tfseg.config.schema import Config, Data
 from tfseg.exporters.model_card import gather, make_card
 from tfseg.metrics.confusion import scores
+from tfseg.records.record_set import open_records
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def facts(tmp_path, tiny_records):
     for entry in report["formats"].values():
         entry["bytes"] = 1
     found = {"records": str(tiny_records), "split": "val", **report}
-    return gather(run, 1234567, {"model.onnx": "images -> classes"}, found)
+    return gather(run, open_records(tiny_records), 1234567, {"model.onnx": "images -> classes"}, found)
 
 
 def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records):
@@ -26,10 +27,10 @@ def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records
         "one of 8 classes. A network of 1,234,567 numbers, efficientnetb3 with decoder unet, trained from weights imag",
         "* `model.onnx`: images -> classes",
         "#804080",
-        "pictures of the layout folders, 20 in train, 5 in val, stored at 24x32. Trained on train, squashed to 24x32.",
+        "images of the layout folders, 20 in train, 5 in val, stored at 24x32. Trained on train, resized to 24x32.",
         f"`{facts.manifest_hash}`",
         "None yet: the run has not ended.",
-        "On 2 pictures of val, at 24x32",
+        "On 2 images of val, at 24x32",
         "| LiteRT int8 ",
         "SavedModel 99.99 % of pixels of the same class; LiteRT int8 at most 1 point of mean IoU lost; "
         "SavedModel, files 99.99 %",

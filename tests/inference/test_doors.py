@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfseg import predict
 from tfseg.conversion import converter, sources
-from tfseg.evaluation import evaluator
+from tfseg.evaluation import evaluator, judge
 from tfseg.exporters import litert, onnx, parity
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.exporters.saved_model import Traced
-from tfseg.inference import predictor as predict
+from tfseg.inference.film import predict_film
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import video
-from tfseg.io.images import decode_file
+from tfseg.io.images import decode_picture
 from tfseg.io.resizing import resize_along
 from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
 from tfseg.serving import web_view
@@ -133,7 +134,7 @@ def expected(network):
         return np.asarray(keras.ops.softmax(network(images.astype(np.float32))))
 
     segment = ImageSegmenter(run, len(CATEGORIES), SIZES)
-    return lambda content: segment(decode_file(content))
+    return lambda content: segment(decode_picture(content))
 
 
 def by_signature(model):
@@ -144,22 +145,24 @@ def by_signature(model):
 def by_pixels(model):
     """The default signature, for who decodes images by other means."""
     predictor = load_once(model)
-    return lambda content: predictor(decode_file(content)[np.newaxis])[0]
+    return lambda content: predictor(decode_picture(content)[np.newaxis])[0]
 
 
 def by_page(model):
     loaded = web_view.load_model(model)
-    return lambda content: web_view.classify(loaded, web_view.open_picture(content, "image")).class_ids
+    return lambda content: web_view.classify(loaded, web_view.open_image(content, "image")).class_ids
 
 
 def by_service(model):
     pytest.importorskip("flask")
     from tfseg.serving.batching import Batcher
-    from tfseg.serving.http_app import Metrics, Service, create_app
-    from tfseg.serving.serve import load
+    from tfseg.serving.http_app import create_app
+    from tfseg.serving.launcher import load
+    from tfseg.serving.metrics import Metrics
+    from tfseg.serving.service import Service
 
     batcher = Batcher(4, 10**6, 0, 4)
-    threading.Thread(target=batcher.work, args=(load(model, Inference(), SIZES),), daemon=True).start()
+    threading.Thread(target=batcher.work, args=(load(model, InferenceSettings(), SIZES),), daemon=True).start()
     prepare = partial(resize_along, sizes=SIZES)
     client = create_app(Service("m", CATEGORIES, CATEGORY_COLORS, batcher, Metrics(), prepare)).test_client()
 
@@ -223,8 +226,8 @@ def test_films_are_shown_the_same_masks(model, expected, tmp_path):
         return masks[-1]
 
     for content in contents:
-        film = video.Film(iter([decode_file(content)]), 5.0, 1)
-        predict.predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
+        film = video.Film(iter([decode_picture(content)]), 5.0, 1)
+        predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
     assert all(np.array_equal(mask, expected(content)) for mask, content in zip(masks, contents, strict=True))
 
 
@@ -241,19 +244,19 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
         (tmp_path / folder).mkdir(parents=True)
     for name in names:
         (tmp_path / f"images/val/{name}.png").write_bytes(TAKEN[name])
-        size = decode_file(TAKEN[name]).shape[:2]
+        size = decode_picture(TAKEN[name]).shape[:2]
         (tmp_path / f"masks/val/{name}.png").write_bytes(encode(np.ones(size, np.uint8)))
     (tmp_path / "map.yaml").write_text("\n".join(f"{id}: {name}" for id, name in enumerate(CATEGORIES)))
     source = sources.open_source(tmp_path, label_map=str(tmp_path / "map.yaml"))
     converter.convert(source, tmp_path / "records", size=SIZES[0], codec="png", workers=1)
-    judged, add = {}, evaluator.Judge.add
+    judged, add = {}, judge.Judge.add
 
-    def add_and_keep(self, id, likely, mask, *rest):
-        judged[id] = mask
-        add(self, id, likely, mask, *rest)
+    def add_and_keep(self, example, mask, *rest):
+        judged[example.id] = mask
+        add(self, example, mask, *rest)
 
-    monkeypatch.setattr(evaluator.Judge, "add", add_and_keep)
-    evaluator.evaluate(model, tmp_path / "records", "val")
+    monkeypatch.setattr(judge.Judge, "add", add_and_keep)
+    evaluator.evaluate_model(model, tmp_path / "records", "val")
     assert {*judged} == {*names}
     assert all(np.array_equal(judged[name], expected(TAKEN[name])) for name in names)
 

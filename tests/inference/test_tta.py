@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from tfseg.inference.tta import Inference, add_options, lay_windows, read_options
+from tfseg.inference.tta import InferenceSettings, add_options, lay_windows, read_options
 
 CLASSES = 3
 LEVELS = np.array([20.0, 120.0, 220.0])
@@ -41,7 +41,7 @@ def test_windows_of_a_pixelwise_network_give_what_the_whole_picture_gives(seed):
     random = np.random.default_rng(seed)
     images = draw(random, *random.integers((1, 1, 1), (3, 50, 50)))
     window, overlap = tuple(random.integers(1, 60, 2)), random.choice([0.0, 0.25, 0.5, random.random()])
-    inference = Inference(tuple(map(int, window)), float(overlap), flip=bool(seed % 2))
+    inference = InferenceSettings(tuple(map(int, window)), float(overlap), flip=bool(seed % 2))
     seen = Seen()
     likely = inference.probabilities(seen, images, CLASSES)
     assert likely.dtype == np.float32
@@ -84,7 +84,7 @@ def test_a_window_counts_less_towards_its_edges():
     def predict(images):
         return np.full((*images.shape[:3], 1), next(answers), np.float32)
 
-    inference = Inference((4, 40), 0.5)
+    inference = InferenceSettings((4, 40), 0.5)
     likely = inference.probabilities(predict, draw(np.random.default_rng(0), 1, 4, 60), 1)[0, :, :, 0]
     assert np.array_equal(likely, np.repeat(likely[:1], 4, axis=0))
     row = likely[0]
@@ -102,7 +102,7 @@ def test_the_mirror_image_is_turned_back():
 
     images = draw(np.random.default_rng(0), 2, 4, 3)
     seen = Seen(by_column)
-    likely = Inference(flip=True).probabilities(seen, images, 1)
+    likely = InferenceSettings(flip=True).probabilities(seen, images, 1)
     np.testing.assert_allclose(likely[..., 0], np.broadcast_to([0.5, 0.25, 0.5], (2, 4, 3)))
     assert np.array_equal(seen.images[0], images)
     assert np.array_equal(seen.images[1], images[:, :, ::-1])
@@ -119,7 +119,7 @@ def test_scales_by_hand():
 
     def likely(*scales):
         seen = Seen(red)
-        return Inference(scales=scales).probabilities(seen, images, 1)[0, 0, :, 0] * 255, seen
+        return InferenceSettings(scales=scales).probabilities(seen, images, 1)[0, 0, :, 0] * 255, seen
 
     _, seen = likely(0.25)
     assert seen.images[0].tolist() == [[[[85, 85, 85]]]]
@@ -137,7 +137,7 @@ def test_scales_by_hand():
 def test_each_scale_is_seen_by_windows_and_mirrored():
     seen = Seen()
     images = np.full((2, 40, 60, 3), (120, 0, 0), np.uint8)
-    likely = Inference((32, 32), 0.0, True, (0.5, 1.0, 1.5)).probabilities(seen, images, CLASSES)
+    likely = InferenceSettings((32, 32), 0.0, True, (0.5, 1.0, 1.5)).probabilities(seen, images, CLASSES)
     np.testing.assert_allclose(likely, pixelwise(images), rtol=1e-5)
     assert seen.sizes == 2 * [(20, 30)] + 2 * 4 * [(32, 32)] + 2 * 6 * [(32, 32)]
     assert {len(images) for images in seen.images} == {2}, "a window of all pictures at a time"
@@ -145,14 +145,20 @@ def test_each_scale_is_seen_by_windows_and_mirrored():
 
 def test_pictures_of_a_batch_have_nothing_to_do_with_each_other():
     images = draw(np.random.default_rng(0), 3, 20, 31)
-    inference = Inference((8, 16), 0.3, True, (0.7, 1.3))
+    inference = InferenceSettings((8, 16), 0.3, True, (0.7, 1.3))
     together = inference.probabilities(pixelwise, images, CLASSES)
     apart = [inference.probabilities(pixelwise, images[i : i + 1], CLASSES)[0] for i in range(3)]
     np.testing.assert_array_equal(together, np.stack(apart))
 
 
 @pytest.mark.parametrize(
-    "inference", [Inference(), Inference(scales=(1.0,)), Inference((40, 40)), Inference((40, 40), 0.9)]
+    "inference",
+    [
+        InferenceSettings(),
+        InferenceSettings(scales=(1.0,)),
+        InferenceSettings((40, 40)),
+        InferenceSettings((40, 40), 0.9),
+    ],
 )
 def test_nothing_is_changed_without_need(inference):
     images = draw(np.random.default_rng(0), 2, 20, 31)
@@ -166,13 +172,13 @@ def test_any_number_of_classes_is_resized(classes):
     def predict(images):
         return np.broadcast_to(np.arange(classes, dtype=np.float32), (*images.shape[:3], classes))
 
-    likely = Inference(scales=(0.5,)).probabilities(predict, draw(np.random.default_rng(0), 1, 6, 8), classes)
+    likely = InferenceSettings(scales=(0.5,)).probabilities(predict, draw(np.random.default_rng(0), 1, 6, 8), classes)
     np.testing.assert_allclose(likely, predict(np.zeros((1, 6, 8, 3))), rtol=1e-6)
 
 
 def test_a_picture_never_shrinks_to_nothing():
     seen = Seen()
-    likely = Inference(scales=(0.01,)).probabilities(seen, draw(np.random.default_rng(0), 1, 3, 9), CLASSES)
+    likely = InferenceSettings(scales=(0.01,)).probabilities(seen, draw(np.random.default_rng(0), 1, 3, 9), CLASSES)
     assert likely.shape == (1, 3, 9, CLASSES)
     assert seen.sizes == [(1, 1)]
 
@@ -187,28 +193,37 @@ def parse(*arguments):
 
 
 def test_options():
-    assert parse() == Inference()
-    assert parse().is_plain and parse("--scales", "1").is_plain
-    assert parse("--window", "512x1024") == Inference((512, 1024), 0.5)
-    everything = parse("--window", "9x7", "--overlap", "0.25", "--flip", "--scales", "0.75", "1", "1.25")
-    assert everything == Inference((9, 7), 0.25, True, (0.75, 1.0, 1.25))
-    for one in (("--window", "9x7"), ("--flip",), ("--scales", "1", "2")):
+    assert parse() == InferenceSettings()
+    assert parse().is_plain and parse("--tta-scales", "1").is_plain
+    assert parse("--sliding-window", "512x1024") == InferenceSettings((512, 1024), 0.5)
+    everything = parse(
+        "--sliding-window", "9x7", "--overlap", "0.25", "--tta", "flip", "--tta-scales", "0.75", "1", "1.25"
+    )
+    assert everything == InferenceSettings((9, 7), 0.25, True, (0.75, 1.0, 1.25))
+    for one in (
+        ("--sliding-window", "9x7"),
+        (
+            "--tta",
+            "flip",
+        ),
+        ("--tta-scales", "1", "2"),
+    ):
         assert not parse(*one).is_plain
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--window 0x5", "--window: expected a size as HEIGHTxWIDTH, such as 512x1024, got '0x5'"),
-        ("--window 512", "--window: expected a size"),
-        ("--window 8x8 --overlap 1.0", "overlap must be at least 0 and below 1, got 1.0"),
-        ("--window 8x8 --overlap -0.1", "overlap must be .* got -0.1"),
-        ("--window 8x8 --overlap nan", "overlap must be .* got nan"),
-        ("--overlap 0.5", "--overlap is that of windows; give their --window HxW, too"),
-        ("--scales 1.0 0", "scales must be numbers above 0, got 1.0 0.0"),
-        ("--scales -0.5", "scales must be .* got -0.5"),
-        ("--scales inf", "scales must be .* got inf"),
-        ("--scales nan", "scales must be .* got nan"),
+        ("--sliding-window 0x5", "--sliding-window: expected a size as HEIGHTxWIDTH, such as 512x1024, got '0x5'"),
+        ("--sliding-window 512", "--sliding-window: expected a size"),
+        ("--sliding-window 8x8 --overlap 1.0", "overlap must be at least 0 and below 1, got 1.0"),
+        ("--sliding-window 8x8 --overlap -0.1", "overlap must be .* got -0.1"),
+        ("--sliding-window 8x8 --overlap nan", "overlap must be .* got nan"),
+        ("--overlap 0.5", "--overlap is that of sliding windows; give their --sliding-window HxW, too"),
+        ("--tta-scales 1.0 0", "scales must be numbers above 0, got 1.0 0.0"),
+        ("--tta-scales -0.5", "scales must be .* got -0.5"),
+        ("--tta-scales inf", "scales must be .* got inf"),
+        ("--tta-scales nan", "scales must be .* got nan"),
     ],
 )
 def test_bad_options_are_named(arguments, message):
@@ -218,12 +233,12 @@ def test_bad_options_are_named(arguments, message):
 
 def test_bad_values_are_named():
     with pytest.raises(ValueError, match=r"window must be .* got \(0, 5\)"):
-        Inference((0, 5))
+        InferenceSettings((0, 5))
     with pytest.raises(ValueError, match="scales must be numbers above 0, got none"):
-        Inference(scales=())
+        InferenceSettings(scales=())
 
 
 def test_a_picture_after_the_scales(capsys):
     with pytest.raises(SystemExit):
-        parse("--scales", "0.5", "street.png")
-    assert "--scales: expected numbers, got 'street.png'; pictures go before --scales" in capsys.readouterr().err
+        parse("--tta-scales", "0.5", "street.png")
+    assert "--tta-scales: expected numbers, got 'street.png'; images go before --tta-scales" in capsys.readouterr().err

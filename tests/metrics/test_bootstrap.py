@@ -4,7 +4,7 @@ import pytest
 from tfseg.metrics import bootstrap, confusion
 from tfseg.metrics.bootstrap import DRAWS, count_pixels, draw_scores, interval, iou_and_mean
 
-# Truth of void, flat, sky in rows: ten pixels of flat, all found; all taken for sky.
+# Ground truth of void, flat, sky in rows: ten pixels of flat, all found; all taken for sky.
 FOUND = [[0, 0, 0], [0, 10, 0], [0, 0, 0]]
 MISSED = [[0, 0, 0], [0, 0, 10], [0, 0, 0]]
 
@@ -12,7 +12,7 @@ MISSED = [[0, 0, 0], [0, 0, 10], [0, 0, 0]]
 def random_matrices(shape, seed, classes=4):
     rng = np.random.default_rng(seed)
     matrices = rng.integers(0, 100, (*shape, classes, classes)) + 200 * np.eye(classes, dtype=np.int64)
-    return matrices * (rng.random((*shape, classes, 1)) < 0.5)  # half of the classes are not in a picture
+    return matrices * (rng.random((*shape, classes, 1)) < 0.5)  # half of the classes are not in an image
 
 
 def test_scores_are_those_of_evaluation():
@@ -25,19 +25,19 @@ def test_scores_are_those_of_evaluation():
     assert np.isnan(iou_and_mean(count_pixels(np.zeros((4, 4), np.int64)))).all()
 
 
-def test_void_that_is_learnt_is_a_class():
+def test_void_that_is_learned_is_a_class():
     matrix = random_matrices((), seed=1)
     matrix[0, 1] += 50
-    expected = confusion.scores(matrix, range(4), learn_void=True)
+    expected = confusion.scores(matrix, range(4), ignore_class=None)
     np.testing.assert_array_equal(
-        iou_and_mean(count_pixels(matrix, True), True), [*expected["iou"], expected["mean_iou"]]
+        iou_and_mean(count_pixels(matrix, None), None), [*expected["iou"], expected["mean_iou"]]
     )
-    draws = draw_scores(matrix[None], learn_void=True)
+    draws = draw_scores(matrix[None], ignore_class=None)
     np.testing.assert_allclose(draws[0], [*expected["iou"], expected["mean_iou"]])
 
 
-def test_two_pictures_by_hand():
-    """One draw in four is the first picture twice, one the second twice; in the first, sky does not occur."""
+def test_two_images_by_hand():
+    """One draw in four is the first image twice, one the second twice; in the first, sky does not occur."""
     draws = draw_scores(np.array([FOUND, MISSED]))
     assert draws.shape == (DRAWS, 4)
     possible = np.array([[1, np.nan, 1], [0.5, 0, 0.25], [0, 0, 0]])
@@ -54,7 +54,7 @@ def test_an_interval_is_as_wide_as_theory_says():
     np.testing.assert_allclose(interval(draws[:, 1]), [0.5 - 1.96 * 0.05, 0.5 + 1.96 * 0.05], atol=0.011)
 
 
-def test_one_picture_leaves_nothing_to_draw():
+def test_one_image_leaves_nothing_to_draw():
     draws = draw_scores(np.array([[[0, 0, 0], [0, 10, 10], [0, 0, 5]]]))
     for column, score in zip(draws[:, 1:].T, (1 / 2, 1 / 3, 5 / 12), strict=True):
         assert interval(column) == pytest.approx([score, score], rel=1e-15)

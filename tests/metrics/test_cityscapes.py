@@ -17,13 +17,13 @@ CLASSES = [trainId2label[train_id].name for train_id in range(19)]
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
-    """(pictures of truth, prediction and instances, all as label ids) -> what cityscapesscripts makes of them."""
+    """(images of ground truth, prediction and instances, all as label ids) -> what cityscapesscripts makes of them."""
     reference.args.quiet, reference.args.JSONOutput = True, False
     monkeypatch.setattr(np, "in1d", np.isin, raising=False)  # which NumPy 2.4 has no more
 
-    def score(pictures):
+    def score(images):
         truths, predictions = [], []
-        for number, (truth, predicted, instances) in enumerate(pictures):
+        for number, (truth, predicted, instances) in enumerate(images):
             paths = [tmp_path / f"{number}_{kind}.png" for kind in ("labelIds", "pred", "instanceIds")]
             for path, pixels, dtype in zip(
                 paths, (truth, predicted, instances), (np.uint8, np.uint8, np.uint16), strict=True
@@ -67,31 +67,31 @@ def draw_instances(random, truth):
 
 @pytest.mark.parametrize("classes", [CATEGORIES, CLASSES])
 @pytest.mark.parametrize("ids", [range(34), range(24, 34), [0, 1, 3], [7, 9], [24], [26, 29]])
-def test_random_pictures(judge, classes, ids):
+def test_random_images(judge, classes, ids):
     """Of all labels, of things alone, void alone, a label beside an ignored one of its category, one class alone."""
-    random, score, pictures = np.random.default_rng(0), OfficialScore(classes), []
+    random, score, images = np.random.default_rng(0), OfficialScore(classes), []
     for _ in range(3):
         truth = random.choice(np.array(ids), (24, 40)).astype(np.uint8)
         predicted = random.integers(0, len(classes), truth.shape).astype(np.uint8)
         instances = draw_instances(random, truth)
         score.add(truth, predicted, instances)
-        pictures.append((truth, label_ids_of(classes)[predicted], instances))
-    assert_same(score.result(), judge(pictures))
+        images.append((truth, label_ids_of(classes)[predicted], instances))
+    assert_same(score.result(), judge(images))
 
 
 def test_the_sample_city(judge, tmp_path):
     sample_city.make_sample_city(tmp_path / "raw", (64, 128), {"train": 1, "val": 3, "test": 1}, 0, workers=1)
-    random, score, pictures = np.random.default_rng(0), OfficialScore(), []
+    random, score, images = np.random.default_rng(0), OfficialScore(), []
     for path in sorted((tmp_path / "raw").rglob("val/*/*_gtFine_labelIds.png")):
         truth = np.array(Image.open(path))
         instances = np.array(Image.open(str(path).replace("labelIds", "instanceIds")))
         categories = np.array([{label.id: label.category_id for label in LABELS}.get(id, 0) for id in range(256)])
         predicted = np.where(random.random(truth.shape) < 0.8, categories[truth], 2).astype(np.uint8)
         score.add(truth, predicted, instances)
-        pictures.append((truth, label_ids_of(CATEGORIES)[predicted], instances))
-    assert len(pictures) == 3
+        images.append((truth, label_ids_of(CATEGORIES)[predicted], instances))
+    assert len(images) == 3
     result = score.result()
-    assert_same(result, judge(pictures))
+    assert_same(result, judge(images))
     assert 0.4 < result["mean_category_iou"] < 0.9
 
 
@@ -123,7 +123,7 @@ def test_what_stands_for_a_category():
         label_ids_of(["sky", "road"])
 
 
-def test_wrong_pictures_are_refused():
+def test_wrong_images_are_refused():
     with pytest.raises(ValueError, match=r"expected label ids in 0..33, got \[34, 200\]"):
         count_label_ids(np.array([34, 200, 3], np.uint8), np.zeros(3, np.uint8))
     with pytest.raises(ValueError, match=r"of one shape, got \[\(1, 2\), \(2, 1\)\]"):
@@ -132,7 +132,7 @@ def test_wrong_pictures_are_refused():
         OfficialScore().add(*[np.zeros((1, 1), np.uint8)] * 2, np.array([[34000]]))
 
 
-def test_a_picture_of_more_pixels_than_float32_counts():
+def test_an_image_of_more_pixels_than_float32_counts():
     label_ids = np.full((2049, 8193), 7, np.uint8)
     assert count_label_ids(label_ids, label_ids)[7, 7] == 2049 * 8193 == 2**24 + 10241
 

@@ -57,7 +57,7 @@ def test_nothing_but_void_has_no_score():
 def test_what_is_learnt_is_what_is_scored():
     """Void truth that is called flat: nothing to the rule that leaves it out, the half of all to the other."""
     matrix = [[0, 90, 0], [0, 10, 0], [0, 0, 5]]
-    left_out, counted = scores(matrix, NAMES), scores(matrix, NAMES, learn_void=True)
+    left_out, counted = scores(matrix, NAMES), scores(matrix, NAMES, ignore_class=None)
     assert (left_out["mean_iou"], left_out["pixel_accuracy"], left_out["learn_void"]) == (1.0, 1.0, False)
     assert counted["iou"] == counted["iou_with_void"] == pytest.approx([0, 0.1, 1])
     assert counted["mean_iou"] == counted["mean_iou_with_void"] == pytest.approx(1.1 / 3)
@@ -146,5 +146,5 @@ def test_the_score_does_not_depend_on_the_batch_size(batch_size):
     predicted = ops.convert_to_numpy(ops.argmax(logits, axis=-1))
     matrix = np.bincount((masks.astype(int) * 8 + predicted).ravel(), minlength=64).reshape(8, 8)
     assert result["confusion_matrix"] == matrix.tolist()
-    assert result["mean_iou"] == scores(matrix, learn_void=True)["mean_iou"]
+    assert result["mean_iou"] == scores(matrix, ignore_class=None)["mean_iou"]
     assert result["loss"] == pytest.approx(float(SegmentationLoss(0, 1.0, learn_void=True)(masks, logits)), rel=1e-4)

@@ -13,9 +13,9 @@ def sure_of(classes, confidence=1.0, count=3):
     return np.where(np.arange(count) == np.array(classes)[..., None], confidence, rest).astype(np.float32)
 
 
-def gather(pictures, names=NAMES, learn_void=False):
-    gathered = PixelScores(names, learn_void)
-    for probabilities, mask in pictures:
+def gather(images, names=NAMES, ignore_class=0):
+    gathered = PixelScores(names, ignore_class)
+    for probabilities, mask in images:
         gathered.add(probabilities, np.array(mask, np.uint8))
     return gathered.result()
 
@@ -31,7 +31,7 @@ def test_a_boundary_by_hand():
     region = np.zeros((5, 7), bool)
     region[1:5, 1:6] = True
     expected = region.copy()
-    expected[2:4, 2:5] = False  # the last row is the picture's edge
+    expected[2:4, 2:5] = False  # the last row is the image's edge
     np.testing.assert_array_equal(find_boundary(region, 1), expected)
     np.testing.assert_array_equal(find_boundary(region, 2), region)
     assert not find_boundary(np.zeros((3, 3), bool), 1).any()
@@ -101,10 +101,10 @@ def test_void_far_from_boundaries_changes_nothing(inside):
     assert gather([(sure_of(predicted), truth)])["boundary_iou"][1:] == before[1:]
 
 
-def test_void_that_is_learnt_is_a_class():
+def test_void_that_is_learned_is_a_class():
     """The row above, void as a class of one pixel, which the prediction misses."""
     truth = [[1, 1, 1, 0, 2, 2, 2, 2, 2, 2, 2]]
-    result = gather([(sure_of([[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]]), truth)], learn_void=True)
+    result = gather([(sure_of([[1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]]), truth)], ignore_class=None)
     assert result["boundary_iou"] == result["iou"] == pytest.approx([0, 3 / 8, 3 / 7])
     assert result["mean_iou"] == result["mean_iou_with_void"]
     assert result["calibration_error"] == pytest.approx(5 / 11)
@@ -131,7 +131,7 @@ def test_calibration_by_hand():
 
 
 def test_batch_means_by_hand():
-    """Nine pictures: the first eight and the last one are a batch each; an absent class counts as 1."""
+    """Nine images: the first eight and the last one are a batch each; an absent class counts as 1."""
     right, wrong = (sure_of([[1, 1]]), [[1, 1]]), (sure_of([[1, 1]]), [[2, 2]])
     result = gather([right] * 8 + [wrong])
     assert result["batch_mean_iou_with_void"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)

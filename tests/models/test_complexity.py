@@ -8,8 +8,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tfseg.models import complexity
 from tfseg.models.blocks import EnlargeLike, PoolToGrid
 from tfseg.models.decoders import DECODERS
-from tfseg.models.fuse import BatchNormalization
-from tfseg.models.layers import UpsampledConv2D
+from tfseg.models.layers import BatchNormalization, UpsampledConv2D
 from tfseg.models.segmenter import build_network
 
 

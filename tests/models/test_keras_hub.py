@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from tfseg.config.schema import Config, Data, Model, Optimizer, Train
-from tfseg.inference import predictor
+from tfseg.inference.predictor import Predictor
 from tfseg.models import complexity
 from tfseg.models import keras_hub as kerashub
 from tfseg.models.segmenter import build_network, check_names
@@ -168,6 +168,6 @@ def test_a_run(tiny_records, tmp_path, frozen):
         assert all(np.array_equal(*pair) for pair in pairs) == stays
     pixels = np.random.default_rng(0).integers(0, 256, (2, 30, 50, 3), np.uint8)
     probabilities = ops.softmax(compute(network, pixels.astype(np.float32)))
-    exported = predictor.Predictor(tmp_path / "run/saved_model").probabilities(pixels)
+    exported = Predictor(tmp_path / "run/saved_model").probabilities(pixels)
     np.testing.assert_allclose(exported, probabilities, rtol=1e-3, atol=1e-5)
     assert len(checkpoints.find_seeds(network)) == 5 * 3 + 1  # which a run that goes on has again: dropout, paths

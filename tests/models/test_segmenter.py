@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from tfseg.models.encoders import IMAGENET_MEAN
-from tfseg.models.fuse import BatchNormalization
+from tfseg.models.layers import BatchNormalization
 from tfseg.models.segmenter import build_network
 
 

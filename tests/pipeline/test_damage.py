@@ -9,13 +9,15 @@ from helper_models import FakePredictor
 from helpers import VAL, encode_bgr, flip, rewrite, write_run
 
 from tfseg.config.schema import parse_config
-from tfseg.evaluation import evaluator as evaluate_module
-from tfseg.evaluation import run_report
-from tfseg.evaluation.evaluator import evaluate
+from tfseg.evaluation import evaluator
+from tfseg.evaluation.evaluator import evaluate_model
+from tfseg.evaluation.panels import predict_panels
+from tfseg.evaluation.scored_run import ScoredRun
 from tfseg.io import tfrecord
 from tfseg.models.segmenter import build_network
 from tfseg.records import records
 from tfseg.records.labels import CATEGORIES
+from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 from tfseg.training.loop import export, train
 
@@ -50,7 +52,7 @@ def test_evaluate(folder, config):
     export(run)
     flip(folder / VAL, 100)
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        evaluate(run / run_dir.SAVED_MODEL, folder, "val")
+        evaluate_model(run / run_dir.SAVED_MODEL, folder, "val")
 
 
 class Blind:
@@ -63,11 +65,12 @@ class Blind:
         return np.zeros((*images.shape[:3], 8), np.float32)
 
 
-def test_report(folder):
+def test_report(folder, config):
     flip(folder / VAL, 100)
-    scores = {"records": str(folder), "split": "val", "resize": [], "inference": {}}
+    scores = {"resize": [], "inference": {}}
+    scored = ScoredRun(folder, config, "val", scores, np.arange(5), np.ones((5, 8, 8), np.int64))
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        run_report.predict_panels(Blind(), scores, np.ones((5, 8, 8), np.int64), samples=5)
+        predict_panels(Blind(), scored, open_records(folder), samples=5)
 
 
 @pytest.mark.parametrize("sizes", [[], [(24, 32)]])
@@ -76,7 +79,7 @@ def test_a_mask_of_another_size_than_its_image(folder, sizes, monkeypatch):
     examples = list(records.read_shard(folder / VAL))
     features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
-    monkeypatch.setattr(evaluate_module, "Predictor", FakePredictor)
-    monkeypatch.setattr(evaluate_module, "learns_void", lambda path: False)
+    monkeypatch.setattr(evaluator, "Predictor", FakePredictor)
+    monkeypatch.setattr(evaluator, "learns_void", lambda path: False)
     with pytest.raises(ValueError, match=r"record 1 \(val-001\) has an image of 24x30 and a mask of 24x32"):
-        evaluate("a function", folder, "val", sizes=sizes)
+        evaluate_model("a function", folder, "val", sizes=sizes)

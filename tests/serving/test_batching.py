@@ -6,7 +6,7 @@ import pytest
 from tfseg.serving.batching import Batcher, QueueFull
 
 
-def picture(value, height=2, width=3):
+def image(value, height=2, width=3):
     return np.full((height, width, 3), value, np.uint8)
 
 
@@ -14,26 +14,26 @@ def submit(batcher, image):
     return batcher.submit(image, image.shape[:2])
 
 
-def first_channel(pictures, sizes):
-    return pictures[..., 0]
+def first_channel(images, sizes):
+    return images[..., 0]
 
 
 def seen_batches(batcher, classify=first_channel):
-    """Runs all that waits: the first value of each picture of each batch that the model sees."""
+    """Runs all that waits: the first value of each image of each batch that the model sees."""
     seen = []
 
-    def look(pictures, sizes):
-        seen.append(pictures[:, 0, 0, 0].tolist())
-        return classify(pictures, sizes)
+    def look(images, sizes):
+        seen.append(images[:, 0, 0, 0].tolist())
+        return classify(images, sizes)
 
     batcher.close()
     batcher.work(look)
     return seen
 
 
-def test_pictures_of_one_size_are_seen_together_the_oldest_first():
+def test_images_of_one_size_are_seen_together_the_oldest_first():
     batcher = Batcher(max_batch=3, max_pixels=1000, wait=0, capacity=10)
-    futures = [submit(batcher, picture(value, width=4 if value % 2 else 3)) for value in range(8)]
+    futures = [submit(batcher, image(value, width=4 if value % 2 else 3)) for value in range(8)]
     assert seen_batches(batcher) == [[0, 2, 4], [1, 3, 5], [6], [7]]
     for value, future in enumerate(futures):
         assert (future.result().class_ids == value).all()
@@ -41,22 +41,22 @@ def test_pictures_of_one_size_are_seen_together_the_oldest_first():
     assert [future.result().batch for future in futures] == [3, 3, 3, 3, 3, 3, 1, 1]
 
 
-def test_a_batch_has_no_more_pixels_than_one_picture_may():
+def test_a_batch_has_no_more_pixels_than_one_image_may():
     batcher = Batcher(max_batch=8, max_pixels=13, wait=0, capacity=10)
     for value in range(5):
-        submit(batcher, picture(value))  # 6 pixels each
-    submit(batcher, picture(9, height=4, width=4))
+        submit(batcher, image(value))  # 6 pixels each
+    submit(batcher, image(9, height=4, width=4))
     assert seen_batches(batcher) == [[0, 1], [2, 3], [4], [9]]
 
 
 def test_a_full_queue_refuses():
     batcher = Batcher(max_batch=1, max_pixels=1000, wait=0, capacity=2)
-    submit(batcher, picture(0))
+    submit(batcher, image(0))
     assert not batcher.is_full
-    submit(batcher, picture(1))
+    submit(batcher, image(1))
     assert batcher.is_full and len(batcher) == 2
     with pytest.raises(QueueFull):
-        submit(batcher, picture(2))
+        submit(batcher, image(2))
     assert seen_batches(batcher) == [[0], [1]]
 
 
@@ -64,9 +64,9 @@ def test_a_free_model_waits_for_others():
     batcher = Batcher(max_batch=2, max_pixels=1000, wait=60, capacity=4)
     worker = threading.Thread(target=batcher.work, args=(first_channel,), daemon=True)
     worker.start()
-    first = submit(batcher, picture(1))
+    first = submit(batcher, image(1))
     assert not first.done()  # for a minute, unless another one comes
-    second = submit(batcher, picture(2))
+    second = submit(batcher, image(2))
     assert [future.result(timeout=10).batch for future in (first, second)] == [2, 2]
     batcher.close()
     worker.join(timeout=10)
@@ -75,19 +75,19 @@ def test_a_free_model_waits_for_others():
 
 def test_what_is_cancelled_is_not_seen():
     batcher = Batcher(max_batch=2, max_pixels=1000, wait=0, capacity=4)
-    futures = [submit(batcher, picture(value)) for value in range(3)]
+    futures = [submit(batcher, image(value)) for value in range(3)]
     assert futures[0].cancel() and futures[2].cancel()
     assert seen_batches(batcher) == [[1]]
 
 
 def test_an_error_is_that_of_its_batch_alone():
-    def fail_at_one(pictures, sizes):
-        if (pictures == 1).any():
+    def fail_at_one(images, sizes):
+        if (images == 1).any():
             raise RuntimeError("out of memory")
-        return pictures[..., 0]
+        return images[..., 0]
 
     batcher = Batcher(max_batch=1, max_pixels=1000, wait=0, capacity=4)
-    futures = [submit(batcher, picture(value)) for value in range(3)]
+    futures = [submit(batcher, image(value)) for value in range(3)]
     seen_batches(batcher, fail_at_one)
     with pytest.raises(RuntimeError, match="out of memory"):
         futures[1].result()
@@ -96,8 +96,8 @@ def test_an_error_is_that_of_its_batch_alone():
 
 def test_batches_are_told():
     told = []
-    batcher = Batcher(2, 1000, 0, 4, on_batch=lambda pictures, seconds: told.append((pictures, seconds >= 0)))
+    batcher = Batcher(2, 1000, 0, 4, on_batch=lambda images, seconds: told.append((images, seconds >= 0)))
     for value in range(3):
-        submit(batcher, picture(value))
+        submit(batcher, image(value))
     seen_batches(batcher)
     assert told == [(2, True), (1, True)]

@@ -13,18 +13,21 @@ from PIL import Image
 pytest.importorskip("flask")
 pytest.importorskip("prometheus_client")
 
-from tfseg.inference.predictor import blend
 from tfseg.serving.batching import Batcher
-from tfseg.serving.http_app import JsonLines, Metrics, Service, create_app
+from tfseg.serving.http_app import create_app
+from tfseg.serving.logs import JsonLines
+from tfseg.serving.metrics import Metrics
 from tfseg.serving.openapi import DOCUMENT
+from tfseg.serving.service import Service
 from tfseg.serving.uploads import Limits
+from tfseg.visualization.overlay import blend
 
 COLORS = np.array(MODEL_COLORS, np.uint8)
 
 
-def by_red(pictures, sizes):
+def by_red(images, sizes):
     """Class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
-    return pictures[..., 0] // 64
+    return images[..., 0] // 64
 
 
 def make_service(work=by_red, **options):
@@ -46,7 +49,7 @@ def client():
     service.batcher.close()
 
 
-def test_a_picture_becomes_its_mask(client):
+def test_an_image_becomes_its_mask(client):
     for answer in (
         client.post("/predict", data=PNG),
         client.post("/predict", data={"image": (io.BytesIO(PNG), "a.png")}),
@@ -78,21 +81,21 @@ class Trickle(io.BytesIO):
 
 def street(side, seed, kind="PNG"):
     """A file of noise, which no format makes smaller: 250 KB at a side of 288, 2 MB at 816."""
-    picture = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    image = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+    Image.fromarray(image).save(file, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
     return file.getvalue()
 
 
 @pytest.mark.parametrize(("side", "seeds"), [(288, range(6)), (816, range(2))])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_forms_with_large_pictures_are_answered(roomy, side, seeds, kind):
+def test_forms_with_large_images_are_answered(roomy, side, seeds, kind):
     """As curl sends them: `curl -F image=@street.jpg`."""
     boundary = "-" * 24 + "d74496d66958873e"
     for seed in seeds:
-        picture = street(side, seed, kind)
+        image = street(side, seed, kind)
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="street.jpg"\r\n'
-        body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + picture + f"\r\n--{boundary}--\r\n".encode()
+        body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + image + f"\r\n--{boundary}--\r\n".encode()
         for size in (1000, 4096, 65_536, 2**24):
             answer = roomy.post(
                 "/predict",
@@ -152,7 +155,7 @@ def test_bad_requests(method, path, options, status, reason):
 
 
 def test_a_mistake_of_ours_tells_the_client_nothing(client, caplog):
-    def fail(pictures, sizes):
+    def fail(images, sizes):
         raise RuntimeError("secret")
 
     answer = create_app(make_service(fail)).test_client().post("/predict", data=PNG)
@@ -160,7 +163,7 @@ def test_a_mistake_of_ours_tells_the_client_nothing(client, caplog):
     assert "secret" in caplog.text
 
 
-def test_ready_while_pictures_are_taken():
+def test_ready_while_images_are_taken():
     service = make_service(work=None)
     client = create_app(service).test_client()
     for method, path in (("GET", "/readyz"), ("POST", "/predict")):
@@ -177,10 +180,10 @@ def test_ready_while_pictures_are_taken():
 def test_a_full_queue_and_a_slow_model(monkeypatch):
     go_on, seen = threading.Event(), []
 
-    def wait(pictures, sizes):
-        seen.extend(pictures[:, 0, 0, 1].tolist())
+    def wait(images, sizes):
+        seen.extend(images[:, 0, 0, 1].tolist())
         go_on.wait()
-        return by_red(pictures, sizes)
+        return by_red(images, sizes)
 
     def post(number):
         return client.post("/predict", data=file_of(np.full((2, 2, 3), number, np.uint8)))
@@ -190,7 +193,7 @@ def test_a_full_queue_and_a_slow_model(monkeypatch):
     assert post(1).status_code == 504  # the model has it still
     assert post(2).status_code == 504  # this one waited for the model
     with monkeypatch.context() as patch:
-        patch.setattr("tfseg.serving.http_app.read_upload", lambda content, limits: pytest.fail("decoded"))
+        patch.setattr("tfseg.serving.service.read_upload", lambda content, limits: pytest.fail("decoded"))
         answer = post(3)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     go_on.set()
@@ -255,6 +258,9 @@ def test_metrics(client):
         'tfseg_requests_total{route="/predict",status="415"} 1.0',
         'tfseg_requests_total{route="none",status="404"} 1.0',
         'tfseg_request_seconds_count{route="/predict"} 3.0',
+        "tfseg_images_total 2.0",
+        'tfseg_batch_images_bucket{le="1.0"} 2.0',
+        "tfseg_queue_images 0.0",
         "tfseg_pictures_total 2.0",
         'tfseg_batch_pictures_bucket{le="1.0"} 2.0',
         "tfseg_queue_pictures 0.0",
@@ -266,11 +272,11 @@ def test_metrics(client):
 def test_concurrent_requests_share_batches():
     busy, begin, sizes, answers = threading.Event(), threading.Event(), [], []
 
-    def look(pictures, of_masks):
+    def look(images, of_masks):
         busy.set()
         begin.wait(timeout=20)
-        sizes.append(len(pictures))
-        return by_red(pictures, of_masks)
+        sizes.append(len(images))
+        return by_red(images, of_masks)
 
     service = make_service(look, queue=8)
     app = create_app(service)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.inference.predictor import read_picture
-from tfseg.serving.uploads import Limits, Refused, picture_file, read_body, read_upload
+from tfseg.inference.reading import read_image
+from tfseg.serving.uploads import Limits, Refused, image_file, read_body, read_upload
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
 
@@ -72,10 +72,10 @@ LIMITS = Limits(body=1000, pixels=150 * 200, side=200)
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_pictures_are_read_as_by_the_command(name, tmp_path):
+def test_images_are_read_as_by_the_command(name, tmp_path):
     (tmp_path / "file").write_bytes(GOOD[name])
     read = read_upload(GOOD[name], LIMITS)
-    np.testing.assert_array_equal(read, read_picture(tmp_path / "file"))
+    np.testing.assert_array_equal(read, read_image(tmp_path / "file"))
     assert read.shape == {"turned": (9, 6, 3), "one pixel": (1, 1, 3)}.get(name, (6, 9, 3))
 
 
@@ -91,8 +91,8 @@ def test_others_are_refused(name):
 @pytest.mark.parametrize("kind", ["WEBP", "BMP", "TIFF"])
 def test_other_formats_are_judged_by_their_header_as_well(kind, monkeypatch):
     large = encode(Image.new("RGB", (190, 170)), kind)
-    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda picture: pytest.fail("decoded"))
-    with pytest.raises(Refused, match=r"the picture is 170x190; at most 30,000 pixels"):
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(Refused, match=r"the image is 170x190; at most 30,000 pixels"):
         read_upload(large, LIMITS)
 
 
@@ -116,7 +116,7 @@ def form(*fields):
 
 def test_the_file_of_a_form():
     body = form(("note", None, b"x"), ("image", "../../a.png", b"bytes"))
-    assert picture_file(body, "multipart/form-data; boundary=cut") == b"bytes"
+    assert image_file(body, "multipart/form-data; boundary=cut") == b"bytes"
 
 
 def noise(size, seed=0):
@@ -144,12 +144,12 @@ FILES = {
 def test_the_file_of_a_form_is_what_was_sent(name):
     for before in (b"", b"\r\n", b"\r\n" * 9):
         body = before + form(("note", None, b"x"), ("image", "a.png", FILES[name]), ("more", None, b"x"))
-        assert picture_file(body, "multipart/form-data; boundary=cut") == FILES[name]
+        assert image_file(body, "multipart/form-data; boundary=cut") == FILES[name]
 
 
 def test_line_breaks_of_one_byte_are_taken():
     body = form(("image", "a.png", b"bytes")).replace(b"\r\n", b"\n")
-    assert picture_file(body, "multipart/form-data; boundary=cut") == b"bytes"
+    assert image_file(body, "multipart/form-data; boundary=cut") == b"bytes"
 
 
 def test_the_memory_of_a_form_is_bounded():
@@ -162,7 +162,7 @@ def test_the_memory_of_a_form_is_bounded():
         tracemalloc.start()
         try:
             with suppress(Refused):
-                picture_file(body, "multipart/form-data; boundary=cut")
+                image_file(body, "multipart/form-data; boundary=cut")
             most = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -172,18 +172,18 @@ def test_the_memory_of_a_form_is_bounded():
 def test_a_large_file_of_a_form_stays_in_memory(monkeypatch):
     for name in ("TemporaryFile", "SpooledTemporaryFile"):
         monkeypatch.setattr(f"tempfile.{name}", lambda *_, **__: pytest.fail("a file on disk"))
-    assert picture_file(form(("image", "a.png", b"x" * 2**20)), "multipart/form-data; boundary=cut") == b"x" * 2**20
+    assert image_file(form(("image", "a.png", b"x" * 2**20)), "multipart/form-data; boundary=cut") == b"x" * 2**20
 
 
 @pytest.mark.parametrize("kind", ["", "image/png", "application/x-www-form-urlencoded", "multipart/mixed; boundary=a"])
 def test_any_other_body_is_the_file(kind):
-    assert picture_file(b"bytes", kind) == b"bytes"
+    assert image_file(b"bytes", kind) == b"bytes"
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "reason"),
     [
-        (form(("picture", "a.png", b"x")), "; boundary=cut", 400, "field 'image', got 0; fields: picture"),
+        (form(("photo", "a.png", b"x")), "; boundary=cut", 400, "field 'image', got 0; fields: photo"),
         (form(("image", None, b"x")), "; boundary=cut", 400, "got 0; fields: image"),
         (form(*[("image", "a.png", b"x")] * 2), "; boundary=cut", 400, "got 2"),
         (form(("a", None, b"x")).replace(b"name", b"nome"), "; boundary=cut", 400, "fields: None"),
@@ -207,7 +207,7 @@ def test_any_other_body_is_the_file(kind):
 )
 def test_bad_forms(body, kind, status, reason):
     with pytest.raises(Refused, match=reason) as refused:
-        picture_file(body, "multipart/form-data" + kind)
+        image_file(body, "multipart/form-data" + kind)
     assert refused.value.status == status
 
 

@@ -12,7 +12,7 @@ from helper_files import bomb, file_of, save
 from helper_models import MODEL_COLORS, write_model
 from PIL import Image
 
-from tfseg.inference.predictor import blend
+from tfseg.visualization.overlay import blend
 
 pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make test-app")
@@ -88,7 +88,7 @@ def upload(page, name, content):
 
 
 def pixels_of(page, description):
-    """The pixels of the picture with this alternative text, as the browser decodes them: uint8 (H, W, 3)."""
+    """The pixels of the image with this alternative text, as the browser decodes them: uint8 (H, W, 3)."""
     image = page.locator(f'img[alt*="{description}"]')
     image.wait_for()
     values, width = image.evaluate(
@@ -104,9 +104,9 @@ def pixels_of(page, description):
     return np.array(values, np.uint8).reshape(-1, width, 4)[..., :3]
 
 
-def test_a_picture_its_mask_and_overlay_to_the_pixel(page):
+def test_an_image_its_mask_and_overlay_to_the_pixel(page):
     upload(page, "street.png", file_of(PIXELS))
-    assert np.array_equal(pixels_of(page, "the picture street.png"), PIXELS)
+    assert np.array_equal(pixels_of(page, "the image street.png"), PIXELS)
     assert np.array_equal(pixels_of(page, "mask of"), COLORS[CLASS_IDS])
     assert np.array_equal(pixels_of(page, "at 50% opacity"), blend(PIXELS, CLASS_IDS, COLORS, 0.5))
 
@@ -137,8 +137,8 @@ def test_nothing_is_asked_of_another_machine(page, address):
     [
         (
             "letter.png",
-            b"a letter, not a picture",
-            "letter.png is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits",
+            b"a letter, not an image",
+            "letter.png is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits",
         ),
         ("bomb.png", bomb(60_000, 60_000), "bomb.png is too large for this page, which takes 50 million pixels"),
     ],

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helper_files import BAD_FILES, file_of, picture_of_reds, save
+from helper_files import BAD_FILES, file_of, image_of_reds, save
 from helper_models import write_model
 
 pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
@@ -27,8 +27,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def samples(tmp_path):
-    save(tmp_path / "a_dark.png", picture_of_reds(0, 0, 0, 255))
-    save(tmp_path / "b_bright.png", picture_of_reds(130, 130))
+    save(tmp_path / "a_dark.png", image_of_reds(0, 0, 0, 255))
+    save(tmp_path / "b_bright.png", image_of_reds(130, 130))
     return tmp_path
 
 
@@ -54,10 +54,10 @@ def captions(page):
     return [image.captions[0] for image in page.image]
 
 
-def test_without_samples_the_page_waits_for_a_picture(visit, models):
+def test_without_samples_the_page_waits_for_an_image(visit, models):
     page = visit("--model", models / "city")
     assert page.title[0].value == "What is where"
-    assert page.markdown[0].value == "Each pixel of a picture gets one of 4 classes."
+    assert page.markdown[0].value == "Each pixel of an image gets one of 4 classes."
     assert not page.image
 
 
@@ -73,7 +73,7 @@ def test_the_first_sample_is_shown_and_another_can_be_chosen(visit, models, samp
 
 def test_the_latest_choice_is_shown(visit, models, samples):
     page = visit("--model", models / "city", "--samples", samples)
-    page.get("file_uploader")[0].upload("mine.png", file_of(picture_of_reds(1, 2, 3)), "image/png").run()
+    page.get("file_uploader")[0].upload("mine.png", file_of(image_of_reds(1, 2, 3)), "image/png").run()
     assert captions(page)[0] == r"mine\.png\, 3 x 1 pixels"
     page.selectbox[0].select_index(1).run()
     assert captions(page)[0] == r"b\_bright\.png\, 2 x 1 pixels"
@@ -90,20 +90,20 @@ def test_a_bad_file_is_told_and_nothing_else_is_shown(visit, models, samples, na
 
 
 def test_a_name_is_no_markdown(visit, models, tmp_path):
-    save(tmp_path / "![a](b)_*c*_\u2013\u00e9.png", picture_of_reds(1))
+    save(tmp_path / "![a](b)_*c*_\u2013\u00e9.png", image_of_reds(1))
     page = visit("--model", models / "city", "--samples", tmp_path)
     assert captions(page)[0].startswith("\\!\\[a\\]\\(b\\)\\_\\*c\\*\\_\u2013\u00e9\\.png")
 
 
-def test_every_picture_is_described_in_words(visit, models, samples):
+def test_every_image_is_described_in_words(visit, models, samples):
     page = visit("--model", models / "city", "--samples", samples)
     descriptions = [image.proto.imgs[0].alt for image in page.image]
-    assert descriptions[0] == "the picture a_dark.png"
+    assert descriptions[0] == "the image a_dark.png"
     assert descriptions[1].startswith("a_dark.png with the colours of the classes of ")
     assert descriptions[2].endswith("/city: void 75.0 %, glaring 25.0 %")
 
 
-def test_a_large_picture_is_said_to_be_reduced(visit, models, samples, monkeypatch):
+def test_a_large_image_is_said_to_be_reduced(visit, models, samples, monkeypatch):
     monkeypatch.setattr(web_view, "MOST_SEEN", 1)
     page = visit("--model", models / "city", "--samples", samples)
     assert "4 x 1 pixels" in captions(page)[0].replace("\\", "")
@@ -127,7 +127,7 @@ def test_two_models_side_by_side_and_the_card_of_the_one_that_has_it(visit, mode
     assert page.expander[0].markdown[0].value == "For **small** towns."
 
 
-def test_a_picture_is_predicted_once_however_often_the_opacity_changes(visit, models, samples, monkeypatch):
+def test_an_image_is_predicted_once_however_often_the_opacity_changes(visit, models, samples, monkeypatch):
     calls = []
     classify = web_view.classify
     monkeypatch.setattr(web_view, "classify", lambda *arguments: calls.append(1) or classify(*arguments))

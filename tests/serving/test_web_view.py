@@ -2,44 +2,44 @@ import json
 
 import numpy as np
 import pytest
-from helper_files import BAD_FILES, NOISE, file_of, picture_of_reds
+from helper_files import BAD_FILES, NOISE, file_of, image_of_reds
 from helper_models import MODEL_COLORS, MODEL_NAMES, write_model
 
 from tfseg.serving import web_view
-from tfseg.serving.web_view import open_picture
+from tfseg.serving.web_view import open_image
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_files_are_told_in_words(name):
     content, message = BAD_FILES[name]
     with pytest.raises(ValueError) as error:
-        open_picture(content, name)
+        open_image(content, name)
     assert str(error.value).startswith(f"{name} {message}")
     assert "0x" not in str(error.value)  # no object of Python
 
 
 @pytest.mark.parametrize("name", ["large.png", "bomb.png"])
 def test_a_bomb_is_not_decoded(name, monkeypatch):
-    monkeypatch.delattr(web_view.predict, "decode_picture")
+    monkeypatch.delattr(web_view, "decode_image")
     with pytest.raises(ValueError, match="is too large"):
-        open_picture(BAD_FILES[name][0], name)
+        open_image(BAD_FILES[name][0], name)
 
 
 def test_a_file_of_too_many_bytes(monkeypatch):
     monkeypatch.setattr(web_view, "MOST_MEGABYTES", 0)
     with pytest.raises(ValueError, match=r"a\.png is too large for this page, which takes 50 million pixels and 0 MB"):
-        open_picture(file_of(NOISE), "a.png")
+        open_image(file_of(NOISE), "a.png")
 
 
-def test_a_picture_is_reduced_to_what_a_model_sees(monkeypatch, tmp_path):
-    """If it sees it at its own size; the mask has the picture's size all the same."""
-    pixels = np.repeat(np.repeat(picture_of_reds(10, 200), 20, axis=0), 20, axis=1)  # 20x40
-    picture = open_picture(file_of(pixels), "a.png")
-    assert picture.pixels.tolist() == pixels.tolist()
+def test_an_image_is_reduced_to_what_a_model_sees(monkeypatch, tmp_path):
+    """If it sees it at its own size; the mask has the image's size all the same."""
+    pixels = np.repeat(np.repeat(image_of_reds(10, 200), 20, axis=0), 20, axis=1)  # 20x40
+    image = open_image(file_of(pixels), "a.png")
+    assert image.pixels.tolist() == pixels.tolist()
     monkeypatch.setattr(web_view, "MOST_SEEN", 200)
     for input_size, seen in (("native", (10, 20)), ("2x6", (2, 6))):
         model = web_view.load_model(write_model(tmp_path / input_size), input_size)
-        prediction = web_view.classify(model, picture)
+        prediction = web_view.classify(model, image)
         assert prediction.seen == seen
         assert prediction.class_ids.tolist() == (pixels[..., 0] // 64).tolist()
 
@@ -67,8 +67,8 @@ class TestModel:
         assert model.card == "# City\n\nFor streets."
         assert "| road                       |  50.0 | 60.0 |              75.0 |" in model.scores
 
-        picture = web_view.Picture(picture_of_reds(0, 70, 255))
-        prediction = web_view.classify(model, picture)
+        image = web_view.OpenedImage(image_of_reds(0, 70, 255))
+        prediction = web_view.classify(model, image)
         assert prediction.class_ids.tolist() == [[0, 1, 3]]
         assert 0 < prediction.seconds < 60
 

@@ -17,7 +17,8 @@ from tfseg.models import segmenter
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints, loop
-from tfseg.training.learner import Learner, make_optimizer
+from tfseg.training.learner import Learner
+from tfseg.training.optimizers import make_optimizer
 
 
 def train_from(start: str, arguments: list[str]) -> None:

@@ -13,8 +13,8 @@ from tfseg.augmentation.layer import Augmentation
 from tfseg.config.schema import Optimizer
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer
-from tfseg.models import fuse
-from tfseg.training import checkpoints
+from tfseg.models.layers import BatchNormalization
+from tfseg.training import checkpoints, optimizers
 from tfseg.training.learner import (
     ApplyRest,
     Freeze,
@@ -22,12 +22,11 @@ from tfseg.training.learner import (
     KeepState,
     Learner,
     NotFinite,
-    Schedule,
     TensorBoard,
     Validate,
     finish_epoch,
-    make_optimizer,
 )
+from tfseg.training.optimizers import Schedule, make_optimizer
 
 
 def rates(schedule, steps):
@@ -52,11 +51,11 @@ def test_polynomial_decay():
 
 def test_optimizer_follows_the_settings():
     adam = make_optimizer(Optimizer(learning_rate=3e-4), epochs=2, steps_per_epoch=5)
-    assert type(adam) is fuse.Adam
+    assert type(adam) is optimizers.Adam
     assert float(adam.learning_rate) == pytest.approx(3e-4)
     settings = Optimizer("adamw", 1e-3, "cosine", warmup_epochs=1, weight_decay=0.05, ema=0.9)
     adamw = make_optimizer(settings, epochs=3, steps_per_epoch=5)
-    assert type(adamw) is fuse.AdamW
+    assert type(adamw) is optimizers.AdamW
     assert (adamw.weight_decay, adamw.use_ema, adamw.ema_momentum) == (0.05, True, 0.9)
     assert float(adamw.learning_rate) == pytest.approx(1e-3 / 5)
 
@@ -133,7 +132,7 @@ def make_parts(settings: Optimizer):
     """A learner of two layers, "encoder" with batch normalisation and "logits", and a batch for it."""
     pixels = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(4, 1)(keras.layers.Rescaling(1 / 255)(pixels))
-    encoder = keras.Model(pixels, fuse.BatchNormalization()(x), name="encoder")
+    encoder = keras.Model(pixels, BatchNormalization()(x), name="encoder")
     logits = keras.layers.Conv2D(3, 1, name="logits")(encoder(pixels))
     learner = Learner(keras.Model(pixels, logits), SegmentationLoss(0, 1.0), Augmentation())
     optimizer = make_optimizer(settings, epochs=1, steps_per_epoch=10)

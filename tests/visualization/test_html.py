@@ -16,7 +16,7 @@ def test_words_stand_on_the_left():
     assert '<div class="wide words">' in html.table([], [("x", "1")], words=True)
 
 
-def test_pictures_lie_inside():
+def test_images_lie_inside():
     found = Page(html.figure(b"\x89PNG", 'a "b" <c>'))
     assert found.pictures == [{"alt": 'a "b" <c>', "src": "data:image/png;base64,iVBORw=="}]
     assert Page(html.image(b"\xff\xd8", "", "jpeg")).pictures[0]["src"] == "data:image/jpeg;base64,/9g="

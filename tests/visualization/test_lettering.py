@@ -4,10 +4,11 @@ import warnings
 import numpy as np
 import pytest
 
+from tfseg.conversion.reader import Pair
 from tfseg.exploration import figures as explore_figures
-from tfseg.exploration import survey as explore
+from tfseg.exploration import survey
 from tfseg.visualization import figures, lettering
-from tfseg.visualization.figures import Sample, confusion, panel
+from tfseg.visualization.figures import Sample, draw_confusion, draw_panel
 from tfseg.visualization.lettering import as_text, find_font, fonts_for, lay_out_legend
 
 SIGN = "\u2335"  # in DejaVu Sans Mono, which Matplotlib brings, and not in DejaVu Sans
@@ -19,18 +20,18 @@ def names_of(count, kind):
 
 
 def survey_of(names):
-    """A survey of pictures that hold each of the classes, and of a raw mask value for each."""
+    """A survey of images that hold each of the classes, and of a raw mask value for each."""
     count = len(names)
-    counts = [explore.Count(id, name, name, (9, id % 256, 9), 10 + id, 1 / count, 1) for id, name in enumerate(names)]
-    split = explore.Split(
-        *(1, 1, None, [{"height": 48, "width": 64, "pictures": 1}], {}, {}, [0.0] * 3, [0.0] * 3, [0] * 3, [0] * 3),
+    counts = [survey.Count(id, name, name, (9, id % 256, 9), 10 + id, 1 / count, 1) for id, name in enumerate(names)]
+    split = survey.Split(
+        *(1, 1, None, [{"height": 48, "width": 64, "images": 1}], {}, {}, [0.0] * 3, [0.0] * 3, [0] * 3, [0] * 3),
         *(True, counts, counts, [1.0] * count, [[1] * count] * 8),
     )
     mask = (np.arange(48 * 64) % count).astype(np.uint8).reshape(48, 64)
-    example = explore.Picture("道路", np.zeros((48, 64, 3), np.uint8), mask, mask, "png", "png")
+    example = Pair("道路", np.zeros((48, 64, 3), np.uint8), mask, mask, "png", "png")
     colors = [[9, id % 256, 9] for id in range(count)]
     splits = {"train": split, "val": split}
-    return explore.Survey("place", "raw", "folders", None, [], splits, names, colors, example, "train")
+    return survey.Survey("place", "raw", "folders", None, [], splits, names, colors, example, "train")
 
 
 def check(figure):
@@ -72,7 +73,7 @@ def test_legends_of_panels_have_room(checked, count, kind, columns):
     names = names_of(count, kind)
     mask = np.zeros((20, 40), np.uint8)
     sample = Sample("道路 1", np.zeros((20, 40, 3), np.uint8), mask, mask + 1, 0.5)
-    panel([sample], names, np.zeros((count, 3), np.uint8), "panel.png", columns)
+    draw_panel([sample], names, np.zeros((count, 3), np.uint8), "panel.png", columns)
     [figure] = checked
     assert len(figure.legends[0].get_texts()) == count + 2 * ("error" in columns)
     assert figure.axes[0].get_window_extent().width > 300  # of 500
@@ -80,7 +81,7 @@ def test_legends_of_panels_have_room(checked, count, kind, columns):
 
 @pytest.mark.parametrize(("count", "kind"), [(3, "long"), (41, "chinese"), (80, "plain")])
 def test_confusions_of_many_classes(checked, count, kind):
-    confusion(np.eye(count, dtype=int), names_of(count, kind), "confusion.png")
+    draw_confusion(np.eye(count, dtype=int), names_of(count, kind), "confusion.png")
     [figure] = checked
     assert figure.get_size_inches()[0] < 50
     assert len(figure.axes[0].texts) == (3 if count == 3 else 0)
@@ -138,7 +139,7 @@ def chinese_font(tmp_path):
 
 def test_chinese_names_are_drawn_where_a_font_is_installed(checked, chinese_font, caplog):
     assert find_font("道") == chinese_font and as_text("道路 $1") == "道路 \\$1"
-    confusion(np.eye(2, dtype=int), ["void", "道路"], "confusion.png")
+    draw_confusion(np.eye(2, dtype=int), ["void", "道路"], "confusion.png")
     [figure] = checked
     label = figure.axes[0].get_yticklabels()[1]
     assert label.get_text() == "道路" and chinese_font in label.get_fontfamily()

@@ -24,9 +24,9 @@ def test_scores_table_by_hand():
     ]
 
 
-def test_void_that_is_learnt_counts_in_the_only_mean():
-    learnt = {**SCORES, "learn_void": True, "iou": [0.1, 0.8641, None], "f1": [0.2, 0.92709, None]}
-    assert scores_table(learnt).splitlines()[2:] == [
+def test_void_that_is_learned_counts_in_the_only_mean():
+    learned = {**SCORES, "learn_void": True, "iou": [0.1, 0.8641, None], "f1": [0.2, 0.92709, None]}
+    assert scores_table(learned).splitlines()[2:] == [
         "| void                      |  10.0 | 20.0 |              25.0 |",
         "| flat                      |  86.4 | 92.7 |              75.0 |",
         "| sky                       |     - |    - |               0.0 |",

@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.augmentation import ops as effects
+from tfseg import backend
+from tfseg.augmentation import effects
 from tfseg.config import schema
-from tfseg.models import fuse
 
 IDS = 256  # that a mask of bytes can tell apart
 # What one_of and probability can name: the strength that is off, and how many numbers from 0 to 1 the effect draws.
@@ -97,8 +97,8 @@ class Augmentation:
         """Changes a batch.
 
         Args:
-            image: (batch, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
-            mask: integers (batch, height, width), class ids below `num_classes`; or int8, see `fused.as_ids`.
+            image: (batch, height, width, 3), RGB, 0..255, integers or floats; or int8, see `backend.as_floats`.
+            mask: integers (batch, height, width), class ids below `num_classes`; or int8, see `backend.as_ids`.
             step: whole number; another one gives other draws.
             replica: number of the device; another one gives other draws.
 
@@ -109,11 +109,11 @@ class Augmentation:
             ValueError: the image is of 0..1, or class_mix meets a class id that is none. Within a compiled step neither
                 is looked for: there, what is no class id is not pasted.
         """
-        fuse.check_pixels(image)
+        backend.check_pixels(image)
         if self.class_mix:
-            fuse.check_ids(mask, self.num_classes, "mask")
+            backend.check_ids(mask, self.num_classes, "mask")
         batch, height, width, _ = ops.shape(image)
-        return fuse.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
+        return backend.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
 
     def draw(self, batch, height, width, step=0, replica=0) -> dict:
         """Draws what `effects.change` takes, for a batch of pictures of one size."""

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 METAL_PAIR = "pip install 'tensorflow>=2.18,<2.20' tensorflow-metal==1.2.0"
@@ -16,7 +16,7 @@ OLDEST = {"tensorflow": (2, 18), "keras": (3, 12)}
 # EfficientNetB3: signs flip at ReLUs. Moved by 5e-4, as half precision does, they make it 1e-2 and more, and 0.2 to 1.
 FORWARD, GRADIENT = 1e-3, 1e-1
 
-# What of an error's text tells its cause: pattern -> remedy.
+# Part of an error's text that names its cause: pattern -> remedy.
 KNOWN_ERRORS = {
     "_pywrap_tensorflow_internal": METAL_PAIR,
     "SIGILL": "this TensorFlow is built for newer processors, with AVX; use another machine",
@@ -75,6 +75,7 @@ def check_versions(machine: Machine, packages: Mapping[str, str]) -> list[Findin
 
 
 def cuda_remedy() -> str:
+    """Gives what installs TensorFlow for an NVIDIA card."""
     return "pip install 'tfseg[cuda]'"
 
 
@@ -92,7 +93,7 @@ def _check_tensorflow(machine: Machine, packages: Mapping[str, str]) -> Iterable
 
 
 def install_remedy(machine: Machine) -> str:
-    """What installs TensorFlow on a machine."""
+    """Gives what installs TensorFlow on a machine."""
     if machine.is_apple_silicon:
         return "pip install tfseg, with Python 3.11 or 3.12"
     if machine.system == "Darwin":
@@ -131,7 +132,7 @@ def _check_apple_silicon(machine: Machine, packages: Mapping[str, str]) -> Itera
 
 def check_gpus(machine: Machine, packages: Mapping[str, str], gpus: int) -> list[Finding]:
     """Says whether TensorFlow sees the card that the system sees."""
-    if machine.nvidia and not gpus and "tensorflow-cpu" not in packages:  # which was told before
+    if machine.nvidia and not gpus and "tensorflow-cpu" not in packages:  # which was reported before
         text = "nvidia-smi shows a card, TensorFlow sees no GPU"
         return [Finding("device", WARNING, text, cuda_remedy())]
     return []
@@ -139,11 +140,11 @@ def check_gpus(machine: Machine, packages: Mapping[str, str], gpus: int) -> list
 
 def numbers(version: str) -> tuple[int, ...]:
     """ "2.21.0rc1" -> (2, 21, 0): the numbers that a version begins with."""
-    return tuple(int(part) for part in re.match(r"[\d.]*", version)[0].split(".") if part)
+    return tuple(int(part) for part in re.sub(r"[^\d.].*", "", version).split(".") if part)
 
 
 def find_remedy(error: str) -> str:
-    """The remedy of an error that is known, else nothing."""
+    """Gives the remedy of an error that is known, else nothing."""
     return next((remedy for pattern, remedy in KNOWN_ERRORS.items() if re.search(pattern, error)), "")
 
 
@@ -176,7 +177,7 @@ def compare(reference: Mapping, other: Mapping, tolerance: float) -> Difference:
         apart = np.linalg.norm(np.asarray(other[name], np.float64) - np.asarray(reference[name], np.float64))
         share = apart / max(norm, floor) if apart else 0.0
         shares[name] = float(share) if np.isfinite(share) else math.inf
-    at = max(shares, key=shares.get)
+    at = max(shares, key=lambda name: shares[name])
     return Difference(shares[at], at, [name for name, share in shares.items() if share > tolerance])
 
 
@@ -195,7 +196,7 @@ def judge_difference(kind: str, what: str, found: Difference, tolerance: float, 
 
 
 def judge_rates(pipeline: float, step: float, together: float, shared: bool, raw: bool) -> Finding:
-    """Says what a training waits for, from pictures a second.
+    """Says what a training waits for, from images per second.
 
     Args:
         pipeline: of the input pipeline alone.
@@ -204,7 +205,7 @@ def judge_rates(pipeline: float, step: float, together: float, shared: bool, raw
         shared: whether both run on the same cores, so that each takes time from the other.
         raw: whether the records hold raw pixels already.
     """
-    text = f"pipeline {pipeline:.0f}, step {step:.0f}, together {together:.0f} pictures/s: "
+    text = f"pipeline {pipeline:.0f}, step {step:.0f}, together {together:.0f} images/s: "
     cores = ", on the same cores" if shared else ""
     if pipeline < step:
         ways = ["data.cache ram", "a smaller --size", "python -m tfseg.data_service on another machine"]
@@ -220,21 +221,21 @@ def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_si
 
     Args:
         kind: of device, and the reason for it.
-        steps: name of a variant -> {"gain": how many times the pictures a second of float32}.
+        steps: name of a variant -> {"gain": how many times the images per second of float32}.
         batch_size: of the steps that were measured.
-        cache: how many times the pictures a second `data.cache ram` gives; None: not needed, or not measured.
+        cache: how many times the images per second `data.cache ram` gives; None: not needed, or not measured.
     """
     gains = {name: step["gain"] for name, step in steps.items()}
     precision, reason = "float32", "nothing measured was more than 5 % faster"
-    fastest = max((name for name in gains if name.startswith("mixed_")), key=gains.get, default=None)
+    fastest = max((name for name in gains if name.startswith("mixed_")), key=lambda name: gains[name], default=None)
     if fastest is None:
         reason = "no other was measured"
     elif gains[fastest] > 1.05:
-        precision, reason = fastest, f"{gains[fastest]:.2f} times the pictures/s of float32"
+        precision, reason = fastest, f"{gains[fastest]:.2f} times the images/s of float32"
     lines = ["device:", f"  kind: {kind[0]}  # {kind[1]}", f"  precision: {precision}  # {reason}"]
     double = gains.get(DOUBLE, 0)
     if double > 1.1:
-        lines += ["train:", f"  batch_size: {2 * batch_size}  # {double:.2f} times the pictures/s of {batch_size}"]
+        lines += ["train:", f"  batch_size: {2 * batch_size}  # {double:.2f} times the images/s of {batch_size}"]
     if cache is not None and cache > 1.1:
         lines += ["data:", f"  cache: ram  # the pipeline is too slow, and {cache:.1f} times as fast with it"]
     return "\n".join(lines) + "\n"
@@ -243,7 +244,7 @@ def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_si
 # ---- reports
 
 
-def scrub(value, home: str, user: str):
+def scrub(value: Any, home: str, user: str) -> Any:
     """Makes a value fit for strict JSON and for strangers: no number that is none, no home folder, no user's name."""
     if isinstance(value, Mapping):
         return {key: scrub(part, home, user) for key, part in value.items()}
@@ -258,7 +259,7 @@ def scrub(value, home: str, user: str):
 
 
 def summarise(findings: Iterable[Finding]) -> str:
-    """The last line: how many findings there are of each state."""
+    """Words how many findings there are of each state."""
     states = [finding.state for finding in findings]
     failed, warnings = states.count(FAILED), states.count(WARNING)
     if failed:

@@ -1,22 +1,17 @@
-"""Whether a device computes what it should: parts of `python -m tfseg.doctor`, as those of doctor_speed.py."""
+"""What devices there are, and whether they compute the same: parts of `python -m tfseg.doctor`."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import ops
 
-from tfseg.augmentation import ops as effects
-from tfseg.augmentation.layer import Augmentation
+from tfseg.backend import as_floats
 from tfseg.config.schema import Config
 from tfseg.device import Choice, choose_device
-from tfseg.diagnostics.checks import FAILED, FORWARD, GRADIENT, OK, WARNING, Finding, compare, judge_difference
-from tfseg.diagnostics.speed import Part, as_trained, build_network, draw_batch, to_numpy
+from tfseg.diagnostics.checks import FORWARD, GRADIENT, OK, Finding, compare, judge_difference
+from tfseg.diagnostics.speed import Part, build_network, draw_batch, to_numpy
 from tfseg.io import command
-from tfseg.metrics.confusion import confusion_matrix
-from tfseg.models import fuse
 from tfseg.training import loop
 
 SMALL = 128  # height and width of what is compared, at most
@@ -46,13 +41,13 @@ def load_backend(config: Config) -> Part:
 
 
 def describe_backend(name: str) -> str:
-    """Name, version and devices of a backend of Keras."""
+    """Words name, version and devices of a backend of Keras."""
     if name == "torch":
-        import torch
+        import torch  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
 
         return f"torch {torch.__version__}; CUDA {torch.cuda.is_available()}, MPS {torch.backends.mps.is_available()}"
     if name == "jax":
-        import jax
+        import jax  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
 
         return f"jax {jax.__version__} on {', '.join(map(str, jax.devices()))}"
     return name
@@ -68,7 +63,8 @@ def compare_devices(config: Config) -> Part:
     choice = choose_device(config.device.kind, "float32")
     # NVIDIA's cards multiply float32 with 10 bits of mantissa if allowed, which is no fault of theirs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    size = tuple(min(side, SMALL) for side in command.parse_size(config.data.size))
+    height, width = command.parse_size(config.data.size)
+    size = min(height, SMALL), min(width, SMALL)
     batch = draw_batch(size, 2, loop.count_classes(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
@@ -94,23 +90,21 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
 
     def run(function):
         function = tf.function(function, autograph=False) if compiled else function
-        return to_numpy(function(fuse.as_floats(tf.constant(batch["image"])), tf.constant(batch["mask"])))
+        return to_numpy(function(as_floats(tf.constant(batch["image"])), tf.constant(batch["mask"])))
 
     with tf.device(device):
         network = build_network(config, choice)  # anew, so that its weights lie on the device
         network.set_weights(weights)
         layers = flatten(network)
         for layer in layers:
-            if hasattr(
-                layer, "rate"
-            ):  # of dropout, random on either; batch normalisation goes by the batch, as trained
+            if hasattr(layer, "rate"):  # dropout's, which is random; batch normalisation goes by the batch, as trained
                 layer.rate = 0.0
         loss = loop.make_loss(config)
 
         def learn(image, mask):
             with tf.GradientTape() as tape:
                 value = ops.mean(loss(mask, network(image, training=True)))
-            return value, tape.gradient(value, network.trainable_variables)
+            return value, tape.gradient(value, network.trainable_variables)  # pyright: ignore - Keras' type is wider
 
         # Where each layer's output is asked for, nothing is fused; so the others are computed on their own.
         prediction = run(lambda image, mask: network(image, training=False))
@@ -139,113 +133,4 @@ def list_outputs(model: keras.Model, x) -> list:
     return [output for layer in model.layers for output in outputs.get(layer.name, [])]
 
 
-# ---- what was wrong on some devices
-
-
-def probe_operations(config: Config) -> Part:
-    """Compares a few operations with NumPy, and the augmentation with itself."""
-    choice = choose_device(config.device.kind, "float32")
-    for name in PROBES:
-        yield {"began": name}
-        yield probe(name, run_compiled)
-    if keras.backend.backend() == "tensorflow":
-        yield {"began": "the augmentation"}
-        yield probe_augmentation(config, choice, run_compiled)
-    else:
-        text = f"augmentation: not compared, {keras.backend.backend()} has no second device here to compare with"
-        yield Finding("operations", OK, text)
-
-
-def probe(name: str, run: Callable) -> Finding:
-    """Runs one of PROBES by `run_compiled`."""
-    computes, meaning = PROBES[name]
-    if computes(run):
-        return Finding("operations", OK, f"{name}: as NumPy has it")
-    return Finding("operations", FAILED, f"{name}: not what NumPy has", meaning)
-
-
-def run_compiled(function: Callable, *arrays):
-    """Calls a function of tensors as a training does, where it computes by default."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        function = tf.function(function, autograph=False)
-    return to_numpy(function(*map(ops.convert_to_tensor, arrays)))
-
-
-def computes_dense(run: Callable) -> bool:
-    """tensorflow-metal 1.2.0 loses the ReLU of a dense layer with bias (tensorflow#92686)."""
-    random = np.random.default_rng(0)
-    x, kernel, bias = (random.normal(size=shape).astype("float32") for shape in ((4, 32), (32, 16), (16,)))
-    layer = keras.layers.Dense(16, activation="relu", dtype="float32")
-    layer.build(x.shape)
-    layer.set_weights([kernel, bias])
-    return np.allclose(run(layer, x), np.maximum(x @ kernel + bias, 0), atol=0.05)  # NVIDIA's cards round to 10 bits
-
-
-def computes_top_k(run: Callable) -> bool:
-    """Beyond 16 they were wrong on M1 (tensorflow#57204)."""
-    x = np.random.default_rng(0).permuted(np.arange(4 * 500, dtype="float32").reshape(4, 500), axis=1)
-    values, places = run(lambda x: tuple(ops.top_k(x, 100)), x)
-    expected = np.sort(x, axis=-1)
-    ordered = np.array_equal(run(lambda x: ops.sort(x, axis=-1), x), expected)
-    there = np.array_equal(np.take_along_axis(x, np.asarray(places, int), axis=1), values)
-    return ordered and there and np.array_equal(values, expected[:, :-101:-1])
-
-
-def computes_confusion(run: Callable) -> bool:
-    truth, predicted = np.random.default_rng(0).integers(0, 8, (2, 2, 64, 64), np.int32)
-    expected = [np.bincount(8 * a.ravel() + b.ravel(), minlength=64) for a, b in zip(truth, predicted, strict=True)]
-    got = run(lambda truth, predicted: confusion_matrix(truth, predicted, 8), truth, predicted)
-    return np.array_equal(got, np.reshape(expected, (2, 8, 8)))
-
-
-# Name -> what tells whether it is right, and what it means if not.
-PROBES = {
-    "a dense layer with ReLU": (
-        computes_dense,
-        "tfseg has no such layer; own models with Dense(activation='relu') give wrong values here",
-    ),
-    "top_k and sort of 500": (
-        computes_top_k,
-        "leave loss.lovasz at 0; own losses that sort, as OHEM does, give wrong values here",
-    ),
-    "the confusion matrix": (computes_confusion, "scores from this device are wrong; set device.kind to cpu"),
-}
-
-
-def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding:
-    """Compares draws and pictures of the augmentation with those that plain operations give on the CPU."""
-    import tensorflow as tf
-
-    classes = loop.count_classes(config)
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
-    count, step = 8, 3
-    batch = draw_batch((SMALL, SMALL), count, classes)
-    with tf.device("CPU:0"):
-        numbers = to_numpy(augmentation.draw_numbers(count, step, 0))
-        drawn = augmentation.draw(count, SMALL, SMALL, step)
-        tensors = {key: tf.constant(pixels) for key, pixels in batch.items()}
-        expected = to_numpy(effects.change(**tensors, **drawn))
-    got = run(lambda image: augmentation.draw_numbers(count, step, 0), batch["image"])
-    if not all(np.allclose(got[name], numbers[name], atol=1e-6) for name in numbers):
-        text = "augmentation: other random numbers than on the CPU, so no picture can be compared"
-        return Finding("operations", WARNING, text, "a run with a seed will not be the same on another device")
-    sent = as_trained(batch, choice)
-    got = run(lambda image, mask: augmentation(image, mask, step), sent["image"], sent["mask"])
-    pixels, classes = np.mean(np.abs(got[0] - expected[0]) <= 1), np.mean(got[1] == expected[1])
-    text = (
-        f"augmentation: {pixels:.2%} of the picture within a grey level of the CPU's, {classes:.2%} of the mask equal"
-    )
-    # Where a rounding decides which pixel is seen, an edge may jump; elsewhere a grey level is much.
-    if min(pixels, classes) >= 0.999:
-        return Finding("operations", OK, text)
-    return Finding("operations", FAILED, text, "set device.kind to cpu, or leave out the settings of augment")
-
-
-PARTS = {
-    "tensorflow": load_tensorflow,
-    "backend": load_backend,
-    "compare": compare_devices,
-    "operations": probe_operations,
-}
+PARTS = {"tensorflow": load_tensorflow, "backend": load_backend, "compare": compare_devices}

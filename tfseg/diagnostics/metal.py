@@ -1,38 +1,36 @@
-"""Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac.
+"""Which operations of a train step would leave the GPU of Apple Silicon, found without a Mac.
 
-    python -m tfseg.check_metal --config configs/cityscapes.yaml
-    python -m tfseg.check_metal --config configs/cityscapes.yaml --device.precision float32
-
-Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. By
+The very step that a training with a config runs is traced: augmentation, network, loss, gradients, optimizer. By
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
-metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Ends with 1 if an operation on
-pictures or weights leaves the GPU, or more than 0.1 MB a step cross besides the batch. It looks into functions, such as
-the branches of conditions, all of which count, and the bodies of loops, each of which counts once. Says nothing of
-speed, nor of what a kernel computes. Takes every setting of a training; weights are random and those of classes are 1,
-since nothing depends on them.
+metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Functions are looked into, such as the
+branches of conditions, all of which count, and the bodies of loops, each of which counts once. Nothing is said of
+speed, nor of what a kernel computes.
 """
 
-import argparse
 import collections
 import contextlib
 import dataclasses
 import functools
 import json
 import math
-import os
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from tfseg.config.schema import Config, parse_config
+from tfseg.config.schema import Config
+from tfseg.diagnostics.graph_walk import find_functions, key_of, walk
 from tfseg.io import command
 
-KERNELS = Path(__file__).parent / "metal_kernels.json"
-LARGE = 4096  # elements of a tensor: no single number, nor a few a picture
-LIMIT = 100_000  # bytes a step that may cross besides the batch
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfseg.training.learner import Learner
+
+KERNELS = "metal_kernels.json"  # beside this module
+LARGE = 4096  # elements of a tensor: no single number, nor a few per image
+LIMIT = 100_000  # bytes per step that may cross besides the batch
 ANYWHERE = {"Const", "NoOp"}  # TensorFlow puts these where they are needed
 
 
@@ -44,18 +42,18 @@ class Crossing(NamedTuple):
     to_gpu: bool
 
 
-class Node(NamedTuple):
-    """An operation, of the graph itself or of a function in it."""
+@dataclass(frozen=True)
+class Report:
+    """What a graph would do on Metal.
 
-    operation: object
-    sources: list[list]  # of each input: the tensors that it can be, none of which is made by a call of a function
-
-
-class Report(NamedTuple):
-    """What a graph would do on Metal."""
+    Attributes:
+        nodes: how many operations it has.
+        left: operations on the processor that have a large tensor.
+        crossings: tensors that go from one memory to the other, besides the batch.
+    """
 
     nodes: int
-    left: list  # operations on the processor that have a large tensor
+    left: "list[tf.Operation]"
     crossings: list[Crossing]
 
     def bytes(self, to_gpu: bool) -> int:
@@ -72,10 +70,11 @@ class Report(NamedTuple):
 @functools.cache
 def read_kernels() -> dict:
     """Reads the table: operation -> kernels, {"types": attribute -> dtypes, "host": names of arguments}."""
-    return json.loads(KERNELS.read_text(encoding="utf-8"))["kernels"]
+    text = resources.files("tfseg.diagnostics").joinpath(KERNELS).read_text(encoding="utf-8")
+    return json.loads(text)["kernels"]
 
 
-def find_kernel(operation) -> dict | None:
+def find_kernel(operation: "tf.Operation") -> dict | None:
     """Finds the kernel on Metal's GPU for an operation of a graph; None: it runs on the processor."""
     for kernel in read_kernels().get(operation.type, []):
         if all(operation.get_attr(name).name in allowed for name, allowed in kernel["types"].items()):
@@ -83,142 +82,85 @@ def find_kernel(operation) -> dict | None:
     return None
 
 
-def memories(operation) -> tuple[list[bool], list[bool]]:
-    """Of each input and each output of an operation, whether it lies in the GPU's memory."""
+def memories(operation: "tf.Operation") -> tuple[list[bool], list[bool]]:
+    """Says of each input and each output of an operation whether it lies in the GPU's memory."""
     kernel = find_kernel(operation)
     if kernel is None:
         return [False] * len(operation.inputs), [False] * len(operation.outputs)
     host = kernel.get("host", [])
-    sides = []
-    for arguments in (operation.op_def.input_arg, operation.op_def.output_arg):
-        side = []
-        for argument in arguments:
-            count = 1
-            if argument.number_attr:
-                count = operation.get_attr(argument.number_attr)
-            elif argument.type_list_attr:
-                count = len(operation.get_attr(argument.type_list_attr))
-            side += [argument.name not in host] * count
-        sides.append(side)
-    return tuple(sides)
+    inputs, outputs = (
+        [argument.name not in host for argument in arguments for _ in range(count_tensors(operation, argument))]
+        for arguments in (operation.op_def.input_arg, operation.op_def.output_arg)
+    )
+    return inputs, outputs
 
 
-def examine(graph) -> Report:
+def count_tensors(operation: "tf.Operation", argument) -> int:
+    """Counts the tensors that an operation has for an argument of its definition."""
+    if argument.number_attr:
+        return operation.get_attr(argument.number_attr)
+    return len(operation.get_attr(argument.type_list_attr)) if argument.type_list_attr else 1
+
+
+def check_config(config: Config) -> Report:
+    """Checks the train step of a config; weights are random and those of classes are 1, since nothing depends on them.
+
+    Raises:
+        ValueError: a setting is wrong, or cannot be had on Metal.
+        OSError: the records that the config names cannot be read.
+    """
+    return examine(trace(build(config), command.parse_size(config.data.size), config.train.batch_size))
+
+
+def examine(graph: "tf.Graph") -> Report:
     """Places every operation of a graph; what is fed comes from the processor and is not counted."""
     nodes = walk(graph)
-    where = {key_of(node.operation): memories(node.operation) for node in nodes}
+    places = {key_of(node.operation): memories(node.operation) for node in nodes}
     crossings, left = {}, []
     for operation, inputs in nodes:
-        tensors = [*operation.inputs, *operation.outputs]
-        placed = operation.type not in {*ANYWHERE, "Placeholder"} and not find_functions(operation)
-        if placed and find_kernel(operation) is None and any(is_large(tensor) for tensor in tensors):
+        if leaves(operation):
             left.append(operation)
         if operation.type == "Identity" and not operation.outputs[0].consumers():
             continue  # what the graph returns
-        for place, tensor in ((place, tensor) for place, sources in enumerate(inputs) for tensor in sources):
-            source = tensor.op
-            if source.type in ANYWHERE or source.type == "Placeholder" or tensor.dtype.name in ("resource", "variant"):
+        for index, tensor in ((index, tensor) for index, sources in enumerate(inputs) for tensor in sources):
+            if not has_place(tensor):
                 continue
             # What decides on a branch, or on another turn, is read by the processor.
-            to_gpu = where[key_of(operation)][0][place] and not find_functions(operation)
-            from_gpu = where[key_of(source)][1][tensor.value_index]
+            to_gpu = places[key_of(operation)][0][index] and not find_functions(operation)
+            from_gpu = places[key_of(tensor.op)][1][tensor.value_index]
             if to_gpu != from_gpu:
-                count = tensor.shape.num_elements()
-                size = None if count is None else count * tensor.dtype.size
-                key = (*key_of(source), tensor.value_index, to_gpu)
-                crossings[key] = Crossing(f"{source.type} {tensor.dtype.name}", size, to_gpu)
+                key = (*key_of(tensor.op), tensor.value_index, to_gpu)
+                crossings[key] = Crossing(f"{tensor.op.type} {tensor.dtype.name}", count_bytes(tensor), to_gpu)
     return Report(len(nodes), left, list(crossings.values()))
 
 
-def walk(graph) -> list[Node]:
-    """Lists the operations of a graph and of the functions that it calls, and those that they call.
-
-    TensorFlow takes such calls apart and places each operation on its own, so that a function's arguments and results
-    are nothing but other names for tensors. A function that is called twice is listed twice.
-    """
-    nodes, _ = _walk(graph, {}, [])
-    return nodes
+def leaves(operation: "tf.Operation") -> bool:
+    """Whether an operation with a large tensor runs on the processor."""
+    placed = operation.type not in {*ANYWHERE, "Placeholder"} and not find_functions(operation)
+    return placed and find_kernel(operation) is None and any(map(is_large, [*operation.inputs, *operation.outputs]))
 
 
-def _walk(graph, given: dict[str, list], outer: list) -> tuple[list[Node], list[list]]:
-    """Lists operations, and what the graph returns.
-
-    Args:
-        graph: of the whole, or of a function.
-        given: of a function: name of an argument -> the tensors that it can be.
-        outer: the graphs that this one is called in, the innermost last.
-    """
-    nodes, known = [], dict(given)
-
-    def find(tensor) -> list:
-        return known.get(tensor.name, [tensor])
-
-    for operation in graph.get_operations():
-        functions = [find_graph(name, [*outer, graph]) for name in find_functions(operation)]
-        if functions:
-            inside, results, decides = _enter(operation, functions, find, [*outer, graph])
-            nodes += [*inside, Node(operation, decides)]
-            known |= {tensor.name: sources for tensor, sources in zip(operation.outputs, results, strict=True)}
-        elif outer and operation.type == "Identity" and not operation.outputs[0].consumers():
-            known[operation.outputs[0].name] = find(operation.inputs[0])  # what a function returns
-        elif not (outer and operation.type == "Placeholder"):
-            nodes.append(Node(operation, [find(tensor) for tensor in operation.inputs]))
-    return nodes, [find(tensor) for tensor in getattr(graph, "outputs", [])]
+def has_place(tensor: "tf.Tensor") -> bool:
+    """Whether a tensor lies in one memory or the other, and not where it is needed."""
+    fed = tensor.op.type in ANYWHERE or tensor.op.type == "Placeholder"
+    return not fed and tensor.dtype.name not in ("resource", "variant")
 
 
-def _enter(operation, functions: list, find, outer: list) -> tuple[list[Node], list[list], list[list]]:
-    """Lists the operations of the functions that an operation calls; what it gives; and what decides on its way."""
-    inputs = [find(tensor) for tensor in operation.inputs]
-    count = len(functions[0].inputs)
-    decides, passed = inputs[: len(inputs) - count], inputs[len(inputs) - count :]
-    loops = operation.type in ("While", "StatelessWhile")
-    if loops:  # what a turn gives comes to the next one
-        _, turned = _walk(functions[-1], _name(functions[-1], passed), outer)
-        passed = [[*first, *again] for first, again in zip(passed, turned, strict=True)]
-    nodes, results = [], [[] for _ in operation.outputs]
-    for function in functions:
-        inside, given = _walk(function, _name(function, passed), outer)
-        nodes += inside
-        if loops and function is functions[0]:
-            decides = given
-        elif len(given) == len(results):
-            results = [[*before, *more] for before, more in zip(results, given, strict=True)]
-    return nodes, [passed[place] if loops else found for place, found in enumerate(results)], decides
+def count_bytes(tensor: "tf.Tensor") -> int | None:
+    """Counts the bytes of a tensor; None: its shape is not known before it is there."""
+    count = tensor.shape.num_elements()
+    return None if count is None else count * tensor.dtype.size
 
 
-def _name(function, passed: list[list]) -> dict[str, list]:
-    return {tensor.name: sources for tensor, sources in zip(function.inputs, passed, strict=True)}
-
-
-def find_functions(operation) -> list[str]:
-    """The names of the functions that an operation calls, such as the branches of a condition."""
-    attributes = operation.node_def.attr
-    names = []
-    for argument in sorted(attributes, key=lambda name: (name not in ("cond", "then_branch"), name)):
-        value = attributes[argument]
-        names += [value.func.name] * value.HasField("func") + [function.name for function in value.list.func]
-    return names
-
-
-def find_graph(name: str, graphs: list):
-    """The graph of a function by its name, known to one of graphs that lie within each other, the innermost last."""
-    return next(function.graph for graph in reversed(graphs) if (function := graph._get_function(name)) is not None)
-
-
-def key_of(operation) -> tuple[int, str]:
-    """What tells an operation from others, of other functions as well."""
-    return id(operation.graph), operation.name
-
-
-def is_large(tensor) -> bool:
-    """Whether a tensor has pictures or weights in it; one whose shape is not known may have."""
+def is_large(tensor: "tf.Tensor") -> bool:
+    """Whether a tensor has images or weights in it; one whose shape is not known may have."""
     if tensor.dtype.name in ("resource", "variant", "string"):
         return False
     count = tensor.shape.num_elements()
     return count is None or count >= LARGE
 
 
-def source_line(operation) -> str:
+def source_line(operation: "tf.Operation") -> str:
     """Names the line of tfseg, or else of Keras, that made an operation."""
     frames = [frame for frame in operation.traceback if "tfseg" in Path(frame.filename).parts]
     frames = frames or [frame for frame in operation.traceback if "keras" in Path(frame.filename).parts]
@@ -232,16 +174,16 @@ def source_line(operation) -> str:
 @contextlib.contextmanager
 def as_on_metal() -> Iterator[None]:
     """Leaves XLA out, which Metal has none of."""
-    from tfseg.models import fuse
+    from tfseg import backend
 
-    jit, fuse.jit = fuse.jit, lambda function: function
+    jit, backend.jit = backend.jit, lambda function: function
     try:
         yield
     finally:
-        fuse.jit = jit
+        backend.jit = jit
 
 
-def trace(learner, size: tuple[int, int], batch_size: int):
+def trace(learner: "Learner", size: tuple[int, int], batch_size: int) -> "tf.Graph":
     """Traces the train step of a compiled learner for a batch as it comes on Metal."""
     import tensorflow as tf
 
@@ -251,7 +193,7 @@ def trace(learner, size: tuple[int, int], batch_size: int):
         return tf.function(learner.train_step).get_concrete_function(batch).graph
 
 
-def build(config: Config):
+def build(config: Config) -> "Learner":
     """Builds the learner of a config as a training on Metal has it."""
     import keras
 
@@ -273,9 +215,9 @@ def build(config: Config):
 
 
 def describe(report: Report) -> Iterator[str]:
-    """Lines of what was found."""
+    """Yields the lines of a report."""
     yield (
-        f"{report.nodes:,} nodes; {report.bytes(False) / 1e6:.3f} MB a step from the GPU, "
+        f"{report.nodes:,} nodes; {report.bytes(False) / 1e6:.3f} MB per step from the GPU, "
         f"{report.bytes(True) / 1e6:.3f} MB to it, besides the batch"
     )
     groups = collections.defaultdict(list)
@@ -284,29 +226,11 @@ def describe(report: Report) -> Iterator[str]:
         groups[operation.type, ", ".join(types), source_line(operation)].append(operation)
     for (kind, types, line), operations in sorted(groups.items(), key=lambda item: -len(item[1])):
         yield f"leaves the GPU: {kind} ({types}), {len(operations)} times, made by {line}"
-    sizes = collections.Counter()
+    sizes = collections.defaultdict(float)
     for crossing in report.crossings:
         sizes[crossing.tensor, crossing.to_gpu] += math.inf if crossing.bytes is None else crossing.bytes
-    for (tensor, to_gpu), size in sizes.most_common(8):
+    for (tensor, to_gpu), size in sorted(sizes.items(), key=lambda item: -item[1])[:8]:
         if size > LIMIT / 100:
             known = "of unknown size" if size == math.inf else f"{size / 1e6:.3f} MB"
             yield f"crosses: {tensor}, {known}, {'to' if to_gpu else 'from'} the GPU"
     yield "passes" if report.passes else f"fails: nothing large may leave the GPU, and {LIMIT / 1e6} MB may cross"
-
-
-def main() -> None:
-    """Checks the config that the command line names."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")
-    options, settings = parser.parse_known_args()
-    settings += ["--config", options.config] if options.config else []
-    config = parse_config(["--run_dir", "none", *settings], program="python -m tfseg.check_metal")
-    report = examine(trace(build(config), command.parse_size(config.data.size), config.train.batch_size))
-    print("\n".join(describe(report)))
-    sys.exit(0 if report.passes else 1)
-
-
-if __name__ == "__main__":
-    command.run(main)

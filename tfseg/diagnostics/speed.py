@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,8 +28,8 @@ from tfseg.training import loop
 from tfseg.training.learner import Learner
 
 ROUNDS, ROUND_SECONDS, ROUNDS_SECONDS = 5, 0.4, 10.0  # of a measurement of steps: how many, of one, of all at most
-RATE_SECONDS = 2.0  # of a measurement of pictures/s
-PICTURES = 32  # of each split of the records that are made
+RATE_SECONDS = 2.0  # of a measurement of images/s
+IMAGES = 32  # of each split of the records that are made
 
 Part = Iterator[Finding | dict]
 
@@ -47,11 +48,11 @@ def time_steps(config: Config, variant: str) -> Part:
     sized = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=size))
     other = Stepper(sized, choices[1], plain=variant == PLAIN)
     seconds = take_turns(one, other)
-    rates = [stepper.pictures / time for stepper, time in zip((one, other), seconds, strict=True)]
+    rates = [stepper.images / time for stepper, time in zip((one, other), seconds, strict=True)]
     gain = rates[1] / rates[0]
     if variant == VARIANTS[0]:  # the others measure it too, to have something to compare with
         yield Finding("step", OK, describe_step("float32", one, seconds[0]))
-    compared = f"{gain:.2f} times the pictures/s of float32 beside it, {1000 * seconds[0]:.0f} ms"
+    compared = f"{gain:.2f} times the images/s of float32 beside it, {1000 * seconds[0]:.0f} ms"
     yield Finding("step", OK, f"{describe_step(variant, other, seconds[1])}; {compared}")
     rows = zip(("float32", variant), seconds, rates, (1.0, gain), strict=True)
     yield {
@@ -70,16 +71,16 @@ def take_turns(*steppers: "Stepper") -> list[float]:
 
 
 def describe_step(name: str, stepper: "Stepper", seconds: float) -> str:
-    rate, first = stepper.pictures / seconds, f"the first after {stepper.first:.0f} s"
-    return f"{name}: {1000 * seconds:.0f} ms a step of {stepper.pictures}, {rate:.0f} pictures/s, {first}"
+    rate, first = stepper.images / seconds, f"the first after {stepper.first:.0f} s"
+    return f"{name}: {1000 * seconds:.0f} ms a step of {stepper.images}, {rate:.0f} images/s, {first}"
 
 
 class Stepper:
     """A learner that takes train steps on one fixed batch, as `train.py` compiles them."""
 
     def __init__(self, config: Config, choice: Choice, plain: bool = False):
-        self.pictures = config.train.batch_size
-        batch = draw_batch(command.parse_size(config.data.size), self.pictures, loop.count_classes(config))
+        self.images = config.train.batch_size
+        batch = draw_batch(command.parse_size(config.data.size), self.images, loop.count_classes(config))
         self.learner = build_learner(config, choice, plain)
         self.take = feed(self.learner, repeated(as_trained(batch, choice)))
         start = time.perf_counter()
@@ -88,7 +89,7 @@ class Stepper:
         self.take()
 
     def time(self, seconds: float) -> float:
-        """Takes steps for some time, at least one; returns seconds a step."""
+        """Takes steps for some time, at least one; returns the seconds per step."""
         start, count = time.perf_counter(), 0
         while count == 0 or time.perf_counter() - start < seconds:
             self.take()
@@ -120,7 +121,7 @@ def as_trained(batch: dict, choice: Choice) -> dict:
 
 
 def repeated(batch: dict):
-    """Yields a batch for ever, as the backend takes it."""
+    """Yields a batch forever, as the backend takes it."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -137,7 +138,7 @@ def feed(learner: Learner, batches) -> Callable[[], float]:
     return lambda: float(learner.train_function(iterator)["loss"])
 
 
-def to_numpy(tree):
+def to_numpy(tree: Any) -> Any:
     """Turns the tensors of lists and dicts into arrays."""
     return keras.tree.map_structure(ops.convert_to_numpy, tree)
 
@@ -145,29 +146,30 @@ def to_numpy(tree):
 # ---- what feeds it
 
 
-def write_pictures(config: Config) -> Part:
-    """Writes records of a drawn picture for the training that the config describes, into the folder that it names."""
+def write_images(config: Config) -> Part:
+    """Writes records of a synthetic image for the training that a config describes, into the folder that it names."""
     data, folder = config.data, Path(config.data.records)
-    size = tuple(side * (2 if data.fit == "crop" else 1) for side in command.parse_size(data.size))
+    height, width = command.parse_size(data.size)
+    size = (2 * height, 2 * width) if data.fit == "crop" else (height, width)
     tile_width = records.choose_tile_width(size)
     settings = encoding.Settings(labels.CITYSCAPES["categories"], size, "jpeg", 95, "nearest", tile_width)
-    picture = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
-    count = max(PICTURES, config.train.batch_size)
-    class_pixels = count * np.bincount(picture["mask"].ravel(), minlength=len(labels.CATEGORIES))
+    image = {key: pixels[0] for key, pixels in draw_batch(size, 1).items()}
+    count = max(IMAGES, config.train.batch_size)
+    class_pixels = count * np.bincount(image["mask"].ravel(), minlength=len(labels.CATEGORIES))
     folder.mkdir(parents=True)
     splits = {}
     for split in (data.train_split, data.val_split):
         ids = [f"{split}{index}" for index in range(count)]
-        examples = (encoding.encode_pixels(id, picture["image"], picture["mask"], settings) for id in ids)
+        examples = (encoding.encode_pixels(id, image["image"], image["mask"], settings) for id in ids)
         shard = records.write_shard(folder / shard_name(split, 0, 1), examples)
         splits[split] = Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
     blank = converter.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
     write_manifest(folder, dataclasses.replace(blank, splits=splits))
-    yield {"records": f"{count} drawn pictures of {size[0]}x{size[1]}, JPEG"}
+    yield {"records": f"{count} synthetic images of {size[0]}x{size[1]}, JPEG"}
 
 
 def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATEGORIES)) -> dict:
-    """Draws pictures of coloured blocks with noise, and their masks of so many classes: the same every time."""
+    """Draws images of coloured blocks with noise, and their masks of so many classes: the same every time."""
     random = np.random.default_rng(0)
     block = 16
     coarse = random.integers(0, classes, (count, -(-size[0] // block), -(-size[1] // block)), np.uint8)
@@ -178,12 +180,12 @@ def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATE
 
 
 def measure_input(config: Config) -> Part:
-    """Measures the pipeline alone, the step alone and the step fed by the pipeline, in pictures a second."""
+    """Measures the pipeline alone, the step alone and the step fed by the pipeline, in images per second."""
     from tfseg.pipeline.transfer import to_device
 
     choice = choose_device(**dataclasses.asdict(config.device))
     yield {"began": "the pipeline"}
-    batches = to_device(loop.make_batches(config)[0], **choice.batches)
+    batches = to_device(loop.make_batches(config)[0], choice.batches["signed"], choice.batches["ahead"])
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}
@@ -199,11 +201,11 @@ def measure_input(config: Config) -> Part:
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
         rate = measure_rate(functools.partial(next, iter(loop.make_batches(cached)[0])), size)
         yield {"cache": rate / pipeline}
-        yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} pictures/s")
+        yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} images/s")
 
 
-def measure_rate(take: Callable, pictures: int) -> float:
-    """Counts pictures a second, after what lay ready at the start is used up."""
+def measure_rate(take: Callable, images: int) -> float:
+    """Counts images per second, after what lay ready at the start is used up."""
     start = time.perf_counter()
     for _ in range(12):  # more than `pipeline.PREFETCHED`
         take()
@@ -213,11 +215,11 @@ def measure_rate(take: Callable, pictures: int) -> float:
     while count == 0 or time.perf_counter() - start < RATE_SECONDS:
         take()
         count += 1
-    return count * pictures / (time.perf_counter() - start)
+    return count * images / (time.perf_counter() - start)
 
 
 PARTS = {
-    "records": write_pictures,
+    "records": write_images,
     "input": measure_input,
     **{f"step {variant}": functools.partial(time_steps, variant=variant) for variant in VARIANTS},
 }

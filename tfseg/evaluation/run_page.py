@@ -11,22 +11,22 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.config.schema import Config, Data, as_yaml, list_settings
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.records.labels import VOID
 from tfseg.records.manifest import Manifest
 from tfseg.visualization import html
 from tfseg.visualization.figures import ERRORS, Sample, paint
 from tfseg.visualization.tables import official_rows, percent
 
-PIXELS = 640  # that a picture has at most on its longer side
+PIXELS = 640  # that an image has at most on its longer side
 FIRST = ("mean_iou", "mean_f1", "mean_boundary_iou", "pixel_accuracy")  # to be looked at
 OFFICIAL = ("mean_category_iou", "mean_class_iou")  # likewise
 # Scores of a whole split, by their names in scores-SPLIT.json.
 MEANS = {
-    "mean_iou": "mean IoU of the classes; void truth counts nowhere",
-    "mean_f1": "mean F1 of the classes; void truth counts nowhere",
-    "mean_boundary_iou": "mean boundary IoU (Cheng et al. 2021); void truth counts nowhere",
-    "pixel_accuracy": "share of the pixels that are right; void truth counts nowhere",
+    "mean_iou": "mean IoU of the classes; void ground truth counts nowhere",
+    "mean_f1": "mean F1 of the classes; void ground truth counts nowhere",
+    "mean_boundary_iou": "mean boundary IoU (Cheng et al. 2021); void ground truth counts nowhere",
+    "pixel_accuracy": "share of the pixels that are right; void ground truth counts nowhere",
     "mean_iou_with_void": "mean IoU of the classes, void being one of them",
     "mean_f1_with_void": "mean F1 of the classes, void being one of them",
     "calibration_error": "how far confidence is from the share that is right (Guo et al. 2017); 0 is best",
@@ -35,7 +35,7 @@ MEANS = {
 }
 PANELS = {
     "panel-random": ("Random", "Drawn once for a split: every run's report has the same."),
-    "panel-best": ("Best", "The highest mean IoU of the picture's own confusion matrix; void truth is left out."),
+    "panel-best": ("Best", "The highest mean IoU of the image's own confusion matrix; void ground truth is left out."),
     "panel-worst": ("Worst", "The lowest."),
 }
 
@@ -90,7 +90,7 @@ def make_page(findings: Findings, curves: bytes, confusion: bytes) -> str:
         html.figure(confusion, "Confusion matrix, each row in percent of a true class"),
         "<h2>Curves</h2>",
         html.figure(curves, "Scores, loss and learning rate over the epochs"),
-        "<section>\n<h2>Pictures</h2>",
+        "<section>\n<h2>Images</h2>",
         _legend(findings),
         *(section for name in PANELS for section in _panel(name, findings)),
         "</section>",
@@ -107,9 +107,10 @@ def _summary(findings: Findings) -> str:
     best = f"Epoch {epoch}, the best of {findings.epochs}" if epoch else "The best epoch"
     count = findings.manifest.splits[scores["split"]].count
     size = ", then ".join("x".join(map(str, size)) for size in scores["resize"]) or "their stored size"
-    inference = "" if Inference.from_json(scores["inference"]).is_plain else f", by {as_yaml(scores['inference'])}"
+    is_plain = InferenceSettings.from_json(scores["inference"]).is_plain
+    inference = "" if is_plain else f", by {as_yaml(scores['inference'])}"
     return (
-        f"<p>{best}, on the {count:,} pictures of <code>{escape(scores['split'])}</code> in "
+        f"<p>{best}, on the {count:,} images of <code>{escape(scores['split'])}</code> in "
         f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks, "
         "resized to the ground truth's own size, are scored there.</p>"
     )
@@ -150,8 +151,10 @@ def _means_table(scores: dict) -> str:
 
 
 def _explain(meaning: str, scores: dict) -> str:
-    """What a score is, where void is learnt and its truth counts."""
-    return meaning.replace("void truth counts nowhere", "void is one of them") if scores.get("learn_void") else meaning
+    """What a score is, where void is learned and its ground truth counts."""
+    if scores.get("learn_void"):
+        return meaning.replace("void ground truth counts nowhere", "void is one of them")
+    return meaning
 
 
 def _official_tables(official: dict) -> Iterator[str]:
@@ -187,7 +190,7 @@ def _legend(findings: Findings) -> str:
 def _panel(name: str, findings: Findings) -> Iterator[str]:
     title, explanation = PANELS[name]
     if findings.scores.get("learn_void"):
-        explanation = explanation.replace("; void truth is left out", "")
+        explanation = explanation.replace("; void ground truth is left out", "")
     yield f"<h3>{title}</h3>\n<p>{explanation}</p>"
     for sample in findings.panels[name]:
         tiles = "".join(
@@ -204,9 +207,9 @@ def _tile(sample: Sample, column: str, colors: np.ndarray) -> str:
     from PIL import Image  # here: --help answers without it
 
     tile = Image.fromarray(paint(sample, column, colors))
-    photo = column in ("picture", "error")
-    # A blend of two class colours is the colour of no class: only the picture is smoothed.
-    tile.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS if column == "picture" else Image.Resampling.NEAREST)
+    photo = column in ("image", "error")
+    # A blend of two class colours is the colour of no class: only the image is smoothed.
+    tile.thumbnail((PIXELS, PIXELS), Image.Resampling.LANCZOS if column == "image" else Image.Resampling.NEAREST)
     file, kind = io.BytesIO(), "jpeg" if photo else "png"
     tile.save(file, kind, **({"quality": 88, "subsampling": 0} if photo else {"optimize": True}))
     return html.image(file.getvalue(), f"{column} of {sample.id}", kind)
@@ -232,7 +235,7 @@ def _facts(findings: Findings) -> str:
     facts = {
         "records": f"<code>{escape(findings.scores['records'])}</code>",
         "SHA-256 of manifest.json": f"<code>{findings.manifest_hash}</code>",
-        "pictures": escape(", ".join(splits)),
+        "images": escape(", ".join(splits)),
         "stored": f"{size}, {manifest.codec}",
         "epochs": f"{findings.epochs}, in {datetime.timedelta(seconds=round(findings.seconds))} hours",
         "device": escape("; ".join(f"{choice} ({reason})" for choice, reason in metrics.get("device", {}).items())),

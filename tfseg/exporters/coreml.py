@@ -15,8 +15,8 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
     """Writes `PACKAGE`, an ML program for iOS 15 and macOS 12 on, which computes in float16.
 
     Args:
-        traced: the network, see `traced.Traced`.
-        size: (height, width) of the pictures that it takes.
+        traced: the network, see `saved_model.Traced`.
+        size: (height, width) of the images that it takes.
         directory: folder, which is there.
 
     Returns:
@@ -40,13 +40,13 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
         classes = tf.argmax(logits, axis=-1, output_type=tf.int32)  # Core ML has no arrays of bytes
         return {"classes": classes, "probabilities": tf.nn.softmax(logits)}
 
-    picture = coremltools.ImageType("images", (1, height, width, 3), color_layout=coremltools.colorlayout.RGB)
+    image_type = coremltools.ImageType("images", (1, height, width, 3), color_layout=coremltools.colorlayout.RGB)
     try:
         with redirect_stderr(io.StringIO()):  # progress bars
             model = coremltools.convert(
                 [outputs.get_concrete_function()],
                 source="tensorflow",
-                inputs=[picture],
+                inputs=[image_type],
                 convert_to="mlprogram",
                 minimum_deployment_target=coremltools.target.iOS15,
                 skip_model_load=True,
@@ -68,13 +68,13 @@ def describe(size: tuple[int, int]) -> str:
     """Words what goes into the package and comes out."""
     height, width = size
     return (
-        f"images: an RGB picture of {height}x{width} -> classes: int32 class ids, (1, {height}, {width}); "
+        f"images: an RGB image of {height}x{width} -> classes: int32 class ids, (1, {height}, {width}); "
         f"probabilities: float32, 0..1, (1, {height}, {width}, class)"
     )
 
 
 def check(path: Path, size: tuple[int, int]) -> None:
-    """Raises ValueError unless a package takes a picture of that size and answers classes and probabilities."""
+    """Raises ValueError unless a package takes an image of that size and answers classes and probabilities."""
     import coremltools
 
     description = coremltools.utils.load_spec(str(path)).description
@@ -83,4 +83,4 @@ def check(path: Path, size: tuple[int, int]) -> None:
     if (image.height, image.width) != size or [*shapes] != ["classes", "probabilities"]:
         raise ValueError(f"Core ML: {path.name} takes {image.height}x{image.width} and answers {', '.join(shapes)}")
     if shapes["classes"] != [1, *size] or shapes["probabilities"][:3] != [1, *size]:
-        raise ValueError(f"Core ML: {path.name} answers arrays of {shapes} for pictures of {size}")
+        raise ValueError(f"Core ML: {path.name} answers arrays of {shapes} for images of {size}")

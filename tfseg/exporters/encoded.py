@@ -1,4 +1,4 @@
-"""Image files -> pixels inside a graph, by the rules of `pictures`: a SavedModel answers files as all other ways do.
+"""Image files -> pixels inside a graph, by the rules of `io.images`: a SavedModel answers files as all other ways do.
 
 Only PNG and JPEG, which are all that TensorFlow decodes alike; other formats are refused. What the decoders would pass
 over (EXIF orientation, transparency, a JPEG for print, an end that is missing) is read from the bytes here.
@@ -32,7 +32,7 @@ def decode(content):
         uint8 (H, W, 3) RGB, turned upright.
 
     Raises:
-        tf.errors.InvalidArgumentError: when it runs, for what `pictures.decode_picture` refuses, and other formats.
+        tf.errors.InvalidArgumentError: when it runs, for what `io.images` refuses, and other formats.
     """
     content = tf.convert_to_tensor(content)
     is_png = tf.strings.substr(content, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE
@@ -59,11 +59,11 @@ def _decode_png(content, data):
         ended = (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
         return count + 1, end, exif, transparent, animated, ended
 
-    def goes_on(count, place, exif, transparent, animated, ended):
+    def continues(count, place, exif, transparent, animated, ended):
         return ~ended & (place + 12 <= length) & (place > 0) & (count < MOST_CHUNKS)
 
     start = (tf.constant(0), start, tf.constant(-1), tf.constant(False), tf.constant(False), tf.constant(False))
-    count, _, exif, transparent, animated, ended = tf.while_loop(goes_on, step, start)
+    count, _, exif, transparent, animated, ended = tf.while_loop(continues, step, start)
     with _refuse_unless(count < MOST_CHUNKS, f"the file has more than {MOST_CHUNKS:,} chunks; save it anew"):
         count = tf.identity(count)
     with tf.control_dependencies([count]), _refuse_unless(ended, CUT):
@@ -90,11 +90,11 @@ def _decode_jpeg(content, data):
         colors = tf.where(is_frame, data[tf.minimum(place + 9, length - 1)], colors)
         return count + 1, place + tf.where(is_padding, 1, 2 + size), kind, exif, colors, sound
 
-    def goes_on(count, place, kind, exif, colors, sound):
+    def continues(count, place, kind, exif, colors, sound):
         return sound & (kind != JPEG_SCAN) & (place + 4 <= length) & (count < MOST_SEGMENTS)
 
     start = (tf.constant(0), tf.constant(2), tf.constant(0), tf.constant(-1), tf.constant(0), tf.constant(True))
-    count, place, kind, exif, colors, sound = tf.while_loop(goes_on, step, start)
+    count, place, kind, exif, colors, sound = tf.while_loop(continues, step, start)
     reason = f"the file has more than {MOST_SEGMENTS:,} segments or bytes of padding; save it anew"
     with _refuse_unless((count < MOST_SEGMENTS) | (kind == JPEG_SCAN), reason):
         kind = tf.identity(kind)

@@ -1,8 +1,8 @@
 """LiteRT (TensorFlow Lite): files for phones and small machines, in float32, float16 and int8.
 
-Each takes one picture of a fixed size as bytes, and answers class ids, which is all that most want of it, beside
+Each takes one image of a fixed size as bytes, and answers class ids, which is all that most want of it, beside
 probabilities. In the int8 file every sum is one of whole numbers (Jacob et al. 2018), scaled by what activations were
-on real pictures.
+on real images.
 """
 
 import os
@@ -16,27 +16,27 @@ import numpy as np
 FILES = {precision: f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
 
 
-def write(traced, size: tuple[int, int], pictures: Iterable[np.ndarray], directory: Path) -> dict[str, str]:
+def write(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory: Path) -> dict[str, str]:
     """Writes the three files of `FILES`.
 
     Args:
-        traced: the network, see `traced.Traced`.
-        size: (height, width) of the pictures that they take.
-        pictures: uint8 (height, width, 3), of the data that the network was trained on: int8 is scaled by them.
+        traced: the network, see `saved_model.Traced`.
+        size: (height, width) of the images that they take.
+        images: uint8 (height, width, 3), of the data that the network was trained on: int8 is scaled by them.
         directory: folder, which is there.
 
     Returns:
         File name -> what goes in and comes out.
 
     Raises:
-        ValueError: there are no pictures, or the network has an operation that LiteRT lacks.
+        ValueError: there are no images, or the network has an operation that LiteRT lacks.
         OSError: the disk does not take it.
     """
-    pictures = [*pictures]
-    if not pictures:
-        raise ValueError("LiteRT int8 is scaled by pictures of the training split, and there are none")
+    images = [*images]
+    if not images:
+        raise ValueError("LiteRT int8 is scaled by images of the training split, and there are none")
     for precision, name in FILES.items():
-        (directory / name).write_bytes(convert(traced, size, precision, pictures))
+        (directory / name).write_bytes(convert(traced, size, precision, images))
     return {name: describe(precision, size) for precision, name in FILES.items()}
 
 
@@ -50,7 +50,7 @@ def describe(precision: str, size: tuple[int, int]) -> str:
     )
 
 
-def convert(traced, size: tuple[int, int], precision: str, pictures: list[np.ndarray]) -> bytes:
+def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarray]) -> bytes:
     """Makes the content of one file; arguments and errors as of `write`."""
     import tensorflow as tf
 
@@ -65,7 +65,7 @@ def convert(traced, size: tuple[int, int], precision: str, pictures: list[np.nda
     if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.uint8
-        converter.representative_dataset = lambda: ({"images": picture} for picture in calibration_batches(pictures))
+        converter.representative_dataset = lambda: ({"images": batch} for batch in calibration_batches(images))
     try:
         with without_deprecation():
             return converter.convert()
@@ -74,13 +74,13 @@ def convert(traced, size: tuple[int, int], precision: str, pictures: list[np.nda
         raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out litert") from error
 
 
-def calibration_batches(pictures: list[np.ndarray]) -> Iterable[np.ndarray]:
-    """Makes float32 batches of one picture, of which two pixels of the first are black and white.
+def calibration_batches(images: list[np.ndarray]) -> Iterable[np.ndarray]:
+    """Makes float32 batches of one image, of which two pixels of the first are black and white.
 
-    So pixels range over 0..255 whatever the pictures, their scale is 1, and what goes in are plain bytes.
+    So pixels range over 0..255 whatever the images, their scale is 1, and what goes in are plain bytes.
     """
-    for index, picture in enumerate(pictures):
-        batch = picture[np.newaxis].astype(np.float32)
+    for index, image in enumerate(images):
+        batch = image[np.newaxis].astype(np.float32)
         if index == 0:
             batch[0, 0, 0], batch[0, -1, -1] = 0, 255
         yield batch
@@ -95,7 +95,7 @@ def without_deprecation() -> Iterator[None]:
 
 
 class LiteRT:
-    """A .tflite file as a function from pictures to class ids, as `predict.Predictor` is for a SavedModel."""
+    """A .tflite file as a function from images to class ids, as `inference.predictor.Predictor` is for a SavedModel."""
 
     def __init__(self, path: Path):
         try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong

@@ -11,7 +11,8 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.exporters.parity import lay_out
 from tfseg.io.paths import open_path
-from tfseg.records.manifest import MANIFEST_NAME, Manifest, read_manifest
+from tfseg.records.manifest import MANIFEST_NAME, Manifest
+from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.tables import scores_table, table
 
@@ -35,8 +36,8 @@ class Facts(NamedTuple):
     versions: Mapping[str, str]  # of what exported it
 
 
-def gather(run: Path, weights: int, contracts: Mapping[str, str], parity: dict) -> Facts:
-    """Reads what a run folder and its records say of a model; raises ValueError or OSError where that fails."""
+def gather(run: Path, records: RecordSet, weights: int, contracts: Mapping[str, str], parity: dict) -> Facts:
+    """Reads what a run folder and records say of a model; raises ValueError or OSError where that fails."""
     from tfseg.device import read_versions
 
     config, (classes, colors) = run_dir.read_config(run), run_dir.read_labels(run)
@@ -49,8 +50,8 @@ def gather(run: Path, weights: int, contracts: Mapping[str, str], parity: dict) 
         weights=weights,
         metrics=metrics,
         scores=scores if "resize" in scores else {},  # which are of masks of the images' own size
-        manifest=read_manifest(parity["records"]),
-        manifest_hash=hashlib.sha256((open_path(parity["records"]) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        manifest=records.manifest,
+        manifest_hash=hashlib.sha256((open_path(records.folder) / MANIFEST_NAME).read_bytes()).hexdigest(),
         contracts=contracts,
         parity=parity,
         versions=read_versions(),
@@ -92,7 +93,7 @@ def _summary(facts: Facts) -> str:
     model = facts.config.model
     start = f"weights {model.weights}" if model.weights else "random weights"
     return (
-        f"Semantic segmentation: gives each pixel of a picture one of {len(facts.classes)} classes. A network of "
+        f"Semantic segmentation: gives each pixel of an image one of {len(facts.classes)} classes. A network of "
         f"{facts.weights:,} numbers, {model.encoder} with decoder {model.decoder}, trained from {start} by tfseg."
     )
 
@@ -113,9 +114,9 @@ def _data(facts: Facts) -> str:
     manifest, data = facts.manifest, facts.config.data
     counts = ", ".join(f"{split.count:,} in {name}" for name, split in manifest.splits.items())
     stored = "x".join(map(str, manifest.size)) if manifest.size else "their own size"
-    cut = "squashed to" if data.fit == "resize" else "of which windows were cut, of"
+    cut = "resized to" if data.fit == "resize" else "on random crops of"
     return (
-        f"`{facts.parity['records']}`: pictures of the layout {manifest.source}, {counts}, stored at {stored}. Trained "
+        f"`{facts.parity['records']}`: images of the layout {manifest.source}, {counts}, stored at {stored}. Trained "
         f"on {data.train_split}, {cut} {data.size}. SHA-256 of manifest.json: `{facts.manifest_hash}`."
     )
 
@@ -144,7 +145,7 @@ def _parity(facts: Facts) -> str:
     report = facts.parity
     height, width = report["size"]
     text = (
-        f"On {len(report['pictures'])} pictures of {report['split']}, at {height}x{width}, against the network that "
+        f"On {len(report['pictures'])} images of {report['split']}, at {height}x{width}, against the network that "
         f"was trained; IoU by the records' masks. Milliseconds are medians on {report['cores']} CPU cores, all formats "
         f"in turns.\n\n{lay_out(report)}"
     )
@@ -158,7 +159,7 @@ def _parity(facts: Facts) -> str:
 def _limits(facts: Facts) -> str:
     limits = [
         f"It was validated on images of {_seen(facts)}, to which it resizes others; what those score was not measured.",
-        "It was shown pictures like those of its data alone: other cameras, places and weather may be beyond it.",
+        "It was trained on images like those of its data alone: other cameras, places and weather may be beyond it.",
         "Every pixel gets a class, whatever it shows; a probability is no assurance.",
     ]
     return "\n".join(f"* {limit}" for limit in limits)

@@ -1,4 +1,4 @@
-"""ONNX: one file for ONNX Runtime, TensorRT, OpenVINO and others, for pictures of any size.
+"""ONNX: one file for ONNX Runtime, TensorRT, OpenVINO and others, for images of any size.
 
 tf2onnx makes it, which Keras' own export uses as well; that one would give logits of floats.
 """
@@ -20,7 +20,7 @@ def write(traced, directory: Path) -> dict[str, str]:
     """Writes `FILE`.
 
     Args:
-        traced: the network, see `traced.Traced`.
+        traced: the network, see `saved_model.Traced`.
         directory: folder, which is there.
 
     Returns:
@@ -49,13 +49,13 @@ def write(traced, directory: Path) -> dict[str, str]:
 
 
 class Onnx:
-    """An .onnx file as a function from pictures to class ids, as `predict.Predictor` is for a SavedModel."""
+    """An .onnx file as a function from images to class ids, as `inference.predictor.Predictor` is for a SavedModel."""
 
     def __init__(self, path: Path):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # Else its threads go on turning for a while after each picture, and slow down what runs beside it.
+        # Else its threads go on turning for a while after each image, and slow down what runs beside it.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 

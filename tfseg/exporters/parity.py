@@ -1,6 +1,6 @@
 """How far what was exported differs from the network it was made of, on real images: numbers, scores, bytes, time.
 
-All of them take the one way from image to mask, `segmentation.ImageSegmenter`; so does, inside its graph, the
+All of them take the one way from image to mask, `inference.image_segmenter`; so does, inside its graph, the
 SavedModel when it is given a file.
 """
 
@@ -14,8 +14,9 @@ import numpy as np
 
 from tfseg.exporters import coreml, litert, onnx
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
-from tfseg.inference.predictor import Predictor, encode_png
-from tfseg.io import masks
+from tfseg.inference.predictor import Predictor
+from tfseg.io import images
+from tfseg.io.png import encode_png
 from tfseg.visualization.tables import percent, table
 
 FILE = "parity.json"
@@ -45,7 +46,7 @@ def load_models(directory: Path) -> dict[str, Network]:
 def load_files_door(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
     predictor = Predictor(directory)
-    return {ENCODED: lambda image: masks.decode_mask(predictor.answer_files([encode_png(image)])[0])}
+    return {ENCODED: lambda image: images.decode_mask(predictor.answer_files([encode_png(image)])[0])}
 
 
 def compare(
@@ -61,12 +62,12 @@ def compare(
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
         models: by the format's name.
         examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
-        sizes: to which images are resized for the network and for all models, see `segmentation.ImageSegmenter`.
+        sizes: to which images are resized for the network and for all models, see `ImageSegmenter`.
         doors: by name what makes a mask of an image by itself, resizing included.
 
     Returns:
         `pictures`, their ids; `size`, [height, width] of what the network sees of the first; `cores` of this machine;
-        `mean_iou` of the network on these images, void truth left out; and by format under `formats`
+        `mean_iou` of the network on these images, void ground truth left out; and by format under `formats`
 
         * `largest_difference` of a probability; not of `doors`,
         * `other_class`, the share of pixels that have another class than the network gives them,
@@ -123,7 +124,7 @@ def compare(
 
 
 def count(mask: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
-    """Counts pixels of one image, uint8 (H, W), by truth and prediction, int64 (classes, classes)."""
+    """Counts pixels of one image, uint8 (H, W), by ground truth and prediction, int64 (classes, classes)."""
     pairs = mask.astype(np.int64) * num_classes + classes
     return np.bincount(pairs.ravel(), minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -151,7 +152,7 @@ def add_bytes(report: dict, directory: Path) -> None:
 def lay_out(report: dict) -> str:
     """Lays out the table of a report: that of `compare`, after `add_bytes`."""
     rows = [
-        ("format", "MB", "largest difference", "other class %", "mean IoU %", "change", "ms a picture", "bar"),
+        ("format", "MB", "largest difference", "other class %", "mean IoU %", "change", "ms per image", "bar"),
         ("the network", "", "", "", percent(report["mean_iou"]), "", "", ""),
     ]
     for name, entry in report["formats"].items():

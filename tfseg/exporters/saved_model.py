@@ -1,6 +1,7 @@
-"""A network traced once, from pixels to classes and probabilities, for whatever format it is exported to."""
+"""A network traced once, from pixels to classes and probabilities, for every format; and the SavedModel of it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -14,7 +15,7 @@ class Traced:
     Args:
         network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
         sizes: (height, width) to which `classes`, `probabilities` and `encoded` resize an image, one after the other,
-            before the network sees it; see `segmentation.ImageSegmenter`, which does the same outside of a graph.
+            before the network sees it; see `inference.image_segmenter`, which does the same outside of a graph.
 
     Attributes:
         variables: a tf.Module that holds its weights.
@@ -72,3 +73,35 @@ class Traced:
         for size in self.sizes:
             images = resizing.resize_tensors(images, size)
         return images
+
+
+def save_module(traced: Traced, directory: Path) -> None:
+    """Saves the signatures and each of the weights once, as `directory`/saved_model.pb and variables/."""
+    images_spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
+
+    @tf.function(input_signature=[images_spec], autograph=False)
+    def predict_classes(images):
+        return {"classes": traced.classes(images)}
+
+    @tf.function(input_signature=[images_spec], autograph=False)
+    def predict_probabilities(images):
+        return {"probabilities": traced.probabilities(images)}
+
+    @tf.function(input_signature=[images_spec], autograph=False)
+    def predict_unresized(images):
+        return {"probabilities": traced.network(images)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")], autograph=False)
+    def predict_files(image_bytes):
+        # One after the other: each takes all cores, and memory by its own size.
+        return {
+            "mask_bytes": tf.map_fn(traced.encoded, image_bytes, parallel_iterations=1, fn_output_signature=tf.string)
+        }
+
+    signatures = {
+        "serving_default": predict_classes,
+        "probabilities": predict_probabilities,
+        "network": predict_unresized,
+        "encoded": predict_files,
+    }
+    tf.saved_model.save(traced.variables, str(directory), signatures=signatures)

@@ -1,8 +1,8 @@
 """The one way of an image from pixels to mask, whatever computes the network and whoever asks.
 
-decode (`pictures`) -> resize as the model was validated -> network -> probabilities at the image's size -> the
+Decode (`io.images`) -> resize as the model was validated -> network -> probabilities at the image's size -> the
 likeliest class of each pixel. Evaluation, report, prediction of files and films, service, page and the comparison of
-formats all take it; inside a SavedModel, `traced` lays the same steps into the graph.
+formats all take it; inside a SavedModel, `exporters.saved_model` lays the same steps into the graph.
 """
 
 import functools
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfseg.inference.tta import Inference
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import resizing
 
 Size = tuple[int, int]
@@ -25,14 +25,14 @@ class ImageSegmenter:
     network: Network
     """uint8 images (B, h, w, 3) as they are -> float32 probabilities (B, h, w, classes)."""
     classes: int
-    """How many classes it tells apart."""
+    """How many classes it distinguishes."""
     sizes: Sequence[Size] = ()
     """(height, width) to which an image is resized, one after the other; none: the network sees it at its own size."""
-    inference: Inference = field(default_factory=Inference)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
     """How the network sees it then."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Gives the mask of an image."""
+        """Predicts the mask of an image."""
         return self.masks(self.prepare(image)[np.newaxis], [image.shape[:2]])[0]
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
@@ -40,11 +40,11 @@ class ImageSegmenter:
         return resizing.resize_along(image, self.sizes)
 
     def probabilities(self, prepared: np.ndarray) -> np.ndarray:
-        """Tells how likely each pixel of prepared images, (B, h, w, 3), is of each class: (B, h, w, classes)."""
+        """Predicts probabilities, (B, h, w, classes), of prepared images, (B, h, w, 3)."""
         return self.inference.probabilities(self.network, prepared, self.classes)
 
     def masks(self, prepared: np.ndarray, sizes: Sequence[Size]) -> list[np.ndarray]:
-        """Gives the masks of prepared images, (B, h, w, 3), that were of these sizes."""
+        """Predicts the masks of prepared images, (B, h, w, 3), that were of these sizes."""
         probabilities = self.probabilities(prepared)
         return [choose_classes(likely, size) for likely, size in zip(probabilities, sizes, strict=True)]
 
@@ -63,7 +63,7 @@ def choose_classes(probabilities: np.ndarray, size: Size) -> np.ndarray:
 
 
 def enlarge(probabilities: np.ndarray, size: Size) -> np.ndarray:
-    """Gives probabilities, float32 (h, w, classes), of an image of a size: float32 (height, width, classes)."""
+    """Resizes probabilities, float32 (h, w, classes), to the size of their image: float32 (height, width, classes)."""
     return _compiled("enlarge")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
 
 

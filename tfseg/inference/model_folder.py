@@ -1,4 +1,4 @@
-"""Which SavedModel a folder means, its own or that of a run, and what else the folder is; without TensorFlow."""
+"""Which SavedModel a folder means, its own or that of a run, or what else the folder holds; without TensorFlow."""
 
 from collections import Counter
 from pathlib import Path
@@ -9,7 +9,7 @@ HELP = "SavedModel folder with labels.json, or a run folder that holds one"
 
 
 def find_model(path: Path) -> Path:
-    """Gives the folder of a SavedModel with its labels: `path`, or saved_model/ in it, as of a run.
+    """Finds the folder of a SavedModel with its labels: `path`, or saved_model/ in it, as of a run.
 
     Raises:
         FileNotFoundError: there is no such folder, it is something else, or one of the two files is missing.
@@ -31,7 +31,7 @@ def describe(path: Path) -> str:
     if "config.yaml" in names and names.intersection((*RUN_FILES, LABELS)):
         return (
             f"{path} is a run that has no SavedModel yet, as a training writes it at its end; let the training end, or "
-            f"write that of its best epoch so far by python -m tfseg.export --run {path} --out DIR"
+            f"export its best epoch so far by python -m tfseg.export --run {path} --out DIR"
         )
     if "manifest.json" in names:
         return f"{path} holds records"
@@ -45,5 +45,5 @@ def describe(path: Path) -> str:
 
 
 def is_model(path: Path) -> bool:
-    """Tells whether `find_model` would look for one there."""
+    """Whether `find_model` would look for one there."""
     return (path / MODEL).is_file() or (path / IN_RUN / MODEL).is_file()

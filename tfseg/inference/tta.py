@@ -1,12 +1,12 @@
-"""How the probabilities of a picture are had: in one piece or by windows that overlap, mirrored, at several scales.
+"""Sliding window and test-time augmentation: the network sees an image in pieces, mirrored, at several scales.
 
-Of the network it knows one function, uint8 pictures (B, H, W, 3) -> float32 probabilities (B, H, W, classes).
+All that is known of the network is one function, uint8 images (B, H, W, 3) -> float32 probabilities (B, H, W, classes).
 """
 
 import argparse
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,57 +14,63 @@ import numpy as np
 
 from tfseg.io import command
 
-SIGMA = 1 / 8  # of a window's side: the deviation of the Gaussian that windows are blended by, as in nnU-Net
+SIGMA = 1 / 8  # of a window's side: the deviation of the Gaussian that blends the windows, as in nnU-Net
 MOST_CHANNELS = 128  # that OpenCV resizes at a time
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Inference:
-    """What is done with a picture besides showing it to the network; by default nothing.
+class InferenceSettings:
+    """How a network sees an image: by default once, as a whole.
 
     Raises:
         ValueError: a value is out of its range.
     """
 
-    window: tuple[int, int] | None = None
-    """(height, width) of what the network sees at a time; of a smaller picture it sees all. None: the whole picture."""
+    sliding_window: tuple[int, int] | None = None
+    """(height, width) of what the network sees at a time; of a smaller image it sees all. None: the whole image."""
     overlap: float = 0.5
     """Share of a window that the next one shows again, at least."""
     flip: bool = False
-    """Whether to take the mean of the picture and its mirror image."""
+    """Whether to average over the image and its mirror image."""
     scales: tuple[float, ...] = (1.0,)
-    """Factors of height and width; the mean over pictures of all these sizes is taken."""
+    """Factors of height and width; probabilities are averaged over images of all these sizes."""
 
     def __post_init__(self):
-        if self.window is not None and min(self.window) < 1:
-            raise ValueError(f"window must be a height and a width of at least 1, got {self.window}")
+        if self.sliding_window is not None and min(self.sliding_window) < 1:
+            raise ValueError(f"sliding_window must be a height and a width of at least 1, got {self.sliding_window}")
         if not 0 <= self.overlap < 1:
             raise ValueError(f"overlap must be at least 0 and below 1, got {self.overlap}")
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must be numbers above 0, got {' '.join(map(str, self.scales)) or 'none'}")
 
     @classmethod
-    def from_json(cls, fields: dict) -> "Inference":
-        """Makes it of its fields as they are in JSON, which has no tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    def from_json(cls, fields: Mapping) -> "InferenceSettings":
+        """Reads what `to_json` gives."""
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return cls(sliding_window=values.pop("window", None), **values)
+
+    def to_json(self) -> dict:
+        """Gives the settings as scores-SPLIT.json holds them, under the names that they had first."""
+        window = self.sliding_window
+        return {"window": window, "overlap": self.overlap, "flip": self.flip, "scales": self.scales}
 
     @property
     def is_plain(self) -> bool:
-        """Whether the network sees each picture once, as it is."""
-        return self.window is None and not self.flip and self.scales == (1.0,)
+        """Whether the network sees each image once, as it is."""
+        return self.sliding_window is None and not self.flip and self.scales == (1.0,)
 
     def probabilities(self, predict: Predict, images: np.ndarray, classes: int) -> np.ndarray:
-        """Tells how likely every pixel is of each class.
+        """Predicts the probability of each class at every pixel.
 
         The probabilities of windows, mirror images and scales are averaged. Besides what `predict` takes for a window
-        of each picture, that takes the memory of the result, and of one scale's before and after it is resized.
+        of each image, that takes the memory of the result, and of one scale's before and after it is resized.
 
         Args:
             predict: the network.
             images: (B, H, W, 3) uint8, any B, H, W above 0.
-            classes: how many `predict` tells apart.
+            classes: how many `predict` distinguishes.
 
         Returns:
             (B, H, W, classes) float32, in 0..1.
@@ -84,8 +90,8 @@ class Inference:
         return np.divide(total, len(self.scales) * (1 + self.flip), out=total)
 
     def _add(self, predict: Predict, images: np.ndarray, total: np.ndarray) -> None:
-        """Adds the probabilities of pictures to `total`, window by window, the same one of all pictures at a time."""
-        height, width = self.window or images.shape[1:3]
+        """Adds the probabilities of images to `total`, window by window, the same one of all images at a time."""
+        height, width = self.sliding_window or images.shape[1:3]
         rows = lay_windows(images.shape[1], height, self.overlap)
         columns = lay_windows(images.shape[2], width, self.overlap)
         for (down, row_weights), (across, column_weights) in itertools.product(rows, columns):
@@ -94,15 +100,15 @@ class Inference:
 
 
 def lay_windows(side: int, window: int, overlap: float) -> list[tuple[slice, np.ndarray]]:
-    """Lays windows along one side of a picture, evenly from end to end, as few as overlap by a share of their length.
+    """Lays windows along one side of an image, evenly from end to end, as few as overlap by a share of their length.
 
     A window counts for a pixel by a Gaussian about its own middle, where the network sees all around it, divided by the
-    sum over all windows there (Isensee et al. 2021, nnU-Net). Rows and columns can be weighed each for themselves: the
-    product of both has the sum of 1, too.
+    sum over all windows there (Isensee et al. 2021, nnU-Net). Rows and columns can be weighted separately: the products
+    of their weights add up to 1, too.
 
     Args:
-        side: of the picture, in pixels.
-        window: the length of one, in pixels; the picture's side if that is shorter.
+        side: of the image, in pixels.
+        window: the length of one, in pixels; the image's side if that is shorter.
         overlap: at least 0, below 1.
 
     Returns:
@@ -120,16 +126,16 @@ def lay_windows(side: int, window: int, overlap: float) -> list[tuple[slice, np.
     return [(place, (gaussian / total[place]).astype(np.float32)) for place in places]
 
 
-def resize(pictures: np.ndarray, size: Sequence[int], interpolation: int) -> np.ndarray:
+def resize(images: np.ndarray, size: Sequence[int], interpolation: int) -> np.ndarray:
     """Resizes (B, h, w, channels) to (B, *size, channels) by one of OpenCV's interpolations."""
-    if pictures.shape[1:3] == tuple(size):
-        return pictures
-    channels = pictures.shape[3]
-    resized = np.empty((len(pictures), *size, channels), pictures.dtype)
-    for picture, out in zip(pictures, resized, strict=True):
+    if images.shape[1:3] == tuple(size):
+        return images
+    channels = images.shape[3]
+    resized = np.empty((len(images), *size, channels), images.dtype)
+    for image, out in zip(images, resized, strict=True):
         for first in range(0, channels, MOST_CHANNELS):
             some = slice(first, first + MOST_CHANNELS)
-            part = cv2.resize(picture[..., some], size[::-1], interpolation=interpolation)
+            part = cv2.resize(image[..., some], size[::-1], interpolation=interpolation)
             out[..., some] = part.reshape(*size, -1)  # OpenCV drops an axis of one channel
     return resized
 
@@ -138,8 +144,8 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
     """Adds what `read_options` reads to a command, and --input-size; `also`: other names of the latter."""
     group = parser.add_argument_group(
         "inference",
-        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of windows, "
-        "mirror image and scales are averaged.",
+        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of sliding "
+        "windows, mirror image and scales are averaged.",
     )
     group.add_argument(
         "--input-size",
@@ -147,35 +153,40 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
         metavar="SIZE",
         help="HEIGHTxWIDTH to resize to instead, or native: do not resize; images in records from their stored size",
     )
-    group.add_argument("--window", metavar="HxW", help="what the network sees at a time (the whole picture)")
+    group.add_argument("--sliding-window", metavar="HxW", help="what the network sees at a time (the whole image)")
     group.add_argument("--overlap", type=float, metavar="SHARE", help="of a window that the next shows again (0.5)")
-    group.add_argument("--flip", action="store_true", help="show the mirror image, too")
+    group.add_argument("--tta", choices=("flip",), help="test-time augmentation: flip shows the mirror image, too")
     group.add_argument(
-        "--scales", nargs="+", type=parse_scale, default=[1.0], metavar="FACTOR", help="show these sizes of it (1.0)"
+        "--tta-scales",
+        nargs="+",
+        type=parse_scale,
+        default=[1.0],
+        metavar="FACTOR",
+        help="show these sizes of it (1.0)",
     )
 
 
 def parse_scale(text: str) -> float:
-    """Reads a factor; what else stands after --scales is a picture, most likely."""
+    """Reads a factor; what else stands after --tta-scales is an image, most likely."""
     try:
         return float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers, got {text!r}; pictures go before --scales") from None
+        raise argparse.ArgumentTypeError(f"expected numbers, got {text!r}; images go before --tta-scales") from None
 
 
-def read_options(options: argparse.Namespace) -> Inference:
-    """Gives what the command line says.
+def read_options(options: argparse.Namespace) -> InferenceSettings:
+    """Makes settings of a command line.
 
     Raises:
-        ValueError: an option is out of its range, or --overlap lacks its --window.
+        ValueError: an option is out of its range, or --overlap lacks its --sliding-window.
     """
     window = None
-    if options.window:
+    if options.sliding_window:
         try:
-            window = command.parse_size(options.window)
+            window = command.parse_size(options.sliding_window)
         except ValueError as error:
-            raise ValueError(f"--window: {error}") from None
+            raise ValueError(f"--sliding-window: {error}") from None
     elif options.overlap is not None:
-        raise ValueError("--overlap is that of windows; give their --window HxW, too")
-    overlap = Inference.overlap if options.overlap is None else options.overlap
-    return Inference(window, overlap, options.flip, tuple(options.scales))
+        raise ValueError("--overlap is that of sliding windows; give their --sliding-window HxW, too")
+    overlap = InferenceSettings.overlap if options.overlap is None else options.overlap
+    return InferenceSettings(window, overlap, options.tta == "flip", tuple(options.tta_scales))

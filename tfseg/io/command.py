@@ -35,7 +35,7 @@ REMEDIES = {
 # What takes its time to import.
 SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
 # Commands that report their progress themselves: the one by its log, the other of each of its processes.
-REPORT_THEMSELVES = ("serve", "doctor")
+REPORT_THEMSELVES = ("serve", "doctor", "parts")
 # Command -> how it takes less memory.
 LESS_MEMORY = {
     **dict.fromkeys(
@@ -43,15 +43,15 @@ LESS_MEMORY = {
         "lower train.batch_size, for which optimizer.accumulate makes up, or data.size, or data.ram_budget",
     ),
     "tune": "lower --parallel, or train.batch_size",
-    "predict": "give --window HxW, such as 512x512, for images that are too large in one piece",
-    "evaluate": "lower --batch-size, or give --window HxW",
+    "predict": "give --sliding-window HxW, such as 512x512, for images that are too large in one piece",
+    "evaluate": "lower --batch-size, or give --sliding-window HxW",
     **dict.fromkeys(
         ("report", "compare"),
         "score the run first, a little at a time, by python -m tfseg.evaluate --run DIR --batch-size 1",
     ),
-    "export": "lower --size, --pictures or --calibration",
+    "export": "lower --size, --images or --calibration",
     "describe": "lower --batch or --size",
-    **dict.fromkeys(("check_metal", "show_batch", "doctor"), "lower train.batch_size or data.size"),
+    **dict.fromkeys(("check_metal", "show_batch", "doctor", "parts"), "lower train.batch_size or data.size"),
     **dict.fromkeys(("make_tfrecords", "convert", "verify", "explore"), "lower --workers"),
 }
 # What of their words says how much was asked for.

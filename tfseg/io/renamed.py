@@ -3,6 +3,9 @@
 Delete an entry in the release after the one that renamed it.
 """
 
+import sys
+from collections.abc import Sequence
+
 # Dotted key of a config -> its name now. A whole section stands as "section.".
 SETTINGS = {
     "device.kind": "accelerator.kind",
@@ -33,3 +36,35 @@ FLAGS = {
     "evaluate": {**_INFERENCE, "--learn-void": ("--ignore-class", "none")},
     "export": {"--pictures": ("--images", "{}")},
 }
+
+
+def accept_renamed(arguments: Sequence[str] | None, verb: str) -> list[str]:
+    """Rewrites a command line that still has flags under their old names, with one warning each on stderr.
+
+    Args:
+        arguments: words after the command; None: those of this process.
+        verb: name of the command, a key of `FLAGS`.
+
+    Returns:
+        The words, all flags under their names of today.
+
+    Raises:
+        ValueError: a flag is there under both of its names.
+    """
+    words = [*(sys.argv[1:] if arguments is None else arguments)]
+    end = words.index("--") if "--" in words else len(words)  # what follows is no flag
+    given = {word.partition("=")[0] for word in words[:end]}
+    renamed = {old: new for old, new in FLAGS[verb].items() if old in given}
+    for old, (new, value) in renamed.items():
+        if new in given:
+            raise ValueError(f"{old} is the old name of {new}, and both are given; give {new} alone")
+        now = new if value == "{}" else f"{new} {value}"
+        print(f"warning: {old} is now called {now}; the old name goes with the next release", file=sys.stderr)
+    rewritten = []
+    for word in words[:end]:
+        name, *given_value = word.split("=", 1)
+        new, value = renamed.get(name, (name, "{}"))
+        rewritten.append("=".join([new, *given_value]))
+        if value != "{}":
+            rewritten.append(value)
+    return rewritten + words[end:]

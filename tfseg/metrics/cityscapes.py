@@ -1,4 +1,4 @@
-"""The official Cityscapes score: what `cityscapesscripts` computes from pictures of label ids, to the last digit.
+"""The official Cityscapes score: what `cityscapesscripts` computes from images of label ids, to the last digit.
 
 All but the instances comes from one confusion matrix over the label ids of a whole split, at full resolution. Ground
 truth of an ignored label (`Label.ignore_in_eval`) counts for nothing, though it may have a category, as parking has; on
@@ -7,7 +7,7 @@ over 7.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from tfseg.records.labels import BY_TRAIN_ID, CATEGORIES, LABELS
 
 IDS = 1 + max(label.id for label in LABELS)  # 34
 EXACT = 2**24  # pixels that OpenCV counts exactly, in float32
-NO_ID = 255  # -1 as a byte: license plates, which the official pictures do not show
+NO_ID = 255  # -1 as a byte: license plates, which the official images do not show
 COUNTED_IDS = [label.id for label in BY_TRAIN_ID]
 BY_ID = {label.id: label for label in LABELS}
 
@@ -40,7 +40,7 @@ INSTANCE_CATEGORIES = {
 
 
 class OfficialScore:
-    """Gathers pictures and gives their score.
+    """Gathers images and gives their official score.
 
     Args:
         classes: names of the predicted classes: the 8 categories, or the 19 classes of the benchmark, with or without
@@ -58,10 +58,10 @@ class OfficialScore:
         self.has_instances = False
 
     def add(self, truth: np.ndarray, predicted: np.ndarray, instances: np.ndarray | None = None) -> None:
-        """Adds a picture.
+        """Adds an image.
 
         Args:
-            truth: uint8 (height, width), label ids.
+            truth: uint8 (height, width), label ids of the ground truth.
             predicted: uint8 of the same shape, class ids.
             instances: integers of the same shape, as in *_instanceIds.png: below 1000 label ids; else 1000 times the
                 label id, plus a number.
@@ -99,27 +99,31 @@ class OfficialScore:
                 self.weighted[name] += float(found) * weight, float(size - found) * weight
 
     def result(self) -> dict:
-        """Gives the score of all pictures so far.
+        """Gives the score of all images so far.
 
         Returns:
             `category_iou`, a category's name -> IoU in 0..1, nan where nothing is of it, and its mean over those that
             have one, `mean_category_iou`; with instances `category_iiou` (human, vehicle) and its mean likewise; of
-            the 19 classes the same by class; and `confusion_matrix`, lists (34, 34), rows are truth.
+            the 19 classes the same by class; and `confusion_matrix`, lists (34, 34), rows are ground truth.
         """
-        groups = {"category": {name: [i for i in COUNTED_IDS if BY_ID[i].category == name] for name in CATEGORIES}}
+        by_category = {name: [id for id in COUNTED_IDS if BY_ID[id].category == name] for name in CATEGORIES}
+        result = self.result_by("category", by_category)
         if self.by_class:
-            groups["class"] = {label.name: [label.id] for label in BY_TRAIN_ID}
-        result = {}
-        for kind, ids_by_name in groups.items():
-            scores = {f"{kind}_iou": {name: self.iou(ids) for name, ids in ids_by_name.items()}}
-            if self.has_instances:
-                names = [name for name in ids_by_name if name in self.weighted]
-                scores[f"{kind}_iiou"] = {name: self.instance_iou(name) for name in names}
-            for name, values in scores.items():
-                result |= {name: values, f"mean_{name}": mean(values.values())}
+            result |= self.result_by("class", {label.name: [label.id] for label in BY_TRAIN_ID})
         return {**result, "confusion_matrix": self.matrix.tolist()}
 
-    def iou(self, ids: list[int]) -> float:
+    def result_by(self, kind: str, ids_by_name: Mapping[str, Sequence[int]]) -> dict:
+        """Gives the scores by category or by class, and their means."""
+        scores = {f"{kind}_iou": {name: self.iou(ids) for name, ids in ids_by_name.items()}}
+        if self.has_instances:
+            names = [name for name in ids_by_name if name in self.weighted]
+            scores[f"{kind}_iiou"] = {name: self.instance_iou(name) for name in names}
+        result = {}
+        for name, values in scores.items():
+            result |= {name: values, f"mean_{name}": mean(values.values())}
+        return result
+
+    def iou(self, ids: Sequence[int]) -> float:
         """TP / (TP + FP + FN) of label ids together."""
         if not ids:
             return math.nan
@@ -160,14 +164,14 @@ def label_ids_of(classes: Sequence[str]) -> np.ndarray:
 
 
 def count_label_ids(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Counts pairs of label ids; truth without one counts for nothing.
+    """Counts pairs of label ids; ground truth without one counts for nothing.
 
     Args:
         truth: uint8 (...), label ids, or 255.
         predicted: uint8 of the same shape, label ids.
 
     Returns:
-        int64 (34, 34): rows are truth, columns prediction.
+        int64 (34, 34): rows are ground truth, columns prediction.
 
     Raises:
         ValueError: a value is no label id.
@@ -184,11 +188,12 @@ def count_label_ids(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return known
 
 
-def divide(hits, total) -> float:
+def divide(hits: float, total: float) -> float:
+    """Divides; nan where there is nothing to divide by."""
     return float(hits) / float(total) if total else math.nan
 
 
-def mean(values) -> float:
-    """The mean of those that are numbers; nan if none is."""
+def mean(values: Iterable[float]) -> float:
+    """Gives the mean of those that are numbers; nan if none is."""
     numbers = [value for value in values if not math.isnan(value)]
     return sum(numbers) / len(numbers) if numbers else math.nan

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.models.fuse import as_floats, as_ids, check_ids, one_hot
+from tfseg.backend import as_floats, as_ids, check_ids, one_hot
 from tfseg.records.labels import CATEGORIES, VOID
 
 
@@ -25,7 +25,7 @@ def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = Non
     """Counts the pixels of each picture by truth and prediction.
 
     Args:
-        mask: integers (batch, height, width), true class ids in 0..num_classes-1; or int8, see `fused.as_ids`.
+        mask: integers (batch, height, width), true class ids in 0..num_classes-1; or int8, see `backend.as_ids`.
         predicted: integers of the same shape and range.
         num_classes: number of classes.
         ignore: true id, of any value, whose pixels are left out, such as 255; None: there is none.
@@ -60,7 +60,7 @@ def _one_hot(ids, num_classes: int, ignore: int | None):
 class Scorer(keras.Model):
     """A network with its truth beside it: batches in, confusion matrices and losses out, a row a picture.
 
-    Called with {"image": (batch, height, width, 3) in 0..255 or as `fused.as_floats` takes them, "mask": integers
+    Called with {"image": (batch, height, width, 3) in 0..255 or as `backend.as_floats` takes them, "mask": integers
     (batch, height, width)}; gives {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,), "lost": int32
     (batch,), how many pixels of each mask are of no class}. Void is a class like the others if the loss learns it.
 
@@ -107,23 +107,23 @@ def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict
             f"{(rows['lost'] > 0).sum()} images"
         )
     matrix = rows["matrix"].sum(axis=0, dtype=np.int64)
-    learn_void = getattr(scorer.loss_function, "learn_void", False)
-    return {"loss": float(rows["loss"].mean()), **scores(matrix, scorer.classes, learn_void)}
+    ignore_class = None if getattr(scorer.loss_function, "learn_void", False) else VOID
+    return {"loss": float(rows["loss"].mean()), **scores(matrix, scorer.classes, ignore_class)}
 
 
-def scores(matrix, classes: tuple[str, ...] = CATEGORIES, learn_void: bool = False) -> dict:
+def scores(matrix, classes: Sequence[str] = CATEGORIES, ignore_class: int | None = VOID) -> dict:
     """Derives all scores from a confusion matrix.
 
     Args:
         matrix: integers (classes, classes), rows are truth; class `VOID` (0) is void.
         classes: their names.
-        learn_void: whether void is a class that is learnt, and counts like the others in all scores.
+        ignore_class: id of the class whose ground truth counts nowhere; None: all count, as where void is learned.
 
     Returns:
         Dict of lists with one float a class (`iou`, `f1`, `iou_with_void`, `f1_with_void`), of floats (`mean_iou`,
         `mean_f1`, `mean_iou_with_void`, `mean_f1_with_void`, `pixel_accuracy` over non-void truth), `classes`,
-        `support` (pixels of each class in the truth) and `confusion_matrix`. All floats in 0..1, or nan. Of
-        `learn_void`, which is among them as well, `iou` is `iou_with_void`, and so on.
+        `support` (pixels of each class in the truth), `confusion_matrix`, and `learn_void`, whether no class is
+        ignored: then `iou` is `iou_with_void`, and so on. All floats in 0..1, or nan.
 
     Raises:
         ValueError: the matrix is not square, holds what are no counts, or has other classes than there are names.
@@ -131,14 +131,14 @@ def scores(matrix, classes: tuple[str, ...] = CATEGORIES, learn_void: bool = Fal
     matrix = check_matrix(matrix, classes)
     iou_with_void, f1_with_void = iou_and_f1(matrix)
     iou, f1, valid = iou_with_void, f1_with_void, matrix
-    if not learn_void:
+    if ignore_class is not None:
         valid = matrix.copy()
-        valid[VOID] = 0
+        valid[ignore_class] = 0
         iou, f1 = iou_and_f1(valid)
-        iou[VOID] = f1[VOID] = np.nan
+        iou[ignore_class] = f1[ignore_class] = np.nan
     return {
         "classes": list(classes),
-        "learn_void": bool(learn_void),
+        "learn_void": ignore_class is None,
         "iou": iou.tolist(),
         "f1": f1.tolist(),
         "iou_with_void": iou_with_void.tolist(),

@@ -1,7 +1,8 @@
-"""Convolutions with Keras' weights and results that take less time, or that run where Keras' do not.
+"""Layers with Keras' weights and results that take less time, or that run where Keras' do not.
 
 `UpsampledConv2D` does less work on any device, and `AtrousDepthwiseConv2D` its own. The others take the same work to
-other operations of TensorFlow: `GroupedConv2D` always, `Conv2D` and `DepthwiseConv2D` on a CPU, where they are faster.
+other operations of TensorFlow: `GroupedConv2D` and `BatchNormalization` always, `Conv2D` and `DepthwiseConv2D` on a
+CPU, where they are faster.
 """
 
 import itertools
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg import backend  # noqa: F401 - before any layer is made
+from tfseg.backend import count_replicas
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -220,3 +221,70 @@ def filter_gradient(inputs, gradient, size: int, stride: int):
 
     places = range(0, size - 2, 2)
     return tf.concat([tf.concat([piece(row, column) for column in places], axis=1) for row in places], axis=0)
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last of four axes, fused where possible (Ioffe and Szegedy 2015).
+
+    Same weights, results and moving statistics as Keras' layer, but where a batch has one value a channel, as one image
+    has that is pooled to one cell. That value less its own mean is 0, whatever it is: nothing could be learnt of it,
+    and inference, by moving statistics, would give something else. There training, too, takes the moving statistics,
+    which stay as they are: at first 0 and 1, as if there was no normalisation.
+
+    Under a half precision policy the kernel takes half precision pictures with float32 statistics.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if training is True and self._sees_one_value(inputs):
+            training = False
+        fusible = keras.backend.backend() == "tensorflow" and mask is None and isinstance(training, bool | None)
+        if not fusible or not (self.scale and self.center) or len(inputs.shape) != 4 or self.axis not in (-1, 3):
+            return super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            return self._normalize_by_batch(inputs) if count_replicas() == 1 else self._normalize_by_all(inputs)
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.convert_to_tensor(self.gamma, "float32"),
+            offset=ops.convert_to_tensor(self.beta, "float32"),
+            mean=ops.convert_to_tensor(self.moving_mean, "float32"),
+            variance=ops.convert_to_tensor(self.moving_variance, "float32"),
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return outputs
+
+    def _sees_one_value(self, inputs) -> bool:
+        """Whether a batch, that of all devices, has one value a channel; of sizes that are not known it has not."""
+        shape = [*inputs.shape]
+        del shape[self.axis]
+        return count_replicas() == 1 and all(length == 1 for length in shape)
+
+    def _normalize_by_batch(self, inputs):
+        nothing = tf.zeros([0], tf.float32)
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.convert_to_tensor(self.gamma, "float32"),
+            offset=ops.convert_to_tensor(self.beta, "float32"),
+            mean=nothing,
+            variance=nothing,
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The kernel gives the unbiased variance; Keras' moving variance gathers the biased one.
+        count = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
+        variance = variance * ((count - 1) / count)
+        self._update_moving(mean, variance)
+        return outputs
+
+    def _normalize_by_all(self, inputs):
+        """By the statistics of the whole batch, of which each replica has a part."""
+        wide = ops.cast(inputs, "float32")
+        mean, variance = ops.moments(wide, axes=(0, 1, 2), synchronized=True)
+        self._update_moving(mean, variance)
+        gamma, beta = (ops.convert_to_tensor(weight, "float32") for weight in (self.gamma, self.beta))
+        return ops.cast(tf.nn.batch_normalization(wide, mean, variance, beta, gamma, self.epsilon), inputs.dtype)
+
+    def _update_moving(self, mean, variance):
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1 - self.momentum))

@@ -36,7 +36,7 @@ def build_network(
         decoder_channels: its widths, see there; None: its own.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
-        tanh: whether to compute sigmoids by tanh, see `fused.fuse`.
+        tanh: whether to compute sigmoids by tanh, see `fuse.fuse`.
         cpu: whether to train on TensorFlow's CPU, see there.
 
     Returns:

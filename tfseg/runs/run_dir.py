@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.config.schema import Config, as_yaml, list_settings, load_config
-from tfseg.inference import predictor
+from tfseg.inference import labels_file
 from tfseg.io import locks
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.paths import is_local, open_path
@@ -263,13 +263,13 @@ def read_config(directory: str | Path) -> Config:
 
 
 def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
-    """Reads what a run's classes are called, and their colours; see `predict.read_labels`."""
-    return predictor.read_labels(Path(directory, LABELS))
+    """Reads what a run's classes are called, and their colours; see `labels_file.read_labels`."""
+    return labels_file.read_labels(Path(directory, LABELS))
 
 
 def read_sizes(directory: str | Path) -> list[tuple[int, int]] | None:
-    """Reads how images were resized when a run was validated; see `predict.read_sizes`."""
-    return predictor.read_sizes(Path(directory, LABELS))
+    """Reads how images were resized when a run was validated; see `labels_file.read_sizes`."""
+    return labels_file.read_sizes(Path(directory, LABELS))
 
 
 def load_network(directory: str | Path):

@@ -17,11 +17,11 @@ Classify = Callable[[np.ndarray, list[Size]], Sequence[np.ndarray]]
 
 
 class QueueFull(Exception):
-    """As many pictures wait as may."""
+    """As many images wait as may."""
 
 
 class Result(NamedTuple):
-    """What came of one picture."""
+    """What came of one image."""
 
     class_ids: np.ndarray
     """(H, W) uint8."""
@@ -30,21 +30,21 @@ class Result(NamedTuple):
     took: float
     """Seconds that the model took for its batch."""
     batch: int
-    """How many pictures the model saw at once."""
+    """How many images the model saw at once."""
 
 
 class Job(NamedTuple):
-    picture: np.ndarray
+    image: np.ndarray
     size: Size
     future: Future
     arrived: float
 
 
 class Batcher:
-    """A queue of pictures with an end to its length.
+    """A queue of images of limited length.
 
     Attributes:
-        running: whether `work` takes pictures now.
+        running: whether `work` takes images now.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class Batcher:
         max_pixels: int,
         wait: float,
         capacity: int,
-        on_batch: Callable[[int, float], None] = lambda pictures, seconds: None,
+        on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ):
         """Makes an empty queue.
 
         Args:
-            max_batch: pictures that the model sees at once, at most.
-            max_pixels: pixels that it sees at once, at most, so that a batch never takes more memory than a picture of
-                so many; a larger picture goes alone.
-            wait: seconds, at most, that a picture waits for others of its size while the model is free.
-            capacity: pictures that may wait.
-            on_batch: told the pictures of each batch, and the seconds that it took.
+            max_batch: images that the model sees at once, at most.
+            max_pixels: pixels that it sees at once, at most, so that a batch never takes more memory than an image of
+                so many; a larger image goes alone.
+            wait: seconds, at most, that an image waits for others of its size while the model is free.
+            capacity: images that may wait.
+            on_batch: called with the number of images of each batch, and the seconds that it took.
         """
         self.max_batch, self.max_pixels, self.wait, self.capacity = max_batch, max_pixels, wait, capacity
         self.on_batch = on_batch
@@ -73,28 +73,28 @@ class Batcher:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many pictures wait."""
+        """How many images wait."""
         return len(self._jobs)
 
     @property
     def is_full(self) -> bool:
-        """Whether another picture would be refused."""
+        """Whether another image would be refused."""
         return len(self._jobs) >= self.capacity
 
-    def submit(self, picture: np.ndarray, size: Size) -> Future:
+    def submit(self, image: np.ndarray, size: Size) -> Future:
         """Puts an image into the queue.
 
         Args:
-            picture: (h, w, 3) uint8, as the network is to see it.
+            image: (h, w, 3) uint8, as the network is to see it.
             size: (height, width) of its mask.
 
         Returns:
-            The future `Result`. Once cancelled, the model will not see the picture, unless it does already.
+            The future `Result`. Once cancelled, the model will not see the image, unless it does already.
 
         Raises:
             QueueFull: there is no room.
         """
-        job = Job(picture, size, Future(), time.monotonic())
+        job = Job(image, size, Future(), time.monotonic())
         with self._changed:
             if self.is_full:
                 raise QueueFull
@@ -123,16 +123,16 @@ class Batcher:
             self._changed.notify_all()
 
     def _take(self) -> list[Job]:
-        """Waits for the oldest picture and others of its size; gives none when the queue is closed and empty."""
+        """Waits for the oldest image and others of its size; gives none when the queue is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._closed)
             if not self._jobs:
                 return []
-            shape, arrived = self._jobs[0].picture.shape, self._jobs[0].arrived
+            shape, arrived = self._jobs[0].image.shape, self._jobs[0].arrived
             most = max(min(self.max_batch, self.max_pixels // (shape[0] * shape[1])), 1)
 
             def fitting() -> list[Job]:
-                return [job for job in self._jobs if job.picture.shape == shape][:most]
+                return [job for job in self._jobs if job.image.shape == shape][:most]
 
             self._changed.wait_for(
                 lambda: len(fitting()) == most or self._closed, timeout=max(arrived + self.wait - time.monotonic(), 0)
@@ -148,7 +148,7 @@ class Batcher:
         if not batch:
             return
         try:
-            masks = classify(np.stack([job.picture for job in batch]), [job.size for job in batch])
+            masks = classify(np.stack([job.image for job in batch]), [job.size for job in batch])
         except Exception as error:  # whatever the model raises; the next batch may go well
             for job in batch:
                 job.future.set_exception(error)

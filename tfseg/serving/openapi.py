@@ -1,14 +1,14 @@
-"""The service in the words of OpenAPI 3.1, as it stands at /openapi.json."""
+"""The service as an OpenAPI 3.1 document, which /openapi.json answers."""
 
 from tfseg import __version__
 
 ERRORS = {
-    400: "no whole picture, 16 bits a channel, a form without the field, an unknown format",
+    400: "no whole image, 16 bits a channel, a form without the field, an unknown format",
     401: "no API key, or a wrong one",
     406: "an Accept that is met by neither image/png nor application/json",
     408: "the body did not come in time",
-    413: "more bytes, pixels or scans than are taken; pictures are judged by their header",
-    415: "none of PNG, JPEG, BMP, TIFF and WebP",
+    413: "more bytes, pixels or scans than are taken; images are judged by their header",
+    415: "no PNG, JPEG, BMP, TIFF or WebP",
     503: "the model loads, the queue is full or the service ends; Retry-After says when to come again",
     504: "the model did not answer in time",
 }
@@ -44,7 +44,7 @@ def get(name: str, summary: str, content: dict, *errors: int) -> dict:
 
 PREDICT = route(
     "predict",
-    "The class of every pixel of a PNG, JPEG, BMP, TIFF or WebP picture, turned upright as its EXIF data say",
+    "The class of every pixel of a PNG, JPEG, BMP, TIFF or WebP image, turned upright as its EXIF data say",
     {"image/png": {"schema": {**STRING, "contentMediaType": "image/png"}}, **reference("Shares")},
     *ERRORS,
     security=KEYS,
@@ -53,7 +53,7 @@ PREDICT = route(
             "name": "format",
             "in": "query",
             "description": "before Accept: mask, an 8-bit PNG of class ids; overlay, a PNG of the classes' colours "
-            "over the picture; json, the share of each class",
+            "over the image; json, the share of each class",
             "schema": {"enum": ["mask", "overlay", "json"]},
         },
         {
@@ -82,7 +82,7 @@ DOCUMENT = {
     "info": {
         "title": "tfseg",
         "version": __version__,
-        "summary": "The class of every pixel of a picture",
+        "summary": "The class of every pixel of an image",
         "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
     },
     "paths": {
@@ -90,7 +90,7 @@ DOCUMENT = {
         "/labels": get("labels", "The model's id and its classes", reference("Labels"), 401),
         "/metrics": get("metrics", "Counts and times for Prometheus", TEXT, 401),
         "/healthz": get("healthz", "The process lives", TEXT),
-        "/readyz": get("readyz", "Pictures are taken", TEXT, 503),
+        "/readyz": get("readyz", "Images are taken", TEXT, 503),
         "/openapi.json": get("openapi", "This document", {"application/json": {"schema": {"type": "object"}}}, 401),
     },
     "components": {
@@ -103,9 +103,9 @@ DOCUMENT = {
                 height=INTEGER,
                 width=INTEGER,
                 classes=items(record(**CLASS, pixels=INTEGER, share={**NUMBER, "minimum": 0, "maximum": 1})),
-                batch={**INTEGER, "description": "pictures that the model saw at once"},
+                batch={**INTEGER, "description": "images that the model saw at once"},
                 milliseconds=record(
-                    decode={**NUMBER, "description": "from the headers to the decoded picture"},
+                    decode={**NUMBER, "description": "from the headers to the decoded image"},
                     wait={**NUMBER, "description": "in the queue"},
                     model={**NUMBER, "description": "of the model, for the whole batch"},
                     total=NUMBER,

@@ -16,7 +16,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.http import errors
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from tfseg.serving.http_app import JsonLines
+from tfseg.serving.logs import JsonLines
 
 READY = b"ready"
 STATUSES = {  # of what is no HTTP, or too much of it; 400 else
@@ -82,14 +82,14 @@ class Server(BaseApplication):
         work: Callable[[Callable], None],
         close: Callable[[], None],
     ):
-        """Says what is to be run.
+        """Takes what is to be run.
 
         Args:
             listener: bound to its address.
             threads: requests at a time.
             timeout: seconds after which every request has had its answer, or is cut off.
-            create_app: makes the WSGI application of a function that tells whether the service ends.
-            load: loads the model and gives what `work` takes; what it raises ends the service.
+            create_app: makes the WSGI application, given a function that says whether the service ends.
+            load: loads the model and returns what `work` takes; what it raises ends the service.
             work: runs the model, until `close` was called.
             close: ends `work`.
         """
@@ -100,7 +100,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        """Says it to gunicorn."""
+        """Passes it on to gunicorn."""
         settings = {
             "bind": f"fd://{self.listener.fileno()}",
             "workers": 1,
@@ -137,7 +137,7 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self):
-        """Gives the application, in the worker, while the model loads in a thread of its own."""
+        """Makes the application, in the worker, while the model loads in a thread of its own."""
         threading.Thread(target=self._run_model, name="model", daemon=True).start()
         return self.create_app(lambda: not self.worker.alive)
 

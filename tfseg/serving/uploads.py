@@ -1,6 +1,6 @@
-"""Bytes from outside -> a picture that the network may see, or a reason why not, with its status of HTTP.
+"""Bytes from outside -> an image that the network may see, or a reason why not, with its status of HTTP.
 
-A picture is decoded only when its header has told that it is within the limits. Nothing is written to disk.
+An image is decoded only when its header says that it is within the limits. Nothing is written to disk.
 """
 
 import io
@@ -13,9 +13,8 @@ from PIL import Image
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
-from tfseg.inference.predictor import decode_picture
-from tfseg.io.image_headers import TooLarge
-from tfseg.io.images import FORMATS, PILLOW_FORMATS
+from tfseg.inference.reading import decode_image
+from tfseg.io.images import FORMATS, PILLOW_FORMATS, TooLarge
 
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
@@ -39,7 +38,7 @@ class Limits:
     body: int = 8 * 2**20
     """Bytes."""
     pixels: int = 1024 * 2048
-    """Of the picture."""
+    """Of the image."""
     side: int = 4096
     """Pixels of its height and of its width."""
 
@@ -77,12 +76,12 @@ def read_body(read: Callable[[int], bytes], declared: int | None, most: int, dea
     if declared is not None and size != declared:
         raise Refused(400, f"the body ended after {size:,} of {declared:,} bytes")
     if not size:
-        raise Refused(400, "the body is empty; expected a picture")
+        raise Refused(400, "the body is empty; expected an image")
     return b"".join(chunks)
 
 
-def picture_file(body: bytes, content_type: str) -> bytes:
-    """Gives the file in the field `image` of multipart/form-data; anything else is a picture itself.
+def image_file(body: bytes, content_type: str) -> bytes:
+    """Gives the file in the field `image` of multipart/form-data; any other body is an image itself.
 
     Raises:
         Refused: the form is damaged, or has not one such file.
@@ -97,8 +96,8 @@ def picture_file(body: bytes, content_type: str) -> bytes:
     except ValueError:
         raise Refused(400, "the body is no whole multipart/form-data") from None
     if len(files) != 1:
-        told = ", ".join(sorted(fields))[:200] or "none"
-        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(files)}; fields: {told}")
+        names = ", ".join(sorted(fields))[:200] or "none"
+        raise Refused(400, f"expected one file in the field {FIELD!r}, got {len(files)}; fields: {names}")
     return files[0]
 
 
@@ -148,30 +147,30 @@ def read_form(body: bytes, boundary: bytes) -> tuple[list[bytes], set[str]]:
 
 
 def read_upload(content: bytes, limits: Limits) -> np.ndarray:
-    """Decodes a picture as `tfseg.inference.predictor.read_picture` does.
+    """Decodes an image as `inference.reading.read_image` does.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        Refused: it is of another format, is refused by the rules of `pictures`, or is larger than it may.
+        Refused: it is of another format, is refused by the rules of `io.images`, or is larger than it may.
     """
     if not content.startswith(MAGIC):
-        raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP picture")
+        raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP image")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as header:
             width, height = header.size
     except Image.DecompressionBombError:
-        raise Refused(413, f"the picture has more than {limits.pixels:,} pixels") from None
+        raise Refused(413, f"the image has more than {limits.pixels:,} pixels") from None
     except Exception:  # whatever the decoders raise
-        raise Refused(400, "the file is no whole picture") from None
+        raise Refused(400, "the file is no whole image") from None
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise Refused(
             413,
-            f"the picture is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
+            f"the image is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
         )
     try:
-        return decode_picture(content, "the file")
+        return decode_image(content, "the file")
     except TooLarge as error:
         raise Refused(413, str(error)) from None
     except ValueError as error:

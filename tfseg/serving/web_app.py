@@ -1,8 +1,6 @@
-"""A web page that shows what a model sees in a picture.
+"""Starts the web page: checks what it is to show, loads the models, and runs Streamlit in this process.
 
-    python -m tfseg.app --model models/city --samples pictures
-
-Streamlit serves `app_page` from this process, so that models, which are loaded before it starts, are loaded once.
+So models are loaded once, before the page answers; the script `web_page` finds them in the cache of `web_view`.
 """
 
 import argparse
@@ -13,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfseg.inference.model_folder import HELP, find_model
-from tfseg.inference.predictor import warn
-from tfseg.io import command
+from tfseg.inference.files import warn
+from tfseg.inference.model_folder import find_model
 from tfseg.io.listing import list_images
 
 SETTINGS = {
@@ -33,35 +30,54 @@ SETTINGS = {
 }
 
 
-def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Reads the command line, which is also that of the page's script."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tfseg.app",
-        description="Serves a web page that shows a picture, the model's mask and both in one. Pictures that are "
-        "uploaded are kept in memory. Only this machine reaches the page unless --host says otherwise.",
-    )
-    parser.add_argument(
-        "--model",
-        required=True,
-        action="append",
-        type=Path,
-        metavar="DIR",
-        help=f"{HELP}; twice for two models side by side",
-    )
-    parser.add_argument("--samples", type=Path, metavar="DIR", help="folder of pictures to choose from")
-    parser.add_argument(
-        "--input-size",
-        metavar="SIZE",
-        help="HEIGHTxWIDTH that pictures are resized to for the network, or native (as in the model's validation)",
-    )
-    port = os.environ.get("PORT", "8501")
-    parser.add_argument("--port", type=int, default=port, help="of the page's address ($PORT, or else 8501)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for any (127.0.0.1)")
-    return parser.parse_args(arguments)
+def open_page(
+    models: Sequence[Path],
+    *,
+    samples: Path | None = None,
+    input_size: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+) -> None:
+    """Serves the page until it is stopped.
+
+    Args:
+        models: one folder of a SavedModel or of a run, or two, whose masks are shown side by side.
+        samples: folder of images to choose from.
+        input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        host: address to listen at; 0.0.0.0 lets other machines in.
+        port: of the page's address.
+
+    Raises:
+        ValueError: there are more models than two, or one twice; a model is damaged; `samples` holds no image; `port`
+            is no port.
+        FileNotFoundError: there is no such model.
+        OSError: the address cannot be had.
+        ModuleNotFoundError: Streamlit is not installed.
+    """
+    if len(models) > 2:
+        raise ValueError(f"one model or two side by side can be shown, got {len(models)} --model")
+    if len({directory.resolve() for directory in models}) < len(models):
+        raise ValueError(f"--model {models[0]} is given twice; name two models to compare them")
+    import streamlit  # noqa: F401  before the models, which take longer
+
+    from tfseg.serving import web_view
+
+    check_address(host, port)
+    if samples:
+        web_view.list_samples(samples)
+        warn(list_images([samples], samples).left_out)
+    directories = [find_model(directory) for directory in models]
+    for directory in directories:
+        web_view.load_model(directory, input_size)
+    shown = f"[{host}]" if ":" in host else host
+    reach = "" if is_loopback(host) else ", for every machine that reaches this one"
+    print(f"http://{shown}:{port}{reach}; Ctrl-C ends it", flush=True)
+    page = write_page_arguments(directories, samples, input_size)
+    run_streamlit([*streamlit_arguments(host, port, web_view.MOST_MEGABYTES), "--", *page])
 
 
 def is_loopback(host: str) -> bool:
-    """Tells whether only this machine reaches an address."""
+    """Whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -82,55 +98,41 @@ def check_address(host: str, port: int) -> None:
         raise OSError(f"--host {host} --port {port} cannot be had: {error.strerror}; choose another") from None
 
 
-def streamlit_arguments(options: argparse.Namespace, megabytes: int) -> list[str]:
-    """Makes the command line of Streamlit that serves the page."""
-    settings = [*SETTINGS.items(), ("server.address", options.host), ("server.port", options.port)]
+def streamlit_arguments(host: str, port: int, megabytes: int) -> list[str]:
+    """Makes the command line of Streamlit that serves the page; `megabytes`: the most that an upload may have."""
+    settings = [*SETTINGS.items(), ("server.address", host), ("server.port", port)]
     settings.append(("server.maxUploadSize", megabytes))
-    if is_loopback(options.host):
+    if is_loopback(host):
         # A page elsewhere whose name is made to lead here is refused.
-        settings += [("server.allowedHosts", host) for host in ("localhost", "127.0.0.1", "::1", options.host)]
-    page = [word for directory in options.model for word in ("--model", str(directory))]
-    if options.samples:
-        page += ["--samples", str(options.samples)]
-    if options.input_size:
-        page += ["--input-size", options.input_size]
+        settings += [("server.allowedHosts", name) for name in ("localhost", "127.0.0.1", "::1", host)]
     script = Path(__file__).with_name("web_page.py")
-    return ["run", str(script), *(f"--{name}={value}" for name, value in settings), "--", *page]
+    return ["run", str(script), *(f"--{name}={value}" for name, value in settings)]
 
 
-def serve(arguments: Sequence[str]) -> None:
+def write_page_arguments(models: Sequence[Path], samples: Path | None, input_size: str | None) -> list[str]:
+    """Writes what the page's script shows as its command line, see `read_page_arguments`."""
+    arguments = [word for directory in models for word in ("--model", str(directory))]
+    if samples:
+        arguments += ["--samples", str(samples)]
+    if input_size:
+        arguments += ["--input-size", input_size]
+    return arguments
+
+
+def read_page_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """Reads the command line of the page's script: `model`, a list of folders, `samples` and `input_size`."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", action="append", type=Path)
+    parser.add_argument("--samples", type=Path)
+    parser.add_argument("--input-size")
+    return parser.parse_args(arguments)
+
+
+def run_streamlit(arguments: Sequence[str]) -> None:
     """Runs Streamlit until it is stopped."""
-    from streamlit.web import cli as streamlit
+    from streamlit.web import cli
 
     # At each visit Streamlit clears the session of Keras if that is loaded, as it is by TensorFlow, and with it the
     # models' optimized graphs, which take a second to make again.
     sys.modules.pop("keras", None)
-    streamlit.main(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Serves the page until it is stopped."""
-    options = read_options(arguments)
-    if len(options.model) > 2:
-        raise ValueError(f"one model or two side by side can be shown, got {len(options.model)} --model")
-    if len({directory.resolve() for directory in options.model}) < len(options.model):
-        raise ValueError(f"--model {options.model[0]} is given twice; name two models to compare them")
-    import streamlit  # noqa: F401  before the models, which take longer
-
-    from tfseg.serving import web_view
-
-    check_address(options.host, options.port)
-    if options.samples:
-        web_view.list_samples(options.samples)
-        warn(list_images([options.samples], options.samples).left_out)
-    options.model = [find_model(directory) for directory in options.model]
-    for directory in options.model:
-        web_view.load_model(directory, options.input_size)
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    reach = "" if is_loopback(options.host) else ", for every machine that reaches this one"
-    print(f"http://{host}:{options.port}{reach}; Ctrl-C ends it", flush=True)
-    serve(streamlit_arguments(options, web_view.MOST_MEGABYTES))
-
-
-if __name__ == "__main__":
-    command.run(main)
+    cli.main(arguments)

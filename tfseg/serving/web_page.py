@@ -1,4 +1,4 @@
-"""The script of the web page, which Streamlit runs at every visit and change; `app` starts it."""
+"""The script of the web page, which Streamlit runs at every visit and change; `web_app` starts it."""
 
 import re
 import sys
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from tfseg.inference.predictor import blend, encode_png
 from tfseg.io import listing
+from tfseg.io.png import encode_png
 from tfseg.serving import web_app, web_view
-from tfseg.serving.web_view import Model, Picture, Prediction
+from tfseg.serving.web_view import Model, OpenedImage, Prediction
+from tfseg.visualization.overlay import blend
 
 STYLE = """<style>
 [data-testid="stMainBlockContainer"] { max-width: 76rem; padding-top: 3rem; padding-bottom: 3rem; }
@@ -37,13 +38,13 @@ STYLE = """<style>
 
 
 @st.cache_data(scope="session", max_entries=2, show_spinner=False)  # of up to 150 MB each
-def open_picture(content: bytes, name: str) -> Picture:
-    return web_view.open_picture(content, name)
+def open_image(content: bytes, name: str) -> OpenedImage:
+    return web_view.open_image(content, name)
 
 
-@st.cache_data(scope="session", max_entries=4, show_spinner="The model looks at the picture")
-def classify(directory: Path, input_size: str | None, content: bytes, _picture: Picture) -> Prediction:
-    return web_view.classify(web_view.load_model(directory, input_size), _picture)
+@st.cache_data(scope="session", max_entries=4, show_spinner="The model looks at the image")
+def classify(directory: Path, input_size: str | None, content: bytes, _image: OpenedImage) -> Prediction:
+    return web_view.classify(web_view.load_model(directory, input_size), _image)
 
 
 def plain(text: str) -> str:
@@ -53,39 +54,39 @@ def plain(text: str) -> str:
 
 def show(directories: Sequence[Path], samples: Path | None, input_size: str | None = None) -> None:
     """Lays out the page."""
-    st.set_page_config(page_title="tfseg: what is where in a picture", layout="wide")
+    st.set_page_config(page_title="tfseg: what is where in an image", layout="wide")
     st.html(STYLE)
     models = [web_view.load_model(directory, input_size) for directory in directories]
     left, right = st.columns(2, gap="medium")
     with left:
         st.title("What is where", anchor=False)
         if len(models) == 1:
-            st.markdown(f"Each pixel of a picture gets one of {len(models[0].predictor.classes)} classes.")
+            st.markdown(f"Each pixel of an image gets one of {len(models[0].predictor.classes)} classes.")
         else:
-            st.markdown("Either model gives each pixel of a picture one of its classes.")
+            st.markdown("Either model gives each pixel of an image one of its classes.")
         chosen = choose(samples)
     if chosen is None:
         return
     content, name = chosen
     try:
-        picture = open_picture(content, name)
+        image = open_image(content, name)
     except ValueError as error:
         right.warning(plain(f"{error}."))
         return
     with right:
-        show_picture(picture, name)
-    predictions = [classify(directory, input_size, content, picture) for directory in directories]
-    show_results(models, picture, predictions, name)
+        show_image(image, name)
+    predictions = [classify(directory, input_size, content, image) for directory in directories]
+    show_results(models, image, predictions, name)
 
 
 def choose(samples: Path | None) -> tuple[bytes, str] | None:
-    """Lets the visitor choose a picture; the latest choice holds. Returns its file's content and name."""
+    """Lets the visitor choose an image; the latest choice holds. Returns its file's content and name."""
 
     def choice(source: str) -> None:
         st.session_state.source = source
 
     uploaded = st.file_uploader(
-        "Your picture",
+        "Your photo",
         type=[suffix[1:] for suffix in (*listing.SUFFIXES, *listing.HEIC)],
         key="upload",
         on_change=choice,
@@ -110,7 +111,7 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
 
 
 @st.fragment
-def show_results(models: Sequence[Model], picture: Picture, predictions: Sequence[Prediction], name: str) -> None:
+def show_results(models: Sequence[Model], image: OpenedImage, predictions: Sequence[Prediction], name: str) -> None:
     """Shows what depends on the opacity, which may change without the rest of the page."""
     with st.columns(2, gap="medium")[0]:
         opacity = choose_opacity()
@@ -118,44 +119,44 @@ def show_results(models: Sequence[Model], picture: Picture, predictions: Sequenc
     if len(models) == 1:
         model, prediction = models[0], predictions[0]
         with left:
-            show_overlay(model, picture, prediction, name, opacity)
+            show_overlay(model, image, prediction, name, opacity)
         with right:
             show_mask(model, prediction)
         left, right = st.columns(2, gap="medium")
         with left:
             show_legend(model, prediction)
         with right:
-            show_rest(model, picture, prediction, name, opacity)
+            show_rest(model, image, prediction, name, opacity)
         return
     for column, model, prediction in zip((left, right), models, predictions, strict=True):
         with column:
             st.subheader(plain(model.name), anchor=False)
-            show_overlay(model, picture, prediction, name, opacity)
+            show_overlay(model, image, prediction, name, opacity)
             show_mask(model, prediction)
             show_legend(model, prediction)
-            show_rest(model, picture, prediction, name, opacity)
+            show_rest(model, image, prediction, name, opacity)
 
 
 def choose_opacity() -> float:
     return st.slider("Opacity of the classes' colours", 0, 100, 50, step=5, format="%d %%") / 100
 
 
-def show_overlay(model: Model, picture: Picture, prediction: Prediction, name: str, opacity: float) -> None:
+def show_overlay(model: Model, image: OpenedImage, prediction: Prediction, name: str, opacity: float) -> None:
     pixels, class_ids = (
-        web_view.reduce(array, side=web_view.LONGEST_SHOWN) for array in (picture.pixels, prediction.class_ids)
+        web_view.reduce(array, side=web_view.LONGEST_SHOWN) for array in (image.pixels, prediction.class_ids)
     )
     show_pixels(
         blend(pixels, class_ids, model.predictor.colors, opacity),
-        "The classes' colours over the picture",
+        "The classes' colours over the image",
         f"{name} with the colours of the classes of {model.name} laid over it at {opacity:.0%} opacity",
     )
 
 
-def show_picture(picture: Picture, name: str) -> None:
-    height, width = picture.pixels.shape[:2]
+def show_image(image: OpenedImage, name: str) -> None:
+    height, width = image.pixels.shape[:2]
     caption = f"{name}, {width} x {height} pixels"
-    pixels = web_view.reduce(picture.pixels, side=web_view.LONGEST_SHOWN)
-    show_pixels(pixels, caption, f"the picture {name}")
+    pixels = web_view.reduce(image.pixels, side=web_view.LONGEST_SHOWN)
+    show_pixels(pixels, caption, f"the image {name}")
 
 
 def show_mask(model: Model, prediction: Prediction) -> None:
@@ -179,8 +180,8 @@ def show_legend(model: Model, prediction: Prediction) -> None:
     st.html(web_view.legend(predictor.classes, predictor.colors, shares_of(model, prediction)))
 
 
-def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str, opacity: float) -> None:
-    """Shows what the prediction took, what can be saved, and what is told of the model."""
+def show_rest(model: Model, image: OpenedImage, prediction: Prediction, name: str, opacity: float) -> None:
+    """Shows what the prediction took, what can be saved, and what is known of the model."""
     height, width = prediction.class_ids.shape
     seen_height, seen_width = prediction.seen
     seen = f", seen at {seen_width} x {seen_height}" if prediction.seen != (height, width) else ""
@@ -199,7 +200,7 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
         )
         st.download_button(
             "Overlay",
-            encode_png(blend(picture.pixels, prediction.class_ids, model.predictor.colors, opacity)),
+            encode_png(blend(image.pixels, prediction.class_ids, model.predictor.colors, opacity)),
             f"{stem}_overlay.png",
             mime="image/png",
             key=f"overlay of {model.directory}",
@@ -212,5 +213,5 @@ def show_rest(model: Model, picture: Picture, prediction: Prediction, name: str,
 
 
 if __name__ == "__main__":
-    options = web_app.read_options(sys.argv[1:])
+    options = web_app.read_page_arguments(sys.argv[1:])
     show(options.model, options.samples, options.input_size)

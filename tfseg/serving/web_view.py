@@ -1,6 +1,6 @@
-"""What the web page shows of models and pictures; `app_page` lays it out.
+"""What the web page shows of models and images; `web_page` lays it out.
 
-Memory is bounded: a picture is refused by its header before it is decoded, the model sees it at the size of its
+Memory is bounded: an image is refused by its header before it is decoded, the model sees it at the size of its
 validation, or reduced, and only one is in work at a time.
 """
 
@@ -17,14 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference import predictor as predict
+from tfseg.inference.files import list_inputs
 from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.reading import decode_image
 from tfseg.io import listing
 from tfseg.visualization import tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
 MOST_MEGABYTES = 20  # of a file
-MOST_PIXELS = 50_000_000  # of a picture that is decoded: the largest of common phones; 150 MB as RGB
+MOST_PIXELS = 50_000_000  # of an image that is decoded: the largest of common phones; 150 MB as RGB
 MOST_SEEN = 1024 * 2048  # pixels that a model sees at a time: one of Cityscapes, 2.1 GiB with EfficientNetB3
 LONGEST_SHOWN = 1280  # side of what is sent to the browser, in pixels
 
@@ -33,10 +35,10 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Model:
-    """A model, and what is told of it."""
+    """A model, and what is known of it."""
 
     directory: Path
-    predictor: predict.Predictor
+    predictor: Predictor
     segment: ImageSegmenter
     """The way of an image through the model."""
     card: str
@@ -51,8 +53,8 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An image."""
+class OpenedImage:
+    """A decoded image."""
 
     pixels: np.ndarray
     """uint8 RGB (H, W, 3), upright."""
@@ -60,10 +62,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model makes of a picture."""
+    """What a model makes of an image."""
 
     class_ids: np.ndarray
-    """uint8 (H, W), of the picture's size."""
+    """uint8 (H, W), of the image's size."""
     seen: tuple[int, int]
     """(height, width) at which the network saw it."""
     seconds: float
@@ -71,11 +73,11 @@ class Prediction:
 
 @functools.cache
 def load_model(directory: Path, input_size: str | None = None) -> Model:
-    """Loads a model and what its folder tells of it, once a process.
+    """Loads a model and what its folder says of it, once a process.
 
     Args:
         directory: its folder.
-        input_size: as of `predict.choose_sizes`.
+        input_size: as of `choose_sizes`.
 
     Raises:
         FileNotFoundError, ValueError: as of `Predictor`; or the scores are not those of a training.
@@ -83,9 +85,9 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
     """
     card = directory / CARD
     scores = read_scores(directory / SCORES)
-    sizes = predict.choose_sizes(input_size, directory)
-    predictor = predict.Predictor(directory)
-    segment = predict.make_segmenter(predictor, sizes=sizes)
+    sizes = choose_sizes(input_size, directory)
+    predictor = Predictor(directory)
+    segment = make_segmenter(predictor, sizes=sizes)
     segment(np.zeros((64, 64, 3), np.uint8))  # the first call takes longer than the others
     return Model(
         directory=directory,
@@ -97,14 +99,14 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
 
 
 def list_samples(directory: Path) -> list[Path]:
-    """Lists the pictures in a folder and below, sorted.
+    """Lists the images in a folder and below, sorted.
 
     Raises:
         ValueError: there is no such folder, or it holds none.
     """
     if not directory.is_dir():
-        raise ValueError(f"--samples {directory} is no folder; expected one with pictures")
-    return predict.list_pictures([directory], directory)
+        raise ValueError(f"--samples {directory} is no folder; expected one with images")
+    return list_inputs([directory], directory)
 
 
 def read_scores(path: Path) -> str:
@@ -121,7 +123,7 @@ def read_scores(path: Path) -> str:
         raise ValueError(f"{path} holds no scores as tfseg.train writes them: {error!r}; mend or delete it") from None
 
 
-def open_picture(content: bytes, name: str) -> Picture:
+def open_image(content: bytes, name: str) -> OpenedImage:
     """Decodes an image file.
 
     Args:
@@ -129,44 +131,42 @@ def open_picture(content: bytes, name: str) -> Picture:
         name: stands in the errors.
 
     Raises:
-        ValueError: it is no such picture, is damaged, or too large; the message is one for the page.
+        ValueError: it is no such image, is damaged, or too large; the message is one for the page.
     """
     from PIL import Image
 
     if not content:
-        raise ValueError(f"{name} is empty; choose a picture")
+        raise ValueError(f"{name} is empty; choose an image")
     try:
         width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
     except Image.DecompressionBombError:
         width = height = math.inf
     except Exception:  # whatever the decoders raise
         listing.check_heic(name)
-        raise ValueError(
-            f"{name} is no PNG, JPEG, BMP, TIFF or WebP picture; choose one with 8 bits a channel"
-        ) from None
+        raise ValueError(f"{name} is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel") from None
     if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
         raise ValueError(
             f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
             f"{MOST_MEGABYTES} MB; reduce it first"
         )
     with _one_at_a_time:
-        return Picture(predict.decode_picture(content, name))
+        return OpenedImage(decode_image(content, name))
 
 
-def classify(model: Model, picture: Picture) -> Prediction:
-    """Classifies every pixel, and takes the time without that of waiting for other pictures.
+def classify(model: Model, image: OpenedImage) -> Prediction:
+    """Classifies every pixel, and takes the time without that of waiting for other images.
 
-    A model that sees pictures at their own size sees one of more than `MOST_SEEN` pixels reduced to so many.
+    A model that sees images at their own size sees one of more than `MOST_SEEN` pixels reduced to so many.
     """
     with _one_at_a_time:
         start = time.perf_counter()
-        prepared = reduce(model.segment.prepare(picture.pixels), area=MOST_SEEN)
-        [class_ids] = model.segment.masks(prepared[np.newaxis], [picture.pixels.shape[:2]])
+        prepared = reduce(model.segment.prepare(image.pixels), area=MOST_SEEN)
+        [class_ids] = model.segment.masks(prepared[np.newaxis], [image.pixels.shape[:2]])
         return Prediction(class_ids, prepared.shape[:2], time.perf_counter() - start)
 
 
 def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None) -> np.ndarray:
-    """Shrinks a picture, (H, W, 3), by area averaging, or class ids, (H, W), to the nearest; what is small stays.
+    """Shrinks an image, (H, W, 3), by area averaging, or class ids, (H, W), to the nearest; what is small stays.
 
     Args:
         pixels: uint8.
@@ -217,6 +217,6 @@ def legend(classes: Sequence[str], colors: np.ndarray, of_pixels: np.ndarray) ->
 
 
 def describe(classes: Sequence[str], of_pixels: np.ndarray) -> str:
-    """Tells the shares in words, the largest first, for who does not see the mask."""
+    """Words the shares, the largest first, for who does not see the mask."""
     order = np.argsort(-of_pixels, kind="stable")
     return ", ".join(f"{classes[id]} {percent(of_pixels[id])}" for id in order if of_pixels[id])

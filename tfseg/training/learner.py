@@ -12,9 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.config.schema import Optimizer
+from tfseg import backend
 from tfseg.metrics.confusion import Scorer, score, scores
-from tfseg.models import fuse
 from tfseg.runs.run_dir import replacing, save_weights
 from tfseg.training import checkpoints
 from tfseg.training.console import Screen
@@ -68,14 +67,14 @@ class Learner(keras.Model):
         if keras.backend.backend() != "tensorflow":
             super().make_train_function(force)
         elif self.train_function is None or force:
-            step = fuse.compile_step(self.train_step, self.distribute_strategy, self.jit_compile)
+            step = backend.compile_step(self.train_step, self.distribute_strategy, self.jit_compile)
 
             def fetch_and_step(iterator):
                 start = time.monotonic()
                 batch = next(iterator)
                 self.waited += time.monotonic() - start
                 if not self.seen:  # once: it would wait for the device
-                    keras.tree.map_structure(fuse.check_pixels, batch)
+                    keras.tree.map_structure(backend.check_pixels, batch)
                     self.seen = True
                 return step(batch)
 
@@ -86,22 +85,22 @@ class Learner(keras.Model):
 
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
-        fuse.check_pixels(image)
+        backend.check_pixels(image)
         if training:
-            image, mask = self.augmentation(image, mask, step=self.steps, replica=fuse.find_replica())
+            image, mask = self.augmentation(image, mask, step=self.steps, replica=backend.find_replica())
             self.steps.assign(self.steps + 1)
         else:
-            mask = fuse.as_ids(mask)
-        return {"logits": self.network(fuse.as_floats(image), training=training), "mask": mask}
+            mask = backend.as_ids(mask)
+        return {"logits": self.network(backend.as_floats(image), training=training), "mask": mask}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"])
-        terms = {name: fuse.mean_over_replicas(ops.mean(term)) for name, term in terms.items()}
+        terms = {name: backend.mean_over_replicas(ops.mean(term)) for name, term in terms.items()}
         for mean in self.means:
             mean.update_state(terms[mean.name])
         self.note_fault(list(terms.values()))
         loss = sum(self.loss_function.weights[name] * term for name, term in terms.items())
-        replicas = fuse.count_replicas()
+        replicas = backend.count_replicas()
         return loss / replicas if replicas > 1 else loss  # Keras sums the gradients of all
 
     def note_fault(self, terms):
@@ -131,53 +130,6 @@ class NotFinite(Exception):
     def __init__(self, step: int, terms: dict[str, float]):
         super().__init__(step, terms)
         self.step, self.terms = step, terms
-
-
-def make_optimizer(settings: Optimizer, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Makes Adam or AdamW, the rate as the settings say."""
-    total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
-    # A number would become a variable, which a state to go on from overwrites, halved or not.
-    rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
-    options = {"global_clipnorm": settings.clip_norm}
-    if settings.accumulate > 1:
-        options["gradient_accumulation_steps"] = settings.accumulate
-    if settings.ema is not None:
-        options |= {"use_ema": True, "ema_momentum": settings.ema}
-    if settings.name == "adam":
-        return fuse.Adam(rate, **options)
-    optimizer = fuse.AdamW(rate, weight_decay=settings.weight_decay, **options)
-    # All but kernels: "variable" is the scale of each channel in ConvNeXt, which has no name.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "variable"])
-    return optimizer
-
-
-@keras.saving.register_keras_serializable("tfseg")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up from 0 to `peak`, then `peak` for good or its decay to 0 at step `total`.
-
-    Args:
-        peak: the highest rate.
-        warmup: steps until then.
-        total: steps of the whole training.
-        decay: "constant"; "cosine" (Loshchilov and Hutter 2017, without restarts); or "polynomial", of power 0.9, as
-            DeepLab (Chen et al. 2018).
-    """
-
-    def __init__(self, peak: float, warmup: int, total: int, decay: str):
-        self.peak, self.warmup, self.total, self.decay = peak, warmup, total, decay
-
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        rate = ops.minimum((step + 1) / max(self.warmup, 1), 1.0)
-        done = ops.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0, 1)
-        if self.decay == "cosine":
-            rate *= 0.5 * (1 + ops.cos(math.pi * done))
-        elif self.decay == "polynomial":
-            rate *= (1 - done) ** 0.9
-        return self.peak * rate
-
-    def get_config(self):
-        return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "decay": self.decay}
 
 
 class Freeze(keras.callbacks.Callback):
@@ -368,7 +320,7 @@ def score_again(before: dict, scorer: Scorer) -> dict:
     """Returns scores of an earlier start as they are now, should that have left out void, though the loss learns it."""
     if before.get("learn_void") or not getattr(scorer.loss_function, "learn_void", False):
         return before
-    return before | scores(before["confusion_matrix"], scorer.classes, learn_void=True)
+    return before | scores(before["confusion_matrix"], scorer.classes, ignore_class=None)
 
 
 def find_rate(optimizer) -> float:

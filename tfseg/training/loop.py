@@ -179,7 +179,7 @@ def learn(
     """
     import keras
 
-    from tfseg.exporters.exporter import describe, validated_sizes
+    from tfseg.exporters.description import describe_model, validated_sizes
     from tfseg.metrics.confusion import Scorer
     from tfseg.pipeline.damage import explain_read_errors
     from tfseg.pipeline.examples import read_examples
@@ -209,7 +209,7 @@ def learn(
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config)
         sizes = validated_sizes(manifest.size, config.data.eval_size)
-        labels = describe(classes, colors, sizes, config.loss.learn_void)
+        labels = describe_model(classes, colors, sizes, config.loss.learn_void)
         run_dir.write_json(labels, directory / run_dir.LABELS)
     team.wait()
     if not (directory / run_dir.CONFIG).is_file():
@@ -331,7 +331,8 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
     from tfseg.augmentation.layer import Augmentation
     from tfseg.device import can_sort
     from tfseg.models.segmenter import build_network
-    from tfseg.training.learner import Learner, make_optimizer
+    from tfseg.training.learner import Learner
+    from tfseg.training.optimizers import make_optimizer
 
     if config.loss.lovasz and not can_sort(device.kind):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A page of HTML that needs no other file: its style and its pictures are inside it, and it runs nothing.
+"""A page of HTML that needs no other file: its style and its images are inside it, and it runs nothing.
 
 Arguments called text are escaped here; those called HTML must have been.
 """
@@ -65,7 +65,7 @@ def swatch(name: str, color: Iterable[int]) -> str:
 
 
 def image(data: bytes, description: str, kind: str = "png") -> str:
-    """Makes a picture of the bytes of its file, png or jpeg, and of its description as text."""
+    """Makes an image of the bytes of its file, png or jpeg, and of its description as text."""
     return f'<img alt="{escape(description)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
 
 

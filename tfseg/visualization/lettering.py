@@ -59,7 +59,7 @@ def _fonts() -> list[str]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps Matplotlib from telling which weight it takes of a font that has no regular one."""
+    """Keeps Matplotlib from logging which weight it takes of a font that has no regular one."""
     log = logging.getLogger("matplotlib.font_manager")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -105,13 +105,13 @@ def fonts_for(names: Iterable[str]) -> Iterator[None]:
 
 
 def width_of(text: str, size: float) -> float:
-    """Tells about how wide a text of `as_text` is, in inches, for letters of a size in points."""
+    """Estimates how wide a text of `as_text` is, in inches, for letters of a size in points."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return (0.62 * (len(text) - wide) + 1.05 * wide) * size / 72
 
 
 def lay_out_legend(names: Sequence[str], width: float, size: float, most: int) -> tuple[int, float]:
-    """Tells in how many columns a legend goes below a figure, and how high it is, in inches.
+    """Lays out a legend below a figure: in how many columns it goes, and how high it is, in inches.
 
     Args:
         names: of its entries, as of `as_text`.

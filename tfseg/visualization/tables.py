@@ -7,19 +7,34 @@ import unicodedata
 from collections.abc import Sequence
 
 ELSEWHERE = 160  # letters of a line that goes to no terminal
+HEADLINES = ("mean_category_iou", "mean_class_iou")  # of the official score
+
+
+def evaluation_tables(scores: dict) -> str:
+    """Lays out all tables of what is in scores-SPLIT.json."""
+    tables = [scores_table(scores)] if "mean_iou" in scores else []
+    return "\n\n".join([*tables, official_table(scores["official"])] if "official" in scores else tables)
+
+
+def describe_scores(scores: dict) -> str:
+    """Words the scores that count: the mean IoU, and the official score where there is one."""
+    means = [f"mean IoU {percent(scores['mean_iou'])} %"] if "mean_iou" in scores else []
+    official = scores.get("official", {})
+    means += [f"official {name} {percent(official[name])} %" for name in HEADLINES if name in official]
+    return f"scored {scores['split']} of {scores['records']}: {', '.join(means)}"
 
 
 def scores_table(scores: dict) -> str:
     """Lays out scores as a Markdown table: a row a class in percent, then the means.
 
     Args:
-        scores: as in metrics.json; a score of a class that does not occur is null or nan. Where void is learnt, it
+        scores: as in metrics.json; a score of a class that does not occur is null or nan. Where void is learned, it
             counts in the mean.
     """
     total = sum(scores["support"])
     shares = [pixels / total if total else math.nan for pixels in scores["support"]]
     count = len(scores["classes"])
-    rows = [("class", "IoU %", "F1 %", "share of pixels %")]
+    rows: list[tuple[str, ...]] = [("class", "IoU %", "F1 %", "share of pixels %")]
     for name, *values in zip(scores["classes"], scores["iou"], scores["f1"], shares, strict=True):
         rows.append((name, *map(percent, values)))
     if not scores.get("learn_void"):
@@ -31,12 +46,12 @@ def scores_table(scores: dict) -> str:
 
 
 def official_table(scores: dict) -> str:
-    """Lays out the official Cityscapes score, as of `official.OfficialScore`, likewise."""
+    """Lays out the official Cityscapes score, as of `cityscapes.OfficialScore`, likewise."""
     return "\n\n".join(table(official_rows(scores, kind)) for kind in ("category", "class") if f"{kind}_iou" in scores)
 
 
 def official_rows(scores: dict, kind: str) -> list[tuple[str, ...]]:
-    """Makes the rows of one of these tables, its head first; the kind is category or class."""
+    """Gives the rows of one of these tables, its head first; the kind is category or class."""
     columns = {"official IoU %": "iou"} | ({"iIoU %": "iiou"} if f"{kind}_iiou" in scores else {})
     rows = [(kind, *columns)]
     for name in scores[f"{kind}_iou"]:
@@ -87,12 +102,12 @@ def plain_table(rows: Sequence[Sequence[str]], width: int | None = None) -> list
 
 
 def measure(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Tells how wide each column is."""
+    """Gives the width of each column."""
     return [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
 
 
 def columns_of(text: str) -> int:
-    """Tells how many columns of a terminal a text takes: Chinese letters take two, accents none."""
+    """Counts the columns of a terminal that a text takes: Chinese letters take two, accents none."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return len(text) + wide - sum(unicodedata.category(letter) in ("Mn", "Cf") for letter in text)
 

@@ -1,15 +1,13 @@
-"""The command itself, as a process: gunicorn, a model, signals."""
+"""The service as a process: gunicorn, a model, signals."""
 
 import http.client
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +22,7 @@ from helper_models import write_model
 from benchmarks.bench_serve import Service
 from benchmarks.fuzz_serve import fuzz
 from tfseg.inference.predictor import Predictor
-from tfseg.io import command as cli
-from tfseg.serving import serve
+from tfseg.serving import launcher
 
 POST = b"POST /predict HTTP/1.1\r\nHost: here\r\n"
 
@@ -53,12 +50,12 @@ def raw(service, *parts):
         return answer.status, answer.read()
 
 
-def test_a_picture_becomes_its_mask(service, model):
+def test_an_image_becomes_its_mask(service, model):
     large = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
-    for picture in (PIXELS, large):
-        status, content = service.ask("/predict", file_of(picture))
+    for image in (PIXELS, large):
+        status, content = service.ask("/predict", file_of(image))
         assert status == 200
-        np.testing.assert_array_equal(pixels_of(content), Predictor(model)(picture[np.newaxis])[0])
+        np.testing.assert_array_equal(pixels_of(content), Predictor(model)(image[np.newaxis])[0])
 
 
 @pytest.mark.parametrize(
@@ -116,12 +113,12 @@ def test_sigterm_finishes_what_is_accepted_and_takes_nothing_new(service):
 SCRIPT = """
 import os, signal, time
 from tfseg.io import command
-from tfseg.serving import serve, server
+from tfseg.serving import launcher, server
 
 def load():
     {load}
 
-listener = serve.listen("127.0.0.1", 0)
+listener = launcher.listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 command.run(server.Server(
     listener, 1, 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
@@ -172,49 +169,16 @@ def test_a_worker_that_dies_later_is_replaced():
         assert process.wait(timeout=30) == 0
 
 
-@pytest.mark.parametrize(
-    ("environment", "options", "reason"),
-    [
-        ({}, ["--model", "nothing"], "labels.json is missing"),
-        ({}, ["--port", "65536"], "--port: expected a number in 0..65535"),
-        ({"PORT": "http"}, [], "PORT: expected a number in 0..65535, got 'http'"),
-        ({"TFSEG_API_KEY": " "}, [], "TFSEG_API_KEY is empty"),
-        ({}, ["--queue", "0"], "--queue must be at least 1"),
-        ({}, ["--timeout", "inf"], "--timeout must be above 0 s, at most 3600"),
-        ({}, ["--batch-wait", "-1"], "--batch-wait must be in 0..1000"),
-        ({}, ["--alpha", "2"], "--alpha must be in 0..1"),
-        ({}, ["--overlap", "0.5"], "--window"),
-    ],
-)
-def test_what_is_refused_at_the_start(model, monkeypatch, environment, options, reason):
-    monkeypatch.delenv("PORT", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises((ValueError, FileNotFoundError), match=reason):
-        serve.main(["--model", str(model), *options])
-
-
 def test_a_port_that_is_taken():
-    with serve.listen("127.0.0.1", 0) as taken, pytest.raises(ValueError, match="cannot be listened at"):
-        serve.listen("127.0.0.1", taken.getsockname()[1])
+    with launcher.listen("127.0.0.1", 0) as taken, pytest.raises(ValueError, match="cannot be listened at"):
+        launcher.listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_a_model_is_known_by_its_bytes(model, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"a")
-    first = serve.model_id(tmp_path)
-    assert first.startswith(f"{tmp_path.name}-") and serve.model_id(tmp_path) == first
+    first = launcher.model_id(tmp_path)
+    assert first.startswith(f"{tmp_path.name}-") and launcher.model_id(tmp_path) == first
     (tmp_path / "saved_model.pb").write_bytes(b"b")
-    assert serve.model_id(tmp_path) != first
+    assert launcher.model_id(tmp_path) != first
     with pytest.raises(FileNotFoundError, match=r"saved_model\.pb is missing"):
-        serve.model_id(tmp_path / "nothing")
-
-
-def test_help_needs_no_flask_and_says_what_the_reference_does():
-    hide = "import sys; sys.modules.update(dict.fromkeys(['flask', 'gunicorn', 'tensorflow', 'keras']))\n"
-    script = hide + "from tfseg import serve; serve.main(['--help'])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert done.returncode == 0
-    reference = (Path(__file__).parents[2] / "docs/serve.md").read_text(encoding="utf-8")
-    options = (set(re.findall(r"--[a-z][a-z-]+", text)) for text in (reference, done.stdout))
-    assert next(options) == next(options) - {"--help"}
+        launcher.model_id(tmp_path / "nothing")

@@ -12,7 +12,7 @@ single numbers.
 
 from keras import ops
 
-from tfseg.models.fuse import as_floats, gather
+from tfseg.backend import as_floats, gather
 
 VOID = 0
 GREY = 127.5
@@ -26,7 +26,7 @@ def change(
     """Changes a batch by what was drawn for it; what is None is left out.
 
     Args:
-        image: (B, height, width, 3), RGB, 0..255, integers or floats; or int8, see `fused.as_floats`.
+        image: (B, height, width, 3), RGB, 0..255, integers or floats; or int8, see `backend.as_floats`.
         mask: integers (B, height, width); or int8 of the same bits.
         classes: for `mix_classes`.
         matrix: for `warp`.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.augmentation import ops as effects
+from tfseg.augmentation import effects
 
 HEIGHT, WIDTH = 48, 64
 

@@ -1,0 +1,31 @@
+"""Masks in files are found by the ids of their images."""
+
+import pytest
+
+from tfseg.evaluation.mask_files import find_mask, list_masks
+
+
+def test_masks_are_found_in_the_folders_that_ids_begin_with(tmp_path):
+    for name in ("007", "0001/007", "0002/007", "a/0002/u\u0308", "b/c"):
+        path = tmp_path / f"{name}_classes.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = list_masks(tmp_path)
+
+    def names(id):
+        return [str(path.relative_to(tmp_path)) for path in found[id]]
+
+    assert names("0001_007") == ["0001/007_classes.png"]
+    assert names("007") == [f"{folder}007_classes.png" for folder in ("", "0001/", "0002/")]
+    assert names("0002_\u00fc") == names("a_0002_\u00fc") == ["a/0002/u\u0308_classes.png"]
+    assert "a_007" not in found and names("c") == ["b/c_classes.png"]
+
+
+def test_of_masks_of_one_name_that_in_the_fewest_folders_is_taken(tmp_path):
+    for folder in ("a", "b/c", "b/d"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "007_classes.png").touch()
+    assert find_mask(list_masks(tmp_path), "007", tmp_path) == tmp_path / "a/007_classes.png"
+    (tmp_path / "a/007_classes.png").unlink()
+    with pytest.raises(ValueError, match=r"has 2 masks of 007, .*c/007.* and .*d/007_classes.png; remove one"):
+        find_mask(list_masks(tmp_path), "007", tmp_path)

@@ -1,0 +1,48 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helper_models import write_model
+
+from tfseg import serve
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("serve") / "model")
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "reason"),
+    [
+        ({}, ["--model", "nothing"], "labels.json is missing"),
+        ({}, ["--port", "65536"], "--port: expected a number in 0..65535"),
+        ({"PORT": "http"}, [], "PORT: expected a number in 0..65535, got 'http'"),
+        ({"TFSEG_API_KEY": " "}, [], "TFSEG_API_KEY is empty"),
+        ({}, ["--queue", "0"], "--queue must be at least 1"),
+        ({}, ["--timeout", "inf"], "--timeout must be above 0 s, at most 3600"),
+        ({}, ["--batch-wait", "-1"], "--batch-wait must be in 0..1000"),
+        ({}, ["--alpha", "2"], "--alpha must be in 0..1"),
+        ({}, ["--overlap", "0.5"], "--sliding-window"),
+    ],
+)
+def test_what_is_refused_at_the_start(model, monkeypatch, environment, options, reason):
+    monkeypatch.delenv("PORT", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises((ValueError, FileNotFoundError), match=reason):
+        serve.main(["--model", str(model), *options])
+
+
+def test_help_needs_no_flask_and_says_what_the_reference_does():
+    hide = "import sys; sys.modules.update(dict.fromkeys(['flask', 'gunicorn', 'tensorflow', 'keras']))\n"
+    script = hide + "from tfseg import serve; serve.main(['--help'])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0
+    reference = (Path(__file__).parents[2] / "docs/serve.md").read_text(encoding="utf-8")
+    options = (set(re.findall(r"--[a-z][a-z-]+", text)) for text in (reference, done.stdout))
+    assert next(options) == next(options) - {"--help"}

@@ -1,0 +1,99 @@
+"""A comparison of runs as Markdown, and its files: compare.md, compare.json and curves.png."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.config.schema import as_yaml
+from tfseg.evaluation.comparison import Comparison, IouScores
+from tfseg.metrics.bootstrap import LEVEL
+from tfseg.runs import run_dir
+from tfseg.visualization.curves import draw_run_curves
+from tfseg.visualization.tables import percent, table
+
+
+def lay_out(comparison: Comparison) -> str:
+    """Lays a comparison out as Markdown: scores and differences, how to read them, settings that differ."""
+    names = [run.name for run in comparison.runs]
+    note = (
+        f"{comparison.images} images of {comparison.split}. In brackets: {LEVEL} % interval of the difference to "
+        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * where 0 is outside. It says "
+        "what other images might change, and\nnothing of another seed."
+    )
+    return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
+
+
+def scores_table(comparison: Comparison) -> str:
+    """A row a class, then the mean and its interval; a column a run, and one for its difference to the first."""
+    known = [id for id in range(len(comparison.classes)) if id != comparison.ignore_class]
+    void = "counted" if comparison.ignore_class is None else "left out"
+    columns = [
+        [
+            "IoU %",
+            *(comparison.classes[id] for id in known),
+            f"mean over {len(known)}, void {void}",
+            f"its {LEVEL} % interval",
+        ]
+    ]
+    for run in comparison.runs:
+        columns.append([run.name, *scores_column(run.scores, known)])
+        if run.difference:
+            columns.append([f"difference ({LEVEL} %)", *differences_column(run.difference, known)])
+    return table(list(zip(*columns, strict=True)))
+
+
+def scores_column(scores: IouScores, known: Sequence[int]) -> list[str]:
+    """The cells of a run: the IoU of the classes that count, their mean and its interval."""
+    return [
+        *(percent(scores.iou[id]) for id in known),
+        percent(scores.mean_iou),
+        write_interval(scores.mean_iou_interval),
+    ]
+
+
+def differences_column(change: IouScores, known: Sequence[int]) -> list[str]:
+    """The cells of a run's difference to the first, each with its interval."""
+    return [
+        *(write_difference(change.iou[id], change.iou_intervals[id]) for id in known),
+        write_difference(change.mean_iou, change.mean_iou_interval),
+        "",
+    ]
+
+
+def settings_table(names: Sequence[str], settings: Mapping[str, list]) -> str:
+    """A row a setting, its value in each run; unpadded, since some values are long."""
+    if not settings:
+        return "All settings are the same."
+    rows = [["setting", *names], ["---"] * (len(names) + 1)]
+    rows += [[key, *map(as_yaml, values)] for key, values in settings.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write_difference(difference: float, bounds: Sequence[float]) -> str:
+    """Writes 0.012 and its interval as "+1.2 (0.4 to 1.9) *", the star where that, as it is written, leaves out 0."""
+    if np.isnan(difference):
+        return "-"
+    low, high = (round(100 * bound, 1) for bound in bounds)
+    return f"{100 * difference:+z.1f} ({write_interval(bounds)}){' *' if low > 0 or high < 0 else ''}"
+
+
+def write_interval(bounds: Sequence[float]) -> str:
+    """Writes an interval of shares in percent."""
+    return "-" if np.isnan(bounds).any() else " to ".join(f"{100 * bound:z.1f}" for bound in bounds)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
+    """Writes compare.md, compare.json and curves.png into a folder, which is made, and returns their paths.
+
+    Raises:
+        ValueError: the history of a run is damaged.
+        OSError: a history cannot be read, or a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page, numbers, figure = (folder / name for name in ("compare.md", "compare.json", "curves.png"))
+    draw_run_curves({run.name: run.folder / run_dir.HISTORY for run in comparison.runs}, figure)
+    run_dir.write_json(comparison.to_dict(), numbers)
+    with run_dir.replacing(page) as unfinished:
+        unfinished.write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", encoding="utf-8")
+    return [page, numbers, figure]

@@ -1,0 +1,62 @@
+"""Masks in files, as `python -m tfseg.predict` writes them: found by the id of their image, and read."""
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference.files import ENDINGS
+from tfseg.io import images
+
+MASK_ENDING = ENDINGS[0]
+
+
+def list_masks(folder: Path) -> dict[str, list[Path]]:
+    """Lists the masks in a folder and below: each by its name less the ending, and by the names of folders before it.
+
+    seq/0001/007_classes.png is found as 007, 0001_007 and seq_0001_007, as the records name images in folders. Of one
+    name the masks in the fewest folders come first.
+    """
+    masks = {}
+    for path in sorted(folder.rglob(f"*{MASK_ENDING}"), key=lambda path: (len(path.parts), path)):
+        *folders, name = path.relative_to(folder).parts
+        words = [*folders, name.removesuffix(MASK_ENDING)]
+        for first in range(len(words)):
+            masks.setdefault(unicodedata.normalize("NFC", "_".join(words[first:])), []).append(path)
+    return masks
+
+
+def find_mask(masks: Mapping[str, list[Path]], id: str, folder: Path) -> Path:
+    """Finds the mask of an image among those that `list_masks` found in a folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are several, none of which lies in fewer folders than the others.
+    """
+    names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]
+    paths = next((masks[name] for name in names if name in masks), [])
+    if not paths:
+        raise FileNotFoundError(f"{folder}: has no {' or '.join(f'{name}{MASK_ENDING}' for name in names)}")
+    if len(paths) > 1 and len(paths[0].parts) == len(paths[1].parts):
+        raise ValueError(f"{folder}: has {len(paths)} masks of {id}, {paths[0]} and {paths[1]}; remove one")
+    return paths[0]
+
+
+def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
+    """Reads a mask, uint8 (height, width) class ids.
+
+    Raises:
+        ValueError: it is damaged, has another shape, or holds ids that are not below `classes`.
+        OSError: it cannot be read.
+    """
+    try:
+        mask = images.decode_mask(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if mask.shape != shape or mask.max(initial=0) >= classes:
+        raise ValueError(
+            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict "
+            f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
+        )
+    return mask

@@ -1,0 +1,86 @@
+"""What an evaluation leaves: scores-SPLIT.json and the confusion matrix of each image in matrices-SPLIT.npz."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.runs import run_dir
+
+SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found on a split.
+
+    Attributes:
+        split: its name.
+        records: where they are, from the root on.
+        scores: as in scores-SPLIT.json; empty of a split without ground truth.
+        ids: of the images, in the manifest's order.
+        matrices: int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth; None
+            where the classes are others than those of the records.
+        notes: what the reader should know of how it was scored.
+    """
+
+    split: str
+    records: str
+    scores: dict
+    ids: list[str]
+    matrices: np.ndarray | None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict:
+        """Gives the content of scores-SPLIT.json."""
+        return self.scores
+
+
+def write_scores(evaluation: Evaluation, folder: Path) -> None:
+    """Writes both files into a folder, which is made; raises OSError where that cannot be done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run_dir.write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
+    if evaluation.matrices is not None:
+        path = folder / MATRICES.format(evaluation.split)
+        with run_dir.replacing(path) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, ids=evaluation.ids, matrices=evaluation.matrices)
+
+
+def is_scored(run: Path, split: str) -> bool:
+    """Whether a run folder has scores and matrices of a split, none older than its SavedModel, if that is there.
+
+    Scores of masks of the network's size, as they were once, do not count.
+    """
+    scores, matrices = paths = [run / name.format(split) for name in (SCORES, MATRICES)]
+    if not (scores.is_file() and matrices.is_file()):
+        return False
+    text = scores.read_text(encoding="utf-8", errors="replace")
+    if '"confusion_matrix"' in text and '"resize"' not in text:
+        return False
+    model = run / run_dir.SAVED_MODEL / "saved_model.pb"
+    return not model.is_file() or model.stat().st_mtime <= min(path.stat().st_mtime for path in paths)
+
+
+def read_scores(run: Path, split: str) -> tuple[dict, np.ndarray, np.ndarray]:
+    """Reads both files from a run folder.
+
+    Returns:
+        The content of scores-SPLIT.json; ids of the images, strings (images,), and their confusion matrices, int64
+        (images, classes, classes), in the order in which they were scored.
+
+    Raises:
+        ValueError: a file is damaged.
+        OSError: a file is missing or cannot be read.
+    """
+    paths = [run / name.format(split) for name in (SCORES, MATRICES)]
+    try:
+        scores = json.loads(paths[0].read_text(encoding="utf-8"))
+        if missing := {"classes", "resize", "inference"} - scores.keys():
+            raise ValueError(f"has no {', '.join(sorted(missing))}")
+        with np.load(paths[1]) as arrays:
+            return scores, arrays["ids"], arrays["matrices"]
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        remedy = f"make them again by python -m tfseg.evaluate --run {run} --split {split}"
+        raise ValueError(f"{paths[0]}, {paths[1]}: one is damaged ({error}); {remedy}") from None

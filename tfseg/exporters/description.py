@@ -1,0 +1,64 @@
+"""What labels.json says of a model: its classes, how it resizes images, what goes in and comes out."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfseg.runs import run_dir
+
+SIGNATURES = {
+    "serving_default": "classes: uint8 class ids, (batch, height, width)",
+    "probabilities": "probabilities: float32, 0..1, (batch, height, width, class)",
+    "network": "probabilities: float32, 0..1, (batch, height, width, class), of images that are not resized",
+    "encoded": "image_bytes: string (batch,), JPEG or PNG files of any sizes -> mask_bytes: string (batch,), a grey "
+    "PNG of class ids of the upright image's size each",
+}
+
+
+def describe_model(
+    classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = (), learn_void: bool = False
+) -> dict:
+    """Makes the content of labels.json.
+
+    Args:
+        classes: the C names, in the order of the ids.
+        colors: (C, 3) RGB, integers 0..255.
+        sizes: (height, width) to which images are resized, one after the other; None: it is not known how the model
+            was validated.
+        learn_void: whether void is a class that the network learned.
+
+    Raises:
+        ValueError: names and colours differ in number, or are none, or more than a byte distinguishes.
+    """
+    if len(classes) != len(colors) or not 0 < len(classes) <= 256:
+        raise ValueError(
+            f"expected 1 to 256 classes with a colour each, got {len(classes)} names and {len(colors)} colours"
+        )
+    steps = ", then ".join(f"{height}x{width}" for height, width in sizes or ())
+    seen = f"resized to {steps} for the network, whose answer is resized back" if sizes else "seen at their own size"
+    return {
+        "classes": [
+            {"id": index, "name": name, "color": [int(channel) for channel in color]}
+            for index, (name, color) in enumerate(zip(classes, colors, strict=True))
+        ],
+        **({} if sizes is None else {"resize": [[*size] for size in sizes]}),
+        **({"learn_void": True} if learn_void else {}),
+        "input": f"images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width, {seen}",
+        "signatures": dict(SIGNATURES),
+    }
+
+
+def write_labels(labels: dict, directory: Path) -> None:
+    """Writes labels.json into a folder."""
+    (directory / run_dir.LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+
+
+def validated_sizes(stored: Sequence[int] | None, wanted: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """Lists the sizes to which an image of a data set was resized, one after the other, when a run was validated.
+
+    Args:
+        stored: (height, width) of the images in the records; None: each has its own.
+        wanted: (height, width) of the images in validation; None: as stored.
+    """
+    sizes = [(stored[0], stored[1])] if stored else []
+    return [*sizes, wanted] if wanted and [wanted] != sizes else sizes

@@ -1,0 +1,65 @@
+"""The formats of an export, and what each takes."""
+
+import importlib.util
+from collections.abc import Collection
+from pathlib import Path
+
+from tfseg.exporters import coreml, litert, onnx
+from tfseg.exporters.samples import Samples
+
+# Format -> the packages that it takes beside TensorFlow.
+FORMATS = {
+    "saved_model": (),
+    "litert": (),
+    "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "coreml": ("coremltools",),
+}
+
+
+def check_backend() -> None:
+    """Raises ValueError unless Keras runs on TensorFlow."""
+    import keras  # here: --help answers without it
+
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"a SavedModel is made by TensorFlow, but Keras runs on {keras.backend.backend()}; "
+            "set the environment variable KERAS_BACKEND=tensorflow and export again"
+        )
+
+
+def check_packages(formats: Collection[str]) -> None:
+    """Raises ValueError if a format takes a package that is not installed, or is none."""
+    for name in formats:
+        if name not in FORMATS:
+            raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {name!r}")
+        missing = [package for package in FORMATS[name] if importlib.util.find_spec(package) is None]
+        if missing:
+            limits = ", which has builds for macOS and Linux on x86-64, up to Python 3.13" if name == "coreml" else ""
+            raise ValueError(
+                f"--formats {name}: {', '.join(missing)} is not installed{limits}; pip install 'tfseg[export]'"
+            )
+
+
+def write_formats(traced, formats: Collection[str], samples: Samples, directory: Path) -> dict[str, str]:
+    """Writes the SavedModel and what else is asked for.
+
+    Args:
+        traced: the network, see `saved_model.Traced`.
+        formats: of `FORMATS`.
+        samples: images that scale int8, and the size of what LiteRT and Core ML take.
+        directory: folder, which is there.
+
+    Returns:
+        File name -> what goes in and comes out, of all but the SavedModel.
+    """
+    from tfseg.exporters.saved_model import save_module
+
+    save_module(traced, directory)
+    files = {}
+    if "litert" in formats:
+        files |= litert.write(traced, samples.fixed_size, samples.calibration, directory)
+    if "onnx" in formats:
+        files |= onnx.write(traced, directory)
+    if "coreml" in formats:
+        files |= coreml.write(traced, samples.fixed_size, directory)
+    return files

@@ -1,0 +1,139 @@
+"""Image files and folders of them -> masks and overlays."""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfseg.inference.failures import describe_failure
+from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.predictor import Predictor, load_segmenter
+from tfseg.inference.reading import read_input
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io.listing import list_images
+from tfseg.io.png import write_png
+from tfseg.visualization.overlay import blend
+
+ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
+
+
+@dataclass(frozen=True)
+class PredictedFiles:
+    """What became of the images that were to be predicted."""
+
+    count: int
+    """How many there were."""
+    seconds: list[float] = field(default_factory=list)
+    """What each took that was predicted, without reading and writing."""
+    unread: list[str] = field(default_factory=list)
+    """One line for each that could not be read."""
+    failures: list[str] = field(default_factory=list)
+    """One line for each that could not be predicted, since it takes more memory than there is, say."""
+
+
+def predict_files(
+    model: Path,
+    images: Iterable[Path],
+    out: Path,
+    *,
+    alpha: float = 0.5,
+    inference: InferenceSettings | None = None,
+    input_size: str | None = None,
+) -> PredictedFiles:
+    """Writes NAME_classes.png, 8-bit class ids, and NAME_overlay.png of each image.
+
+    Files of a folder that are no images are named on stderr and left out.
+
+    Args:
+        model: folder of a SavedModel, or of a run.
+        images: files, or folders of them.
+        out: folder for the results, which is made; folders below one of `images` are kept below it.
+        alpha: of the overlay, as of `blend`.
+        inference: how the network sees an image; None: once, as a whole.
+        input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+
+    Raises:
+        ValueError: a folder holds no image, two images have the same results, a result would overwrite an image, or as
+            of `load_segmenter`.
+        FileNotFoundError: there is no such model.
+        OSError: the results cannot be written.
+    """
+    listing = list_images(images, out, ENDINGS)
+    folders = {path: out / place for path, place in listing.images.items()}
+    check_outputs(folders)
+    predictor, segment = load_segmenter(model, inference, input_size)
+    warn(listing.left_out)
+    return predict_each(predictor, folders, alpha, segment)
+
+
+def list_inputs(paths: Iterable[Path], out: Path) -> list[Path]:
+    """Replaces each folder by the images in it and below, as of `listing.list_images`.
+
+    What an earlier run wrote into `out` is left out, if that lies below such a folder.
+
+    Raises:
+        ValueError: a folder holds no image.
+    """
+    return list(list_images(paths, out, ENDINGS).images)
+
+
+def output_paths(image: Path, directory: Path) -> tuple[Path, Path]:
+    """Says where the class ids and the overlay of an image go."""
+    classes, overlay = ENDINGS
+    return directory / f"{image.stem}{classes}", directory / f"{image.stem}{overlay}"
+
+
+def check_outputs(folders: Mapping[Path, Path]) -> None:
+    """Raises ValueError if two images would be written to one file, or a result over one of the images.
+
+    Args:
+        folders: image -> the folder where its results go.
+    """
+    by_name = {}
+    for image, directory in folders.items():
+        # Without regard to case: on macOS and Windows A.png and a.png are one file.
+        other = by_name.setdefault(str(directory / image.stem).lower(), image)
+        if other is not image:
+            raise ValueError(f"{other} and {image} would be written to the same files; predict them apart")
+    read = {image.resolve() for image in folders}
+    for image, directory in folders.items():
+        for path in output_paths(image, directory):
+            if path.resolve() in read:
+                raise ValueError(f"{path} would be read and overwritten; choose another --out")
+
+
+def predict_each(
+    predictor: Predictor, folders: Mapping[Path, Path], alpha: float, segment: ImageSegmenter
+) -> PredictedFiles:
+    """Writes class ids and overlay of each image; arguments and errors as of `check_outputs` and `predict_files`."""
+    from tqdm import tqdm
+
+    for directory in set(folders.values()):
+        directory.mkdir(parents=True, exist_ok=True)
+    predicted = PredictedFiles(len(folders))
+    # None: no bar where stderr is not a terminal
+    for path, directory in tqdm(folders.items(), unit="image", disable=None):
+        try:
+            image = read_input(path)
+        except (ValueError, OSError) as error:
+            predicted.unread.append(str(error))
+            continue
+        try:
+            start = time.perf_counter()
+            class_ids = segment(image)
+            took = time.perf_counter() - start
+            overlay = blend(image, class_ids, predictor.colors, alpha)
+            for target, pixels in zip(output_paths(path, directory), (class_ids, overlay), strict=True):
+                write_png(target, pixels)
+        except Exception as error:
+            predicted.failures.append(describe_failure(error, path, image.shape, segment))
+            continue
+        predicted.seconds.append(took)
+    return predicted
+
+
+def warn(lines: Sequence[str]) -> None:
+    """Writes warnings to stderr."""
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)

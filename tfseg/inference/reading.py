@@ -1,0 +1,53 @@
+"""Image files -> pixels, by the one decoder of the project, with errors that name the file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference.image_segmenter import Size
+from tfseg.io import images
+from tfseg.io.images import ORIENTATION, TooLarge
+from tfseg.io.listing import check_readable, formats
+
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations whose height is stored as the width
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads an image file, turned upright as its EXIF data say.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TooLarge, ValueError: as of `io.images`; the message begins with the path.
+        OSError: the file cannot be read.
+    """
+    return decode_image(Path(path).read_bytes(), str(path))
+
+
+def read_input(path: Path) -> np.ndarray:
+    """Does what `read_image` does, and first refuses what is no file, which might never end, as of `check_readable`."""
+    check_readable(path)
+    return read_image(path)
+
+
+def decode_image(content: bytes, name: str) -> np.ndarray:
+    """Does what `read_image` does for the content of a file; `name` stands in its errors."""
+    try:
+        return images.decode_picture(content)
+    except TooLarge as error:
+        raise TooLarge(f"{name} {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
+
+
+def read_size(path: Path) -> Size | None:
+    """Reads (height, width) of the upright image from its header; None if there is none that can be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=formats()) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(ORIENTATION, 1) in SIDEWAYS else (height, width)
+    except Exception:  # whatever the decoders raise; it is named when the file is read whole
+        return None

@@ -1,0 +1,174 @@
+"""Starts the HTTP service of a model: its port, its model, its queue, its processes."""
+
+import hashlib
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference.image_segmenter import Size
+from tfseg.inference.labels_file import read_labels
+from tfseg.inference.model_folder import LABELS, MODEL, find_model
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.tta import InferenceSettings
+from tfseg.io.resizing import resize_along
+
+SPARE_THREADS = 8  # for requests that are refused, read, or no images, while the others wait for the model
+GRACE = 5.0  # seconds between the end of a request's time and that of its connection
+WARM_UP = (256, 256)
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What the service takes, and how it answers.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    max_batch: int = 8
+    """Images of one size that the model sees at once."""
+    batch_wait: float = 5.0
+    """Milliseconds that an image waits for others while the model is free."""
+    queue: int = 32
+    """Images that may wait; others are answered 503."""
+    max_body: int = 8
+    """MiB of a request."""
+    max_pixels: int = 1024 * 2048
+    """Of an image, and of a batch."""
+    max_side: int = 4096
+    """Pixels of an image's height and width."""
+    timeout: float = 30.0
+    """Seconds for a request's body and the model."""
+    alpha: float = 0.5
+    """Of overlays: 0 shows the image alone, 1 the colours alone."""
+
+    def __post_init__(self):
+        for name in ("max_batch", "queue", "max_body", "max_pixels", "max_side"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.timeout <= 3600:
+            raise ValueError(f"--timeout must be above 0 s, at most 3600, got {self.timeout}")
+        if not 0 <= self.batch_wait <= 1000:
+            raise ValueError(f"--batch-wait must be in 0..1000 ms, got {self.batch_wait}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"--alpha must be in 0..1, got {self.alpha}")
+
+
+def serve_model(
+    model: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    settings: ServiceSettings | None = None,
+    inference: InferenceSettings | None = None,
+    input_size: str | None = None,
+    key: str | None = None,
+) -> None:
+    """Serves a model until SIGTERM or SIGINT.
+
+    Args:
+        model: folder of a SavedModel, or of a run.
+        host: address to listen at; 0.0.0.0 lets other machines in.
+        port: 0 takes a free one.
+        settings: limits of what is taken; None: those of `ServiceSettings`.
+        inference: how the network sees an image; None: once, as a whole.
+        input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        key: that requests must bring; None asks for none.
+
+    Raises:
+        ValueError, FileNotFoundError: the model does not load, or the port cannot be had.
+    """
+    from tfseg.serving.batching import Batcher  # here: --help answers without Flask
+    from tfseg.serving.http_app import create_app
+    from tfseg.serving.metrics import Metrics
+    from tfseg.serving.server import Server
+    from tfseg.serving.service import Service
+    from tfseg.serving.uploads import Limits
+
+    settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
+    directory = find_model(model)
+    classes, colors = read_labels(directory / LABELS)
+    sizes = choose_sizes(input_size, directory)
+    name, metrics = model_id(directory), Metrics()
+    batcher = Batcher(
+        settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
+    )
+    listener = listen(host, port)
+
+    def app(draining: Callable[[], bool]):
+        return create_app(
+            Service(
+                *(name, classes, colors, batcher, metrics),
+                prepare=partial(resize_along, sizes=sizes),
+                limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
+                timeout=settings.timeout,
+                alpha=settings.alpha,
+                key=key.strip().encode() if key else None,
+                draining=draining,
+            )
+        )
+
+    host, port = listener.getsockname()[:2]  # port 0 takes a free one
+    print(f"serving {name} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    Server(
+        listener,
+        threads=settings.queue + settings.max_batch + SPARE_THREADS,
+        timeout=settings.timeout + GRACE,
+        create_app=app,
+        load=lambda: load(directory, inference, sizes),
+        work=batcher.work,
+        close=batcher.close,
+    ).run()
+
+
+def model_id(directory: Path) -> str:
+    """Names a model by its folder and the first 12 digits of the SHA-256 of all files in it.
+
+    Raises:
+        FileNotFoundError: it lacks saved_model.pb.
+    """
+    if not (directory / MODEL).is_file():
+        raise FileNotFoundError(f"{directory / MODEL} is missing; expected a SavedModel folder")
+    digest = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"{directory.resolve().name}-{digest.hexdigest()[:12]}"
+
+
+def load(
+    directory: Path, inference: InferenceSettings, sizes: Sequence[Size]
+) -> Callable[[np.ndarray, list[Size]], list[np.ndarray]]:
+    """Loads the model and shows it a first image, which takes longer than the others.
+
+    Returns:
+        Prepared images, (B, h, w, 3) uint8, and the sizes of their masks -> the masks, uint8.
+
+    Raises:
+        ValueError, FileNotFoundError: as of `Predictor`.
+    """
+    segment = make_segmenter(Predictor(directory), inference, sizes)
+    segment(np.zeros((*(inference.sliding_window or WARM_UP), 3), np.uint8))
+    return segment.masks
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Takes a port of a machine.
+
+    Raises:
+        ValueError: it cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError as error:
+        raise ValueError(f"{host} port {port} cannot be listened at ({error}); --port takes another") from None
+    return listener

@@ -1,0 +1,25 @@
+"""The colours of classes laid over an image."""
+
+import numpy as np
+
+ROWS = 256  # that are blended at a time, in floats of four times the memory
+
+
+def blend(image: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
+    """Lays the colours of the classes over an image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        class_ids: (H, W) uint8, values 0..C-1.
+        colors: (C, 3) uint8.
+        alpha: 0 shows the image alone, 1 the colours alone.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    blended = np.empty_like(image)
+    for start in range(0, len(image), ROWS):
+        rows = slice(start, start + ROWS)
+        mixed = (1 - alpha) * image[rows].astype(np.float32) + alpha * colors[class_ids[rows]].astype(np.float32)
+        blended[rows] = np.rint(mixed)
+    return blended

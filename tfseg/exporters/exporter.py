@@ -149,8 +149,8 @@ def compare_formats(
         size: to compare at instead.
     """
     shown = [size] if size else (sizes or ([samples.size] if samples.size else []))
-    files_doors = parity.load_files_door(directory) if [*shown] == [*(sizes or ())] else {}
-    report = parity.compare(network, parity.load_models(directory), samples.examples, shown, files_doors)
+    encoded = parity.load_encoded(directory) if [*shown] == [*(sizes or ())] else {}
+    report = parity.compare(network, parity.load_models(directory), samples.examples, shown, encoded)
     parity.add_bytes(report, directory)
     return report
 

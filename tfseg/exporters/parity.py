@@ -44,7 +44,7 @@ def load_models(directory: Path) -> dict[str, Network]:
     return models
 
 
-def load_files_door(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
     predictor = Predictor(directory)
     return {ENCODED: lambda image: images.decode_mask(predictor.answer_files([encode_png(image)])[0])}
@@ -55,7 +55,7 @@ def compare(
     models: Mapping[str, Network],
     examples: Sequence[dict],
     sizes: Sequence[Size] = (),
-    doors: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    self_resizing: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
 ) -> dict:
     """Compares formats with the network, image by image, all of them in turns.
 
@@ -64,13 +64,13 @@ def compare(
         models: by the format's name.
         examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
         sizes: to which images are resized for the network and for all models, see `ImageSegmenter`.
-        doors: by name what makes a mask of an image by itself, resizing included.
+        self_resizing: by name what makes a mask of an image by itself, resizing included.
 
     Returns:
         `pictures`, their ids; `size`, [height, width] of what the network sees of the first; `cores` of this machine;
         `mean_iou` of the network on these images, void ground truth left out; and by format under `formats`
 
-        * `largest_difference` of a probability; not of `doors`,
+        * `largest_difference` of a probability; not of `self_resizing`,
         * `other_class`, the share of pixels that have another class than the network gives them,
         * `mean_iou`, and `iou_change`, that less the network's,
         * `milliseconds`, the median time from one image to its class ids, after one more that is not counted,
@@ -80,21 +80,21 @@ def compare(
     classes = run(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
     reference = ImageSegmenter(run, classes, sizes)
     segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()}
-    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {**segmenters, **(doors or {})}
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {**segmenters, **(self_resizing or {})}
     for segment in ways.values():
         segment(examples[0]["image"])
-    truth = np.zeros((classes, classes), np.int64)
-    found = {name: Measured(np.zeros_like(truth)) for name in ways}
+    own_matrix = np.zeros((classes, classes), np.int64)
+    found = {name: Measured(np.zeros_like(own_matrix)) for name in ways}
     for example in examples:
         image, mask = example["image"], example["mask"]
         prepared = reference.prepare(image)[np.newaxis]
         expected, expected_classes = reference.probabilities(prepared), reference(image)
-        truth += count(mask, expected_classes, classes)
+        own_matrix += count(mask, expected_classes, classes)
         for name, segment in ways.items():
             found[name].add(segment, image, mask, expected_classes)
             if name in segmenters:
                 found[name].compare(segmenters[name].probabilities(prepared), expected)
-    mean_iou = find_mean_iou(truth)
+    mean_iou = find_mean_iou(own_matrix)
     return {
         "pictures": [example["id"].decode() for example in examples],
         "size": [*reference.prepare(examples[0]["image"]).shape[:2]],

@@ -31,6 +31,8 @@ from tfseg.conversion import converter, sources
 from tfseg.io import command as cli
 from tfseg.io import images, resizing
 from tfseg.records import records
+from tfseg.records.manifest import Manifest
+from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_mask
 
 ROOT_HELP = "raw data set of full-size pictures; they are used again and again until there are --pictures"
 
@@ -283,19 +285,19 @@ def _bench_size(
     return rows
 
 
-def _make_decoders(manifest: records.Manifest) -> tuple[Callable, Callable]:
+def _make_decoders(manifest: Manifest) -> tuple[Callable, Callable]:
     """Decoders of picture and mask of a serialised record, whole or in a window, as a training has them."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
     def decode(data):
-        example = records.parse_example(data, manifest)
+        example = parse_example(data, manifest)
         return example["image"], example["mask"]
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)])
     def decode_window(data, window):
-        features = records.parse_features(data)
-        return records.parse_image(features, manifest, window), records.parse_mask(features, manifest, window)
+        features = parse_features(data)
+        return parse_image(features, manifest, window), parse_mask(features, manifest, window)
 
     return decode, decode_window
 

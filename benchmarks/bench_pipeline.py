@@ -34,6 +34,8 @@ import numpy as np
 from benchmarks import peer_loaders
 from tfseg.io import command as cli
 from tfseg.records import records
+from tfseg.records.manifest import read_manifest
+from tfseg.records.parsing import parse_features, parse_image, parse_mask
 
 BATCH_SIZE = 8
 
@@ -81,7 +83,7 @@ def make_batches(
     """Yields the size of each batch of the training pipeline, without an end."""
     from tfseg.pipeline.pipeline import make_train_batches
 
-    stored = tuple(records.read_manifest(directory).size)
+    stored = tuple(read_manifest(directory).size)
     fit = "resize" if size in (None, stored) else "crop"
     batches = make_train_batches(
         directory, split, size=size or stored, batch_size=BATCH_SIZE, fit=fit, seed=seed, cache=cache
@@ -94,17 +96,17 @@ def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: 
     """Decodes picture and mask, or a random window of them, again and again, from bytes that are in memory."""
     import tensorflow as tf
 
-    manifest = records.read_manifest(directory)
+    manifest = read_manifest(directory)
     shards = [Path(directory, shard.name) for shard in manifest.splits[split].shards]
     examples = [data for shard in shards for data in records.read_shard(shard)][:400]
-    features = [records.parse_features(tf.constant(data)) for data in examples]
+    features = [parse_features(tf.constant(data)) for data in examples]
     size = size or tuple(manifest.size)
     corners = np.random.default_rng(seed).integers(0, np.array(manifest.size) - size + 1, (len(features), 2))
 
     @tf.function
     def decode(features, window):
         window = None if size == tuple(manifest.size) else window
-        return records.parse_image(features, manifest, window), records.parse_mask(features, manifest, window)
+        return parse_image(features, manifest, window), parse_mask(features, manifest, window)
 
     windows = [tf.constant([*corner, *size], tf.int32) for corner in corners]
     while True:

@@ -14,6 +14,8 @@ import numpy as np
 
 from tfseg.records import records
 from tfseg.records.labels import LABELS
+from tfseg.records.manifest import read_manifest
+from tfseg.records.parsing import parse_features, parse_image, parse_mask
 
 BATCH_SIZE = 8
 SIZE = 320
@@ -21,14 +23,14 @@ SIZE = 320
 
 def write_loose(directory: str, split: str, folder: Path) -> None:
     """Writes the pictures of records as loose JPEG 95, PNG, and tar files of the JPEGs, with PNG masks."""
-    manifest = records.read_manifest(directory)
+    manifest = read_manifest(directory)
     folder.mkdir(parents=True)
     shards = [Path(directory, shard.name) for shard in manifest.splits[split].shards]
     for number, shard in enumerate(shards):
         with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
             for index, data in enumerate(records.read_shard(shard)):
-                features = records.parse_features(data)
-                picture, mask = records.parse_image(features, manifest), records.parse_mask(features, manifest)
+                features = parse_features(data)
+                picture, mask = parse_image(features, manifest), parse_mask(features, manifest)
                 stem = folder / f"{number:02d}{index:04d}"
                 bgr = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
                 full_color = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]

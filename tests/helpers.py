@@ -13,6 +13,7 @@ from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES
+from tfseg.records.manifest import Manifest, Split, shard_name, write_manifest
 from tfseg.runs import run_dir
 
 CLASS_COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
@@ -39,13 +40,13 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
         examples = [example(id, index, size, records.keeps_label_ids(split)) for index, id in enumerate(ids)]
         parts = np.array_split(np.arange(count), shards)
         files = [
-            records.write_shard(directory / records.shard_name(split, n, shards), [examples[i] for i in part])
+            records.write_shard(directory / shard_name(split, n, shards), [examples[i] for i in part])
             for n, part in enumerate(parts)
         ]
-        written[split] = records.Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
+        written[split] = Split(ids, files, *measure([draw(index, *size) for index in range(count)]))
     label_map = dict(enumerate(CATEGORIES))
-    manifest = records.Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
-    records.write_manifest(directory, manifest)
+    manifest = Manifest(1, "folders", label_map, list(CATEGORIES), list(size), "png", None, written)
+    write_manifest(directory, manifest)
     return directory
 
 
@@ -56,14 +57,14 @@ def write_pictures(directory, pairs, codec, tile_width=None):
     examples = [converter.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
     shards = [
-        records.write_shard(directory / records.shard_name("train", index, 2), part)
+        records.write_shard(directory / shard_name("train", index, 2), part)
         for index, part in enumerate((examples[:half], examples[half:]))
     ]
-    splits = {"train": records.Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
+    splits = {"train": Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
     label_map = dict(enumerate(CATEGORIES))
     storage = {"mask_codec": "zlib", "tile_width": tile_width}
-    manifest = records.Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
-    records.write_manifest(directory, manifest)
+    manifest = Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
+    write_manifest(directory, manifest)
     return directory
 
 

@@ -57,7 +57,7 @@ EXCEPTIONS = {
 
 # The others run on any backend of Keras.
 MAY_IMPORT_TENSORFLOW = {
-    *("backend", "device", "io.resizing", "records.records", "training.distribution", "training.panels"),
+    *("backend", "device", "io.resizing", "records.parsing", "training.distribution", "training.panels"),
     *("pipeline.arrays", "pipeline.cache", "pipeline.crops", "pipeline.order", "pipeline.pipeline", "pipeline.service"),
     *("models.fuse", "models.layers", "diagnostics.device", "diagnostics.metal", "diagnostics.speed"),
     *("inference.predictor", "inference.image_segmenter"),

@@ -21,7 +21,7 @@ from tfseg.losses import (
     tversky_loss,
 )
 from tfseg.metrics.confusion import Scorer, score
-from tfseg.records import records
+from tfseg.records.manifest import read_manifest, write_manifest
 from tfseg.training import loop
 from tfseg.training.learner import Learner
 
@@ -444,7 +444,7 @@ def test_the_loss_of_a_config(tiny_records):
 def test_class_weights_are_those_of_the_training_split(tiny_records, learn_void):
     settings = Loss(class_weights="manifest", learn_void=learn_void)
     loss = loop.make_loss(Config(Data(str(tiny_records), train_split="val"), "run", loss=settings))
-    pixels = np.array(records.read_manifest(tiny_records).splits["val"].class_pixels)
+    pixels = np.array(read_manifest(tiny_records).splits["val"].class_pixels)
     assert bool(loss.class_weights[0]) == learn_void
     present = np.flatnonzero(loss.class_weights)
     assert present.tolist() == ([0] if learn_void else []) + [1, 5, 7]
@@ -454,9 +454,9 @@ def test_class_weights_are_those_of_the_training_split(tiny_records, learn_void)
 
 def test_a_training_split_without_truth_has_no_class_weights(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "records")
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     void = dataclasses.replace(manifest.splits["train"], class_pixels=[9] + [0] * 7)
-    records.write_manifest(folder, dataclasses.replace(manifest, splits={"train": void}))
+    write_manifest(folder, dataclasses.replace(manifest, splits={"train": void}))
     config = Config(Data(str(folder)), "run", loss=Loss(class_weights="manifest"))
     with pytest.raises(ValueError, match=r"split 'train' holds nothing but void; loss\.class_weights must be null"):
         loop.make_loss(config)

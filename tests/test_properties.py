@@ -13,6 +13,7 @@ from PIL import Image
 
 from tfseg.conversion import converter, sources
 from tfseg.records import labels, records
+from tfseg.records.manifest import read_manifest
 
 SAME_EACH_TIME = settings(
     derandomize=True,
@@ -149,7 +150,7 @@ def convert_raw(root, described, out, **more):
 
 
 def read(out):
-    manifest = records.read_manifest(out)
+    manifest = read_manifest(out)
     for name, split in manifest.splits.items():
         for shard in split.shards:
             for data in records.read_shard(out / shard.name):

@@ -27,7 +27,7 @@ from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io import renamed, resizing
 from tfseg.pipeline.pipeline import make_eval_batches
-from tfseg.records.records import read_manifest
+from tfseg.records.manifest import read_manifest
 from tfseg.records.verifier import find_faults
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints

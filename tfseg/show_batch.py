@@ -15,7 +15,7 @@ import numpy as np
 
 from tfseg.config.schema import Config, parse_config
 from tfseg.io import command
-from tfseg.records.records import Manifest, read_manifest
+from tfseg.records.manifest import Manifest, read_manifest
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from collections.abc import Sized
 
 from tfseg.io import command
 from tfseg.io.paths import open_path
-from tfseg.records import records, verifier
+from tfseg.records import verifier
+from tfseg.records.manifest import MANIFEST_NAME, parse_manifest
 from tfseg.records.verifier import Fault
 
 
@@ -42,7 +43,7 @@ def summarise(directory: str, faults: list[Fault], quick: bool = False) -> str:
     """Makes the last line: how many faults in how many shards and what to do, or that all is well."""
     number = count(faults, "fault")
     try:
-        splits = records.parse_manifest(open_path(directory) / records.MANIFEST_NAME).splits.values()
+        splits = parse_manifest(open_path(directory) / MANIFEST_NAME).splits.values()
     except (ValueError, OSError):
         return f"{number}; {verifier.ADVICE}"
     shards = {shard.name for split in splits for shard in split.shards}
@@ -52,11 +53,11 @@ def summarise(directory: str, faults: list[Fault], quick: bool = False) -> str:
         return f"{directory}: {pictures} in {count(shards, 'shard')}, {sound} as the manifest says"
     names = {fault.path.name for fault in faults}
     places = []
-    if records.MANIFEST_NAME in names:
-        places.append(records.MANIFEST_NAME)
+    if MANIFEST_NAME in names:
+        places.append(MANIFEST_NAME)
     if names & shards:
         places.append(f"{len(names & shards)} of {count(shards, 'shard')}")
-    if others := names - shards - {records.MANIFEST_NAME}:
+    if others := names - shards - {MANIFEST_NAME}:
         places.append(count(others, "other file"))
     return f"{number} in {' and '.join(places)}; {verifier.ADVICE}"
 

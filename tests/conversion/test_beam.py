@@ -14,7 +14,7 @@ from PIL import Image
 
 from tfseg import convert
 from tfseg.conversion import beam, converter, journal, sources
-from tfseg.records import records
+from tfseg.records.manifest import Shard, read_manifest
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 LOOPBACK = ["PortableRunner", "--job_endpoint", "embed", "--environment_type", "LOOPBACK"]
@@ -282,7 +282,7 @@ def test_command(apache_beam, raw, tmp_path):
     answer = run(*arguments, "--runner", "DirectRunner", "--direct_num_workers", "1")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "4 shards to write with DirectRunner" in answer.stdout and "split  pictures" in answer.stdout
-    assert records.read_manifest(tmp_path / "out").size == [6, 8]
+    assert read_manifest(tmp_path / "out").size == [6, 8]
 
 
 def test_options_of_beam_are_told_from_our_own():
@@ -314,7 +314,7 @@ def test_help_needs_no_beam(tmp_path):
 
 # ---- the notes
 
-ENTRY = journal.Entry(records.Shard("train-00000-of-00002.tfrecord", 1, 4, "88d4266f"), "sources", [1], [2], [3])
+ENTRY = journal.Entry(Shard("train-00000-of-00002.tfrecord", 1, 4, "88d4266f"), "sources", [1], [2], [3])
 
 
 def test_notes_become_entries_of_the_journal(tmp_path):

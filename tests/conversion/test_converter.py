@@ -17,6 +17,8 @@ from tfseg.io import command as cli
 from tfseg.io import locks
 from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
+from tfseg.records.manifest import read_manifest, shard_name
+from tfseg.records.parsing import parse_example
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -53,9 +55,9 @@ def read_split(folder, split):
     """Every record of a split, parsed, by id in the stored order."""
     import tensorflow as tf
 
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     data = tf.data.TFRecordDataset([str(folder / shard.name) for shard in manifest.splits[split].shards])
-    parsed = [(record, records.parse_example(record, manifest)) for record in data]
+    parsed = [(record, parse_example(record, manifest)) for record in data]
     return {
         example["id"].numpy().decode(): (record, example["image"].numpy(), example["mask"].numpy())
         for record, example in parsed
@@ -134,7 +136,7 @@ def test_the_labels_of_a_category_do_not_split_its_vote():
 
 def test_manifest_says_what_is_stored(raw, tmp_path):
     manifest = converter.convert(open_raw(raw), tmp_path / "out", codec="png")
-    assert manifest == records.read_manifest(tmp_path / "out")
+    assert manifest == read_manifest(tmp_path / "out")
     assert manifest.label_map == {0: "void", 3: "sky", 4: "flat", 200: "vehicle"}
     assert (manifest.source, manifest.size, manifest.codec, manifest.quality) == ("folders", None, "png", None)
     split = manifest.splits["train"]
@@ -143,7 +145,7 @@ def test_manifest_says_what_is_stored(raw, tmp_path):
     assert split.channel_mean == pytest.approx(pixels.mean(axis=0))
     assert split.channel_std == pytest.approx(pixels.std(axis=0))
     assert split.class_pixels == sum(np.bincount(mask.ravel(), minlength=8) for _, _, mask in stored).tolist()
-    assert [shard.name for shard in split.shards] == [records.shard_name("train", index, 2) for index in range(2)]
+    assert [shard.name for shard in split.shards] == [shard_name("train", index, 2) for index in range(2)]
     assert [shard.count for shard in split.shards] == [5, 5]
     assert all(shard.sha256 == records.file_sha256(tmp_path / "out" / shard.name) for shard in split.shards)
 
@@ -260,7 +262,7 @@ def test_records_that_a_killed_conversion_had_set_aside_come_back(raw, tmp_path)
     bad.write_bytes(bad.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"t0\.png: is cut short"):
         converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
-    assert records.read_manifest(tmp_path / "out") == before
+    assert read_manifest(tmp_path / "out") == before
     assert not (tmp_path / "out.replaced").exists()
 
 
@@ -286,7 +288,7 @@ def test_an_empty_folder_will_do(raw, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "link").symlink_to("out")
     converter.convert(open_raw(raw, ["val"]), tmp_path / "link", limit=1)
-    assert records.read_manifest(tmp_path / "out").splits["val"].count == 1
+    assert read_manifest(tmp_path / "out").splits["val"].count == 1
     assert (tmp_path / "link").is_symlink()
 
 
@@ -396,7 +398,7 @@ def command(*arguments):
 def test_command(raw, tmp_path, capsys):
     arguments = ["--root", raw, "--label-map", raw / "map.yaml", "--out", tmp_path / "out"]
     command(*arguments, "--size", "6x8", "--codec", "raw", "--splits", "val", "--workers", 1, "--limit", 2)
-    manifest = records.read_manifest(tmp_path / "out")
+    manifest = read_manifest(tmp_path / "out")
     assert (manifest.size, manifest.codec) == ([6, 8], "raw")
     assert {name: split.count for name, split in manifest.splits.items()} == {"val": 2}
     assert "split  pictures" in capsys.readouterr().out
@@ -404,7 +406,7 @@ def test_command(raw, tmp_path, capsys):
         command(*arguments, "--splits", "val")
     assert "size is [6, 8], not None; codec is raw, not jpeg" in raised.value.code
     command(*arguments, "--splits", "val", "--workers", 1, "--overwrite")
-    assert records.read_manifest(tmp_path / "out").codec == "jpeg"
+    assert read_manifest(tmp_path / "out").codec == "jpeg"
 
 
 @pytest.mark.parametrize(

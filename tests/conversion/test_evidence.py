@@ -14,6 +14,7 @@ from tfseg.conversion import converter, evidence, sources
 from tfseg.conversion.converter import BadFilesError
 from tfseg.io import images
 from tfseg.records import labels, records
+from tfseg.records.manifest import read_manifest
 
 LABEL_MAP = "".join(f"{value}: {name}\n" for value, name in enumerate(labels.CATEGORIES)) + "128: sky\n255: void\n"
 COLORS = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 4: (0, 0, 128), 5: (128, 0, 128)}
@@ -66,7 +67,7 @@ def convert_raw(root, out, label_map="map.yaml", **settings):
 
 def stored(out):
     """Id -> mask of all records."""
-    manifest = records.read_manifest(out)
+    manifest = read_manifest(out)
     shards = [shard.name for split in manifest.splits.values() for shard in split.shards]
     decoded = [records.decode_example(data) for name in shards for data in records.read_shard(out / name)]
     return {record.id: record.mask for record in decoded}
@@ -343,7 +344,7 @@ def test_255_in_cityscapes_is_void(tmp_path):
 def test_a_few_masks_of_other_ids_among_those_of_cityscapes_are_told(tmp_path):
     write_cityscapes(tmp_path / "raw", "val", stripes(7, 26), stripes(0, 13, 255), stripes(0, 1))
     convert_raw(tmp_path / "raw", tmp_path / "out", None)
-    lines = converter.summarise(records.read_manifest(tmp_path / "out")).splitlines()
+    lines = converter.summarise(read_manifest(tmp_path / "out")).splitlines()
     (told,) = [line for line in lines if line.startswith("warning")]
     assert told.startswith("warning: 1 of 3 masks hold none of the label ids 19 to 33")
     assert "ulm_000001_000019_gtFine_labelIds.png: look whether these are train ids" in told
@@ -524,7 +525,7 @@ def test_findings_are_readable_by_those_who_know_none(tmp_path):
     entries = json.loads(path.read_text())
     assert entries["schema_version"] == 2 and entries.pop("findings") and entries.pop("exif") == "rotate"
     path.write_text(json.dumps(entries))
-    old = records.read_manifest(tmp_path / "out")
+    old = read_manifest(tmp_path / "out")
     assert (old.findings, old.exif, old.splits) == (None, "rotate", manifest.splits)
     assert convert_raw(tmp_path / "raw", tmp_path / "out") == old  # it is there already
     assert converter.summarise(old).count("\n") == 1
@@ -536,7 +537,7 @@ def test_findings_that_someone_has_edited(tmp_path, findings):
     convert_raw(tmp_path / "raw", tmp_path / "out")
     path = tmp_path / "out/manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"findings": findings}))
-    assert converter.summarise(records.read_manifest(tmp_path / "out")).startswith("split")
+    assert converter.summarise(read_manifest(tmp_path / "out")).startswith("split")
 
 
 def test_a_second_run_tells_the_same(tmp_path):

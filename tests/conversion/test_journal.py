@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 
 from tfseg.conversion import converter, journal, sources
-from tfseg.records import records
+from tfseg.io.atomic import UNFINISHED
+from tfseg.records.manifest import read_manifest
+from tfseg.records.records import file_sha256
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 
@@ -192,7 +194,7 @@ def half(raw, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(records, "write_manifest", interrupt)
+        patch.setattr(converter, "write_manifest", interrupt)
         convert_raw(raw, tmp_path / "out")
     return tmp_path / "out"
 
@@ -244,7 +246,8 @@ def lose_the_journal(out, raw):
 
 def add_half_a_shard(out, raw):
     (incomplete(out) / "val-00007-of-00009.tfrecord").write_bytes(b"half")
-    (incomplete(out) / f"manifest.json{records.TEMPORARY}").write_bytes(b"{")
+    (incomplete(out) / f"{UNFINISHED}manifest.json").write_bytes(b"{")
+    (incomplete(out) / "manifest.json.tmp").write_bytes(b"{")  # of version 0.1.0
 
 
 def touch_a_picture(out, raw):
@@ -289,7 +292,7 @@ def test_an_overwriting_conversion_goes_on_too(half, raw, tmp_path, monkeypatch)
     (tmp_path / "other").rename(half)
     again = count_encoded(monkeypatch)
     convert_raw(raw, half, overwrite=True)
-    assert not again and len(records.read_manifest(half).splits["train"].ids) == 144
+    assert not again and len(read_manifest(half).splits["train"].ids) == 144
 
 
 def test_records_that_came_meanwhile_are_not_replaced(raw, whole, tmp_path):
@@ -307,7 +310,7 @@ def test_the_journal_says_what_is_finished(half, raw):
     assert len(noted["shards"]) == 10 and noted["settings"]["codec"] == "jpeg"
     shard = noted["shards"]["val-00000-of-00002.tfrecord"]["shard"]
     path = incomplete(half) / "val-00000-of-00002.tfrecord"
-    assert (shard["bytes"], shard["sha256"]) == (path.stat().st_size, records.file_sha256(path))
+    assert (shard["bytes"], shard["sha256"]) == (path.stat().st_size, file_sha256(path))
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
@@ -356,17 +359,17 @@ def test_converts_to_and_from_a_store(raw, whole, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(records, "write_manifest", break_off)
+        patch.setattr(converter, "write_manifest", break_off)
         converter.convert(source, "memory://bucket/out")
     (store / "out" / "val-00001-of-00002.tfrecord").write_bytes(b"half")
     again = count_encoded(monkeypatch)
     manifest = converter.convert(source, "memory://bucket/out")
     assert len(again) == 8
     assert {path.name: path.read_bytes() for path in (store / "out").iterdir()} == whole
-    assert records.read_manifest("memory://bucket/out") == manifest
+    assert read_manifest("memory://bucket/out") == manifest
     assert converter.convert(source, "memory://bucket/out") == manifest and len(again) == 8
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(converter, "write_part", break_off)
         converter.convert(source, "memory://bucket/out", limit=1, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"out: no such folder of records"):
-        records.read_manifest("memory://bucket/out")
+        read_manifest("memory://bucket/out")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tfseg.config.schema import Config, Data, Train
 from tfseg.evaluation.run_page import Findings, make_page
-from tfseg.records.records import Manifest, Split
+from tfseg.records.manifest import Manifest, Split
 from tfseg.visualization.figures import COLUMNS, NO_TRUTH, WRONG, Sample
 
 EVIL = '<b>"&'

@@ -13,6 +13,7 @@ from PIL import Image
 from tfseg.evaluation import evaluator, run_report
 from tfseg.evaluation.run_report import choose
 from tfseg.records import records
+from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, shard_name, write_manifest
 from tfseg.runs.run_dir import read_config
 
 
@@ -34,14 +35,14 @@ def write_records(directory, reds, per_shard=2):
         )
     groups = [examples[start : start + per_shard] for start in range(0, len(examples), per_shard)]
     shards = [
-        records.write_shard(directory / records.shard_name("val", index, len(groups)), group)
+        records.write_shard(directory / shard_name("val", index, len(groups)), group)
         for index, group in enumerate(groups)
     ]
     ids = [f"p{place}" for place in range(len(reds))]
-    split = records.Split(ids, shards, [0, len(reds) * 128, 0, 0], [0.0] * 3, [1.0] * 3)
-    records.write_manifest(
+    split = Split(ids, shards, [0, len(reds) * 128, 0, 0], [0.0] * 3, [1.0] * 3)
+    write_manifest(
         directory,
-        records.Manifest(records.SCHEMA_VERSION, "folders", {}, MODEL_NAMES, [8, 16], "raw", None, {"val": split}),
+        Manifest(SCHEMA_VERSION, "folders", {}, MODEL_NAMES, [8, 16], "raw", None, {"val": split}),
     )
     return directory
 

@@ -22,6 +22,7 @@ from tfseg.exploration import figures
 from tfseg.exploration import page as explore_page
 from tfseg.exploration import survey as explore
 from tfseg.records import labels, records
+from tfseg.records.manifest import Manifest, Split, read_manifest, shard_name, write_manifest
 
 RED, BLUE = (200, 10, 20), (20, 10, 200)
 
@@ -215,9 +216,9 @@ def test_records_and_raw_files_agree(folder, limit):
 
 
 def test_weights_of_records_are_the_manifests(folder, monkeypatch):
-    manifest = records.read_manifest(folder / "records")
+    manifest = read_manifest(folder / "records")
     splits = {"val": dataclasses.replace(manifest.splits["val"], class_pixels=[5] * 8)}
-    monkeypatch.setattr(records, "read_manifest", lambda directory: dataclasses.replace(manifest, splits=splits))
+    monkeypatch.setattr(reader, "read_manifest", lambda directory: dataclasses.replace(manifest, splits=splits))
     split = explore.survey(reader.open_records(folder / "records"), limit=1).splits["val"]
     assert split.class_weights == [0] + [1] * 7  # what the manifest says, though not what the pictures hold
 
@@ -230,11 +231,11 @@ def test_label_ids_of_records(tmp_path):
     written = {}
     for split, extra in (("train", {}), ("val", {"label_ids": png(label_ids)})):
         example = records.encode_example(id=split, **common, **extra)
-        shard = records.write_shard(tmp_path / records.shard_name(split, 0, 1), [example])
-        written[split] = records.Split([split], [shard], [0, 2, 0, 0, 0, 2, 0, 0], [0.0] * 3, [0.0] * 3)
+        shard = records.write_shard(tmp_path / shard_name(split, 0, 1), [example])
+        written[split] = Split([split], [shard], [0, 2, 0, 0, 0, 2, 0, 0], [0.0] * 3, [0.0] * 3)
     label_map = {label.id % 256: label.category for label in labels.LABELS}
-    manifest = records.Manifest(1, "cityscapes", label_map, list(labels.CATEGORIES), [2, 2], "png", None, written)
-    records.write_manifest(tmp_path, manifest)
+    manifest = Manifest(1, "cityscapes", label_map, list(labels.CATEGORIES), [2, 2], "png", None, written)
+    write_manifest(tmp_path, manifest)
     survey = explore.survey(reader.open_records(tmp_path))
     assert counts_of(survey.splits["val"].labels) == {
         "road": (2, 0.5, 1),
@@ -286,7 +287,7 @@ def test_other_bad_pictures_are_named(root):
 
 def rewrite(folder, tmp_path, change):
     """Copies the records with the serialised records of the second shard of val changed."""
-    manifest = records.read_manifest(folder / "records")
+    manifest = read_manifest(folder / "records")
     for split in manifest.splits.values():
         for shard in split.shards:
             (tmp_path / shard.name).write_bytes((folder / "records" / shard.name).read_bytes())
@@ -295,7 +296,7 @@ def rewrite(folder, tmp_path, change):
     shard = records.write_shard(path, change(list(records.read_shard(path))))
     shard = dataclasses.replace(shard, count=split.shards[1].count)
     changed = {**manifest.splits, "val": dataclasses.replace(split, shards=[split.shards[0], shard])}
-    records.write_manifest(tmp_path, dataclasses.replace(manifest, splits=changed))
+    write_manifest(tmp_path, dataclasses.replace(manifest, splits=changed))
 
 
 @pytest.mark.parametrize(
@@ -521,7 +522,7 @@ def test_nothing_half_written_stays(written, tmp_path):
     (tmp_path / "rows.png").mkdir()
     with pytest.raises(OSError, match=r"rows\.png"):
         explore_page.write(written[0], tmp_path)
-    assert not list(tmp_path.glob("*.incomplete"))
+    assert not list(tmp_path.glob("incomplete-*"))
 
 
 # ---- the command

@@ -8,7 +8,7 @@ from tfseg.pipeline.arrays import Mapped, can_be_mapped
 from tfseg.pipeline.order import Share
 from tfseg.pipeline.pipeline import make_train_batches, told_damage
 from tfseg.records import records
-from tfseg.records.records import Manifest, Shard, Split
+from tfseg.records.manifest import Manifest, Shard, Split, read_manifest
 
 SIZE, COUNT = (24, 40), 7
 PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
@@ -21,7 +21,7 @@ def folder(request, tmp_path):
 
 
 def open_records(folder):
-    return Mapped(folder, "train", records.read_manifest(folder))
+    return Mapped(folder, "train", read_manifest(folder))
 
 
 def read(folder, batches, **settings):
@@ -56,10 +56,10 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
 
 
 def test_others_are_not_mapped(folder, tiny_records):
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     assert can_be_mapped(folder, manifest)
     assert not can_be_mapped("memory://records", manifest)
-    assert not can_be_mapped(tiny_records, records.read_manifest(tiny_records))
+    assert not can_be_mapped(tiny_records, read_manifest(tiny_records))
 
 
 def test_a_changed_pixel_stops_a_training(folder):
@@ -73,7 +73,7 @@ def test_a_changed_pixel_stops_a_training(folder):
 
 
 def test_records_that_are_not_what_the_manifest_says(folder):
-    manifest = records.read_manifest(folder)
+    manifest = read_manifest(folder)
     (first, second), path = manifest.splits["train"].shards, folder / TRAIN
     examples = list(records.read_shard(path))
 

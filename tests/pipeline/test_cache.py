@@ -10,7 +10,9 @@ from tfseg.pipeline import cache
 from tfseg.pipeline.crops import Windows
 from tfseg.pipeline.order import Share
 from tfseg.pipeline.pipeline import make_train_batches
-from tfseg.records.records import parse_example, read_manifest, read_shard
+from tfseg.records.manifest import read_manifest
+from tfseg.records.parsing import parse_example
+from tfseg.records.records import read_shard
 
 
 @pytest.fixture

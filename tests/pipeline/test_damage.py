@@ -78,5 +78,5 @@ def test_a_mask_of_another_size_than_its_picture(folder, sizes, monkeypatch):
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])
     monkeypatch.setattr(evaluate_module, "Predictor", FakePredictor)
     monkeypatch.setattr(evaluate_module, "learns_void", lambda path: False)
-    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has a picture of 24x30 and a mask of 24x32"):
+    with pytest.raises(ValueError, match=r"record 1 \(val-001\) has an image of 24x30 and a mask of 24x32"):
         evaluate("a function", folder, "val", sizes=sizes)

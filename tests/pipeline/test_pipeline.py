@@ -26,7 +26,9 @@ from tfseg.pipeline.pipeline import (
     spread,
     told_damage,
 )
-from tfseg.records.records import parse_features, parse_image, read_manifest, read_shard, write_manifest
+from tfseg.records.manifest import read_manifest, write_manifest
+from tfseg.records.parsing import parse_features, parse_image
+from tfseg.records.records import read_shard
 from tfseg.training.loop import train
 
 
@@ -304,7 +306,7 @@ def read_through(folder, split):
 def test_damage_is_told_by_file_and_record(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     flip(folder / TRAIN, 100)
-    advice = "copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+    advice = "copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
     with pytest.raises(ValueError) as raised:
         read_through(folder, "train")
     assert str(raised.value) == f"{folder}/{TRAIN}: record 0 (train-000) is damaged: its checksum fails; {advice}"

@@ -11,6 +11,18 @@ import pytest
 
 from tfseg.io import images, tfrecord
 from tfseg.records import labels, records
+from tfseg.records.class_weights import balance_classes, class_weights
+from tfseg.records.manifest import (
+    SCHEMA_VERSION,
+    Manifest,
+    Shard,
+    Split,
+    parse_shard_name,
+    read_manifest,
+    shard_name,
+    write_manifest,
+)
+from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_label_ids, parse_mask
 
 IMAGE = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)  # RGB
 MASK = np.array([[0, 1, 2], [7, 6, 5]], np.uint8)
@@ -28,8 +40,8 @@ def example(codec, label_ids=None):
     )
 
 
-MANIFEST = records.Manifest(
-    schema_version=records.SCHEMA_VERSION,
+MANIFEST = Manifest(
+    schema_version=SCHEMA_VERSION,
     source="folders",
     label_map={3: "sky", 200: "void"},
     classes=list(labels.CATEGORIES),
@@ -37,9 +49,9 @@ MANIFEST = records.Manifest(
     codec="png",
     quality=None,
     splits={
-        "val": records.Split(
+        "val": Split(
             ids=["b", "a"],
-            shards=[records.Shard("val-00000-of-00001.tfrecord", count=2, bytes=5, sha256="0" * 64)],
+            shards=[Shard("val-00000-of-00001.tfrecord", count=2, bytes=5, sha256="0" * 64)],
             class_pixels=[2, 0, 0, 0, 0, 10, 0, 0],
             channel_mean=[1.5, 2.0, 3.0],
             channel_std=[0.5, 0.0, 1.0],
@@ -57,7 +69,7 @@ def stored(codec, **settings):
 def folder(tmp_path):
     """A folder whose manifest agrees with its shard."""
     (tmp_path / "val-00000-of-00001.tfrecord").write_bytes(b"12345")
-    records.write_manifest(tmp_path, MANIFEST)
+    write_manifest(tmp_path, MANIFEST)
     return tmp_path
 
 
@@ -68,12 +80,12 @@ def test_round_trip(codec, in_graph):
 
     if in_graph:
         data = tf.data.Dataset.from_tensors(example(codec))
-        data = data.map(lambda record: records.parse_example(record, stored(codec)))
+        data = data.map(lambda record: parse_example(record, stored(codec)))
         shapes = {key: spec.shape.as_list() for key, spec in data.element_spec.items()}
         assert shapes == {"id": [], "image": [None, None, 3], "mask": [None, None]}
         parsed = next(iter(data))
     else:
-        parsed = records.parse_example(tf.constant(example(codec)), stored(codec))
+        parsed = parse_example(tf.constant(example(codec)), stored(codec))
     assert parsed["id"].numpy() == b"ulm_1"
     assert parsed["image"].dtype == parsed["mask"].dtype == tf.uint8
     assert np.array_equal(parsed["image"], IMAGE)
@@ -87,7 +99,7 @@ def test_jpeg_decodes_as_opencv_does():
     encoded = cv2.imencode(".jpg", image)[1]
     mask = png(image[..., 0])
     record = records.encode_example(id="a", image=encoded.tobytes(), codec="jpeg", height=32, width=32, mask=mask)
-    parsed = records.parse_example(tf.constant(record), stored("jpeg"))["image"]
+    parsed = parse_example(tf.constant(record), stored("jpeg"))["image"]
     assert np.array_equal(parsed, cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
 
 
@@ -110,7 +122,7 @@ def test_a_window_is_what_lies_there_in_the_whole(codec, tile_width):
         mask=[images.pack_mask(tile) for tile in images.cut_tiles(mask, tile_width, pad=True)],
     )
     decoded = records.decode_example(record)
-    whole = records.parse_example(record, manifest)
+    whole = parse_example(record, manifest)
     assert np.array_equal(whole["mask"], mask) and np.array_equal(decoded.mask, mask)
     assert np.array_equal(whole["image"], decoded.image)
     if codec == "jpeg":
@@ -119,13 +131,13 @@ def test_a_window_is_what_lies_there_in_the_whole(codec, tile_width):
     else:
         assert np.array_equal(decoded.image, image)
 
-    features = records.parse_features(record)
+    features = parse_features(record)
     assert (int(features["image/height"]), int(features["image/width"])) == (40, 56)
     for top, left, height, width in ([0, 0, 40, 56], [3, 5, 17, 30], [39, 55, 1, 1], [8, 16, 32, 16], [0, 31, 9, 2]):
         place = tf.constant([top, left, height, width])
         part = {
-            "image": records.parse_image(features, manifest, place),
-            "mask": records.parse_mask(features, manifest, place),
+            "image": parse_image(features, manifest, place),
+            "mask": parse_mask(features, manifest, place),
         }
         for key in ("image", "mask"):
             assert np.array_equal(part[key], whole[key][top : top + height, left : left + width])
@@ -175,7 +187,7 @@ def test_label_ids_keep_their_own_size():
     import tensorflow as tf
 
     with_ids, without = example("png", png(LABEL_IDS)), example("png")
-    data = tf.data.Dataset.from_tensor_slices([with_ids, without]).map(records.parse_label_ids)
+    data = tf.data.Dataset.from_tensor_slices([with_ids, without]).map(parse_label_ids)
     assert [encoded.numpy() for encoded in data] == [png(LABEL_IDS), b""]
     assert np.array_equal(records.decode_example(with_ids).label_ids, LABEL_IDS)
 
@@ -184,20 +196,20 @@ def test_unknown_codec():
     import tensorflow as tf
 
     with pytest.raises(ValueError, match="expected a codec of jpeg, png, raw, got 'webp'"):
-        records.parse_example(tf.constant(example("png")), stored("webp"))
+        parse_example(tf.constant(example("png")), stored("webp"))
 
 
 def test_shard_names():
-    assert records.shard_name("train", 0, 16) == "train-00000-of-00016.tfrecord"
-    assert records.parse_shard_name("train-00000-of-00016.tfrecord") == ("train", 0, 16)
-    assert records.parse_shard_name(records.shard_name("train-extra.v2", 123456, 200000)) == (
+    assert shard_name("train", 0, 16) == "train-00000-of-00016.tfrecord"
+    assert parse_shard_name("train-00000-of-00016.tfrecord") == ("train", 0, 16)
+    assert parse_shard_name(shard_name("train-extra.v2", 123456, 200000)) == (
         "train-extra.v2",
         123456,
         200000,
     )
     for name in ("train-00000-of-00016.tfrecord.tmp", "train-00000-of-00016_tfrecord", "manifest.json", "train"):
         with pytest.raises(ValueError, match=f"'{re.escape(name)}' is not a shard name such as"):
-            records.parse_shard_name(name)
+            parse_shard_name(name)
 
 
 def test_write_shard_counts_and_hashes(tmp_path):
@@ -208,7 +220,7 @@ def test_write_shard_counts_and_hashes(tmp_path):
     path = tmp_path / "val-00000-of-00001.tfrecord"
     shard = records.write_shard(path, iter([b"one", b"two"]))
     data = path.read_bytes()
-    assert shard == records.Shard(path.name, 2, len(data), hashlib.sha256(data).hexdigest())
+    assert shard == Shard(path.name, 2, len(data), hashlib.sha256(data).hexdigest())
     assert [record.numpy() for record in tf.data.TFRecordDataset(str(path))] == [b"one", b"two"]
 
 
@@ -218,7 +230,7 @@ def test_write_shard_tells_where_it_cannot_write(tmp_path):
 
 
 def test_manifest_round_trip(folder):
-    manifest = records.read_manifest(str(folder))
+    manifest = read_manifest(str(folder))
     assert manifest == MANIFEST
     assert manifest.splits["val"].count == 2
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "val-00000-of-00001.tfrecord"]
@@ -289,15 +301,15 @@ def change(**changes):
 def test_tells_what_is_wrong_with_a_folder(folder, damage, kind, message):
     damage(folder)
     with pytest.raises(kind, match=re.escape(message)) as raised:
-        records.read_manifest(folder)
+        read_manifest(folder)
     assert str(folder) in str(raised.value)
-    assert "python tools/make_tfrecords.py" in str(raised.value)
+    assert "python -m tfseg.convert" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 def test_write_shard_tells_of_a_full_disk(tmp_path):
-    (tmp_path / "a").symlink_to("/dev/full")
+    (tmp_path / "incomplete-a").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"/a: cannot be written: No space left on device$"):
         records.write_shard(tmp_path / "a", [b"a" * 100_000])
     assert not list(tmp_path.iterdir())
@@ -329,7 +341,7 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
     encoded = cv2.imencode(".jpg", image)[1].tobytes()
     record = records.encode_example(id="a", image=encoded, codec="jpeg", height=2, width=3, mask=png(MASK))
     assert np.array_equal(
-        records.decode_example(record).image, records.parse_example(tf.constant(record), stored("jpeg"))["image"]
+        records.decode_example(record).image, parse_example(tf.constant(record), stored("jpeg"))["image"]
     )
 
 
@@ -337,7 +349,7 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
     ("change", "message"),
     [
         ({"mask/encoded": None, "id": None}, "lacks id, mask/encoded"),
-        ({"image/height": 3}, "has a picture of 2x3 and a mask of 2x3, but says 3x3"),
+        ({"image/height": 3}, "has an image of 2x3 and a mask of 2x3, but says 3x3"),
         ({"mask/encoded": png(MASK)[:-5]}, "is cut short or damaged"),
         ({"mask/encoded": images.pack_mask(MASK)[:-5]}, "has a mask that is cut short or damaged"),
         ({"mask/encoded": images.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
@@ -365,25 +377,25 @@ def test_class_weights_by_hand():
     split = dataclasses.replace(MANIFEST.splits["val"], class_pixels=[500, 10, 0, 20, 40, 0, 0, 80])
     # Median 30: 3, 1.5, 0.75, 0.375, whose mean is 5.625 / 4.
     weights = [0, 3, 0, 1.5, 0.75, 0, 0, 0.375]
-    assert records.class_weights(split) == pytest.approx([weight / (5.625 / 4) for weight in weights])
+    assert class_weights(split) == pytest.approx([weight / (5.625 / 4) for weight in weights])
 
 
 @pytest.mark.parametrize("pixels", [[0] * 8, [9, 0, 0, 0, 0, 0, 0, 0]])
 def test_class_weights_without_ground_truth(pixels):
-    assert records.balance_classes(pixels) == [0] * 8
+    assert balance_classes(pixels) == [0] * 8
 
 
 def test_class_weights_with_void_as_a_class():
     split = dataclasses.replace(MANIFEST.splits["val"], class_pixels=[80, 10, 0, 20, 0, 0, 0, 40])
     # Median 30: 0.375, 3, 1.5, 0.75, whose mean is 5.625 / 4.
     weights = [0.375, 3, 0, 1.5, 0, 0, 0, 0.75]
-    assert records.class_weights(split, with_void=True) == pytest.approx([weight / (5.625 / 4) for weight in weights])
+    assert class_weights(split, with_void=True) == pytest.approx([weight / (5.625 / 4) for weight in weights])
 
 
 def test_class_weights_have_a_mean_of_one_and_fall_with_frequency():
     pixels = np.random.default_rng(0).integers(1, 10**9, 8)
-    weights = np.array(records.balance_classes(pixels.tolist()))
+    weights = np.array(balance_classes(pixels.tolist()))
     assert weights[0] == 0 and weights[1:].mean() == pytest.approx(1)
     assert (np.argsort(weights[1:]) == np.argsort(-pixels[1:])).all()
     assert weights[1:] * pixels[1:] == pytest.approx(weights[1] * pixels[1])
-    assert records.balance_classes((7 * pixels).tolist()) == pytest.approx(weights.tolist())
+    assert balance_classes((7 * pixels).tolist()) == pytest.approx(weights.tolist())

@@ -467,7 +467,7 @@ def test_no_records(folder):
         ),
         (
             {"image__encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))},
-            "has a picture of 24x30 and a mask of 24x32, but says 24x32",
+            "has an image of 24x30 and a mask of 24x32, but says 24x32",
         ),
         ({"image__format": b"jpeg"}, "is stored as jpeg, the manifest says png"),
         (
@@ -554,7 +554,7 @@ def test_command_ends_with_a_summary(folder, capsys):
     edit_manifest(
         folder, set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"])
     )
-    advice = "; copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+    advice = "; copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
     assert run(capsys, folder) == [
         f"{folder}/manifest.json: has the classes sky, flat, construction, object, nature, void, human, vehicle, "
         "expected void first, and each once",

@@ -32,7 +32,7 @@ from tfseg.io import resizing
 from tfseg.io.paths import open_path
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
-from tfseg.records.records import Manifest, Split
+from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, read_manifest, shard_name, write_manifest
 from tfseg.visualization.tables import plain_table
 
 MASK_RESIZES = ("nearest", "majority")
@@ -152,7 +152,7 @@ def convert(
         entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
         check_evidence(source, parts, entries)
         manifest = complete_manifest(blank, parts, entries, source)
-        records.write_manifest(folder, manifest)
+        write_manifest(folder, manifest)
     return manifest
 
 
@@ -177,7 +177,7 @@ def make_settings(
 def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
     """Returns the manifest of `out` if it is what a conversion would make."""
     try:
-        there = records.read_manifest(out)
+        there = read_manifest(out)
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
     differences = [
@@ -212,7 +212,7 @@ def plan_parts(source: Source, limit: int | None = None) -> list[Part]:
         for index in range(count):
             # All of one size, or one more.
             own = samples[total * index // count : total * (index + 1) // count]
-            parts.append(Part(records.shard_name(split, index, count), split, own))
+            parts.append(Part(shard_name(split, index, count), split, own))
     return parts
 
 
@@ -255,7 +255,7 @@ def journal_settings(blank: Manifest, parts: Sequence[Part]) -> dict:
 def blank_manifest(source: Source, settings: Settings) -> Manifest:
     """Makes a manifest that lacks only its splits."""
     return Manifest(
-        schema_version=records.SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSION,
         source=source.name,
         label_map=source.label_map.names,
         classes=list(source.label_map.classes),

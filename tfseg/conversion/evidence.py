@@ -14,7 +14,7 @@ import numpy as np
 from tfseg.conversion.sources import Traits
 from tfseg.io import images as pictures
 from tfseg.records import labels
-from tfseg.records.records import Manifest
+from tfseg.records.manifest import Manifest
 
 Color = tuple[int, int, int]
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from tfseg.conversion.evidence import Evidence
 from tfseg.io import locks
+from tfseg.io.atomic import UNFINISHED, write_json
 from tfseg.io.paths import is_local
 from tfseg.records import records
-from tfseg.records.records import Shard
+from tfseg.records.manifest import MANIFEST_NAME, Shard, is_shard_name
 
 JOURNAL_NAME = "journal.json"
 NOTE = ".json"  # ends the name of a note, after that of its shard
@@ -51,7 +52,7 @@ def is_there(out: Path) -> bool:
         ValueError: `out` is a file, a mount point, or holds what no conversion wrote.
     """
     if not is_local(out):
-        return (out / records.MANIFEST_NAME).exists()
+        return (out / MANIFEST_NAME).exists()
     if out.is_mount():
         raise ValueError(f"{out}: is a mount point, which cannot be renamed; choose a folder in it with --out")
     if not out.exists():
@@ -77,7 +78,7 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         OSError: the place cannot be written to.
     """
     if not is_local(out):
-        (out / records.MANIFEST_NAME).unlink(missing_ok=True)  # not whole any more
+        (out / MANIFEST_NAME).unlink(missing_ok=True)  # not whole any more
         yield out
         clear(out)
         return
@@ -111,7 +112,7 @@ def clear(out: Path) -> None:
 
 
 def _keep_finished(incomplete: Path) -> None:
-    if any(records.is_shard_name(path.name) for path in incomplete.iterdir()):
+    if any(is_shard_name(path.name) for path in incomplete.iterdir()):
         print(f"{incomplete}: keeps the finished shards, the same command goes on from there", file=sys.stderr)
     else:
         shutil.rmtree(incomplete, ignore_errors=True)
@@ -134,11 +135,10 @@ def _check_only_records(folder: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    name = path.name.removesuffix(records.TEMPORARY)
+    name = path.name.removeprefix(UNFINISHED).removesuffix(".tmp")  # the latter of version 0.1.0
     # .DS_Store is left by macOS in every folder it shows.
     return path.is_file() and (
-        name in (records.MANIFEST_NAME, JOURNAL_NAME, LOCK, ".DS_Store")
-        or records.is_shard_name(name.removesuffix(NOTE))
+        name in (MANIFEST_NAME, JOURNAL_NAME, LOCK, ".DS_Store") or is_shard_name(name.removesuffix(NOTE))
     )
 
 
@@ -170,7 +170,7 @@ def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> 
 def write_entries(folder: Path, settings: dict, entries: dict[str, Entry]) -> None:
     """Writes the journal anew, whole or not at all."""
     noted = {name: dataclasses.asdict(entry) for name, entry in entries.items()}
-    records.write_whole(folder / JOURNAL_NAME, json.dumps({"settings": settings, "shards": noted}) + "\n")
+    write_json({"settings": settings, "shards": noted}, folder / JOURNAL_NAME, indent=None)
 
 
 def write_note(folder: Path, settings: dict, name: str, outcome: Entry | str | Sequence[str]) -> None:
@@ -179,7 +179,7 @@ def write_note(folder: Path, settings: dict, name: str, outcome: Entry | str | S
         found = {"shards": {name: dataclasses.asdict(outcome)}}
     else:
         found = {"failures": [outcome] if isinstance(outcome, str) else [*outcome]}
-    records.write_whole(folder / (name + NOTE), json.dumps({"settings": settings, **found}) + "\n")
+    write_json({"settings": settings, **found}, folder / (name + NOTE), indent=None)
 
 
 def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tuple[dict[str, Entry], list[str]]:
@@ -208,7 +208,7 @@ def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tup
 
 
 def _is_note(name: str) -> bool:
-    return name.endswith(NOTE) and records.is_shard_name(name.removesuffix(NOTE))
+    return name.endswith(NOTE) and is_shard_name(name.removesuffix(NOTE))
 
 
 def fingerprint(files: Sequence[Path]) -> str:

@@ -14,6 +14,8 @@ from tfseg.conversion import sources
 from tfseg.io import images
 from tfseg.io.paths import open_path
 from tfseg.records import labels, records
+from tfseg.records.class_weights import class_weights
+from tfseg.records.manifest import Split, read_manifest
 
 
 class Picture(NamedTuple):
@@ -80,7 +82,7 @@ def open_records(directory: str | Path, splits: Sequence[str] | None = None) -> 
         FileNotFoundError: the folder, its manifest, a shard or a split is missing.
         ValueError: the manifest is damaged.
     """
-    manifest = records.read_manifest(directory)
+    manifest = read_manifest(directory)
     missing = [name for name in splits or () if name not in manifest.splits]
     if missing:
         there = ", ".join(manifest.splits) or "none"
@@ -99,14 +101,14 @@ def open_records(directory: str | Path, splits: Sequence[str] | None = None) -> 
         read=lambda split, places: read_records(open_path(directory), chosen[split], places),
         load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
         shards={name: len(split.shards) for name, split in chosen.items()},
-        weights={name: records.class_weights(split) for name, split in chosen.items()},
+        weights={name: class_weights(split) for name, split in chosen.items()},
     )
 
 
 # ---- reading: load_sample and load_record run in the workers
 
 
-def read_records(directory: Path, split: records.Split, places: Sequence[int]) -> Iterator[Stored]:
+def read_records(directory: Path, split: Split, places: Sequence[int]) -> Iterator[Stored]:
     """Reads the records at some places of a split, ascending; a shard without any of them is not opened.
 
     Raises:

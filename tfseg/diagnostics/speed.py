@@ -22,6 +22,7 @@ from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
 from tfseg.records import labels, records
+from tfseg.records.manifest import Split, read_manifest, shard_name, write_manifest
 from tfseg.training import loop
 from tfseg.training.learner import Learner
 
@@ -158,10 +159,10 @@ def write_pictures(config: Config) -> Part:
     for split in (data.train_split, data.val_split):
         ids = [f"{split}{index}" for index in range(count)]
         examples = (converter.encode_pixels(id, picture["image"], picture["mask"], settings) for id in ids)
-        shard = records.write_shard(folder / records.shard_name(split, 0, 1), examples)
-        splits[split] = records.Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
+        shard = records.write_shard(folder / shard_name(split, 0, 1), examples)
+        splits[split] = Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
     blank = converter.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
-    records.write_manifest(folder, dataclasses.replace(blank, splits=splits))
+    write_manifest(folder, dataclasses.replace(blank, splits=splits))
     yield {"records": f"{count} drawn pictures of {size[0]}x{size[1]}, JPEG"}
 
 
@@ -191,7 +192,7 @@ def measure_input(config: Config) -> Part:
     yield {"began": "both"}
     together = measure_rate(feed(stepper.learner, batches), size)
     yield {"input": {"pipeline": pipeline, "step": step, "together": together}}
-    raw = records.read_manifest(config.data.records).codec == "raw"
+    raw = read_manifest(config.data.records).codec == "raw"
     yield judge_rates(pipeline, step, together, choice.kind == "cpu", raw)
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}

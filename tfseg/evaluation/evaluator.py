@@ -23,7 +23,8 @@ from tfseg.io import command, images
 from tfseg.io.paths import is_local, open_path
 from tfseg.io.png import write_png
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
-from tfseg.records.records import Manifest, find_truth, keeps_label_ids, read_manifest
+from tfseg.records.manifest import Manifest, read_manifest
+from tfseg.records.records import find_truth, keeps_label_ids
 from tfseg.runs import run_dir
 from tfseg.visualization.tables import official_table, percent, scores_table
 

@@ -13,7 +13,7 @@ import numpy as np
 from tfseg.config.schema import Config, Data, as_yaml, list_settings
 from tfseg.inference.tta import InferenceSettings
 from tfseg.records.labels import VOID
-from tfseg.records.records import Manifest
+from tfseg.records.manifest import Manifest
 from tfseg.visualization import html
 from tfseg.visualization.figures import ERRORS, Sample, paint
 from tfseg.visualization.tables import official_rows, percent

@@ -23,7 +23,7 @@ from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.paths import open_path
 from tfseg.io.resizing import resize
-from tfseg.records.records import MANIFEST_NAME, read_manifest
+from tfseg.records.manifest import MANIFEST_NAME, read_manifest
 from tfseg.runs import run_dir
 from tfseg.visualization.figures import COLUMNS, Sample, confusion, curves, panel, read_history
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfseg.exploration.figures import draw_example, draw_histogram, draw_rows, percent
 from tfseg.exploration.survey import BANDS, Count, Split, Survey
+from tfseg.io import atomic
 from tfseg.visualization import html as page
 from tfseg.visualization.tables import plain_table
 
@@ -53,16 +54,9 @@ def write(survey: Survey, out: str | Path) -> list[Path]:
     page = make_page(survey, figures).encode("utf-8", "replace")  # a file name may be no Unicode
     # The page goes first: it tells that the other names are ours, see `check_out`.
     files = {PAGE: page, STATISTICS: make_statistics(survey).encode(), **figures}
-    return [_write_whole(Path(out) / name, data) for name, data in files.items()]
-
-
-def _write_whole(path: Path, data: bytes) -> Path:
-    incomplete = path.with_name(path.name + ".incomplete")
-    try:
-        incomplete.write_bytes(data)
-        return incomplete.replace(path)
-    finally:
-        incomplete.unlink(missing_ok=True)
+    for name, data in files.items():
+        atomic.write_bytes(data, Path(out) / name)
+    return [Path(out) / name for name in files]
 
 
 def make_statistics(survey: Survey) -> str:

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from tfseg.conversion.reader import DataSet, Item, Picture
 from tfseg.io import workers
-from tfseg.records import labels, records
+from tfseg.records import labels
+from tfseg.records.class_weights import balance_classes
 
 BANDS = 64  # of equal height, from the top of a picture to its bottom
 UNKNOWN = "unknown"  # the class of pixels whose value the label map lacks, one more than the last
@@ -52,7 +53,7 @@ class Split:
     has_truth: bool  # whether any pixel has a class other than void
     classes: list[Count]  # all, then unknown if there is any
     labels: list[Count]  # all that the label map knows, then those it lacks; empty if no label ids are kept
-    class_weights: list[float]  # of each class, see `records.class_weights`
+    class_weights: list[float]  # of each class, see `class_weights`
     band_pixels: list[list[int]]  # (BANDS, C + 1): pixels of each class, and unknown ones, from top to bottom
 
 
@@ -229,7 +230,7 @@ def summarise(counts: Counts, data_set: DataSet, name: str) -> Split:
         has_truth=bool(class_pixels[labels.VOID + 1 :].any()),
         classes=_count_classes(class_pixels, counts.class_pictures, data_set.label_map),
         labels=_count_labels(counts, label_table(data_set.layout, data_set.label_map)),
-        class_weights=data_set.weights.get(name) or records.balance_classes(class_pixels[:-1].tolist()),
+        class_weights=data_set.weights.get(name) or balance_classes(class_pixels[:-1].tolist()),
         band_pixels=counts.band_pixels.tolist(),
     )
 

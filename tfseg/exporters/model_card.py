@@ -11,8 +11,8 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.exporters.parity import lay_out
 from tfseg.io.paths import open_path
+from tfseg.records.manifest import MANIFEST_NAME, Manifest
 from tfseg.records.record_set import RecordSet
-from tfseg.records.records import MANIFEST_NAME, Manifest
 from tfseg.runs import run_dir
 from tfseg.visualization.tables import scores_table, table
 

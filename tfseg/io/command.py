@@ -74,14 +74,24 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def program(verb: str) -> str:
+    """How a verb is called, for its help and for advice: program("train") -> "python -m tfseg.train"."""
+    return f"python -m tfseg.{verb}"
+
+
+def called() -> str:
+    """The name that this command was called by, which begins its errors and warnings: "train"."""
+    return Path(sys.argv[0]).stem
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback.
 
     SIGTERM ends it as Ctrl-C does, so that nothing half-written stays, unless the command handles it itself.
     """
-    program = Path(sys.argv[0]).stem
-    if program not in TELL_THEMSELVES:
-        sys.meta_path.insert(0, Announcement(program))
+    name = called()
+    if name not in TELL_THEMSELVES:
+        sys.meta_path.insert(0, Announcement(name))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
         if hasattr(stream, "reconfigure"):
@@ -92,20 +102,23 @@ def run(main: Callable[[], None]) -> None:
         main()
     except (ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            sys.exit(f"{program}: error: {advise_memory(program, error)}")
-        sys.exit(f"{program}: error: {error}")
+            sys.exit(f"{name}: error: {advise_memory(name, error)}")
+        sys.exit(f"{name}: error: {error}")
     except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name != "tensorflow" and error.name not in REMEDIES:
+        package = (error.name or "").partition(".")[0]
+        if package == "tensorflow":
+            advice = advise_tensorflow()
+        elif error.name in REMEDIES:
+            advice = advise_backend(package) or REMEDIES[error.name]
+        else:
             raise
-        advice = advise_tensorflow() if name == "tensorflow" else advise_backend(name) or REMEDIES[error.name]
-        sys.exit(f"{program}: error: {advice}")
+        sys.exit(f"{name}: error: {advice}")
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C
     except Exception as error:
         if (fault := find_want_of_memory(error)) is None:
             raise
-        sys.exit(f"{program}: error: {advise_memory(program, fault)}")
+        sys.exit(f"{name}: error: {advise_memory(name, fault)}")
     finally:
         be_quiet()
         if alone:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfseg.io import images as pictures
 from tfseg.io import tfrecord
 from tfseg.io.paths import is_local, open_path
-from tfseg.records.records import Manifest
+from tfseg.records.manifest import Manifest
 
 _ADVICE = "see what is damaged with: python -m tfseg.verify"
 

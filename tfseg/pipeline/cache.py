@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from tfseg.io.paths import is_local, open_path
 from tfseg.pipeline.arrays import Decoded
-from tfseg.records.records import Manifest, parse_example
+from tfseg.records.manifest import Manifest
+from tfseg.records.parsing import parse_example
 
 try:
     import fcntl

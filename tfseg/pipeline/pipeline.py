@@ -25,18 +25,9 @@ from tfseg.pipeline.crops import Windows, choose_window, place_windows
 from tfseg.pipeline.order import Share, is_even, number_in_passes, read_across_passes, read_in_passes, share_out
 from tfseg.pipeline.service import check_reachable
 from tfseg.records import labels, verifier
-from tfseg.records.records import (
-    Manifest,
-    Split,
-    class_weights,
-    cut,
-    parse_example,
-    parse_features,
-    parse_image,
-    parse_label_ids,
-    parse_mask,
-    read_manifest,
-)
+from tfseg.records.class_weights import class_weights
+from tfseg.records.manifest import Manifest, Split, read_manifest
+from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_label_ids, parse_mask, take_crop
 
 AUTOTUNE = tf.data.AUTOTUNE
 PREFETCHED = 8  # batches at most that wait for the device
@@ -136,7 +127,7 @@ def make_train_batches(
             return shape_as(example, size) if unscaled else resize(example, size)
         mask = picture.mask()
         window = choose_window(candidates, mask, windows, class_weights(entry), rare)
-        return resize({"image": picture.image(window), "mask": cut(mask, window)}, size)
+        return resize({"image": picture.image(window), "mask": take_crop(mask, window)}, size)
 
     def identify(_, record: tf.Tensor) -> tf.Tensor:
         return tf.gather(entry.ids, record) if numbered else parse_features(record)["id"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.io.paths import is_local, open_path
-from tfseg.records.records import Manifest, Split, read_manifest
+from tfseg.records.manifest import Manifest, Split, read_manifest
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,21 @@ from tfseg.io import images, tfrecord
 from tfseg.io.paths import open_path
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
-from tfseg.records.records import Manifest, Record, Shard, Split
+from tfseg.records.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Shard,
+    Split,
+    count_fault,
+    folder_fault,
+    parse_manifest,
+    parse_shard_name,
+    shard_fault,
+    shard_name,
+)
+from tfseg.records.records import Record
 
-ADVICE = "copy what is damaged again, or convert again with: python tools/make_tfrecords.py ... --overwrite"
+ADVICE = "copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
 
 # Mean and deviation of a channel are measured before JPEG, which moves them by up to 2 of 255 at the lowest quality.
 JPEG_TOLERANCE = 5.0
@@ -63,18 +75,18 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
         sums of a split (class_pixels, channel_mean, channel_std) are compared where all of its records can be decoded.
     """
     directory = open_path(directory)
-    path = directory / records.MANIFEST_NAME
-    if fault := records.folder_fault(directory):
+    path = directory / MANIFEST_NAME
+    if fault := folder_fault(directory):
         return [Fault(directory, None, None, fault)]
     try:
-        manifest = records.parse_manifest(path)
+        manifest = parse_manifest(path)
     except ValueError as error:
         return [Fault(path, None, None, str(error))]
     contents = {} if quick else read_contents(directory, manifest, workers)
     messages = itertools.chain(manifest_faults(manifest), sum_faults(manifest, contents))
     faults = [Fault(path, None, None, message) for message in messages]
     faults += itertools.chain(shard_faults(directory, manifest, contents), id_faults(directory, manifest))
-    order = {name: place for place, name in enumerate([records.MANIFEST_NAME, *_shards(manifest)])}
+    order = {name: place for place, name in enumerate([MANIFEST_NAME, *_shards(manifest)])}
     strays = sorted(file for file in directory.glob("*.tfrecord") if file.name not in order)
     faults += [Fault(file, None, None, "is not in the manifest") for file in strays]
     return sorted(
@@ -95,7 +107,7 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
         if name not in manifest.classes or not 0 <= value <= 255:
             yield f"maps the mask value {value} to {name}, expected 0 to 255 and one of the classes"
     for name, split in manifest.splits.items():
-        if fault := records.count_fault(name, split):
+        if fault := count_fault(name, split):
             yield fault
         if len(split.class_pixels) != len(manifest.classes):
             count = len(split.class_pixels)
@@ -111,18 +123,18 @@ def name_faults(split: str, names: list[str]) -> Iterator[str]:
         if name in numbers:
             yield f"{name} twice"
         try:
-            numbers[name] = records.parse_shard_name(name)
+            numbers[name] = parse_shard_name(name)
         except ValueError:
-            yield f"{name}, which is not a shard name such as {records.shard_name(split, 0, 16)}"
+            yield f"{name}, which is not a shard name such as {shard_name(split, 0, 16)}"
     counts = Counter(count for named, _, count in numbers.values() if named == split)
     if not counts:
         return
     total = counts.most_common(1)[0][0]
     row = f"though its shards are numbered 0 to {total - 1} of {total}"
     for name, (_, index, _) in numbers.items():
-        if index >= total or name != records.shard_name(split, index, total):
+        if index >= total or name != shard_name(split, index, total):
             yield f"{name}, {row}"
-    whole = (records.shard_name(split, index, total) for index in range(total))
+    whole = (shard_name(split, index, total) for index in range(total))
     if lacking := _some(name for name in whole if name not in numbers):
         yield f"no {lacking}, {row}"
 
@@ -144,7 +156,7 @@ def _places(directory: Path, split: Split) -> Iterator[tuple[Path, int | None]]:
     """File and index of the record of each id, without an end: ids that no shard counts are the manifest's alone."""
     for shard in split.shards:
         yield from ((directory / shard.name, index) for index in range(shard.count))
-    yield from itertools.repeat((directory / records.MANIFEST_NAME, None))
+    yield from itertools.repeat((directory / MANIFEST_NAME, None))
 
 
 # ---- one shard, in a worker
@@ -183,7 +195,7 @@ def read_contents(directory: Path, manifest: Manifest, workers: int) -> dict[str
 def _jobs(directory: Path, manifest: Manifest) -> Iterator[Job]:
     alone = dataclasses.replace(manifest, splits={})
     for name, split in manifest.splits.items():
-        start, agrees = 0, records.count_fault(name, split) is None
+        start, agrees = 0, count_fault(name, split) is None
         for shard in split.shards:
             ids = split.ids[start : start + shard.count] if agrees else None
             yield Job(directory / shard.name, name, shard, ids, alone)
@@ -361,7 +373,7 @@ def shard_faults(directory: Path, manifest: Manifest, contents: dict[str, Conten
             swapped = "; the two are swapped" if held.get(owner) == name else ""
             yield Fault(path, None, None, f"holds the content of {owner}, by its SHA-256{swapped}")
             continue
-        if fault := records.shard_fault(path, shard):
+        if fault := shard_fault(path, shard):
             yield Fault(path, None, None, fault)
         yield from content.faults
         if content.sha256 != shard.sha256 and not content.faults:

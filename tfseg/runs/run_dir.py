@@ -20,7 +20,6 @@ metrics.json is written last: where it is, the run is whole. make relies on that
 import errno
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,8 +31,9 @@ import numpy as np
 from tfseg.config.schema import Config, as_yaml, list_settings, load_config
 from tfseg.inference import labels_file
 from tfseg.io import locks
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.paths import is_local, open_path
-from tfseg.records.records import MANIFEST_NAME, folder_fault
+from tfseg.records.manifest import MANIFEST_NAME, folder_fault
 
 CONFIG = "config.yaml"
 RECORDS = "records.json"
@@ -46,6 +46,7 @@ BEST_WEIGHTS = "best.weights.h5"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
+replacing = write_whole  # its name before
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
 MAY_CHANGE = ("overwrite", "run_dir", "device.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
@@ -303,34 +304,7 @@ def save_weights(model, path: Path) -> None:
         OSError: the disk does not take it.
     """
     try:
-        with replacing(path) as unfinished:
+        with write_whole(path) as unfinished:
             model.save_weights(unfinished)
     except OSError as error:  # HDF5's is a page long
         raise OSError(f"{path}: cannot be written ({os.strerror(error.errno or errno.EIO)})") from error
-
-
-def write_json(content: dict, path: Path) -> None:
-    """Writes JSON, nan as null; the old file stays until the new one is whole."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, which takes the place of `path` if the block ends without an error."""
-    unfinished = path.with_name(f"incomplete-{path.name}")
-    try:
-        yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the name without the content
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _without_nan(value):
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

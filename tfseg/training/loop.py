@@ -181,7 +181,7 @@ def learn(
     from tfseg.exporters.description import describe_model, validated_sizes
     from tfseg.metrics.confusion import Scorer
     from tfseg.pipeline.pipeline import read_examples, to_device, told_damage
-    from tfseg.records.records import read_manifest
+    from tfseg.records.manifest import read_manifest
     from tfseg.training.console import Progress
     from tfseg.training.learner import ApplyRest, Freeze, HistoryFile, KeepState, TensorBoard, Validate, finish_epoch
     from tfseg.training.panels import Panels
@@ -351,7 +351,7 @@ def build_learner(config: Config, device: Choice, steps: int, num_classes: int, 
 def count_classes(config: Config) -> int:
     """How many classes the records have; if they are not there, as many as Cityscapes has categories."""
     from tfseg.records.labels import CATEGORIES
-    from tfseg.records.records import read_manifest
+    from tfseg.records.manifest import read_manifest
 
     try:
         return len(read_manifest(config.data.records).classes)
@@ -375,7 +375,8 @@ def make_loss(config: Config):
 def read_class_weights(config: Config) -> list[float]:
     """Reads how much each class weighs from the pixels of the training split; errors as of `make_loss`."""
     from tfseg.pipeline.pipeline import check_split
-    from tfseg.records.records import class_weights, read_manifest
+    from tfseg.records.class_weights import class_weights
+    from tfseg.records.manifest import read_manifest
 
     records, name = config.data.records, config.data.train_split
     split = check_split(read_manifest(records), records, name)
@@ -465,7 +466,7 @@ def count_validated(config: Config, replicas: int = 1) -> int:
         config: of the run.
         replicas: devices that share a training batch; the first of them validates.
     """
-    from tfseg.records.records import read_manifest
+    from tfseg.records.manifest import read_manifest
 
     trained, size = command.parse_size(config.data.size), config.data.eval_size
     size = size or read_manifest(config.data.records).size or trained  # None: of their own sizes, one at a time

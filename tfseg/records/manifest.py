@@ -1,0 +1,230 @@
+"""manifest.json: how the records of a folder are stored, which shards and splits there are, and what is in them.
+
+Conversion writes it last and training reads it first, so neither knows the other.
+"""
+
+import dataclasses
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import get_args, get_origin
+
+import numpy as np
+
+from tfseg.io import atomic, command
+from tfseg.io.paths import open_path
+from tfseg.records import labels
+
+SCHEMA_VERSION = 2  # raise it with every change that an older reader would misunderstand
+OLDEST_VERSION = 1  # that this one reads: images in one piece, masks as PNG
+MANIFEST_NAME = "manifest.json"
+
+_ADVICE = f"make the records with: {command.program('convert')}"
+
+_SHARD_TEMPLATE = "{split}-{index}-of-{count}.tfrecord"
+_SHARD_PATTERN = re.compile(
+    _SHARD_TEMPLATE.replace(".", r"\.").format(split="(?P<split>.+)", index=r"(?P<index>\d+)", count=r"(?P<count>\d+)")
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord file."""
+
+    name: str
+    count: int  # records
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: what it holds and what was measured on its images, at the size they are stored in."""
+
+    ids: list[str]  # in the order of the records, shard after shard
+    shards: list[Shard]
+    class_pixels: list[int]  # of each class, by class id
+    channel_mean: list[float]  # red, green, blue, in 0..255
+    channel_std: list[float]
+
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self.ids)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether any pixel has a class other than void; the test split of Cityscapes has none."""
+        return any(pixels for place, pixels in enumerate(self.class_pixels) if place != labels.VOID)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says about a folder of records."""
+
+    schema_version: int
+    source: str  # layout of the raw data set: "cityscapes", "cityscapes_coarse" or "folders"
+    label_map: dict[int, str]  # value of a raw mask -> class
+    classes: list[str]  # names in the order of the class ids, void first
+    size: list[int] | None  # height, width; None: each image as it came
+    codec: str
+    quality: int | None  # of JPEG; None for the exact codecs
+    splits: dict[str, Split]
+    mask_resize: str = "nearest"  # or "majority"
+    mask_codec: str = "png"  # of MASK_CODECS; PNG in schema version 1
+    tile_width: int | None = None  # of the column tiles of images and masks; None: they are in one piece
+    colors: list[list[int]] | None = None  # RGB of each class; None: as of the categories
+    exif: str = "rotate"  # images were turned upright by their EXIF data; or "ignore"
+    findings: dict | None = None  # what the converter saw and decided, see `evidence.findings`; nothing reads by it
+
+    @property
+    def palette(self) -> np.ndarray:
+        """(C, 3) uint8 RGB, the colours of the classes."""
+        return np.array(labels.CATEGORY_COLORS if self.colors is None else self.colors, np.uint8)
+
+
+def shard_name(split: str, index: int, count: int) -> str:
+    """Names a shard: ("train", 0, 16) -> "train-00000-of-00016.tfrecord"."""
+    return _SHARD_TEMPLATE.format(split=split, index=f"{index:05d}", count=f"{count:05d}")
+
+
+def parse_shard_name(name: str) -> tuple[str, int, int]:
+    """Reads a name that `shard_name` made as (split, index, count).
+
+    Raises:
+        ValueError: the name is no shard name.
+    """
+    match = _SHARD_PATTERN.fullmatch(name)
+    if not match:
+        raise ValueError(f"{name!r} is not a shard name such as {shard_name('train', 0, 16)!r}")
+    return match["split"], int(match["index"]), int(match["count"])
+
+
+def is_shard_name(name: str) -> bool:
+    """Whether `parse_shard_name` can read a name."""
+    return _SHARD_PATTERN.fullmatch(name) is not None
+
+
+def write_manifest(directory: str | Path, manifest: Manifest) -> None:
+    """Writes manifest.json whole or not at all."""
+    atomic.write_json(dataclasses.asdict(manifest), open_path(directory) / MANIFEST_NAME, indent=2)
+
+
+def read_manifest(directory: str | Path) -> Manifest:
+    """Reads manifest.json and checks that it speaks of the files beside it.
+
+    Raises:
+        FileNotFoundError: the folder, its manifest or a shard is missing.
+        ValueError: the manifest is damaged or of another schema version, or a shard has another size.
+    """
+    directory = open_path(directory)
+    path = directory / MANIFEST_NAME
+    if fault := folder_fault(directory):
+        raise FileNotFoundError(f"{directory}: {fault}; {_ADVICE}")
+    try:
+        manifest = parse_manifest(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {_ADVICE}") from None
+    for name, split in manifest.splits.items():
+        if fault := count_fault(name, split):
+            raise ValueError(f"{path}: {fault}; {_ADVICE}")
+        for shard in split.shards:
+            _check_shard(directory / shard.name, shard)
+    return manifest
+
+
+def folder_fault(directory: Path) -> str | None:
+    """Says why a folder is none of records; None if it has a manifest."""
+    if not directory.is_dir():
+        return "no such folder of records"
+    return None if (directory / MANIFEST_NAME).is_file() else f"has no {MANIFEST_NAME}"
+
+
+def count_fault(name: str, split: Split) -> str | None:
+    """Says how the ids of a split disagree with the counts of its shards; None if they agree."""
+    records = sum(shard.count for shard in split.shards)
+    if split.count == records:
+        return None
+    return f"split {name} has {split.count} ids, but its shards count {records} records"
+
+
+def shard_fault(path: Path, shard: Shard) -> str | None:
+    """Says what is wrong with a shard that need not be read to see it: it is missing, or of another size."""
+    if not path.is_file():
+        return "this shard is missing"
+    size = path.stat().st_size
+    return None if size == shard.bytes else f"has {size} bytes, the manifest says {shard.bytes}"
+
+
+def _check_shard(path: Path, shard: Shard) -> None:
+    if fault := shard_fault(path, shard):
+        kind = ValueError if path.exists() else FileNotFoundError
+        raise kind(f"{path}: {fault}; copy it again, or {_ADVICE}")
+
+
+def parse_manifest(path: Path) -> Manifest:
+    """Reads manifest.json without a look at the files beside it.
+
+    Raises:
+        ValueError: it is damaged or of another schema version; the message leaves it to the caller to name the file.
+    """
+    return _manifest_from(json.loads(path.read_text(encoding="utf-8")))  # broken JSON or UTF-8 are ValueErrors too
+
+
+def _manifest_from(entry: object) -> Manifest:
+    version = entry.get("schema_version", SCHEMA_VERSION) if isinstance(entry, dict) else SCHEMA_VERSION
+    if version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
+        raise ValueError(f"has schema version {version}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}")
+    fields = _fields_of(Manifest, entry, "the manifest")
+    label_map = {int(value): name for value, name in fields["label_map"].items()}
+    splits = {name: _split_from(split, f"split {name}") for name, split in fields["splits"].items()}
+    colors = fields.get("colors")
+    if colors is not None and [len(color) for color in colors] != [3] * len(fields["classes"]):
+        raise ValueError(f"the manifest has colors other than 3 numbers for each of {len(fields['classes'])} classes")
+    if not {*itertools.chain(*colors or [])} <= {*range(256)}:
+        raise ValueError(f"the manifest has colors {colors}, expected numbers in 0..255")
+    return Manifest(**fields | {"label_map": label_map, "splits": splits})
+
+
+def _split_from(entry: object, name: str) -> Split:
+    fields = _fields_of(Split, entry, name)
+    shards = [Shard(**_fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
+    return Split(**fields | {"shards": shards})
+
+
+def _fields_of(kind: type, entry: object, name: str) -> dict:
+    """Takes a dataclass's fields out of a JSON object; what else it has is left."""
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} must be a JSON object, not a {type(entry).__name__}")
+    fields = dataclasses.fields(kind)
+    missing = [field.name for field in fields if field.name not in entry and field.default is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
+    for field in fields:
+        if field.name in entry and not _is_a(entry[field.name], field.type):
+            raise ValueError(f"{name} has something else as {field.name} than {_in_json(field.type)}")
+    return {field.name: entry[field.name] for field in fields if field.name in entry}
+
+
+def _is_a(value: object, kind: type) -> bool:
+    """Whether a JSON value is what a field declares, such as list[int] | None."""
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, option) for option in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_a(item, get_args(kind)[0]) for item in value)
+    if dataclasses.is_dataclass(kind):  # told when its own fields are read
+        return True
+    return isinstance(value, int | float if kind is float else get_origin(kind) or kind)
+
+
+def _in_json(kind: type) -> str:
+    """Words for what a field declares."""
+    if isinstance(kind, UnionType):
+        return " or ".join(map(_in_json, get_args(kind)))
+    if get_origin(kind) is list:
+        return f"a list of {_in_json(get_args(kind)[0])}"
+    words = {str: "text", int: "an integer", float: "a number", NoneType: "null"}
+    return words.get(kind, "a JSON object")

@@ -41,7 +41,8 @@ def test_writes_classes_and_overlay(model, tmp_path, capsys):
         "two_classes.png",
         "two_overlay.png",
     ]
-    assert Image.open(tmp_path / "out" / "two_classes.png").mode == "L"  # one channel, 8 bits
+    with Image.open(tmp_path / "out" / "two_classes.png") as written:
+        assert written.mode == "L"  # one channel, 8 bits
     assert read(tmp_path / "out" / "one_classes.png").tolist() == [[0, 1]]
     assert read(tmp_path / "out" / "two_classes.png").tolist() == [[2, 3, 3]]
     assert read(tmp_path / "out" / "one_overlay.png").tolist() == [[[0, 4, 4], [40, 14, 20]]]  # halves to even
@@ -107,7 +108,7 @@ def test_what_a_folder_holds_beside_images(model, tmp_path, capsys):
     "error",
     [
         MemoryError(),
-        np.core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
+        np._core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
         tf.errors.InternalError(None, None, "Failed to allocate 9 bytes: CUDA_ERROR_OUT_OF_MEMORY"),
     ],

@@ -80,7 +80,8 @@ def make_parity_report():
     pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
     examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
     models = {"SavedModel": Recolored(0).probabilities, "LiteRT int8": Recolored(2).probabilities}
-    return compare(true_network, models, examples, doors={ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]})
+    encoded = {ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]}
+    return compare(true_network, models, examples, self_resizing=encoded)
 
 
 def nearest_color_network(colors=CATEGORY_COLORS):

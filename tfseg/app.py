@@ -16,7 +16,7 @@ from tfseg.serving.web_app import open_page
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.app",
+        prog=command.program("app"),
         description="Serves a web page that shows an image, the model's mask and both in one. Images that are "
         "uploaded are kept in memory. Only this machine reaches the page unless --host says otherwise.",
     )

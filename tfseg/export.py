@@ -18,7 +18,7 @@ from tfseg.io.renamed import accept_renamed
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.export",
+        prog=command.program("export"),
         description="Exports the best epoch of a run as a SavedModel with labels.json, and in other formats, each "
         "compared with the network on images of the validation split.",
     )

@@ -21,7 +21,7 @@ from tfseg.io.renamed import accept_renamed
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.predict",
+        prog=command.program("predict"),
         description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each image NAME.png, "
         "NAME.jpg and so on, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below "
         "--out. Files of these names from an earlier run in --out are overwritten.",

@@ -22,7 +22,7 @@ KEY = "TFSEG_API_KEY"
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.serve",
+        prog=command.program("serve"),
         description=f"Serves a SavedModel over HTTP. Where the environment variable {KEY} is set, it is asked for.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)

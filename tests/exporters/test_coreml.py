@@ -32,6 +32,6 @@ def test_takes_an_image_and_answers_classes_and_probabilities(package):
     assert types == {"classes": ("INT32", [1, 32, 48]), "probabilities": ("FLOAT32", [1, 32, 48, 5])}
 
 
-def test_another_size_is_told(package):
+def test_another_size_is_reported(package):
     with pytest.raises(ValueError, match=r"Core ML: model\.mlpackage takes 32x48"):
         coreml.check(package, (48, 32))

@@ -22,7 +22,7 @@ def run(tmp_path, tiny_records):
     return write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
 
 
-def test_why_a_process_of_its_own_could_not_export_is_told(tmp_path):
+def test_why_a_process_of_its_own_could_not_export_is_reported(tmp_path):
     message = (
         rf"no SavedModel was made \(.*: holds no run .*\); weights and scores are in {tmp_path}: mend that and export "
         rf"by KERAS_BACKEND=tensorflow python -m tfseg.export --run {tmp_path} --out {tmp_path}/model "

@@ -79,7 +79,7 @@ def test_what_goes_in_and_comes_out_is_worded(exported):
     assert "probabilities: uint8, in 256ths" in exported[1]["model_int8.tflite"]
 
 
-def test_an_operation_that_is_not_there_is_told(tmp_path):
+def test_an_operation_that_is_not_there_is_reported(tmp_path):
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Lambda(lambda x: ops.erfinv(x / 256))])
     with pytest.raises(ValueError, match=r"^LiteRT float32: the converter stopped \(.+\); leave out litert$"):
         litert.write(Traced(network), SIZE, draw_images(1), tmp_path)

@@ -20,7 +20,7 @@ def facts(tmp_path, tiny_records):
     return gather(run, open_records(tiny_records), 1234567, {"model.onnx": "images -> classes"}, found)
 
 
-def test_a_card_tells_what_the_run_folder_and_the_records_do(facts, tiny_records):
+def test_a_card_says_what_the_run_folder_and_the_records_do(facts, tiny_records):
     card = make_card(facts)
     assert card.startswith("# city\n")
     for words in (
@@ -53,6 +53,6 @@ def test_scores_of_a_run_that_has_ended(facts):
     assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg.evaluate" in card
 
 
-def test_a_format_that_was_not_run_is_told(facts):
+def test_a_format_that_was_not_run_is_reported(facts):
     formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
     assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))

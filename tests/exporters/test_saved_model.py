@@ -172,7 +172,7 @@ def test_classes_that_do_not_fit(tmp_path, names, colors, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_backend_is_told_what_to_set(tmp_path, monkeypatch):
+def test_another_backend_is_refused_with_advice(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(ValueError, match="Keras runs on torch; set the environment variable KERAS_BACKEND=tensorflow"):
         export_saved_model(nearest_color_network(), tmp_path / "model", CATEGORIES, CATEGORY_COLORS)

@@ -273,8 +273,8 @@ def test_every_format_takes_the_same_way(network, tmp_path, model, kind):
         pytest.importorskip("tf2onnx")
         pytest.importorskip("onnxruntime")
         onnx.write(Traced(network), directory)
-    models, doors = parity.load_models(directory), parity.load_files_door(directory)
-    formats = parity.compare(network, models, examples, SIZES, doors)["formats"]
+    models, encoded = parity.load_models(directory), parity.load_encoded(directory)
+    formats = parity.compare(network, models, examples, SIZES, encoded)["formats"]
     assert {*formats} == {"SavedModel", parity.ENCODED, {"LiteRT": "LiteRT float32"}.get(kind, kind)}
     assert all(entry["other_class"] == 0 for entry in formats.values())
     assert max(entry.get("largest_difference", 0) for entry in formats.values()) < 1e-5

@@ -78,7 +78,7 @@ def test_flipped_bit(tmp_path):
         read_image(path)
 
 
-def test_a_format_is_told_by_the_content(tmp_path):
+def test_a_format_is_known_by_the_content(tmp_path):
     assert read_image(save(tmp_path / "a.png", image_of_reds(1), format="BMP")).tolist() == [[[1, 7, 9]]]
     with pytest.raises(ValueError, match=r"b\.png is no PNG, JPEG, BMP, TIFF or WebP image"):
         read_image(save(tmp_path / "b.png", image_of_reds(1), format="GIF"))

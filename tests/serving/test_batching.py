@@ -94,10 +94,10 @@ def test_an_error_is_that_of_its_batch_alone():
     assert futures[2].result().class_ids.tolist() == [[2, 2, 2], [2, 2, 2]]
 
 
-def test_batches_are_told():
-    told = []
-    batcher = Batcher(2, 1000, 0, 4, on_batch=lambda images, seconds: told.append((images, seconds >= 0)))
+def test_batches_are_counted():
+    counted = []
+    batcher = Batcher(2, 1000, 0, 4, on_batch=lambda images, seconds: counted.append((images, seconds >= 0)))
     for value in range(3):
         submit(batcher, image(value))
     seen_batches(batcher)
-    assert told == [(2, True), (1, True)]
+    assert counted == [(2, True), (1, True)]

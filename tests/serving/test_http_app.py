@@ -115,15 +115,15 @@ def test_an_overlay(client):
 @pytest.mark.parametrize("how", [{"path": "/predict?format=json"}, {"headers": {"Accept": "application/json"}}])
 def test_class_shares(client, how):
     answer = client.post(**{"path": "/predict", "data": PNG, **how})
-    told = answer.get_json()
-    assert [entry["pixels"] for entry in told["classes"]] == [3, 1, 1, 1]
-    assert [entry["share"] for entry in told["classes"]] == [1 / 2, 1 / 6, 1 / 6, 1 / 6]
-    assert told["classes"][1] | {"pixels": 0, "share": 0} == {
+    answered = answer.get_json()
+    assert [entry["pixels"] for entry in answered["classes"]] == [3, 1, 1, 1]
+    assert [entry["share"] for entry in answered["classes"]] == [1 / 2, 1 / 6, 1 / 6, 1 / 6]
+    assert answered["classes"][1] | {"pixels": 0, "share": 0} == {
         **{"id": 1, "name": "dim", "color": [10, 20, 30], "pixels": 0, "share": 0}
     }
-    assert (told["height"], told["width"], told["model"], told["batch"]) == (2, 3, "city-1", 1)
-    assert told["request_id"] == answer.headers["X-Request-ID"]
-    assert told["milliseconds"]["total"] >= told["milliseconds"]["model"] >= 0
+    assert (answered["height"], answered["width"], answered["model"], answered["batch"]) == (2, 3, "city-1", 1)
+    assert answered["request_id"] == answer.headers["X-Request-ID"]
+    assert answered["milliseconds"]["total"] >= answered["milliseconds"]["model"] >= 0
 
 
 @pytest.mark.parametrize(
@@ -148,13 +148,13 @@ def test_bad_requests(method, path, options, status, reason):
     service = make_service(limits=Limits(body=5000, pixels=400))
     answer = create_app(service).test_client().open(path, method=method, **options)
     assert (answer.status_code, answer.mimetype) == (status, "application/problem+json")
-    told = json.loads(answer.data)
-    assert told["status"] == status and reason in told["detail"]
-    assert told["request_id"] == answer.headers["X-Request-ID"]
+    answered = json.loads(answer.data)
+    assert answered["status"] == status and reason in answered["detail"]
+    assert answered["request_id"] == answer.headers["X-Request-ID"]
     assert status != 405 or "Allow" in answer.headers
 
 
-def test_a_mistake_of_ours_tells_the_client_nothing(client, caplog):
+def test_a_mistake_of_ours_shows_the_client_nothing(client, caplog):
     def fail(images, sizes):
         raise RuntimeError("secret")
 

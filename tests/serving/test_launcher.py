@@ -73,8 +73,8 @@ def test_an_image_becomes_its_mask(service, model):
     ],
 )
 def test_what_is_no_proper_http(service, sent, status, reason):
-    told, content = raw(service, sent)
-    assert told == status and reason in json.loads(content)["detail"]
+    answered, content = raw(service, sent)
+    assert answered == status and reason in json.loads(content)["detail"]
 
 
 def test_chunks_without_a_length(service):
@@ -133,17 +133,17 @@ def start(load):
 
 
 @pytest.mark.parametrize(
-    ("load", "told"),
+    ("load", "words"),
     [
         ("raise ValueError('the SavedModel\\nis damaged')", "error: the SavedModel is damaged"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "error: the process that was to load the model died of it"),
     ],
 )
-def test_a_model_that_does_not_load_ends_the_service(load, told):
+def test_a_model_that_does_not_load_ends_the_service(load, words):
     process = start(load)
     _, errors = process.communicate(timeout=60)
     errors = [line for line in errors.splitlines() if not line.startswith("{")]  # gunicorn's own are JSON
-    assert process.returncode == 1 and len(errors) == 1 and told in errors[0]
+    assert process.returncode == 1 and len(errors) == 1 and words in errors[0]
 
 
 @pytest.mark.slow

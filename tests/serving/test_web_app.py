@@ -51,7 +51,7 @@ def test_models_are_loaded_before_the_page_is_served(model, served, port, tmp_pa
         (["nowhere"], {"port": 65536}, r"--port must be in 1\.\.65535, got 65536"),
     ],
 )
-def test_what_cannot_be_served_is_told_before(served, port, tmp_path, monkeypatch, models, options, message):
+def test_what_cannot_be_served_is_reported_before(served, port, tmp_path, monkeypatch, models, options, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises((ValueError, OSError), match=message):
         web_app.open_page([*map(Path, models)], **{"port": port, **options})
@@ -66,10 +66,10 @@ def test_a_run_and_samples_with_litter(model, served, port, tmp_path, capsys):
     web_app.open_page([tmp_path / "run"], samples=tmp_path / "samples", port=port)
     assert served[served.index("--") + 2] == str(tmp_path / "run" / "saved_model")
     assert [path.name for path in web_view.list_samples(tmp_path / "samples")] == ["b9.png", "b10.png"]
-    assert "warning: " in (told := capsys.readouterr().err) and "1 .txt left out" in told and "._" not in told
+    assert "warning: " in (printed := capsys.readouterr().err) and "1 .txt left out" in printed and "._" not in printed
 
 
-def test_a_taken_port_is_told(served):
+def test_a_taken_port_is_reported(served):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(OSError, match=f"--host 127.0.0.1 --port {port} cannot be had: .*; choose another"):
@@ -77,7 +77,7 @@ def test_a_taken_port_is_told(served):
 
 
 @pytest.mark.parametrize(("host", "only_here"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
-def test_only_this_machine_unless_told(host, only_here):
+def test_only_this_machine_unless_asked(host, only_here):
     arguments = web_app.streamlit_arguments(host, 8501, 20)
     assert f"--server.address={host}" in arguments
     assert ("--server.allowedHosts=127.0.0.1" in arguments) == only_here  # names of other machines do not lead here

@@ -144,7 +144,7 @@ def test_nothing_is_asked_of_another_machine(page, address):
     ],
     ids=["letter", "bomb"],
 )
-def test_a_bad_file_is_told_and_the_next_one_shown(page, name, content, words):
+def test_a_bad_file_is_reported_and_the_next_one_shown(page, name, content, words):
     upload(page, name, content)
     page.get_by_text(words).wait_for()
     assert page.locator("img[alt]").count() == 0

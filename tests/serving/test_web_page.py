@@ -80,7 +80,7 @@ def test_the_latest_choice_is_shown(visit, models, samples):
 
 
 @pytest.mark.parametrize("name", ["notes.png", "bomb.png"])  # the others: test_app_view.py
-def test_a_bad_file_is_told_and_nothing_else_is_shown(visit, models, samples, name):
+def test_a_bad_file_is_reported_and_nothing_else_is_shown(visit, models, samples, name):
     content, message = BAD_FILES[name]
     page = visit("--model", models / "city", "--samples", samples)
     page.get("file_uploader")[0].upload(name, content, "image/png").run()

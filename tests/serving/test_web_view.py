@@ -10,7 +10,7 @@ from tfseg.serving.web_view import open_image
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_files_are_told_in_words(name):
+def test_bad_files_are_reported_in_words(name):
     content, message = BAD_FILES[name]
     with pytest.raises(ValueError) as error:
         open_image(content, name)
@@ -53,7 +53,7 @@ def test_class_ids_are_reduced_to_some_of_them():
 
 
 class TestModel:
-    def test_what_is_told_of_it(self, tmp_path):
+    def test_what_is_known_of_it(self, tmp_path):
         directory = write_model(tmp_path / "models" / "city")
         scores = {
             **{"classes": ["void", "road"], "support": [1, 3], "iou": [None, 0.5], "f1": [None, 0.6]},
@@ -72,7 +72,7 @@ class TestModel:
         assert prediction.class_ids.tolist() == [[0, 1, 3]]
         assert 0 < prediction.seconds < 60
 
-    def test_nothing_is_told_where_nothing_is(self, tmp_path):
+    def test_no_card_and_no_scores(self, tmp_path):
         model = web_view.load_model(write_model(tmp_path / "city"))
         assert (model.card, model.scores) == ("", "")
 

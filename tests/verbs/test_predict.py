@@ -41,12 +41,13 @@ def test_writes_classes_and_overlay(model, tmp_path, capsys):
         "two_classes.png",
         "two_overlay.png",
     ]
-    assert Image.open(tmp_path / "out" / "two_classes.png").mode == "L"  # one channel, 8 bits
+    with Image.open(tmp_path / "out" / "two_classes.png") as written:
+        assert written.mode == "L"  # one channel, 8 bits
     assert read(tmp_path / "out" / "one_classes.png").tolist() == [[0, 1]]
     assert read(tmp_path / "out" / "two_classes.png").tolist() == [[2, 3, 3]]
     assert read(tmp_path / "out" / "one_overlay.png").tolist() == [[[0, 4, 4], [40, 14, 20]]]  # halves to even
-    told = rf"2 of 2 images are predicted in {tmp_path / 'out'}: the first took [\d.]+ s, the others [\d.]+ s"
-    assert re.fullmatch(rf"{told} \(median\); [\d,]+ MiB at most\n", capsys.readouterr().out)
+    printed = rf"2 of 2 images are predicted in {tmp_path / 'out'}: the first took [\d.]+ s, the others [\d.]+ s"
+    assert re.fullmatch(rf"{printed} \(median\); [\d,]+ MiB at most\n", capsys.readouterr().out)
 
 
 def test_an_older_model_sees_images_as_they_are_and_says_so(model, tmp_path, capsys):
@@ -95,10 +96,10 @@ def test_what_a_folder_holds_beside_images(model, tmp_path, capsys):
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).write_bytes(b"litter")
     run(model, tmp_path / "out", tmp_path / "in")
-    told = capsys.readouterr()
-    assert told.out.startswith(f"6 of 6 images are predicted in {tmp_path / 'out'}")
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"6 of 6 images are predicted in {tmp_path / 'out'}")
     line = f"warning: {tmp_path / 'in'}: 2 .txt, 1 .gif left out, as no images that are read\n"
-    assert told.err.count("\n") >= 1 and line in told.err
+    assert printed.err.count("\n") >= 1 and line in printed.err
     for name in ("webp", "bmp", "tif", "TIFF"):
         assert (read(tmp_path / "out" / f"{name}_classes.png") == 3).all()
 
@@ -107,7 +108,7 @@ def test_what_a_folder_holds_beside_images(model, tmp_path, capsys):
     "error",
     [
         MemoryError(),
-        np.core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
+        np._core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
         tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
         tf.errors.InternalError(None, None, "Failed to allocate 9 bytes: CUDA_ERROR_OUT_OF_MEMORY"),
     ],
@@ -153,15 +154,16 @@ def test_a_name_too_long_for_its_results(model, tmp_path):
         run(model, tmp_path / "out", *paths)
     assert (tmp_path / "out" / "b_classes.png").is_file()
 
-    @pytest.mark.parametrize("module", ["predict", "serve", "app", "evaluate"])
-    def test_what_is_no_model_is_told_before_tensorflow_is_loaded(tmp_path, module):
-        for name in ("config.yaml", "history.csv"):
-            (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
-            (tmp_path / "run" / name).touch()
-        (tmp_path / "run" / "labels.json").write_text(json.dumps({"classes": MODEL_CLASSES}))
-        options = {"predict": f"--out {tmp_path} {save(tmp_path / 'a.png', image_of_reds(0))}"}
-        options |= {"evaluate": f"--records {tmp_path}", "serve": "--port 0", "app": ""}
-        code = f"""
+
+@pytest.mark.parametrize("module", ["predict", "serve", "app", "evaluate"])
+def test_what_is_no_model_is_reported_before_tensorflow_is_loaded(tmp_path, module):
+    for name in ("config.yaml", "history.csv"):
+        (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "run" / name).touch()
+    (tmp_path / "run" / "labels.json").write_text(json.dumps({"classes": MODEL_CLASSES}))
+    options = {"predict": f"--out {tmp_path} {save(tmp_path / 'a.png', image_of_reds(0))}"}
+    options |= {"evaluate": f"--records {tmp_path}", "serve": "--port 0", "app": ""}
+    code = f"""
 import sys, types
 sys.modules.update(tensorflow=None, keras=None, streamlit=types.ModuleType("streamlit"))
 from tfseg import {module}
@@ -169,9 +171,9 @@ from tfseg.io import command
 sys.argv = ["{module}", "--model", {str(tmp_path / "run")!r}, *{options[module]!r}.split()]
 command.run({module}.main)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-        assert done.returncode == 1
-        assert len(done.stderr.splitlines()) == 1 and "is a run that has no SavedModel yet" in done.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "is a run that has no SavedModel yet" in done.stderr
 
 
 @pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
@@ -180,7 +182,7 @@ def test_alpha_out_of_range(tmp_path, alpha):
         predict.main(["--model", "m", "--out", str(tmp_path), "--alpha", alpha, "a.png"])
 
 
-def test_bad_options_are_told_before_the_model_is_loaded(tmp_path):
+def test_bad_options_are_reported_before_the_model_is_loaded(tmp_path):
     with pytest.raises(ValueError, match=r"overlap must be at least 0 and below 1, got 1\.0"):
         run("no model", tmp_path, "a.png", options=["--sliding-window", "8x8", "--overlap", "1"])
 
@@ -198,8 +200,8 @@ def test_overlays_of_a_folder_of_frames(model, tmp_path, capsys):
     assert film.rate == 5
     seen = [frame.mean(axis=(0, 1)) for frame in film.frames]
     assert np.abs(np.array(seen) - [MODEL_COLORS[1], MODEL_COLORS[3], MODEL_COLORS[0]]).max() < 6
-    told = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 per second: [\d.]+ per second were made, "
-    assert re.match(told + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
+    printed = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 per second: [\d.]+ per second were made, "
+    assert re.match(printed + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +222,7 @@ def test_a_damaged_frame_is_stood_for_by_the_one_before(model, tmp_path, capsys,
     assert np.abs(np.array(seen) - reds).max() < 12
 
 
-def test_what_is_odd_in_a_film_is_told_and_the_film_made(model, tmp_path, capsys):
+def test_what_is_odd_in_a_film_is_reported_and_the_film_made(model, tmp_path, capsys):
     path = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
     for frame in np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8):
@@ -228,9 +230,11 @@ def test_what_is_odd_in_a_film_is_told_and_the_film_made(model, tmp_path, capsys
     writer.release()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     run_video(model, tmp_path / "out", path)
-    told = capsys.readouterr()
-    assert re.search(r"warning: .*film\.avi has \d+ frames where its head tells of 20; it is cut short, or", told.err)
-    assert re.match(r"(9|10) frames are in ", told.out)
+    printed = capsys.readouterr()
+    assert re.search(
+        r"warning: .*film\.avi has \d+ frames where its head tells of 20; it is cut short, or", printed.err
+    )
+    assert re.match(r"(9|10) frames are in ", printed.out)
 
 
 @pytest.mark.parametrize(
@@ -244,3 +248,15 @@ def test_what_is_odd_in_a_film_is_told_and_the_film_made(model, tmp_path, capsys
 def test_options_that_do_not_fit(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         predict.main(["--model", "no model is needed for this", "--out", str(tmp_path), *options])
+
+
+def test_flags_under_their_old_names(model, tmp_path, capsys):
+    save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (9, 25, 3), np.uint8))
+    masks = []
+    for number, options in enumerate(
+        ("--window 4x6 --flip --scales 1.0 0.5", "--sliding-window 4x6 --tta flip --tta-scales 1.0 0.5")
+    ):
+        run(model, tmp_path / str(number), tmp_path / "a.png", options=options.split())
+        masks.append(read(tmp_path / str(number) / "a_classes.png"))
+        assert capsys.readouterr().err.count("is now called") == (0 if number else 3)
+    assert np.array_equal(*masks)

@@ -29,12 +29,11 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
     import tensorflow as tf
 
     logging.getLogger("coremltools").setLevel(logging.ERROR)  # it warns that nothing runs without macOS
-    import coremltools
+    import coremltools  # pyright: ignore[reportMissingImports]  an extra
 
     height, width = size
     spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="images")
 
-    @tf.function(input_signature=[spec])
     def outputs(images):
         logits = traced.logits(images)
         classes = tf.argmax(logits, axis=-1, output_type=tf.int32)  # Core ML has no arrays of bytes
@@ -44,7 +43,7 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
     try:
         with redirect_stderr(io.StringIO()):  # progress bars
             model = coremltools.convert(
-                [outputs.get_concrete_function()],
+                [tf.function(outputs, input_signature=[spec]).get_concrete_function()],
                 source="tensorflow",
                 inputs=[image_type],
                 convert_to="mlprogram",
@@ -75,7 +74,7 @@ def describe(size: tuple[int, int]) -> str:
 
 def check(path: Path, size: tuple[int, int]) -> None:
     """Raises ValueError unless a package takes an image of that size and answers classes and probabilities."""
-    import coremltools
+    import coremltools  # pyright: ignore[reportMissingImports]  an extra
 
     description = coremltools.utils.load_spec(str(path)).description
     shapes = {output.name: [*output.type.multiArrayType.shape] for output in description.output}

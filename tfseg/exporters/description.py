@@ -1,9 +1,9 @@
 """What labels.json says of a model: its classes, how it resizes images, what goes in and comes out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfseg.io.atomic import write_json
 from tfseg.runs import run_dir
 
 SIGNATURES = {
@@ -50,7 +50,7 @@ def describe_model(
 
 def write_labels(labels: dict, directory: Path) -> None:
     """Writes labels.json into a folder."""
-    (directory / run_dir.LABELS).write_text(json.dumps(labels, indent=2) + "\n", encoding="utf-8")
+    write_json(labels, directory / run_dir.LABELS, indent=2)
 
 
 def validated_sizes(stored: Sequence[int] | None, wanted: tuple[int, int] | None) -> list[tuple[int, int]]:

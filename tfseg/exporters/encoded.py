@@ -159,7 +159,7 @@ def _equals(data, place, expected: bytes):
 
 
 def _bytes(data, place, count: int):
-    at = tf.convert_to_tensor(place)[..., tf.newaxis] + tf.range(count)
+    at = tf.expand_dims(place, -1) + tf.range(count)
     last = tf.size(data) - 1
     return tf.where((at >= 0) & (at <= last), tf.gather(data, tf.clip_by_value(at, 0, last)), 0)
 

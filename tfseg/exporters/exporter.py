@@ -19,6 +19,7 @@ from tfseg.exporters.description import describe_model, write_labels
 from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
+from tfseg.io.atomic import write_json, write_text
 from tfseg.records.record_set import RecordSet, open_records
 from tfseg.runs import run_dir
 
@@ -125,10 +126,10 @@ def export_run(
         if opened and images:
             report = {"records": str(opened), "split": config.data.val_split}
             report |= compare_formats(network, incomplete, samples, sizes, size)
-            run_dir.write_json(report, incomplete / parity.FILE)
+            write_json(report, incomplete / parity.FILE)
             contracts = {"SavedModel": labels["input"], **labels["signatures"], **files}
             facts = model_card.gather(run, opened, network.count_params(), contracts, report)
-            (incomplete / model_card.FILE).write_text(model_card.make_card(facts), encoding="utf-8")
+            write_text(model_card.make_card(facts), incomplete / model_card.FILE)
     return Export(directory, sorted(path.name for path in directory.iterdir()), report)
 
 
@@ -149,8 +150,8 @@ def compare_formats(
         size: to compare at instead.
     """
     shown = [size] if size else (sizes or ([samples.size] if samples.size else []))
-    files_doors = parity.load_files_door(directory) if [*shown] == [*(sizes or ())] else {}
-    report = parity.compare(network, parity.load_models(directory), samples.examples, shown, files_doors)
+    encoded = parity.load_encoded(directory) if [*shown] == [*(sizes or ())] else {}
+    report = parity.compare(network, parity.load_models(directory), samples.examples, shown, encoded)
     parity.add_bytes(report, directory)
     return report
 

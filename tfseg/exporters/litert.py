@@ -99,7 +99,7 @@ class LiteRT:
 
     def __init__(self, path: Path):
         try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  an extra
         except ImportError:
             import tensorflow as tf
 

@@ -30,9 +30,9 @@ def write(traced, directory: Path) -> dict[str, str]:
         ValueError: tf2onnx has no counterpart for an operation, or the file is not what ONNX prescribes.
         OSError: the disk does not take it.
     """
-    import onnx
+    import onnx.checker  # pyright: ignore[reportMissingImports]  an extra
     import tensorflow as tf
-    import tf2onnx
+    import tf2onnx  # pyright: ignore[reportMissingImports]  an extra
 
     signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")]
     function = tf.function(traced.outputs, input_signature=signature)
@@ -44,7 +44,7 @@ def write(traced, directory: Path) -> dict[str, str]:
         onnx.checker.check_model(model, full_check=True)
     except (ValueError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ValueError(f"ONNX: {' '.join(str(error).split())}; leave out onnx") from error
-    onnx.save(model, directory / FILE)
+    (directory / FILE).write_bytes(model.SerializeToString())
     return {FILE: CONTRACT}
 
 
@@ -52,7 +52,7 @@ class Onnx:
     """An .onnx file as a function from images to class ids, as `inference.predictor.Predictor` is for a SavedModel."""
 
     def __init__(self, path: Path):
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
 
         options = onnxruntime.SessionOptions()
         # Else its threads go on turning for a while after each image, and slow down what runs beside it.

@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def load_models(directory: Path) -> dict[str, Network]:
     return models
 
 
-def load_files_door(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
     predictor = Predictor(directory)
     return {ENCODED: lambda image: images.decode_mask(predictor.answer_files([encode_png(image)])[0])}
@@ -54,7 +55,7 @@ def compare(
     models: Mapping[str, Network],
     examples: Sequence[dict],
     sizes: Sequence[Size] = (),
-    doors: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
+    self_resizing: Mapping[str, Callable[[np.ndarray], np.ndarray]] | None = None,
 ) -> dict:
     """Compares formats with the network, image by image, all of them in turns.
 
@@ -63,64 +64,98 @@ def compare(
         models: by the format's name.
         examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
         sizes: to which images are resized for the network and for all models, see `ImageSegmenter`.
-        doors: by name what makes a mask of an image by itself, resizing included.
+        self_resizing: by name what makes a mask of an image by itself, resizing included.
 
     Returns:
         `pictures`, their ids; `size`, [height, width] of what the network sees of the first; `cores` of this machine;
         `mean_iou` of the network on these images, void ground truth left out; and by format under `formats`
 
-        * `largest_difference` of a probability; not of `doors`,
+        * `largest_difference` of a probability; not of `self_resizing`,
         * `other_class`, the share of pixels that have another class than the network gives them,
         * `mean_iou`, and `iou_change`, that less the network's,
         * `milliseconds`, the median time from one image to its class ids, after one more that is not counted,
         * `bar` in words, and whether it is `met`.
     """
-    from keras import ops
-
-    from tfseg.metrics.confusion import scores
-
-    def run_network(images: np.ndarray) -> np.ndarray:
-        logits = ops.cast(network(images.astype(np.float32), training=False), "float32")
-        return ops.convert_to_numpy(ops.softmax(logits))
-
-    classes = run_network(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
-    reference = ImageSegmenter(run_network, classes, sizes)
-    segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()} | dict(doors or {})
-    for segment in segmenters.values():
+    run = as_function(network)
+    classes = run(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
+    reference = ImageSegmenter(run, classes, sizes)
+    segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()}
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {**segmenters, **(self_resizing or {})}
+    for segment in ways.values():
         segment(examples[0]["image"])
-    seconds, differences, others = ({name: [] for name in segmenters} for _ in range(3))
-    matrices = dict.fromkeys(["network", *segmenters], 0)
+    own_matrix = np.zeros((classes, classes), np.int64)
+    found = {name: Measured(np.zeros_like(own_matrix)) for name in ways}
     for example in examples:
         image, mask = example["image"], example["mask"]
         prepared = reference.prepare(image)[np.newaxis]
         expected, expected_classes = reference.probabilities(prepared), reference(image)
-        matrices["network"] += count(mask, expected_classes, classes)
-        for name, segment in segmenters.items():
-            start = time.perf_counter()
-            answered = segment(image)
-            seconds[name].append(time.perf_counter() - start)
-            if name in models:
-                differences[name].append(np.abs(segment.probabilities(prepared) - expected).max())
-            others[name].append((answered != expected_classes).mean())
-            matrices[name] += count(mask, answered, classes)
-    mean_ious = {name: scores(matrix, [*map(str, range(len(matrix)))])["mean_iou"] for name, matrix in matrices.items()}
-    formats = {}
-    for name in segmenters:
-        measured = {"largest_difference": float(max(differences[name]))} if name in models else {}
-        measured |= {
-            "other_class": float(np.mean(others[name])),
-            "mean_iou": mean_ious[name],
-            "iou_change": mean_ious[name] - mean_ious["network"],
-            "milliseconds": 1000 * statistics.median(seconds[name]),
-        }
-        formats[name] = judge(name, measured)
+        own_matrix += count(mask, expected_classes, classes)
+        for name, segment in ways.items():
+            found[name].add(segment, image, mask, expected_classes)
+            if name in segmenters:
+                found[name].compare(segmenters[name].probabilities(prepared), expected)
+    mean_iou = find_mean_iou(own_matrix)
     return {
         "pictures": [example["id"].decode() for example in examples],
         "size": [*reference.prepare(examples[0]["image"]).shape[:2]],
         "cores": os.cpu_count(),
-        "mean_iou": mean_ious["network"],
-        "formats": formats,
+        "mean_iou": mean_iou,
+        "formats": {name: judge(name, measured.summarize(mean_iou)) for name, measured in found.items()},
     }
+
+
+def as_function(network) -> Network:
+    """Makes of a Keras network a function as `ImageSegmenter` takes it."""
+    from keras import ops
+
+    def run(images: np.ndarray) -> np.ndarray:
+        logits = ops.cast(network(images.astype(np.float32), training=False), "float32")
+        return np.asarray(ops.convert_to_numpy(ops.softmax(logits)))
+
+    return run
+
+
+@dataclass
+class Measured:
+    """What is measured of one format, image by image."""
+
+    matrix: np.ndarray
+    """int64 (classes, classes), pixels by ground truth and prediction."""
+    seconds: list[float] = field(default_factory=list)
+    differences: list[float] = field(default_factory=list)
+    """The largest of each image between a probability and the network's."""
+    others: list[float] = field(default_factory=list)
+    """Share of each image's pixels that have another class than the network gives them."""
+
+    def add(self, segment: Callable, image: np.ndarray, mask: np.ndarray, expected: np.ndarray) -> None:
+        """Takes the time for an image, and compares its mask with ground truth and the network's mask."""
+        start = time.perf_counter()
+        answered = segment(image)
+        self.seconds.append(time.perf_counter() - start)
+        self.others.append(float((answered != expected).mean()))
+        self.matrix += count(mask, answered, len(self.matrix))
+
+    def compare(self, probabilities: np.ndarray, expected: np.ndarray) -> None:
+        """Compares probabilities with the network's."""
+        self.differences.append(float(np.abs(probabilities - expected).max()))
+
+    def summarize(self, mean_iou: float) -> dict:
+        """Sums up all images; `mean_iou` is the network's."""
+        own = find_mean_iou(self.matrix)
+        return {
+            **({"largest_difference": max(self.differences)} if self.differences else {}),
+            "other_class": float(np.mean(self.others)),
+            "mean_iou": own,
+            "iou_change": own - mean_iou,
+            "milliseconds": 1000 * statistics.median(self.seconds),
+        }
+
+
+def find_mean_iou(matrix: np.ndarray) -> float:
+    """Derives the mean IoU of a confusion matrix, void left out."""
+    from tfseg.metrics.confusion import scores
+
+    return scores(matrix, tuple(map(str, range(len(matrix)))))["mean_iou"]
 
 
 def count(mask: np.ndarray, classes: np.ndarray, num_classes: int) -> np.ndarray:
@@ -158,7 +193,7 @@ def lay_out(report: dict) -> str:
     for name, entry in report["formats"].items():
         size = f"{entry['bytes'] / 1e6:.1f}" if "bytes" in entry else ""
         if "met" not in entry:
-            rows.append((name, size, *["-"] * 5, "not run"))
+            rows.append((name, size, "-", "-", "-", "-", "-", "not run"))
             continue
         rows.append(
             (

@@ -9,6 +9,14 @@ from tfseg.exporters import encoded
 from tfseg.io import resizing
 
 
+class Weights(tf.Module):
+    """The variables of a Keras network, which a SavedModel stores by this object."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.weights = [weight.value for weight in network.weights]
+
+
 class Traced:
     """A Keras network as functions of TensorFlow, all of which share one trace of it.
 
@@ -23,8 +31,7 @@ class Traced:
 
     def __init__(self, network, sizes: Sequence[tuple[int, int]] = ()):
         self.sizes = tuple(sizes)
-        self.variables = tf.Module()
-        self.variables.weights = [weight.value for weight in network.weights]
+        self.variables = Weights(network)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
         def float32_logits(pixels):

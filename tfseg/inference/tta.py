@@ -48,8 +48,13 @@ class InferenceSettings:
     @classmethod
     def from_json(cls, fields: Mapping) -> "InferenceSettings":
         """Reads what `to_json` gives."""
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        return cls(sliding_window=values.pop("window", None), **values)
+        window = fields.get("window")
+        return cls(
+            sliding_window=(window[0], window[1]) if window else None,
+            overlap=fields.get("overlap", cls.overlap),
+            flip=fields.get("flip", cls.flip),
+            scales=tuple(fields.get("scales", cls.scales)),
+        )
 
     def to_json(self) -> dict:
         """Gives the settings as scores-SPLIT.json holds them, under the names that they had first."""

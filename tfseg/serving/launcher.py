@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,12 @@ from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.resizing import resize_along
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from tfseg.serving.batching import Batcher
+    from tfseg.serving.metrics import Metrics
 
 SPARE_THREADS = 8  # for requests that are refused, read, or no images, while the others wait for the model
 GRACE = 5.0  # seconds between the end of a request's time and that of its connection
@@ -83,46 +90,56 @@ def serve_model(
         ValueError, FileNotFoundError: the model does not load, or the port cannot be had.
     """
     from tfseg.serving.batching import Batcher  # here: --help answers without Flask
-    from tfseg.serving.http_app import create_app
     from tfseg.serving.metrics import Metrics
     from tfseg.serving.server import Server
-    from tfseg.serving.service import Service
-    from tfseg.serving.uploads import Limits
 
     settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
     directory = find_model(model)
-    classes, colors = read_labels(directory / LABELS)
+    read_labels(directory / LABELS)  # whose errors come before the port is taken
     sizes = choose_sizes(input_size, directory)
     name, metrics = model_id(directory), Metrics()
     batcher = Batcher(
         settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
     )
     listener = listen(host, port)
-
-    def app(draining: Callable[[], bool]):
-        return create_app(
-            Service(
-                *(name, classes, colors, batcher, metrics),
-                prepare=partial(resize_along, sizes=sizes),
-                limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
-                timeout=settings.timeout,
-                alpha=settings.alpha,
-                key=key.strip().encode() if key else None,
-                draining=draining,
-            )
-        )
-
     host, port = listener.getsockname()[:2]  # port 0 takes a free one
     print(f"serving {name} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     Server(
         listener,
         threads=settings.queue + settings.max_batch + SPARE_THREADS,
         timeout=settings.timeout + GRACE,
-        create_app=app,
+        create_app=lambda draining: make_app(directory, name, sizes, settings, batcher, metrics, key, draining),
         load=lambda: load(directory, inference, sizes),
         work=batcher.work,
         close=batcher.close,
     ).run()
+
+
+def make_app(
+    directory: Path,
+    name: str,
+    sizes: Sequence[Size],
+    settings: ServiceSettings,
+    batcher: "Batcher",
+    metrics: "Metrics",
+    key: str | None,
+    draining: Callable[[], bool],
+) -> "Flask":
+    """Makes the WSGI application of a model; arguments as of `serve_model` and `service.Service`."""
+    from tfseg.serving.http_app import create_app
+    from tfseg.serving.service import Service
+    from tfseg.serving.uploads import Limits
+
+    service = Service(
+        *(name, *read_labels(directory / LABELS), batcher, metrics),
+        prepare=partial(resize_along, sizes=sizes),
+        limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
+        timeout=settings.timeout,
+        alpha=settings.alpha,
+        key=key.strip().encode() if key else None,
+        draining=draining,
+    )
+    return create_app(service)
 
 
 def model_id(directory: Path) -> str:
@@ -163,6 +180,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: it cannot be had.
     """
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -170,5 +188,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ValueError(f"{host} port {port} cannot be listened at ({error}); --port takes another") from None
     return listener

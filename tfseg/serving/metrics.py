@@ -1,6 +1,6 @@
 """Counts and times of the service, for Prometheus."""
 
-import prometheus_client as prometheus
+import prometheus_client
 from prometheus_client.metrics import MetricWrapperBase
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -14,22 +14,24 @@ class Metrics:
     """
 
     def __init__(self):
-        prometheus.disable_created_metrics()
-        self.registry = registry = prometheus.CollectorRegistry()
-        prometheus.ProcessCollector(registry=registry)
-        self.requests = prometheus.Counter(
+        prometheus_client.disable_created_metrics()
+        self.registry = registry = prometheus_client.CollectorRegistry()
+        prometheus_client.ProcessCollector(registry=registry)
+        self.requests = prometheus_client.Counter(
             "tfseg_requests", "Requests answered", ["route", "status"], registry=registry
         )
-        self.seconds = prometheus.Histogram(
+        self.seconds = prometheus_client.Histogram(
             "tfseg_request_seconds", "From the headers of a request to its answer", ["route"], registry=registry
         )
-        self.images = self._twice(prometheus.Counter, "tfseg_{}", "Images that the model classified")
+        self.images = self._twice(prometheus_client.Counter, "tfseg_{}", "Images that the model classified")
         self.batches = self._twice(
-            prometheus.Histogram, "tfseg_batch_{}", "Images that the model saw at once", buckets=BATCH_SIZES
+            prometheus_client.Histogram, "tfseg_batch_{}", "Images that the model saw at once", buckets=BATCH_SIZES
         )
-        self.queue = self._twice(prometheus.Gauge, "tfseg_queue_{}", "Images that wait for the model")
-        self.model_seconds = prometheus.Histogram("tfseg_model_seconds", "Of the model, per batch", registry=registry)
-        self.ready = prometheus.Gauge("tfseg_ready", "Whether images are taken", registry=registry)
+        self.queue = self._twice(prometheus_client.Gauge, "tfseg_queue_{}", "Images that wait for the model")
+        self.model_seconds = prometheus_client.Histogram(
+            "tfseg_model_seconds", "Of the model, per batch", registry=registry
+        )
+        self.ready = prometheus_client.Gauge("tfseg_ready", "Whether images are taken", registry=registry)
 
     def _twice(self, kind: type[MetricWrapperBase], name: str, text: str, **settings) -> list:
         """Makes a metric of images, and the same one under its old name."""
@@ -48,4 +50,4 @@ class Metrics:
 
     def to_text(self) -> bytes:
         """Writes all of them in Prometheus' format."""
-        return prometheus.generate_latest(self.registry)
+        return prometheus_client.generate_latest(self.registry)

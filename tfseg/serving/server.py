@@ -50,19 +50,19 @@ class Worker(ThreadWorker):
                 with contextlib.suppress(OSError):
                     conn.sock.shutdown(socket.SHUT_RDWR)
 
-    def set_accept_enabled(self, enabled: bool) -> None:
+    def set_accept_enabled(self, enabled: bool | None) -> None:
         """Begins or ends to take connections."""
         super().set_accept_enabled(enabled)
         if not self.alive:  # gunicorn would leave the port open, with connections that nobody answers
             for listener in self.sockets:
                 listener.close()
 
-    def handle_error(self, request, client, address, error) -> None:
+    def handle_error(self, req, client, addr, exc) -> None:
         """Answers what is no HTTP in the words of the service."""
-        if not isinstance(error, errors.ParseException):
-            super().handle_error(request, client, address, error)
+        if not isinstance(exc, errors.ParseException):
+            super().handle_error(req, client, addr, exc)
             return
-        status, title = STATUSES.get(type(error), (400, "Bad Request"))
+        status, title = STATUSES.get(type(exc), (400, "Bad Request"))
         content = json.dumps({"title": title, "status": status, "detail": "this is not HTTP as it is taken here"})
         head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
         with contextlib.suppress(OSError):
@@ -95,7 +95,7 @@ class Server(BaseApplication):
         """
         self.listener, self.threads, self.timeout = listener, threads, timeout
         self.create_app, self.load_model, self.work, self.close = create_app, load, work, close
-        self.worker = None
+        self.worker: Worker | None = None
         self._fate = mmap.mmap(-1, 4096)  # of the model, known to both processes: READY, or why it does not load
         super().__init__()
 
@@ -139,7 +139,7 @@ class Server(BaseApplication):
     def load(self):
         """Makes the application, in the worker, while the model loads in a thread of its own."""
         threading.Thread(target=self._run_model, name="model", daemon=True).start()
-        return self.create_app(lambda: not self.worker.alive)
+        return self.create_app(lambda: self.worker is not None and not self.worker.alive)
 
     @property
     def fate(self) -> bytes:

@@ -120,30 +120,57 @@ def read_form(body: bytes, boundary: bytes) -> tuple[list[bytes], set[str]]:
     """
     if not boundary:
         raise ValueError("no boundary")
-    decoder = MultipartDecoder(boundary)
-    files, fields, part, parts, text = [], set(), None, 0, 0
+    form, decoder = Form(), MultipartDecoder(boundary)
     for start in range(0, len(body) + CHUNK, CHUNK):
         decoder.receive_data(body[start : start + CHUNK] or None)  # None: it ends
         while not isinstance(event := decoder.next_event(), (NeedData, Epilogue)):
             if isinstance(event, (Field, File)):
-                part, parts, content = event, parts + 1, io.BytesIO()
-                if parts > MOST_PARTS:
-                    raise Refused(413, f"the form has more than {MOST_PARTS} parts")
-                fields.add(str(part.name))
+                form.begin(event)
             elif isinstance(event, Data):
-                text += len(event.data) if isinstance(part, Field) else 0
-                if text > MOST_TEXT:
-                    hint = f"; a file is sent as by curl -F {FIELD}=@FILE" if part.name == FIELD else ""
-                    raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes of text{hint}")
-                if isinstance(part, File) and part.name == FIELD:
-                    content.write(event.data)
-                    if not event.more_data:
-                        files.append(content.getvalue())
+                form.add(event)
         if decoder.state in (State.PREAMBLE, State.PART) and len(decoder.buffer) > MOST_TEXT:
             raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes before a part")
         if isinstance(event, Epilogue) or decoder.state is State.EPILOGUE:
             break  # what comes after the last part means nothing
-    return files, fields
+    return form.files, form.fields
+
+
+class Form:
+    """What has been read of a form.
+
+    Attributes:
+        files: content of those in the field `image`.
+        fields: names of all fields.
+    """
+
+    def __init__(self):
+        self.files: list[bytes] = []
+        self.fields: set[str] = set()
+        self._part: Field | File | None = None
+        self._content = io.BytesIO()
+        self._parts = self._text = 0
+
+    def begin(self, part: Field | File) -> None:
+        """Begins the next part; raises `Refused` if there are too many."""
+        self._part, self._content = part, io.BytesIO()
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise Refused(413, f"the form has more than {MOST_PARTS} parts")
+        self.fields.add(str(part.name))
+
+    def add(self, data: Data) -> None:
+        """Adds data to the part; raises `Refused` if that is too much text."""
+        part = self._part
+        is_ours = part is not None and part.name == FIELD
+        if isinstance(part, Field):
+            self._text += len(data.data)
+        if self._text > MOST_TEXT:
+            hint = f"; a file is sent as by curl -F {FIELD}=@FILE" if is_ours else ""
+            raise Refused(413, f"the form has more than {MOST_TEXT:,} bytes of text{hint}")
+        if isinstance(part, File) and is_ours:
+            self._content.write(data.data)
+            if not data.more_data:
+                self.files.append(self._content.getvalue())
 
 
 def read_upload(content: bytes, limits: Limits) -> np.ndarray:

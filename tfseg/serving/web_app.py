@@ -58,7 +58,7 @@ def open_page(
         raise ValueError(f"one model or two side by side can be shown, got {len(models)} --model")
     if len({directory.resolve() for directory in models}) < len(models):
         raise ValueError(f"--model {models[0]} is given twice; name two models to compare them")
-    import streamlit  # noqa: F401  before the models, which take longer
+    import streamlit  # noqa: F401  # pyright: ignore[reportMissingImports]  an extra; before the models, which load longer
 
     from tfseg.serving import web_view
 
@@ -130,7 +130,7 @@ def read_page_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run_streamlit(arguments: Sequence[str]) -> None:
     """Runs Streamlit until it is stopped."""
-    from streamlit.web import cli
+    from streamlit.web import cli  # pyright: ignore[reportMissingImports]  an extra
 
     # At each visit Streamlit clears the session of Keras if that is loaded, as it is by TensorFlow, and with it the
     # models' optimized graphs, which take a second to make again.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import streamlit as st
+import streamlit as st  # pyright: ignore[reportMissingImports]  an extra
 
 from tfseg.io import listing
 from tfseg.io.png import encode_png
@@ -103,8 +103,10 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
         )
     if uploaded and (sample is None or st.session_state.get("source") == "upload"):
         return uploaded.getvalue(), Path(uploaded.name).name
+    if sample is None:
+        return None
     try:
-        return (sample.read_bytes(), sample.name) if sample else None
+        return sample.read_bytes(), sample.name
     except OSError as error:  # it is gone, or a link to nowhere
         st.warning(plain(f"{sample.name} cannot be read: {error.strerror}."))
         return None

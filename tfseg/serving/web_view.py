@@ -210,7 +210,7 @@ def legend(classes: Sequence[str], colors: np.ndarray, of_pixels: np.ndarray) ->
         f'<th scope="row">{html.escape(name)} <small>{id}</small></th>'
         f'<td class="bar"><div><b style="width:{100 * share:.1f}%"></b></div></td>'
         f'<td class="share">{percent(share)}</td></tr>'
-        for id, (name, color, share) in enumerate(zip(classes, colors, of_pixels, strict=True))
+        for id, (name, color, share) in enumerate(zip(classes, colors, of_pixels.tolist(), strict=True))
     ]
     head = "<tr><th>Colour</th><th>Class and id</th><th>Bar</th><th>Share of pixels</th></tr>"
     return f'<table class="legend"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
@@ -219,4 +219,4 @@ def legend(classes: Sequence[str], colors: np.ndarray, of_pixels: np.ndarray) ->
 def describe(classes: Sequence[str], of_pixels: np.ndarray) -> str:
     """Words the shares, the largest first, for who does not see the mask."""
     order = np.argsort(-of_pixels, kind="stable")
-    return ", ".join(f"{classes[id]} {percent(of_pixels[id])}" for id in order if of_pixels[id])
+    return ", ".join(f"{classes[id]} {percent(float(of_pixels[id]))}" for id in order if of_pixels[id])

@@ -22,7 +22,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io import video
-from tfseg.io.images import decode_picture
+from tfseg.io.images import decode_file
 from tfseg.io.resizing import resize_along
 from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
 from tfseg.serving import web_view
@@ -134,7 +134,7 @@ def expected(network):
         return np.asarray(keras.ops.softmax(network(images.astype(np.float32))))
 
     segment = ImageSegmenter(run, len(CATEGORIES), SIZES)
-    return lambda content: segment(decode_picture(content))
+    return lambda content: segment(decode_file(content))
 
 
 def by_signature(model):
@@ -145,7 +145,7 @@ def by_signature(model):
 def by_pixels(model):
     """The default signature, for who decodes images by other means."""
     predictor = load_once(model)
-    return lambda content: predictor(decode_picture(content)[np.newaxis])[0]
+    return lambda content: predictor(decode_file(content)[np.newaxis])[0]
 
 
 def by_page(model):
@@ -226,7 +226,7 @@ def test_films_are_shown_the_same_masks(model, expected, tmp_path):
         return masks[-1]
 
     for content in contents:
-        film = video.Film(iter([decode_picture(content)]), 5.0, 1)
+        film = video.Film(iter([decode_file(content)]), 5.0, 1)
         predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
     assert all(np.array_equal(mask, expected(content)) for mask, content in zip(masks, contents, strict=True))
 
@@ -244,7 +244,7 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
         (tmp_path / folder).mkdir(parents=True)
     for name in names:
         (tmp_path / f"images/val/{name}.png").write_bytes(TAKEN[name])
-        size = decode_picture(TAKEN[name]).shape[:2]
+        size = decode_file(TAKEN[name]).shape[:2]
         (tmp_path / f"masks/val/{name}.png").write_bytes(encode(np.ones(size, np.uint8)))
     (tmp_path / "map.yaml").write_text("\n".join(f"{id}: {name}" for id, name in enumerate(CATEGORIES)))
     source = sources.open_source(tmp_path, label_map=str(tmp_path / "map.yaml"))

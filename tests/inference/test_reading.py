@@ -5,7 +5,7 @@ from helper_files import image_of_reds, save
 from PIL import Image
 
 from tfseg.inference.reading import read_image
-from tfseg.io import images
+from tfseg.io import image_headers, images
 
 
 def test_png_as_it_is(tmp_path):
@@ -98,7 +98,7 @@ def test_missing_file(tmp_path):
 
 def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
     path = save(tmp_path / "a.jpg", image_of_reds(0))
-    path.write_bytes(path.read_bytes() + b"\xff\xda" * images.MOST_SCANS)
+    path.write_bytes(path.read_bytes() + b"\xff\xda" * image_headers.MOST_SCANS)
     monkeypatch.setattr(images.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
-    with pytest.raises(images.TooLarge, match=r"a\.jpg has more than 100 scans"):
+    with pytest.raises(image_headers.TooLarge, match=r"a\.jpg has more than 100 scans"):
         read_image(path)

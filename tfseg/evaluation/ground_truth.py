@@ -7,7 +7,7 @@ from typing import cast
 
 import numpy as np
 
-from tfseg.io import images
+from tfseg.io import masks
 from tfseg.records.record_set import RecordSet
 from tfseg.records.records import find_truth
 
@@ -71,7 +71,7 @@ def decode_label_ids(encoded: bytes, id: str, records: RecordSet | str) -> np.nd
     if not encoded:
         raise ValueError(f"{records}: {id} has no raw mask (label_ids/encoded), as the training splits have none")
     try:
-        return images.decode_mask(encoded)
+        return masks.decode_mask(encoded)
     except ValueError as error:
         raise ValueError(f"{records}: the raw mask of {id} {error}") from error
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.files import ENDINGS
-from tfseg.io import images
+from tfseg.io import masks
 
 MASK_ENDING = ENDINGS[0]
 
@@ -51,7 +51,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         OSError: it cannot be read.
     """
     try:
-        mask = images.decode_mask(path.read_bytes())
+        mask = masks.decode_mask(path.read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:

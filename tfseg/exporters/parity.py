@@ -16,7 +16,7 @@ import numpy as np
 from tfseg.exporters import coreml, litert, onnx
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
-from tfseg.io import images
+from tfseg.io import masks
 from tfseg.io.png import encode_png
 from tfseg.visualization.tables import percent, table
 
@@ -47,7 +47,7 @@ def load_models(directory: Path) -> dict[str, Network]:
 def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
     """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
     predictor = Predictor(directory)
-    return {ENCODED: lambda image: images.decode_mask(predictor.answer_files([encode_png(image)])[0])}
+    return {ENCODED: lambda image: masks.decode_mask(predictor.answer_files([encode_png(image)])[0])}
 
 
 def compare(

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg.inference.image_segmenter import Size
 from tfseg.io import images
-from tfseg.io.images import ORIENTATION, TooLarge
+from tfseg.io.image_headers import ORIENTATION, TooLarge
 from tfseg.io.listing import check_readable, formats
 
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations whose height is stored as the width
@@ -34,7 +34,7 @@ def read_input(path: Path) -> np.ndarray:
 def decode_image(content: bytes, name: str) -> np.ndarray:
     """Does what `read_image` does for the content of a file; `name` stands in its errors."""
     try:
-        return images.decode_picture(content)
+        return images.decode_file(content)
     except TooLarge as error:
         raise TooLarge(f"{name} {error}") from None
     except ValueError as error:

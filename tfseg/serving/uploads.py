@@ -14,7 +14,8 @@ from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
 from tfseg.inference.reading import decode_image
-from tfseg.io.images import FORMATS, PILLOW_FORMATS, TooLarge
+from tfseg.io.image_headers import TooLarge
+from tfseg.io.images import FORMATS, PILLOW_FORMATS
 
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))

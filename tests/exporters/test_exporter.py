@@ -287,7 +287,8 @@ def test_a_run_in_half_precision_is_exported_in_float32(tmp_path, tiny_records):
 
 def test_a_format_without_its_package_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(exporter.importlib.util, "find_spec", lambda name: None if name == "coremltools" else "there")
-    with pytest.raises(ValueError, match=r"coreml: coremltools is not installed, .* pip install 'tfseg\[export\]'"):
+    advice = r"coreml: coremltools is not installed, .* pip install 'tf-segmentation\[export\]'"
+    with pytest.raises(ValueError, match=advice):
         exporter.main(["--run", "nowhere", "--out", str(tmp_path / "model"), "--formats", "saved_model", "coreml"])
 
 

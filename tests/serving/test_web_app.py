@@ -50,7 +50,8 @@ def test_without_streamlit_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["app.py", "--model", "m"])
     with pytest.raises(SystemExit) as ending:
         command.run(web_app.main)
-    assert ending.value.code == "app: error: Streamlit is not installed; install it with pip install 'tfseg[app]'"
+    advice = "Streamlit is not installed; install it with pip install 'tf-segmentation[app]'"
+    assert ending.value.code == f"app: error: {advice}"
 
 
 def test_models_are_loaded_before_the_page_is_served(model, served, port, tmp_path, capsys):

@@ -348,7 +348,7 @@ class TestCommand:
         "error",
         [
             MemoryError(),
-            np.core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
+            np._core._exceptions._ArrayMemoryError((9,), np.dtype("u1")),
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
             tf.errors.InternalError(None, None, "Failed to allocate 9 bytes: CUDA_ERROR_OUT_OF_MEMORY"),
         ],

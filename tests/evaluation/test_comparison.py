@@ -199,7 +199,8 @@ def test_files_are_written_where_asked_and_only_there(tmp_path, capsys):
     assert json.loads((out / "compare.json").read_text()) == json.loads(
         json.dumps(compare_runs([tmp_path / "a", tmp_path / "b"])).replace("NaN", "null")
     )
-    assert Image.open(out / "curves.png").width > 1000
+    with Image.open(out / "curves.png") as figure:
+        assert figure.width > 1000
 
 
 def test_names_are_the_folders_own_where_they_differ(tmp_path):

@@ -246,7 +246,8 @@ class TestCommand:
             "two_classes.png",
             "two_overlay.png",
         ]
-        assert Image.open(tmp_path / "out" / "two_classes.png").mode == "L"  # one channel, 8 bits
+        with Image.open(tmp_path / "out" / "two_classes.png") as written:
+            assert written.mode == "L"  # one channel, 8 bits
         assert read(tmp_path / "out" / "one_classes.png").tolist() == [[0, 1]]
         assert read(tmp_path / "out" / "two_classes.png").tolist() == [[2, 3, 3]]
         assert read(tmp_path / "out" / "one_overlay.png").tolist() == [[[0, 4, 4], [40, 14, 20]]]  # halves to even

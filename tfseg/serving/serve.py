@@ -65,6 +65,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: it cannot be had.
     """
+    listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
@@ -72,6 +73,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
         listener.listen(128)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise ValueError(f"{host} port {port} cannot be listened at ({error}); --port takes another") from None
     return listener
 

@@ -16,6 +16,7 @@ from benchmarks import bench_augment, bench_convert, bench_inference, bench_pipe
 from tfseg.config.schema import load_config
 from tfseg.evaluation.comparison import lay_out
 from tfseg.exporters import parity
+from tfseg.io import renamed
 from tfseg.tuning.space import read_space
 from tfseg.visualization.tables import percent
 
@@ -70,6 +71,14 @@ def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     if searched:
         (tmp_path / "space.yaml").write_text(settings, encoding="utf-8")
         read_space(tmp_path / "space.yaml", config)
+
+
+def test_the_changelog_names_what_was_renamed():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## 0.1.0")[0]
+    pairs = [*renamed.SETTINGS.items()]
+    pairs += [(old, new) for flags in renamed.FLAGS.values() for old, (new, _) in flags.items()]
+    for old, new in pairs:
+        assert re.search(rf"^\|.*`{old}\b.*\|.*`{new}\b", text, re.MULTILINE), f"{old} -> {new}"
 
 
 def test_make_targets_exist():

@@ -1,6 +1,5 @@
 """The command `tfseg`: `tfseg VERB ...` is `python -m tfseg.VERB ...`."""
 
-import ast
 import difflib
 import runpy
 import sys
@@ -9,13 +8,27 @@ from pathlib import Path
 from tfseg import __version__
 from tfseg.io import command
 
-# In the order of a data set's way: records, training, scores, exported models, the machine.
-VERBS = (
-    *("sample_city", "convert", "verify", "explore", "show_batch", "data_service"),
-    *("train", "tune", "evaluate", "report", "compare"),
-    *("export", "predict", "serve", "app"),
-    *("doctor", "describe", "check_metal"),
-)
+# Verb -> what it does, in the order of a data set's way: records, training, scores, exported models, the machine.
+VERBS = {
+    "sample_city": "draw a small city in the files and folders of Cityscapes, to try everything on",
+    "convert": "convert a raw data set to TFRecord shards with a manifest",
+    "verify": "check that shards are whole and hold what their manifest says",
+    "explore": "make a page of what a data set holds",
+    "show_batch": "draw a training batch as the network sees it",
+    "data_service": "read and decode for a training, on other machines",
+    "train": "train on records, into a run directory",
+    "tune": "search for the settings of a training with the best score",
+    "evaluate": "score a run, a model or masks",
+    "report": "make a page of scores, curves and images of a run",
+    "compare": "compare the scores of runs, with intervals",
+    "export": "export a run as SavedModel, LiteRT, ONNX and Core ML",
+    "predict": "make class masks of images or a video",
+    "serve": "serve a model over HTTP",
+    "app": "show a model on a web page",
+    "doctor": "check packages, devices and speed of a machine before a training",
+    "describe": "report parameters, multiply-adds and memory of a network",
+    "check_metal": "list the operations that would leave the GPU of Apple Silicon",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +67,7 @@ def called_as() -> str:
 def describe_verbs() -> str:
     """The text of --help: usage, and one line for each verb."""
     width = max(map(len, VERBS))
-    lines = [f"  {verb:{width}}  {summarise(verb)}" for verb in VERBS]
+    lines = [f"  {verb:{width}}  {text}" for verb, text in VERBS.items()]
     program = called_as()
     return "\n".join(
         [
@@ -65,12 +78,6 @@ def describe_verbs() -> str:
             f"{program} VERB --help shows the options of a verb, {program} --version the version.",
         ]
     )
-
-
-def summarise(verb: str) -> str:
-    """First line of a verb's docstring, read without importing it."""
-    source = Path(__file__).with_name(f"{verb}.py").read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 def explain_unknown(name: str) -> str:

@@ -194,6 +194,12 @@ def test_help_needs_no_framework(verb, installed, tmp_path):
     assert set(re.findall(r"\| +(tensorflow|keras|torch|jax)$", done.stderr, re.MULTILINE)) == set()
 
 
+@pytest.mark.xfail(reason="verbs are still to take their name in --help from command.program", strict=False)
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_the_command(verb, installed, tmp_path):
+    assert call(installed / "tfseg", verb, "--help", cwd=tmp_path).stdout.startswith(f"usage: tfseg {verb}")
+
+
 def test_the_command_makes_a_city_converts_and_verifies_it(installed, tmp_path):
     tfseg = installed / "tfseg"
     assert call(tfseg, "--version", cwd=tmp_path).stdout == f"tfseg {__version__}\n"

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("werkzeug")
+
 from tfseg.inference.predictor import read_picture
 from tfseg.serving.uploads import Limits, Refused, picture_file, read_body, read_upload
 

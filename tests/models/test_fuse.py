@@ -10,6 +10,8 @@ from tfseg.models import fuse as fused
 from tfseg.models import layers as convolutions
 from tfseg.models.fuse import BatchNormalization, fuse
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture
 def pair():

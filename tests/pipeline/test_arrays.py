@@ -56,6 +56,7 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
 
 
 def test_others_are_not_mapped(folder, tiny_records):
+    pytest.importorskip("upath")
     manifest = records.read_manifest(folder)
     assert can_be_mapped(folder, manifest)
     assert not can_be_mapped("memory://records", manifest)

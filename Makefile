@@ -1,11 +1,12 @@
 # make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted masks -> their score
-# make test   set up, then the tests
-# make lint   set up, then ruff
-# make test-oldest   set up, then the fast tests on TensorFlow 2.18.1
-# make test-beam     set up, then the tests of the conversion with Apache Beam
-# make test-app      set up, then those of the web page, in Chromium if there is one
-# make test-export   set up, then the tests of every format of export
-# make test-backends set up, then those of the training with Keras on PyTorch and on JAX
+# make test   set up, then all tests
+# make lint   set up, then ruff and pyright
+# make test-oldest   set up, then the tests of what computes on TensorFlow 2.18.1
+# make test-nightly  set up, then the same on tonight's Keras
+# make test-beam     set up, then the tests of the conversion with Apache Beam, without TensorFlow
+# make test-app      set up, then those of serving with the web page, in Chromium if there is one
+# make test-export   set up, then those of every format of export
+# make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
 # make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
@@ -19,19 +20,19 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest test-beam test-app test-export test-backends lint clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends lint clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/7 score"
-	$(BIN)/python -m tfseg.evaluate --run $(RUN)
+	$(BIN)/tfseg evaluate --run $(RUN)
 	@echo "== 5/7 load the SavedModel in a fresh process, write a report of the run"
-	$(BIN)/python -m tfseg.report --run $(RUN)
+	$(BIN)/tfseg report --run $(RUN)
 	@echo "== 6/7 predict images"
-	$(BIN)/python -m tfseg.predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/val
+	$(BIN)/tfseg predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/val
 	@echo "== 7/7 compare the masks in these files with the ground truth: the same score"
-	$(BIN)/python -m tfseg.evaluate --masks $(RUN)/predictions --records $(CITY)/records
+	$(BIN)/tfseg evaluate --masks $(RUN)/predictions --records $(CITY)/records
 	@echo
-	@echo "raw pictures     $(CITY)/raw"
+	@echo "raw images       $(CITY)/raw"
 	@echo "TFRecords        $(CITY)/records"
 	@echo "run              $(RUN): config.yaml, history.csv, metrics.json, weights; tensorboard --logdir $(RUN)"
 	@echo "SavedModel       $(RUN)/saved_model"
@@ -40,44 +41,47 @@ demo: $(RUN)/metrics.json
 
 $(CITY)/records/manifest.json: $(INSTALLED)
 	@echo "== 1/7 sample city"
-	$(BIN)/python -m tfseg.sample_city --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
+	$(BIN)/tfseg sample_city --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
 	@echo "== 2/7 TFRecords"
-	$(BIN)/python tools/make_tfrecords.py --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
+	$(BIN)/tfseg convert --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
 
 $(RUN)/metrics.json: $(CITY)/records/manifest.json configs/demo.yaml
 	@echo "== 3/7 train and export"
-	$(BIN)/python -m tfseg.train --config configs/demo.yaml --overwrite true
+	$(BIN)/tfseg train --config configs/demo.yaml --overwrite true
 
+# Which tests an environment runs is in tests/helper_environments.py, by rooms.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The fast part of the tests on the oldest TensorFlow that we promise, which is also the one for Metal.
+# The oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python -m pytest tests/augmentation tests/models tests/metrics tests/training/test_learner.py \
-		tests/diagnostics/test_doctor.py tests/exporters tests/test_losses.py tests/pipeline/test_pipeline.py tests/records
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --environment oldest
+
+# Keras as it will be; what fails here today is what breaks for users in weeks.
+test-nightly: .venv-nightly/.installed
+	.venv-nightly/bin/python -m pytest -n 2 --dist loadfile --environment nightly
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest tests/conversion/test_beam.py
+	.venv-beam/bin/python -m pytest --environment beam
 
 # Without Chromium the tests of the browser skip.
 test-app: .venv-app/.installed
-	.venv-app/bin/python -m pytest -m "slow or not slow" tests/serving/test_web_*.py
+	.venv-app/bin/python -m pytest -m "slow or not slow" --environment app
 
 test-export: .venv-export/.installed
-	.venv-export/bin/python -m pytest tests/exporters tests/inference/test_doors.py
+	.venv-export/bin/python -m pytest --environment export
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-backends: .venv-backends/.installed
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest tests/augmentation tests/models tests/training/test_backends.py \
-		tests/training/test_learner.py tests/test_losses.py tests/metrics/test_confusion.py tests/pipeline/test_damage.py
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest tests/augmentation tests/models tests/training/test_learner.py tests/test_losses.py \
-		tests/metrics/test_confusion.py tests/pipeline/test_damage.py
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) tools/check_python.py
@@ -85,35 +89,27 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --editable ".[$(EXTRA),dev]"
 	touch $@
 
-.venv-oldest/.installed: pyproject.toml
+# What the other environments install.
+.venv-oldest/.installed: PACKAGES = tensorflow-cpu==2.18.1 --editable ".[dev]"
+.venv-beam/.installed: PACKAGES = 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
+.venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
+.venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
+.venv-backends/.installed: PACKAGES = 'pytest>=8' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+
+.venv-%/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet tensorflow-cpu==2.18.1 --editable ".[dev]"
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet $(PACKAGES)
 	touch $@
 
-.venv-beam/.installed: pyproject.toml
+# The nightly build holds the files of Keras itself, so it must take Keras' place.
+.venv-nightly/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv-beam
-	.venv-beam/bin/python -m pip install --quiet 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
-	touch $@
-
-.venv-app/.installed: pyproject.toml
-	$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv-app
-	.venv-app/bin/python -m pip install --quiet 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
-	touch $@
-
-.venv-export/.installed: pyproject.toml
-	$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv-export
-	.venv-export/bin/python -m pip install --quiet 'pytest>=8' --editable ".[cpu,export]"
-	touch $@
-
-.venv-backends/.installed: pyproject.toml
-	$(PYTHON) tools/check_python.py
-	$(PYTHON) -m venv .venv-backends
-	.venv-backends/bin/python -m pip install --quiet 'pytest>=8' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --editable ".[cpu,dev]"
+	$(@D)/bin/python -m pip uninstall --quiet --yes keras
+	$(@D)/bin/python -m pip install --quiet --pre --no-deps keras-nightly
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-beam .venv-app .venv-export .venv-backends data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends data/sample-city runs/demo

@@ -4,14 +4,13 @@
     python -m benchmarks.bench_augment
     python -m benchmarks.bench_augment --step 320x320
 
-Milliseconds for a batch of 8 pictures and masks, in turns in one process, each in a graph as a train step holds it.
+Milliseconds for a batch of 8 images and masks, in turns in one process, each in a graph as a train step holds it.
 albumentations runs in as many threads as there are cores. Medians of several rounds, and ratios. What is not installed
 is left out.
 """
 
 import argparse
 import importlib
-import json
 import os
 import statistics
 import sys
@@ -25,8 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from benchmarks.results import save_results
 from tfseg.config.schema import load_config
-from tfseg.io import command as cli
+from tfseg.io import command
 
 BATCH_SIZE = 8
 SETTINGS = Path(__file__).parents[1] / "configs" / "cityscapes_320_augmented.yaml"
@@ -112,7 +112,7 @@ def in_a_row(layers: list) -> Callable:
 
 
 def albumentations() -> Callable:
-    """The same effects with the same probabilities, one picture after another in each thread, bytes to bytes."""
+    """The same effects with the same probabilities, one image after another in each thread, bytes to bytes."""
     import albumentations as A
     import cv2
 
@@ -171,7 +171,7 @@ def bench(sizes: list[str], rounds: int) -> dict:
         stacks[name] = make()
     results = {}
     for size in sizes:
-        shape = (BATCH_SIZE, *cli.parse_size(size))
+        shape = (BATCH_SIZE, *command.parse_size(size))
         random = np.random.default_rng(0)
         image = random.integers(0, 256, (*shape, 3), np.uint8)
         mask = np.repeat(np.repeat(random.integers(0, 8, (BATCH_SIZE, 8, 8)), shape[1] // 8, 1), shape[2] // 8, 2)
@@ -200,7 +200,7 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
     learner.compile(Adam(1e-4), jit_compile=device.xla)
     results = {}
     for size in sizes:
-        shape = (BATCH_SIZE, *cli.parse_size(size))
+        shape = (BATCH_SIZE, *command.parse_size(size))
         batch = {"image": np.zeros((*shape, 3), np.uint8), "mask": np.ones(shape, np.uint8)}
         learner.train_on_batch(batch)  # traced
         results[size] = [milliseconds(learner.train_on_batch, batch) for _ in range(rounds)]
@@ -242,11 +242,8 @@ def main() -> None:
     results = bench(options.sizes, options.rounds)
     steps = bench_step(options.step, 3) if options.step else {}
     print("\n".join(table(results, steps)))
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_augment", *sys.argv[1:]])
-        content = {"command": command, "results": {"augment": results, "step": steps}}
-        options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    save_results(options.json, "bench_augment", {"augment": results, "step": steps})
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -4,7 +4,7 @@
     python -m benchmarks.bench_convert --root data/sample-city/full --memory
     python -m benchmarks.bench_convert --root data/sample-city/full --codecs --json docs/results/convert/codecs.json
 
-The first prints pictures/s of the bare loop with every decoder that is installed and of the whole converter, round by
+The first prints images/s of the bare loop with every decoder that is installed and of the whole converter, round by
 round in one run, and the medians' ratio. Whatever else runs on the machine slows both. The bare loop is timed without
 the start of its processes, the converter as a whole: start, decoding, encoding, writing, the last rename.
 """
@@ -12,12 +12,10 @@ the start of its processes, the converter as a whole: start, decoding, encoding,
 import argparse
 import dataclasses
 import io
-import json
 import math
 import multiprocessing
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
@@ -27,14 +25,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.results import save_results
 from tfseg.conversion import converter, encoding, samples, sources
-from tfseg.io import codecs, images, masks, resizing
-from tfseg.io import command as cli
+from tfseg.io import codecs, command, images, masks, resizing
 from tfseg.records import records
 from tfseg.records.manifest import Manifest
 from tfseg.records.parsing import parse_example, parse_features, parse_image, parse_mask
 
-ROOT_HELP = "raw data set of full-size pictures; they are used again and again until there are --pictures"
+ROOT_HELP = "raw data set of full-size images; they are used again and again until there are --images"
 
 
 # ---- decoders, each from the bytes of a PNG file to an array
@@ -99,7 +97,7 @@ def _pyvips() -> Callable:
 
 
 def decode_rate(decoder: str, samples: Sequence[samples.Sample], workers: int) -> float:
-    """Pictures (each with its mask) a second of a loop that only reads and decodes, on so many processes."""
+    """Images (each with its mask) a second of a loop that only reads and decodes, on so many processes."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(workers), context.Queue()
     processes = [
@@ -127,7 +125,7 @@ def _decode_share(decoder: str, samples: Sequence[samples.Sample], barrier, resu
 
 
 def convert_rate(source: sources.Source, settings: dict, workers: int) -> float:
-    """Pictures a second of a whole conversion."""
+    """Images a second of a whole conversion."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         manifest = converter.convert(source, Path(folder, "records"), workers=workers, **settings)
@@ -135,7 +133,7 @@ def convert_rate(source: sources.Source, settings: dict, workers: int) -> float:
 
 
 def bench_speed(source: sources.Source, settings: dict, workers: Sequence[int], rounds: int) -> dict:
-    """Measures every decoder and the converter in turns: {workers: {name: [pictures/s of each round]}}."""
+    """Measures every decoder and the converter in turns: {workers: {name: [images/s of each round]}}."""
     samples = [sample for members in source.splits.values() for sample in members]
     rates = {}
     for count in workers:
@@ -144,7 +142,7 @@ def bench_speed(source: sources.Source, settings: dict, workers: Sequence[int], 
             for name, measured in rates[count].items():
                 if name == "converter":
                     measured.append(convert_rate(source, settings, count))
-                else:  # a fifth of the pictures tells as much, since there is no start to make up for
+                else:  # a fifth of the images tells as much, since there is no start to make up for
                     measured.append(decode_rate(name, samples[: max(len(samples) // 5, 2 * count)], count))
     return rates
 
@@ -156,7 +154,7 @@ def print_speed(rates: dict) -> None:
         cells = []
         for measured in rates.values():
             rate, whole = statistics.median(measured[name]), statistics.median(measured["converter"])
-            cells.append(f"{rate:10.1f} pictures/s  {whole / rate:5.2f}")
+            cells.append(f"{rate:10.1f} images/s  {whole / rate:5.2f}")
         print(
             f"{'converter' if name == 'converter' else f'decode only, {name}':24}" + "".join(f"{c:>28}" for c in cells)
         )
@@ -211,7 +209,7 @@ def _memory(pid: int) -> float:
 
 CODECS = (("jpeg", 85), ("jpeg", 90), ("jpeg", 95), ("jpeg", 98), ("png", 95), ("raw", 95))
 ONE_PIECE = "jpeg 95, one piece, PNG mask"  # as records were stored once
-WINDOW = (320, 320)
+CROP = (320, 320)
 DECODINGS = 5  # of each record
 
 
@@ -257,8 +255,8 @@ def _bench_size(
         shape = size or label_ids.shape
         pixels.append((resizing.resize(image, shape), encoding.make_mask(label_ids, shape, settings)))
     random = np.random.default_rng(0)
-    corners = [random.integers(0, np.array(mask.shape) - WINDOW + 1) for _, mask in pixels]
-    windows = [np.array([*corner, *WINDOW], np.int32) for corner in corners]
+    corners = [random.integers(0, np.array(mask.shape) - CROP + 1) for _, mask in pixels]
+    crops = [np.array([*corner, *CROP], np.int32) for corner in corners]
     rows, decoders = [], []
     for way, (encode, manifest) in ways.items():
         encoded, times = zip(*(_timed(encode, pair) for pair in pixels), strict=True)
@@ -276,17 +274,17 @@ def _bench_size(
         )
     whole_ms, window_ms = [[] for _ in rows], [[] for _ in rows]
     for _ in range(DECODINGS):  # in turns, so that whatever else runs slows all alike
-        for place, (encoded, decode, decode_window) in enumerate(decoders):
-            for data, window in zip(encoded, windows, strict=True):
+        for place, (encoded, decode, decode_crop) in enumerate(decoders):
+            for data, crop in zip(encoded, crops, strict=True):
                 whole_ms[place].append(_timed(decode, data)[1])
-                window_ms[place].append(_timed(decode_window, data, window)[1])
-    for row, whole, window in zip(rows, whole_ms, window_ms, strict=True):
-        row |= {"decode_ms": statistics.median(whole), "window_ms": statistics.median(window)}
+                window_ms[place].append(_timed(decode_crop, data, crop)[1])
+    for row, whole, crop in zip(rows, whole_ms, window_ms, strict=True):
+        row |= {"decode_ms": statistics.median(whole), "window_ms": statistics.median(crop)}
     return rows
 
 
 def _make_decoders(manifest: Manifest) -> tuple[Callable, Callable]:
-    """Decoders of picture and mask of a serialised record, whole or in a window, as a training has them."""
+    """Decoders of image and mask of a serialised record, whole or in a crop, as a training has them."""
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string)])
@@ -295,11 +293,11 @@ def _make_decoders(manifest: Manifest) -> tuple[Callable, Callable]:
         return example["image"], example["mask"]
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([4], tf.int32)])
-    def decode_window(data, window):
+    def decode_crop(data, crop):
         features = parse_features(data)
-        return parse_image(features, manifest, window), parse_mask(features, manifest, window)
+        return parse_image(features, manifest, crop), parse_mask(features, manifest, crop)
 
-    return decode, decode_window
+    return decode, decode_crop
 
 
 def _timed(function: Callable, *arguments) -> tuple[object, float]:
@@ -312,7 +310,7 @@ def _timed(function: Callable, *arguments) -> tuple[object, float]:
 def codec_table(rows: Sequence[dict]) -> list[str]:
     """Makes the lines of a Markdown table."""
     lines = [
-        "| size | codec | KB a record | PSNR dB | encode ms | decode ms | window ms |",
+        "| size | codec | KB per record | PSNR dB | encode ms | decode ms | crop ms |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
@@ -326,7 +324,7 @@ def codec_table(rows: Sequence[dict]) -> list[str]:
 
 
 def repeat(source: sources.Source, folder: Path, count: int) -> sources.Source:
-    """Makes a source of `count` pictures of symbolic links to the pictures of another."""
+    """Makes a source of `count` images of symbolic links to the images of another."""
     samples = [sample for members in source.splits.values() for sample in members]
     repeated = []
     for index in range(count):
@@ -342,32 +340,30 @@ def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help=ROOT_HELP)
-    parser.add_argument("--pictures", type=int, default=1000, help="pictures a conversion (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="images per conversion (default: %(default)s)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="processes (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     parser.add_argument("--size", default="512x1024", help="HEIGHTxWIDTH (default: %(default)s)")
-    parser.add_argument("--codec", default="jpeg", help="of the pictures (default: %(default)s)")
+    parser.add_argument("--codec", default="jpeg", help="of the images (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="measure memory instead of speed")
     parser.add_argument("--codecs", action="store_true", help="measure codecs instead: bytes, PSNR, times")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     source = sources.open_source(options.root)
-    settings = {"size": cli.parse_size(options.size), "codec": options.codec}
+    settings = {"size": command.parse_size(options.size), "codec": options.codec}
     if options.codecs:
-        results = bench_codecs(source, [(1024, 2048), (512, 1024), (320, 320)], min(options.pictures, 24))
+        results = bench_codecs(source, [(1024, 2048), (512, 1024), (320, 320)], min(options.images, 24))
         print(*codec_table(results), sep="\n")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            source = repeat(source, Path(folder), options.pictures)
+            source = repeat(source, Path(folder), options.images)
             if options.memory:
                 bench_memory(source, settings, max(options.workers))
                 return
             results = bench_speed(source, settings, options.workers, options.rounds)
         print_speed(results)
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_convert", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n")
+    save_results(options.json, "bench_convert", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

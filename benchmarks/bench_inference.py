@@ -1,13 +1,12 @@
-"""Measures what `python -m tfseg.predict` takes for pictures of 1024x2048 with windows, mirror images and scales.
+"""Measures what `python -m tfseg.predict` takes for images of 1024x2048, whole, by sliding window, augmented.
 
     python -m benchmarks.bench_inference
 
-The network is the EfficientNetB3 U-Net with random weights, the pictures are drawn. Each row is the command itself, by
+The network is the EfficientNetB3 U-Net with random weights, the images are drawn. Each row is the command itself, by
 the seconds and MiB that it prints at its end; in turns, medians over the rounds.
 """
 
 import argparse
-import json
 import multiprocessing
 import re
 import statistics
@@ -19,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 
 SIZE = (1024, 2048)
 ROWS = (
@@ -30,7 +30,7 @@ ROWS = (
     "--tta-scales 0.75 1.0 1.25",
     "--sliding-window 512x1024 --overlap 0.25 --tta flip --tta-scales 0.75 1.0 1.25",
 )
-TOLD = re.compile(r"the first took ([\d.]+) s, the others ([\d.]+) s \(median\); ([\d,]+) MiB at most")
+SUMMARY = re.compile(r"the first took ([\d.]+) s, the others ([\d.]+) s \(median\); ([\d,]+) MiB at most")
 
 
 def export(directory: Path) -> None:
@@ -43,7 +43,7 @@ def export(directory: Path) -> None:
 
 
 def draw(directory: Path, count: int) -> None:
-    """Draws pictures, blocks of colours."""
+    """Draws images, blocks of colours."""
     directory.mkdir()
     for index in range(count):
         blocks = np.random.default_rng(index).integers(0, 256, (SIZE[0] // 16, SIZE[1] // 16, 3), np.uint8)
@@ -51,24 +51,24 @@ def draw(directory: Path, count: int) -> None:
 
 
 def predict(folder: Path, options: str) -> dict:
-    """Predicts all pictures: seconds of the first, the median of the others', and MiB at most."""
+    """Predicts all images: seconds of the first, the median of the others', and MiB at most."""
     command = [sys.executable, "-m", "tfseg.predict", "--model", folder / "model", "--out", folder / "masks"]
-    result = subprocess.run([*command, folder / "pictures", *options.split()], capture_output=True, text=True)
-    told = TOLD.search(result.stdout)
-    if not told:
+    result = subprocess.run([*command, folder / "images", *options.split()], capture_output=True, text=True)
+    summary = SUMMARY.search(result.stdout)
+    if not summary:
         sys.exit(f"{options}: {result.stdout}{result.stderr}")
-    return {"first": float(told[1]), "others": float(told[2]), "memory": int(told[3].replace(",", ""))}
+    return {"first": float(summary[1]), "others": float(summary[2]), "memory": int(summary[3].replace(",", ""))}
 
 
 def table(results: dict) -> list[str]:
-    """Rows of medians, and how many times the whole picture's seconds each takes."""
+    """Rows of medians, and how many times the whole image's seconds each takes."""
     rows = ["| options | first s | others s | times whole | MiB at most |", "|---|---:|---:|---:|---:|"]
     medians = {
         options: [statistics.median(one[key] for one in rounds) for key in ("first", "others", "memory")]
         for options, rounds in results.items()
     }
     for options, (first, others, memory) in medians.items():
-        name = f"`{options}`" if options else "none: the whole picture"
+        name = f"`{options}`" if options else "none: the whole image"
         rows.append(f"| {name} | {first:.1f} | {others:.1f} | {others / medians[''][1]:.2f} | {memory:,.0f} |")
     return rows
 
@@ -76,14 +76,14 @@ def table(results: dict) -> list[str]:
 def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=3, help="two or more (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=3, help="two or more (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each row (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     results = {row: [] for row in ROWS}
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        draw(folder / "pictures", options.pictures)
+        draw(folder / "images", options.images)
         process = multiprocessing.get_context("spawn").Process(target=export, args=(folder / "model",))
         process.start()
         process.join()
@@ -91,10 +91,8 @@ def main() -> None:
             for row, rounds in results.items():
                 rounds.append(predict(folder, row))
     print("\n".join(table(results)))
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_inference", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")
+    save_results(options.json, "bench_inference", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

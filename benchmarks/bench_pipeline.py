@@ -3,8 +3,8 @@
     python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024
     python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024 --crop 320x320 --cores 1 2
 
-For crops and for whole pictures, with a seed and without: pictures/s of batches as a training gets them, in turns with
-a loop on as many processes that decodes picture and mask and does nothing else. Medians of several rounds, and ratios.
+For crops and for whole images, with a seed and without: images/s of batches as a training gets them, in turns with
+a loop on as many processes that decodes image and mask and does nothing else. Medians of several rounds, and ratios.
 
     python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024 --memory
 
@@ -12,13 +12,12 @@ Resident memory over 20 epochs.
 
     pip install '.[bench]'
     python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024 --peers data/sample-city/full \\
-        --squashed data/sample-city/full-320x320
+        --resized data/sample-city/full-320x320
 
-Against other loaders: the same pictures as batches of 320x320, squashed or cut from 512x1024 (see peer_loaders.py).
+Against other loaders: the same images as batches of 320x320, resized or cut from 512x1024 (see peer_loaders.py).
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import re
@@ -32,18 +31,20 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import peer_loaders
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 from tfseg.records import records
 from tfseg.records.manifest import read_manifest
 from tfseg.records.parsing import parse_features, parse_image, parse_mask
 
 BATCH_SIZE = 8
+LABELS = {"squashed": "resized"}  # what tables call the whole images of the file of measurements
 
 
 def measure(
     make: Callable[..., Iterator[int]], arguments: tuple, cores: int, seconds: float, processes: int = 1
 ) -> float:
-    """Pictures/s of a chain, in processes of their own that may use so many cores in all."""
+    """Images/s of a chain, in processes of their own that may use so many cores in all."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(processes), context.Queue()
     own = sorted(os.sched_getaffinity(0))[:cores]
@@ -63,14 +64,14 @@ def measure(
 
 def _measure_here(make, arguments, cores, seconds, barrier, results) -> None:
     os.sched_setaffinity(0, cores)  # before TensorFlow counts them
-    pictures = make(*arguments)
+    images = make(*arguments)
     counted = 0
     while counted < 10 * BATCH_SIZE:  # traced, started, buffers full
-        counted += next(pictures)
+        counted += next(images)
     barrier.wait()
     start, counted = time.monotonic(), 0
     while time.monotonic() < start + seconds:
-        counted += next(pictures)
+        counted += next(images)
     results.put(counted / (time.monotonic() - start))
     results.close()
     results.join_thread()
@@ -92,7 +93,7 @@ def make_batches(
 
 
 def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: int | None) -> Iterator[int]:
-    """Decodes picture and mask, or a random window of them, again and again, from bytes that are in memory."""
+    """Decodes image and mask, or a random crop of them, again and again, from bytes that are in memory."""
     import tensorflow as tf
 
     manifest = read_manifest(directory)
@@ -103,25 +104,25 @@ def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: 
     corners = np.random.default_rng(seed).integers(0, np.array(manifest.size) - size + 1, (len(features), 2))
 
     @tf.function
-    def decode(features, window):
-        window = None if size == tuple(manifest.size) else window
-        return parse_image(features, manifest, window), parse_mask(features, manifest, window)
+    def decode(features, crop):
+        crop = None if size == tuple(manifest.size) else crop
+        return parse_image(features, manifest, crop), parse_mask(features, manifest, crop)
 
-    windows = [tf.constant([*corner, *size], tf.int32) for corner in corners]
+    crops = [tf.constant([*corner, *size], tf.int32) for corner in corners]
     while True:
-        for example, window in zip(features, windows, strict=True):
-            decode(example, window)
+        for example, crop in zip(features, crops, strict=True):
+            decode(example, crop)
             yield 1
 
 
 def make_peer_batches(name: str, folder: str, cores: int) -> Iterator[int]:
     """Yields the size of each batch that another loader makes."""
-    for _ in {**peer_loaders.SQUASHED, **peer_loaders.CROPS}[name](Path(folder), cores):
+    for _ in {**peer_loaders.RESIZED, **peer_loaders.CROPS}[name](Path(folder), cores):
         yield BATCH_SIZE
 
 
 def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], rounds: int, seconds: float) -> dict:
-    """Measures all in turns: {cores: {"crop" or "whole": {kind: [pictures/s of each round]}}}."""
+    """Measures all in turns: {cores: {"crop" or "whole": {kind: [images/s of each round]}}}."""
     kinds = {
         "decode only": (decode_only, None),
         "pipeline": (make_batches, None),
@@ -140,16 +141,16 @@ def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], r
 
 
 def bench_peers(options: argparse.Namespace) -> dict:
-    """Measures all in turns: {cores: {"squashed" or "crops": {loader: [pictures/s of each round]}}}."""
+    """Measures all in turns: {cores: {"squashed" or "crops": {loader: [images/s of each round]}}}."""
     size = (peer_loaders.SIZE, peer_loaders.SIZE)
     with tempfile.TemporaryDirectory(dir=Path(options.records).parent) as temporary:
         loose = Path(temporary, "loose")
         peer_loaders.write_loose(options.records, options.split, loose)
         chains = {"squashed": {}, "crops": {}}
-        for what, directory in (("squashed", options.squashed), ("crops", options.records)):
+        for what, directory in (("squashed", options.resized), ("crops", options.records)):
             chains[what]["tfseg"] = make_batches, (directory, options.split, size, None)
         for what, peers, folder in (
-            ("squashed", peer_loaders.SQUASHED, options.peers),
+            ("squashed", peer_loaders.RESIZED, options.peers),
             ("crops", peer_loaders.CROPS, loose),
         ):
             chains[what] |= {name: (make_peer_batches, (name, str(folder))) for name in peers}
@@ -164,13 +165,13 @@ def bench_peers(options: argparse.Namespace) -> dict:
     return results
 
 
-def bench_memory(directory: str, split: str, size: tuple[int, int], epochs: int, pictures: int) -> list[float]:
+def bench_memory(directory: str, split: str, size: tuple[int, int], epochs: int, images: int) -> list[float]:
     """Measures the resident memory of this process after each of so many epochs of a training stream, in MiB."""
     batches = make_batches(directory, split, size, None)
     sizes = []
     for _ in range(epochs):
         counted = 0
-        while counted < pictures:
+        while counted < images:
             counted += next(batches)
         status = Path("/proc/self/status").read_text()
         sizes.append(int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024)
@@ -185,14 +186,15 @@ def slope(sizes: list[float]) -> float:
 
 def table(results: dict, reference: str, heading: str) -> list[str]:
     """Rows of medians, and each as a share of a chain's."""
-    rows = [f"| cores | pictures | chain | pictures/s | {heading} |", "|---:|---|---|---:|---:|"]
+    rows = [f"| cores | images | chain | images/s | {heading} |", "|---:|---|---|---:|---:|"]
     for cores, by_what in results.items():
         for what, rates in by_what.items():
             bound = statistics.median(rates[reference])
             for kind, measured in rates.items():
                 rate = statistics.median(measured)
                 share = bound / rate if reference == "tfseg" else rate / bound
-                rows.append(f"| {cores} | {what} | {kind} | {rate:.0f} | {share:.{1 if share > 1.5 else 2}f} |")
+                share = f"{share:.{1 if share > 1.5 else 2}f}"
+                rows.append(f"| {cores} | {LABELS.get(what, what)} | {kind} | {rate:.0f} | {share} |")
     return rows
 
 
@@ -201,31 +203,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", required=True, help="folder of JPEG records, all of one size")
     parser.add_argument("--split", default="train", help="(default: %(default)s)")
-    parser.add_argument("--crop", default="320x320", help="HEIGHTxWIDTH of the windows (default: %(default)s)")
+    parser.add_argument("--crop", default="320x320", help="HEIGHTxWIDTH of the crops (default: %(default)s)")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="to run on (default: 1 2)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="a measurement (default: %(default)s)")
-    parser.add_argument("--memory", action="store_true", help="measure memory over 20 epochs of 3,000 windows instead")
+    parser.add_argument("--memory", action="store_true", help="measure memory over 20 epochs of 3,000 crops instead")
     parser.add_argument("--peers", metavar="RAW", help="raw Cityscapes tree; measures other loaders instead")
-    parser.add_argument("--squashed", metavar="RECORDS", help="with --peers: the same pictures as records of 320x320")
+    parser.add_argument("--resized", metavar="RECORDS", help="with --peers: the same images as records of 320x320")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
-    if options.peers and not options.squashed:
-        parser.error("--peers needs --squashed")
+    if options.peers and not options.resized:
+        parser.error("--peers needs --resized")
     if options.memory:
-        results = bench_memory(options.records, options.split, cli.parse_size(options.crop), 20, 3000)
+        results = bench_memory(options.records, options.split, command.parse_size(options.crop), 20, 3000)
         print(f"RSS {min(results):.0f} to {max(results):.0f} MiB over 20 epochs, {slope(results):+.2f} MiB an epoch")
     elif options.peers:
         results = bench_peers(options)
         print("\n".join(table(results, "tfseg", "times as many")))
     else:
-        crop = cli.parse_size(options.crop)
+        crop = command.parse_size(options.crop)
         results = bench(options.records, options.split, crop, options.cores, options.rounds, options.seconds)
         print("\n".join(table(results, "decode only", "of decode only")))
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_pipeline", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n")
+    save_results(options.json, "bench_pipeline", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

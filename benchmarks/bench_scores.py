@@ -1,14 +1,13 @@
-"""Measures the official score against cityscapesscripts, on the same pictures, which both read from their files.
+"""Measures the official score against cityscapesscripts, on the same images, which both read from their files.
 
     python -m benchmarks.bench_scores
 
-The pictures are label and instance ids of the sample city at Cityscapes' size, the predictions drawn: rectangles of
+The images are label and instance ids of the sample city at Cityscapes' size, the predictions drawn: rectangles of
 other categories over the truth. Both take them in turns, in one process and one thread; medians, and that both give the
 same score is checked. cityscapesscripts is taken as its package installs it, without its part in C.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -19,7 +18,8 @@ import numpy as np
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as reference
 from PIL import Image
 
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 from tfseg.io.masks import decode_mask
 from tfseg.metrics.cityscapes import OfficialScore, label_ids_of
 from tfseg.records.labels import CATEGORIES, CITYSCAPES_LOOKUP
@@ -43,11 +43,11 @@ def draw(folder: Path, size: tuple[int, int], count: int) -> list[tuple[Path, Pa
 
 
 def score_here(paths: list[tuple[Path, Path, Path]]) -> dict:
-    """Scores pictures by this package."""
+    """Scores images by this package."""
     score = OfficialScore()
     for truth, instances, predicted in paths:
-        with Image.open(instances) as picture:
-            numbers = np.array(picture)
+        with Image.open(instances) as image:
+            numbers = np.array(image)
         label_ids = decode_mask(predicted.read_bytes())
         score.add(decode_mask(truth.read_bytes()), CITYSCAPES_LOOKUP[label_ids], numbers)
     return score.result()
@@ -63,7 +63,7 @@ def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="1024x2048", help="HEIGHTxWIDTH (default: %(default)s)")
-    parser.add_argument("--pictures", type=int, default=8, help="(default: %(default)s)")
+    parser.add_argument("--images", type=int, default=8, help="(default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
@@ -72,7 +72,7 @@ def main() -> None:
         np.in1d = np.isin  # its name before NumPy 2.4, by which cityscapesscripts calls it
     results = {"tfseg": [], "cityscapesscripts": []}
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw(Path(folder), cli.parse_size(options.size), options.pictures)
+        paths = draw(Path(folder), command.parse_size(options.size), options.images)
         for _ in range(options.rounds):
             scores = []
             for name, score in (("tfseg", score_here), ("cityscapesscripts", score_there)):
@@ -86,13 +86,11 @@ def main() -> None:
             ):
                 sys.exit("the scores differ")
     ours, theirs = (statistics.median(seconds) for seconds in results.values())
-    print("| | ms a picture |\n|---|---:|")
+    print("| | ms per image |\n|---|---:|")
     print(f"| tfseg | {1000 * ours:.0f} |\n| cityscapesscripts | {1000 * theirs:.0f} |")
     print(f"| cityscapesscripts by tfseg | {theirs / ours:.1f} |")
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_scores", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")
+    save_results(options.json, "bench_scores", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

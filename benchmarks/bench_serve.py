@@ -1,17 +1,16 @@
 """Measures `python -m tfseg.serve` under load against the model alone, in turns, on one machine.
 
-    python -m benchmarks.bench_serve --model models/camvid --pictures data/camvid/images/val --json serve.json
+    python -m benchmarks.bench_serve --model models/camvid --images data/camvid/images/val --json serve.json
 
 The service is started as it would be, at a free port of 127.0.0.1. Clients send files of one size, each the next one as
-soon as it has its mask. The model alone runs in a process of its own on the same pictures, decoded beforehand, by the
-batch that is fastest for it. Where other programs share the processor, its seconds that a picture takes tell more than
-pictures/s; those of the service are the worker's and the clients'.
+soon as it has its mask. The model alone runs in a process of its own on the same images, decoded beforehand, by the
+batch that is fastest for it. Where other programs share the processor, its seconds that an image takes tell more than
+images/s; those of the service are the worker's and the clients'.
 """
 
 import argparse
 import http.client
 import itertools
-import json
 import multiprocessing
 import os
 import re
@@ -23,26 +22,27 @@ import threading
 import time
 from pathlib import Path
 
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 
 BATCHES = (1, 2, 4, 8)
 
 
 def run_bare(model: Path, paths: list[Path], pipe) -> None:
-    """Answers each (batch, seconds) with the pictures/s of the model alone, and seconds of the processor a picture."""
+    """Answers each (batch, seconds) with the images/s of the model alone, and seconds of the processor per image."""
     import numpy as np
 
     from tfseg.inference.predictor import Predictor
     from tfseg.inference.reading import read_image
 
     predictor = Predictor(model)
-    pictures = np.stack([read_image(path) for path in paths])
+    images = np.stack([read_image(path) for path in paths])
     while task := pipe.recv():
         batch, seconds = task
-        predictor(pictures[:batch])
+        predictor(images[:batch])
         start, worked, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - start < seconds:
-            predictor(pictures[np.arange(count, count + batch) % len(pictures)])
+            predictor(images[np.arange(count, count + batch) % len(images)])
             count += batch
         pipe.send((count / (time.perf_counter() - start), (time.process_time() - worked) / count))
 
@@ -79,7 +79,7 @@ class Service:
         return float(re.search(rf"^{name} (\S+)$", self.ask("/metrics")[1].decode(), re.MULTILINE)[1])
 
     def load(self, files: list[bytes], clients: int, seconds: float) -> dict:
-        """Lets clients send files for a while: latencies in seconds, failures, pictures/s, MiB by the second."""
+        """Lets clients send files for a while: latencies in seconds, failures, images/s, MiB by the second."""
         numbers, latencies, failures, lock = itertools.count(), [], [], threading.Lock()
         end = time.perf_counter() + seconds
 
@@ -126,7 +126,9 @@ class Service:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        code = self.process.wait(timeout=60)
+        self.process.stdout.close()
+        return code
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -134,9 +136,9 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def table(results: dict) -> list[str]:
-    """Rows of the rounds: pictures/s and processor time a picture of both, latencies, memory."""
+    """Rows of the rounds: images/s and processor time per image of both, latencies, memory."""
     rows = [
-        "| round | pictures/s: model alone | service | share | processor ms a picture: model alone | service | share | "
+        "| round | images/s: model alone | service | share | processor ms per image: model alone | service | share | "
         "batch | p50 ms | p95 ms | p99 ms | MiB |",
         f"|---{'|---:' * 11}|",
     ]
@@ -156,7 +158,7 @@ def table(results: dict) -> list[str]:
 
 
 def shares(one: dict) -> tuple[float, float]:
-    """The service's pictures/s, and pictures a second of the processor, as shares of the model's before and after."""
+    """The service's images/s, and images per second of the processor, as shares of the model's before and after."""
     rate, processor = (statistics.mean(pair) for pair in zip(one["before"], one["after"], strict=True))
     return one["service"][0] / rate, processor / one["service"][1]
 
@@ -165,7 +167,7 @@ def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="SavedModel folder")
-    parser.add_argument("--pictures", type=Path, required=True, metavar="DIR", help="folder of pictures of one size")
+    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images of one size")
     parser.add_argument("--clients", type=int, default=16, help="(default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="(default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="of the load in a round (default: %(default)s)")
@@ -173,7 +175,7 @@ def main() -> None:
     parser.add_argument("--options", default="", help="of the service, such as '--max-batch 4'")
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
-    paths = sorted(options.pictures.iterdir())[:32]
+    paths = sorted(options.images.iterdir())[:32]
     here, there = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     context.Process(target=run_bare, args=(options.model, paths, there), daemon=True).start()
@@ -185,7 +187,7 @@ def main() -> None:
     rates = [{batch: bare(batch, options.bare / 4) for batch in BATCHES} for _ in range(2)]
     batches = {batch: statistics.mean(one[batch][1] for one in rates) for batch in BATCHES}
     best = min(batches, key=batches.get)
-    print("model alone, processor ms a picture by batch:", {n: round(1000 * took) for n, took in batches.items()})
+    print("model alone, processor ms per image by batch:", {n: round(1000 * took) for n, took in batches.items()})
     service = Service(options.model, options.options.split())
     files = [path.read_bytes() for path in paths]
     service.load(files, options.clients, 5)
@@ -213,10 +215,8 @@ def main() -> None:
     failures = sum(len(one["failures"]) for one in rounds)
     rate, processor = (statistics.median(column) for column in zip(*map(shares, rounds), strict=True))
     print(f"{failures} failures, exit code {code}, medians of the shares: {rate:.2f}, by the processor {processor:.2f}")
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_serve", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")
+    save_results(options.json, "bench_serve", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -1,4 +1,4 @@
-"""Measures a train step and inference of the EfficientNetB3 U-Net: graph, first call, pictures a second.
+"""Measures a train step and inference of the EfficientNetB3 U-Net: graph, first call, images per second.
 
     python -m benchmarks.bench_step
     python -m benchmarks.bench_step --peer
@@ -12,7 +12,6 @@ variable KERAS_BACKEND says which backend tfseg runs on; plain is TensorFlow's a
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -25,7 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 
 STEPS = 5  # of each round
 NUM_CLASSES = 8
@@ -47,7 +47,7 @@ def _measure_here(kind: str, options: argparse.Namespace, results) -> None:
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # before anything counts them
     random = np.random.default_rng(0)
-    shape = (options.batch, *cli.parse_size(options.size))
+    shape = (options.batch, *command.parse_size(options.size))
     image, mask = random.integers(0, 256, (*shape, 3), np.uint8), random.integers(0, NUM_CLASSES, shape, np.uint8)
     if kind == "torch":
         results.put(measure_torch(image, mask, options.precision))
@@ -172,7 +172,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 def table(results: dict, batch: int) -> list[str]:
     """Rows of medians, and what tfseg makes of each other kind."""
-    rows = ["| | nodes | first call s | step s | trained pictures/s | inferred pictures/s |"]
+    rows = ["| | nodes | first call s | step s | trained images/s | inferred images/s |"]
     rows += ["|---|---:|---:|---:|---:|---:|"]
     medians = {kind: summarize(rounds) for kind, rounds in results.items()}
     for kind, (nodes, first, step, inference) in medians.items():
@@ -198,7 +198,7 @@ def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="224x224", help="HEIGHTxWIDTH (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=4, help="pictures (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="images (default: %(default)s)")
     parser.add_argument("--precision", default="float32", help="or mixed_bfloat16, or mixed_float16")
     parser.add_argument("--cores", type=int, help="of the processor to run on (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind (default: %(default)s)")
@@ -212,10 +212,8 @@ def main() -> None:
         for kind, rounds in results.items():
             rounds.append(measure(kind, options))
     print("\n".join(table(results, options.batch)))
-    if options.json:
-        command = " ".join(["python -m benchmarks.bench_step", *sys.argv[1:]])
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")
+    save_results(options.json, "bench_step", results)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

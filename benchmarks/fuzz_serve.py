@@ -2,17 +2,15 @@
 
     python -m benchmarks.fuzz_serve --model models/city --requests 10000
 
-Random bytes, pictures with bytes changed, cut or doubled, damaged forms and chunks, lengths that lie, random headers;
+Random bytes, images with bytes changed, cut or doubled, damaged forms and chunks, lengths that lie, random headers;
 each over a connection of its own. The service must answer each by a status below 500, or 503, must answer a good
-picture afterwards as before, and must end with exit code 0. Memory is told on the way.
+image afterwards as before, and must end with exit code 0. Memory is told on the way.
 """
 
 import argparse
 import io
-import json
 import random
 import socket
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.bench_serve import Service
-from tfseg.io import command as cli
+from benchmarks.results import save_results
+from tfseg.io import command
 
 PIECES = [
     b"\r\n",
@@ -37,7 +36,7 @@ PIECES = [
 ]
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """Small whole files of each kind that is read."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8))
     exif = Image.Exif()
@@ -124,7 +123,7 @@ def send(port: int, content: bytes) -> int:
 
 def fuzz(port: int, seeds: range, threads: int = 8) -> Counter:
     """Sends one request a seed: how often each status came."""
-    good = pictures()
+    good = images()
     with ThreadPoolExecutor(threads) as pool:
         return Counter(pool.map(lambda seed: send(port, request(random.Random(seed), good)), seeds))
 
@@ -137,7 +136,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for what came of it")
     options = parser.parse_args()
     service = Service(options.model, [])
-    good = pictures()[0]
+    good = images()[0]
     first, statuses, memory = service.ask("/predict", good), Counter(), []
     for start in range(0, options.requests, 500):
         statuses += fuzz(service.port, range(start, min(start + 500, options.requests)))
@@ -146,13 +145,11 @@ def main() -> None:
     bad = {status: count for status, count in statuses.items() if status >= 500 and status != 503}
     same, code = service.ask("/predict", good) == first and first[0] == 200, service.stop()
     print(f"statuses {dict(sorted(statuses.items()))}, exit code {code}, the same answer afterwards: {same}")
-    if options.json:
-        command = " ".join(["python -m benchmarks.fuzz_serve", *sys.argv[1:]])
-        results = {"statuses": dict(sorted(statuses.items())), "memory": memory, "same": same, "exit": code}
-        options.json.write_text(json.dumps({"command": command, "results": results}, indent=1) + "\n", encoding="utf-8")
+    results = {"statuses": dict(sorted(statuses.items())), "memory": memory, "same": same, "exit": code}
+    save_results(options.json, "fuzz_serve", results)
     if bad or code or not same:
         raise ValueError(f"the service failed: {bad}")
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    command.run(main)

@@ -1,7 +1,7 @@
-"""How one would load the same pictures with other tools, for bench_pipeline.py --peers.
+"""How one would load the same images with other tools, for bench_pipeline.py --peers.
 
-Each function yields batches of 8 pictures and masks of 320x320 without an end, on so many cores, as the tool's own
-guides write it; augmentation is left out. "squashed" are whole pictures, "crops" random windows of 512x1024.
+Each function yields batches of 8 images and masks of 320x320 without an end, on so many cores, as the tool's own
+guides write it; augmentation is left out. RESIZED loads whole images, CROPS random crops of images of 512x1024.
 """
 
 import itertools
@@ -22,7 +22,7 @@ SIZE = 320
 
 
 def write_loose(directory: str, split: str, folder: Path) -> None:
-    """Writes the pictures of records as loose JPEG 95, PNG, and tar files of the JPEGs, with PNG masks."""
+    """Writes the images of records as loose JPEG 95, PNG, and tar files of the JPEGs, with PNG masks."""
     manifest = read_manifest(directory)
     folder.mkdir(parents=True)
     shards = [Path(directory, shard.name) for shard in manifest.splits[split].shards]
@@ -30,9 +30,9 @@ def write_loose(directory: str, split: str, folder: Path) -> None:
         with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
             for index, data in enumerate(records.read_shard(shard)):
                 features = parse_features(data)
-                picture, mask = parse_image(features, manifest), parse_mask(features, manifest)
+                image, mask = parse_image(features, manifest), parse_mask(features, manifest)
                 stem = folder / f"{number:02d}{index:04d}"
-                bgr = cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR)
+                bgr = cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
                 full_color = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
                 cv2.imwrite(f"{stem}.jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95, *full_color])
                 cv2.imwrite(f"{stem}.png", bgr)
@@ -56,17 +56,17 @@ def writeup(raw: Path, cores: int, shrink_first: bool = False) -> Iterator:
     import pandas as pd
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
-    pictures = sorted(Path(raw, "leftImg8bit", "train").rglob("*.png"))
+    images = sorted(Path(raw, "leftImg8bit", "train").rglob("*.png"))
     table = {label.id: label.category_id for label in LABELS}
     resize = A.Resize(SIZE, SIZE)
     cv2.setNumThreads(1)
 
-    class Pictures(keras.utils.PyDataset):
+    class Images(keras.utils.PyDataset):
         def __len__(self):
-            return len(pictures) // BATCH_SIZE
+            return len(images) // BATCH_SIZE
 
         def __getitem__(self, index):
-            pairs = [self.load(path) for path in pictures[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]]
+            pairs = [self.load(path) for path in images[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]]
             return np.stack([pair["image"] for pair in pairs]), np.stack([pair["mask"] for pair in pairs])
 
         def load(self, path):
@@ -78,10 +78,10 @@ def writeup(raw: Path, cores: int, shrink_first: bool = False) -> Iterator:
             pair = {"image": pair["image"], "mask": flat.reshape(pair["mask"].shape)}
             return pair if shrink_first else resize(**pair)
 
-    adapter = PyDatasetAdapter(Pictures(workers=cores, max_queue_size=4), shuffle=True)
+    adapter = PyDatasetAdapter(Images(workers=cores, max_queue_size=4), shuffle=True)
     while True:
         adapter.on_epoch_begin()
-        yield from itertools.islice(adapter.get_tf_dataset(), len(pictures) // BATCH_SIZE)
+        yield from itertools.islice(adapter.get_tf_dataset(), len(images) // BATCH_SIZE)
         adapter.on_epoch_end()
 
 
@@ -95,14 +95,14 @@ class Crops:
     def __init__(self, folder: Path):
         import albumentations as A
 
-        self.pictures = sorted(folder.glob("*.jpg"))
+        self.images = sorted(folder.glob("*.jpg"))
         self.crop = A.RandomCrop(SIZE, SIZE)
 
     def __len__(self):
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index):
-        path = self.pictures[index]
+        path = self.images[index]
         pair = self.crop(image=read_rgb(path), mask=read_grey(path.with_suffix(".mask.png")))
         return pair["image"], pair["mask"]
 
@@ -130,10 +130,10 @@ def pytorch(folder: Path, cores: int) -> Iterator:
 
 
 def decode_and_crop(sample: dict) -> tuple[np.ndarray, np.ndarray]:
-    picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(sample["jpg"], np.uint8), 1), cv2.COLOR_BGR2RGB)
+    image = cv2.cvtColor(cv2.imdecode(np.frombuffer(sample["jpg"], np.uint8), 1), cv2.COLOR_BGR2RGB)
     mask = cv2.imdecode(np.frombuffer(sample["mask.png"], np.uint8), cv2.IMREAD_UNCHANGED)
     top, left = (np.random.randint(0, extent - SIZE + 1) for extent in mask.shape)
-    return picture[top : top + SIZE, left : left + SIZE], mask[top : top + SIZE, left : left + SIZE]
+    return image[top : top + SIZE, left : left + SIZE], mask[top : top + SIZE, left : left + SIZE]
 
 
 def webdataset(folder: Path, cores: int) -> Iterator:
@@ -152,16 +152,16 @@ def tf_data(folder: Path, cores: int, suffix: str) -> Iterator:
     """tf.data over loose files, as TensorFlow's guides write it: decode, cut, batch, prefetch."""
     import tensorflow as tf
 
-    pictures = [str(path) for path in sorted(folder.glob(f"*{suffix}")) if ".mask" not in path.name]
-    masks = [name.removesuffix(suffix) + ".mask.png" for name in pictures]
+    images = [str(path) for path in sorted(folder.glob(f"*{suffix}")) if ".mask" not in path.name]
+    masks = [name.removesuffix(suffix) + ".mask.png" for name in images]
     decode = {".png": tf.io.decode_png, ".jpg": tf.io.decode_jpeg}[suffix]
 
-    def load(picture, mask):
-        both = [decode(tf.io.read_file(picture), 3), tf.io.decode_png(tf.io.read_file(mask), 1)]
+    def load(image, mask):
+        both = [decode(tf.io.read_file(image), 3), tf.io.decode_png(tf.io.read_file(mask), 1)]
         both = tf.image.random_crop(tf.concat(both, axis=-1), (SIZE, SIZE, 4))
         return both[..., :3], both[..., 3]
 
-    files = tf.data.Dataset.from_tensor_slices((pictures, masks)).shuffle(len(pictures)).repeat()
+    files = tf.data.Dataset.from_tensor_slices((images, masks)).shuffle(len(images)).repeat()
     yield from files.map(load, tf.data.AUTOTUNE).batch(BATCH_SIZE).prefetch(tf.data.AUTOTUNE)
 
 
@@ -173,7 +173,7 @@ def tf_data_jpeg(folder: Path, cores: int) -> Iterator:
     return tf_data(folder, cores, ".jpg")
 
 
-SQUASHED = {"the write-up's loader": writeup, "the same, shrinking before it remaps": writeup_shrinking_first}
+RESIZED = {"the write-up's loader": writeup, "the same, shrinking before it remaps": writeup_shrinking_first}
 CROPS = {
     "PyTorch DataLoader, loose JPEGs": pytorch,
     "WebDataset, tars of JPEGs": webdataset,

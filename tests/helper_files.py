@@ -52,7 +52,7 @@ BAD_FILES = {  # name -> content, what the page says
         b"a letter, not an image",
         "is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel",
     ),
-    "photo.heic": (b"\0\0\0\x18ftypheic", "is a HEIC image; pip install 'tfseg[heic]' lets them be read"),
+    "photo.heic": (b"\0\0\0\x18ftypheic", "is a HEIC image; pip install 'tf-segmentation[heic]' lets them be read"),
     "moving.png": (
         file_of(NOISE, "GIF"),
         "is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel",

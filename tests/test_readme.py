@@ -17,6 +17,7 @@ from tfseg.config.schema import load_config
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity
+from tfseg.io import renamed
 from tfseg.tuning.space import read_space
 from tfseg.visualization.tables import percent
 
@@ -30,7 +31,7 @@ def shell_lines(text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-COMMANDS = [line for line in shell_lines(README) if line.startswith("python ")]
+COMMANDS = [line for line in shell_lines(README) if line.startswith(("python ", "tfseg "))]
 
 
 @cache
@@ -42,7 +43,9 @@ def help_of(program: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_exist_with_their_flags(line):
-    words = shlex.split(line, comments=True)[1:]
+    program, *words = shlex.split(line, comments=True)
+    if program == "tfseg":
+        words = ["-m", f"tfseg.{words[0]}", *words[1:]]
     length = 2 if words[0] == "-m" else 1
     if words[1] == "tfseg.data_service":
         length = 3  # its --help tells of two commands
@@ -69,6 +72,14 @@ def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     if searched:
         (tmp_path / "space.yaml").write_text(settings, encoding="utf-8")
         read_space(tmp_path / "space.yaml", config)
+
+
+def test_the_changelog_names_what_was_renamed():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## 0.1.0")[0]
+    pairs = [*renamed.SETTINGS.items()]
+    pairs += [(old, new) for flags in renamed.FLAGS.values() for old, (new, _) in flags.items()]
+    for old, new in pairs:
+        assert re.search(rf"^\|.*`{old}\b.*\|.*`{new}\b", text, re.MULTILINE), f"{old} -> {new}"
 
 
 def test_make_targets_exist():
@@ -104,7 +115,7 @@ def test_the_recipes_come_from_the_committed_results():
     for name, here, there in (
         ("writeup", "the write-up's recipe, 10", "write-up | 4"),
         ("ours", "`configs/cam", "ours | 7"),
-        ("long", "on windows, with cross-entropy, 60", "60 epochs"),
+        ("long", "on crops, with cross-entropy, 60", "60 epochs"),
     ):
         metrics = json.loads((ROOT / f"docs/results/recipe/{name}.json").read_text(encoding="utf-8"))
         cells = [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
@@ -128,7 +139,7 @@ def test_speed_of_the_converter_comes_from_the_committed_results():
         workers: {name: statistics.median(measured) for name, measured in names.items()}
         for workers, names in results("convert/speed.json").items()
     }
-    for label, *cells in table_rows(README, "pictures/s"):
+    for label, *cells in table_rows(README, "images/s"):
         name = "converter" if label == "the whole conversion" else re.search(r"[\w-]+$", label)[0].replace("-", "_")
         expected = [f"{rates[workers][name.lower()]:.0f}" for workers in ("1", "2")]
         assert cells == expected, label
@@ -150,7 +161,8 @@ def test_links_lead_somewhere():
 def test_loaders_come_from_the_committed_results():
     by_kind = results("pipeline/peers.json")["2"]
     rates = {what: {name: statistics.median(rounds) for name, rounds in by.items()} for what, by in by_kind.items()}
-    for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "pictures")):
+    rates = {bench_pipeline.LABELS.get(what, what): by for what, by in rates.items()}
+    for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "images")):
         ours, theirs = rates[what]["tfseg"], rates[what][name]
         assert cells == [f"{theirs:.0f}", "" if name == "tfseg" else f"{ours / theirs:.1f}x"], name
 
@@ -184,7 +196,7 @@ def test_speed_of_the_step_comes_from_the_committed_results():
         rows = bench_step.table(measured, batch)
         assert "\n".join(rows) in text
         columns.append([row.split("|")[5].strip() for row in rows[2:5]])
-    assert [row[1:] for row in table_rows(README, "trained pictures/s")] == [
+    assert [row[1:] for row in table_rows(README, "trained images/s")] == [
         list(row) for row in zip(*columns, strict=True)
     ]
     first = [bench_step.summarize(results("step/float32.json")[kind])[1] for kind in ("plain", "tfseg")]
@@ -195,7 +207,7 @@ def test_cost_of_inference_comes_from_the_committed_results():
     rows = bench_inference.table(results("inference/two_cores.json"))
     assert "\n".join(rows) in (ROOT / "docs/results/inference/README.md").read_text(encoding="utf-8")
     gib = [f"{float(row.split('|')[5].replace(',', '')) / 1024:.1f}" for row in (rows[2], rows[3], rows[7])]
-    assert "takes {} GiB, by windows of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
+    assert "takes {} GiB, by sliding window of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
 
 
 def test_the_service_under_load_comes_from_the_committed_results():

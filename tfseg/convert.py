@@ -5,13 +5,14 @@
 
 The first form is for the Cityscapes tree (leftImg8bit/ and gtFine/, or the same files under images/ and masks/), the
 second for any images/<split>/ with masks/<split>/ of the same names and a label map, lines of `mask value: class`.
---root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tfseg[cloud]'.
+--root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tf-segmentation[cloud]'.
 What can be read in two ways is decided by the files and reported below the closing table, as are files that are not
 taken; files that contradict each other are refused, all at once.
 The output is whole or not there. Interrupted conversions resume; a finished one changes nothing.
 
---runner makes the same files with Apache Beam, on many machines (pip install 'tfseg[beam]'); unknown options are then
-for Beam. All machines must have tfseg and reach --root and --out, in a store or by one full path on a disk they share:
+--runner makes the same files with Apache Beam, on many machines (pip install 'tf-segmentation[beam]'); unknown options
+are then for Beam. All machines must have tfseg and reach --root and --out, in a store or by one full path on a disk
+they share:
 
     ... --runner DataflowRunner --project P --region R --temp_location gs://bucket/tmp --sdk_container_image IMAGE
     ... --runner FlinkRunner --flink_master host:8081 --environment_type DOCKER --environment_config IMAGE

@@ -198,7 +198,7 @@ def pick_kind(wanted: str, gpus: int) -> tuple[str, str]:
     if wanted == "cpu":
         return wanted, f"as configured, {count}"
     remedy = {
-        "cuda": "see nvidia-smi, and install with pip install 'tfseg[cuda]'",
+        "cuda": "see nvidia-smi, and install with pip install 'tf-segmentation[cuda]'",
         "metal": "tensorflow-metal comes with tfseg on Apple Silicon with Python 3.11 or 3.12",
     }
     raise ValueError(f"device.kind: {wanted} is not to be had, {count}; {remedy[wanted]}, or set it to auto")

@@ -263,7 +263,7 @@ def test_refuses_what_beam_refuses(apache_beam, arguments, message):
 def test_beam_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(
-        ValueError, match=r"^Apache Beam is not installed; install it with pip install 'tfseg\[beam\]'$"
+        ValueError, match=r"^Apache Beam is not installed; install it with pip install 'tf-segmentation\[beam\]'$"
     ):
         beam.make_writer("DirectRunner")
 

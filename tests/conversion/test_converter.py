@@ -55,7 +55,7 @@ def open_raw(root, splits=None):
 
 def read_split(folder, split):
     """Every record of a split, parsed, by id in the stored order."""
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow", reason="reads the records back with TensorFlow")
 
     manifest = read_manifest(folder)
     data = tf.data.TFRecordDataset([str(folder / shard.name) for shard in manifest.splits[split].shards])
@@ -107,7 +107,7 @@ def test_resizes_to_one_size(raw, tmp_path, codec, size):
 
 
 def test_keeps_label_ids_for_evaluation_alone(raw, tmp_path):
-    import tensorflow as tf
+    tf = pytest.importorskip("tensorflow", reason="reads the records back with TensorFlow")
 
     converter.convert(open_raw(raw), tmp_path / "out", size=(6, 8))
     for id, (record, _, _) in read_split(tmp_path / "out", "val").items():

@@ -35,9 +35,9 @@ def test_packages_that_go_together(machine, packages):
 @pytest.mark.parametrize(
     ("machine", "packages", "state", "text", "remedy"),
     [
-        (Machine(), {}, FAILED, "TensorFlow is not installed", "pip install 'tfseg[cpu]'"),
-        (CARD, {}, FAILED, "TensorFlow is not installed", "pip install 'tfseg[cuda]'"),
-        (MAC, {"tensorflow-metal": "1.2.0"}, FAILED, "TensorFlow is not installed", "pip install tfseg,"),
+        (Machine(), {}, FAILED, "TensorFlow is not installed", "pip install 'tf-segmentation[cpu]'"),
+        (CARD, {}, FAILED, "TensorFlow is not installed", "pip install 'tf-segmentation[cuda]'"),
+        (MAC, {"tensorflow-metal": "1.2.0"}, FAILED, "TensorFlow is not installed", "pip install tf-segmentation,"),
         (Machine("Darwin", "x86_64"), {}, FAILED, "not installed", "no build for Macs with Intel's chips"),
         (MAC, METAL | {"tensorflow": "2.20.0"}, FAILED, "_pywrap_tensorflow_internal.so", checks.METAL_PAIR),
         (MAC, METAL | {"tensorflow": "2.21.0"}, FAILED, "2.21.0 cannot load", "'tensorflow>=2.18,<2.20'"),
@@ -49,7 +49,7 @@ def test_packages_that_go_together(machine, packages):
         (MAC._replace(macos="13.6.1"), METAL, WARNING, "macOS 13.6.1 has no bfloat16", "macOS 14"),
         (MAC, METAL | {"tensorflow-macos": "2.16.2"}, WARNING, "empty shell", "pip uninstall tensorflow-macos"),
         (Machine(), {"tensorflow": "2.21.0", "tensorflow-cpu": "2.21.0"}, FAILED, "own the same files", "uninstall -y"),
-        (CARD, {"tensorflow-cpu": "2.21.0"}, WARNING, "built for the CPU alone", "pip install 'tfseg[cuda]'"),
+        (CARD, {"tensorflow-cpu": "2.21.0"}, WARNING, "built for the CPU alone", "pip install 'tf-segmentation[cuda]'"),
         (Machine(), {"tensorflow": "2.21.0", "keras": "3.9.2"}, FAILED, "keras 3.9.2 is too old", "'keras>=3.12'"),
     ],
 )
@@ -62,7 +62,7 @@ def test_packages_that_do_not(machine, packages, state, text, remedy):
 
 def test_a_card_that_tensorflow_does_not_see():
     (finding,) = checks.check_gpus(CARD, {"tensorflow": "2.21.0"}, 0)
-    assert (finding.state, finding.remedy) == (WARNING, "pip install 'tfseg[cuda]'")
+    assert (finding.state, finding.remedy) == (WARNING, "pip install 'tf-segmentation[cuda]'")
     assert checks.check_gpus(CARD, {"tensorflow": "2.21.0"}, 1) == []
     assert checks.check_gpus(Machine(), {"tensorflow": "2.21.0"}, 0) == []
 

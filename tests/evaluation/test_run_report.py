@@ -97,7 +97,9 @@ def test_command(run, capsys):
     names = ["curves", "confusion", "panel", "panel-random", "panel-best", "panel-worst"]
     paths = [run / "report.html", *(run / "report" / f"{name}.png" for name in names)]
     assert out.splitlines()[-1] == f"written: {', '.join(map(str, paths))}"
-    assert all(min(Image.open(path).size) > 300 for path in paths[1:])
+    for path in paths[1:]:
+        with Image.open(path) as figure:
+            assert min(figure.size) > 300
     page = Page(paths[0].read_text(encoding="utf-8"))
     assert "Epoch 2, the best of 2, on the 5 images of val" in page.text
     _, _, *ranked = re.findall(r"(p\d) mean IoU ([\d.]+) %", page.text)

@@ -3,7 +3,7 @@ import pytest
 
 from tfseg.exporters import coreml
 
-pytest.importorskip("coremltools", reason="pip install 'tfseg[export]'")
+pytest.importorskip("coremltools", reason="pip install 'tf-segmentation[export]'")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("packages are made of TensorFlow's graphs", allow_module_level=True)
 

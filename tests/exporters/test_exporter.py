@@ -51,7 +51,9 @@ def test_a_run_in_half_precision_is_exported_in_float32(tmp_path, tiny_records):
 
 def test_a_format_without_its_package_is_refused_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None if name == "coremltools" else "there")
-    with pytest.raises(ValueError, match=r"coreml: coremltools is not installed, .* pip install 'tfseg\[export\]'"):
+    with pytest.raises(
+        ValueError, match=r"coreml: coremltools is not installed, .* pip install 'tf-segmentation\[export\]'"
+    ):
         export_run("nowhere", tmp_path / "model", ["saved_model", "coreml"])
 
 

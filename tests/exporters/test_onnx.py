@@ -8,7 +8,7 @@ from tfseg.models.decoders import DECODERS
 from tfseg.models.segmenter import build_network
 
 for package in ("onnx", "onnxruntime", "tf2onnx"):
-    pytest.importorskip(package, reason="pip install 'tfseg[export]'")
+    pytest.importorskip(package, reason="pip install 'tf-segmentation[export]'")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("ONNX files are made of TensorFlow's graphs", allow_module_level=True)
 

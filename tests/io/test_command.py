@@ -32,20 +32,22 @@ def raises(error):
         (KeyboardInterrupt(), 130),
         (
             ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow"),
-            "make: error: TensorFlow is not installed; install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'",
+            "make: error: TensorFlow is not installed; install it with pip install 'tf-segmentation[cpu]' or "
+            "'tf-segmentation[cuda]'",
         ),
         (
             ModuleNotFoundError("No module named 'optuna'", name="optuna"),
-            "make: error: Optuna is not installed; install it with pip install 'tfseg[tune]'",
+            "make: error: Optuna is not installed; install it with pip install 'tf-segmentation[tune]'",
         ),
         (
             ModuleNotFoundError("No module named 'wandb'", name="wandb"),
-            "make: error: log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
+            "make: error: log.wandb is set, and wandb is not installed; install it with pip install "
+            "'tf-segmentation[wandb]'",
         ),
         (
             ModuleNotFoundError("No module named 'kagglehub'", name="keras_hub"),
-            "make: error: KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', then "
-            "pip install --no-deps keras-hub",
+            "make: error: KerasHub is not installed whole; install it with pip install 'tf-segmentation[keras-hub]', "
+            "then pip install --no-deps keras-hub",
         ),
         (
             ModuleNotFoundError("No module named 'jax'", name="jax"),
@@ -155,10 +157,10 @@ def test_what_only_looks_like_it_is_told_as_it_is(monkeypatch):
 @pytest.mark.parametrize(
     ("system", "machine", "words"),
     [
-        ("linux", "x86_64", "install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"),
-        ("linux", "aarch64", "install it with pip install 'tfseg[cpu]' or 'tfseg[cuda]'"),
-        ("win32", "AMD64", "install it with pip install 'tfseg[cpu]'"),
-        ("darwin", "arm64", "install it with pip install tfseg, on Python 3.11 or 3.12"),
+        ("linux", "x86_64", "install it with pip install 'tf-segmentation[cpu]' or 'tf-segmentation[cuda]'"),
+        ("linux", "aarch64", "install it with pip install 'tf-segmentation[cpu]' or 'tf-segmentation[cuda]'"),
+        ("win32", "AMD64", "install it with pip install 'tf-segmentation[cpu]'"),
+        ("darwin", "arm64", "install it with pip install tf-segmentation, on Python 3.11 or 3.12"),
         ("darwin", "x86_64", "there is none for Intel Macs: its last was 2.16, and tfseg needs 2.18"),
     ],
 )

@@ -67,7 +67,7 @@ def test_what_is_not_taken_is_counted_by_suffix(tmp_path, monkeypatch):
     found = list_images([tmp_path], tmp_path / "out", ("_classes.png",))
     assert names(found, tmp_path) == ["a.png", "b.WebP", "c.bmp", "d.tif", "e.TIFF", "f.jpeg", "link.png"]
     (line,) = found.left_out
-    assert line.startswith(f"{tmp_path}: 3 .txt, 2 .heic (pip install 'tfseg[heic]' lets them be read), ")
+    assert line.startswith(f"{tmp_path}: 3 .txt, 2 .heic (pip install 'tf-segmentation[heic]' lets them be read), ")
     for count in ("1 without a suffix", "1 .gif", "1 no file", "1 link to a folder"):
         assert count in line
     assert "classes" not in line
@@ -96,7 +96,7 @@ def test_heic_is_taken_with_its_extra(tmp_path, monkeypatch):
     register_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     assert names(list_images([tmp_path], tmp_path / "out"), tmp_path) == ["b.png"]
-    with pytest.raises(ValueError, match=r"a\.heic is a HEIC image; pip install 'tfseg\[heic\]'"):
+    with pytest.raises(ValueError, match=r"a\.heic is a HEIC image; pip install 'tf-segmentation\[heic\]'"):
         check_readable(tmp_path / "a.heic")
     asked = []
     extra = types.ModuleType("pillow_heif")

@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from PIL import Image
+
+pytest.importorskip("cityscapesscripts")
+
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as reference
 from cityscapesscripts.helpers.labels import trainId2label
-from PIL import Image
 
 from tfseg.metrics.cityscapes import OfficialScore, count_label_ids, label_ids_of
 from tfseg.records.labels import BY_TRAIN_ID, CATEGORIES, LABELS

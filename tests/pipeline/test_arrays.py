@@ -60,6 +60,7 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
 
 
 def test_others_are_not_mapped(folder, tiny_records):
+    pytest.importorskip("upath")
     records = open_records(folder)
     assert can_be_mapped(records)
     assert not can_be_mapped(RecordSet("memory://records", records.manifest))

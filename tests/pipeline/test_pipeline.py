@@ -370,6 +370,7 @@ def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
+@pytest.mark.tensorflow
 def test_the_next_batch_is_sent_ahead_as_bytes(tiny_records):
     """To another of two processors, in a process of its own, since devices are made before anything else."""
     program = f"""

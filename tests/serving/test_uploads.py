@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytest.importorskip("werkzeug")
+
 from tfseg.inference.reading import read_image
 from tfseg.serving.uploads import Limits, Refused, image_file, read_body, read_upload
 

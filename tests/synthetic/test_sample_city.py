@@ -34,8 +34,9 @@ def test_layout_and_formats(city):
     assert len(files) == 22 * 5 + 1
     assert {path.name for path in city.iterdir()} == {"leftImg8bit", "gtFine", "sample_city.json"}
     kinds = ("labelIds", "instanceIds", "color")
-    modes = [Image.open(city / "gtFine" / f"{name}_gtFine_{kind}.png").mode for kind in kinds]
-    assert modes == ["L", "I;16", "RGBA"]
+    for kind, mode in zip(kinds, ("L", "I;16", "RGBA"), strict=True):
+        with Image.open(city / "gtFine" / f"{name}_gtFine_{kind}.png") as image:
+            assert image.mode == mode
     assert read(city / "leftImg8bit" / f"{name}_leftImg8bit.png").shape == (64, 128, 3)
     annotation = json.loads(files[f"gtFine/{name}_gtFine_polygons.json"])
     assert annotation.keys() == {"imgHeight", "imgWidth", "objects"}

@@ -23,6 +23,7 @@ from tfseg.training import checkpoints, distribution, loop
 from tfseg.training.distribution import Cluster, Distribution, Mirrored, read_cluster
 from tfseg.training.learner import KeepState, Validate
 
+pytestmark = pytest.mark.tensorflow
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 

@@ -24,7 +24,10 @@ def test_without_streamlit_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["app.py", "--model", "m"])
     with pytest.raises(SystemExit) as ending:
         command.run(app.main)
-    assert ending.value.code == "app: error: Streamlit is not installed; install it with pip install 'tfseg[app]'"
+    assert (
+        ending.value.code
+        == "app: error: Streamlit is not installed; install it with pip install 'tf-segmentation[app]'"
+    )
 
 
 def test_the_port_may_stand_in_the_environment(monkeypatch):

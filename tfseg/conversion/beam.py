@@ -82,7 +82,7 @@ def _require_beam() -> None:
     except ModuleNotFoundError as error:
         if error.name != "apache_beam":
             raise
-        raise ValueError("Apache Beam is not installed; install it with pip install 'tfseg[beam]'") from None
+        raise ValueError("Apache Beam is not installed; install it with pip install 'tf-segmentation[beam]'") from None
     finally:
         logging.disable(logging.NOTSET)
 

@@ -21,7 +21,7 @@ KNOWN_ERRORS = {
     "_pywrap_tensorflow_internal": METAL_PAIR,
     "SIGILL": "this TensorFlow is built for newer processors, with AVX; use another machine",
     "DLL load failed": "install the Microsoft Visual C++ redistributable",
-    "libcud|libcublas|libnv": "pip install 'tfseg[cuda]'",
+    "libcud|libcublas|libnv": "pip install 'tf-segmentation[cuda]'",
     "SIGKILL|ResourceExhausted|out of memory|OOM |MemoryError": "free some memory, or give a smaller --size",
 }
 
@@ -76,7 +76,7 @@ def check_versions(machine: Machine, packages: Mapping[str, str]) -> list[Findin
 
 def cuda_remedy() -> str:
     """Gives what installs TensorFlow for an NVIDIA card."""
-    return "pip install 'tfseg[cuda]'"
+    return "pip install 'tf-segmentation[cuda]'"
 
 
 def _check_tensorflow(machine: Machine, packages: Mapping[str, str]) -> Iterable[Finding]:
@@ -95,10 +95,12 @@ def _check_tensorflow(machine: Machine, packages: Mapping[str, str]) -> Iterable
 def install_remedy(machine: Machine) -> str:
     """Gives what installs TensorFlow on a machine."""
     if machine.is_apple_silicon:
-        return "pip install tfseg, with Python 3.11 or 3.12"
+        return "pip install tf-segmentation, with Python 3.11 or 3.12"
     if machine.system == "Darwin":
         return "none: TensorFlow has no build for Macs with Intel's chips since 2.17; use another machine"
-    return cuda_remedy() if machine.nvidia else "pip install 'tfseg[cpu]', or 'tfseg[cuda]' for an NVIDIA card"
+    if machine.nvidia:
+        return cuda_remedy()
+    return "pip install 'tf-segmentation[cpu]', or 'tf-segmentation[cuda]' for an NVIDIA card"
 
 
 def _check_oldest(packages: Mapping[str, str]) -> Iterable[Finding]:

@@ -14,16 +14,19 @@ from pathlib import Path
 
 from tfseg.io.memory import find_want_of_memory
 
+# What stands before a verb's name on the command line; tfseg/__main__.py sets another.
+FRONT = "python -m tfseg."
+
 # Package that is missing -> what to do about it; of TensorFlow, see `advise_tensorflow`.
 REMEDIES = {
-    "optuna": "Optuna is not installed; install it with pip install 'tfseg[tune]'",
-    "streamlit": "Streamlit is not installed; install it with pip install 'tfseg[app]'",
-    "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tfseg[wandb]'",
-    "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tfseg[mlflow]'",
-    "keras_hub": "KerasHub is not installed whole; install it with pip install 'tfseg[keras-hub]', "
+    "optuna": "Optuna is not installed; install it with pip install 'tf-segmentation[tune]'",
+    "streamlit": "Streamlit is not installed; install it with pip install 'tf-segmentation[app]'",
+    "wandb": "log.wandb is set, and wandb is not installed; install it with pip install 'tf-segmentation[wandb]'",
+    "mlflow": "log.mlflow is set, and MLflow is not installed; install it with pip install 'tf-segmentation[mlflow]'",
+    "keras_hub": "KerasHub is not installed whole; install it with pip install 'tf-segmentation[keras-hub]', "
     "then pip install --no-deps keras-hub",
     **{
-        name: f"{name} is not installed; install what serves a model with pip install 'tfseg[serve]'"
+        name: f"{name} is not installed; install what serves a model with pip install 'tf-segmentation[serve]'"
         for name in ("flask", "gunicorn", "prometheus_client")
     },
     **{
@@ -75,8 +78,8 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def program(verb: str) -> str:
-    """How a verb is called, for its help and for advice: program("train") -> "python -m tfseg.train"."""
-    return f"python -m tfseg.{verb}"
+    """How a verb is called, for its help and for advice: "python -m tfseg.train", or "tfseg train" if so typed."""
+    return f"{FRONT}{verb}"
 
 
 def called() -> str:
@@ -174,7 +177,7 @@ def advise_tensorflow(system: str = sys.platform, machine: str | None = None) ->
             "TensorFlow is not installed, and there is none for Intel Macs: its last was 2.16, and tfseg needs 2.18; "
             "take the Linux container of docs/container.md, or on Apple Silicon a Python for arm64"
         )
-    how = "'tfseg[cpu]' or 'tfseg[cuda]'" if system == "linux" else "'tfseg[cpu]'"
+    how = "'tf-segmentation[cpu]' or 'tf-segmentation[cuda]'" if system == "linux" else "'tf-segmentation[cpu]'"
     if system == "darwin":
-        how = "tfseg, on Python 3.11 or 3.12"
+        how = "tf-segmentation, on Python 3.11 or 3.12"
     return f"TensorFlow is not installed; install it with pip install {how}"

@@ -17,7 +17,7 @@ from tfseg.io.paths import is_hidden
 
 SUFFIXES = IMAGE_SUFFIXES
 HEIC = (".heic", ".heif")
-HEIC_HINT = "pip install 'tfseg[heic]' lets them be read"
+HEIC_HINT = "pip install 'tf-segmentation[heic]' lets them be read"
 
 
 class Listing(NamedTuple):

@@ -29,7 +29,7 @@ def open_path(place: str | Path) -> Path:
         path.fs  # noqa: B018 - looks for the package that reaches this kind of store
     except (ImportError, ValueError) as error:  # ValueError: a kind that fsspec does not know
         raise ValueError(
-            f"{place}: cannot be reached ({error}); pip install 'tfseg[cloud]' reaches gs and s3"
+            f"{place}: cannot be reached ({error}); pip install 'tf-segmentation[cloud]' reaches gs and s3"
         ) from None
     return path  # pyright: ignore[reportReturnType]  # a UPath answers to the methods of a Path
 

@@ -3,8 +3,8 @@
 #
 #   sbatch tools/cluster/slurm.sh --config configs/cityscapes.yaml --train.batch_size 256
 #
-# Records and run_dir must lie where all machines see them. Before the time is over it stops after a step; the same
-# command goes on from there, as after a lost machine.
+# Records and run_dir must be visible to all machines. Before the time limit, training stops after its current step; the
+# same command resumes it, as after a lost machine.
 #SBATCH --job-name=tfseg
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from tfseg.config.schema import load_config
+from tfseg.config.parse import load_config
 from tfseg.io import command as cli
 
 BATCH_SIZE = 8

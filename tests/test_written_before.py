@@ -19,12 +19,13 @@ import pytest
 import yaml
 from helpers import draw
 
-from tfseg.config.schema import list_settings, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import list_settings
 from tfseg.evaluation import evaluator, run_report
 from tfseg.inference import predictor as predict
 from tfseg.inference.image_segmenter import choose_classes
 from tfseg.inference.tta import Inference
-from tfseg.io import resizing
+from tfseg.io import renamed, resizing
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.records import read_manifest
 from tfseg.records.verifier import find_faults
@@ -44,7 +45,7 @@ MOVED = {  # command of then -> of now
     "python tools/tune.py": "python -m tfseg.tune",
     "python tools/verify_tfrecords.py": "python -m tfseg.verify",
 }
-RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
+RENAMED_SETTINGS = renamed.SETTINGS  # old dotted key -> new one
 RENAMED_FLAGS: dict[str, dict[str, str]] = {}  # command -> old flag -> new one
 
 
@@ -122,6 +123,7 @@ def test_settings_have_their_values(path):
         expected |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
     settings = json.loads(json.dumps(list_settings(load_config(BEFORE / path))))  # tuples as lists
     for name, value in expected.items():
+        value = renamed.SETTING_VALUES[name][value] if name in renamed.SETTING_VALUES else value
         assert settings[RENAMED_SETTINGS.get(name, name)] == value, name
 
 
@@ -190,5 +192,6 @@ def test_flags_are_there(command):
     done = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     there = set(re.findall(r"--[\w.-]+", done.stdout))
-    renamed = RENAMED_FLAGS.get(command, {})
-    assert [flag for flag in FLAGS[command] if renamed.get(flag, flag) not in there] == []
+    settings = {f"--{old}": f"--{new}" for old, new in RENAMED_SETTINGS.items()}
+    now = {**settings, **RENAMED_FLAGS.get(command, {})}
+    assert [flag for flag in FLAGS[command] if now.get(flag, flag) not in there] == []

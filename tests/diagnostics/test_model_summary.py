@@ -3,7 +3,8 @@ import json
 import keras
 import pytest
 
-from tfseg.config.schema import Config, Data, Model, Train, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Config, Data, Model, Train
 from tfseg.diagnostics import model_summary
 
 
@@ -54,7 +55,7 @@ def test_parts_make_the_whole(describe):
 
 def test_settings_size_and_batch(describe):
     whole, _ = describe(settings())
-    found, _ = describe(settings(), "--size", "64x64", "--batch", "4", "--optimizer.ema", "0.9")
+    found, _ = describe(settings(), "--size", "64x64", "--batch", "4", "--optimizer.ema_momentum", "0.9")
     assert (found["size"], found["batch_size"], whole["batch_size"]) == ([64, 64], 4, 8)
     assert found["gmacs"]["all"] == pytest.approx(2 * whole["gmacs"]["all"])
     assert found["estimated_bytes"]["activations"] == whole["estimated_bytes"]["activations"]  # 4 x 64x64 = 8 x 32x64

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_pictures
 
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.pipeline.crops import Windows
 from tfseg.pipeline.order import Share, share_out
 from tfseg.pipeline.pipeline import (
@@ -27,7 +27,7 @@ from tfseg.pipeline.pipeline import (
     told_damage,
 )
 from tfseg.records.records import parse_features, parse_image, read_manifest, read_shard, write_manifest
-from tfseg.training.loop import train
+from tfseg.training.loop import train_run
 
 
 def arrays(batches):
@@ -434,5 +434,5 @@ def test_a_training_that_can_measure_nothing_does_not_begin(tiny_records, tmp_pa
         ["--data.records", str(folder), "--run_dir", str(tmp_path / "run"), "--model.weights", "null"]
     )
     with pytest.raises(ValueError, match="nothing to learn from"):
-        train(config)
+        train_run(config)
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from tfseg.diagnostics.checks import FAILED, FORWARD, GRADIENT, OK, WARNING, Fin
 from tfseg.diagnostics.speed import Part, as_trained, build_network, draw_batch, to_numpy
 from tfseg.io import command
 from tfseg.metrics.confusion import confusion_matrix
-from tfseg.training import loop
+from tfseg.training import assembly
 
 SMALL = 128  # height and width of what is compared, at most
 
@@ -40,7 +40,7 @@ def load_backend(config: Config) -> Part:
     """Says what Keras computes with, and what a training would choose."""
     backend = keras.backend.backend()
     yield Finding("device", OK, f"Keras {keras.__version__} computes with {describe_backend(backend)}")
-    choice = choose_device(**dataclasses.asdict(config.device))
+    choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"backend": backend, "kind": [choice.kind, choice.reasons[choice.kind]], "precision": choice.precision}
     yield Finding("device", OK, f"a training would take {choice}".replace("device: ", ""))
 
@@ -65,11 +65,11 @@ def compare_devices(config: Config) -> Part:
     """Takes a batch forward and backward on CPU and GPU, or without a GPU in eager and compiled operations."""
     import tensorflow as tf
 
-    choice = choose_device(config.device.kind, "float32")
+    choice = choose_device(config.accelerator.kind, "float32")
     # NVIDIA's cards multiply float32 with 10 bits of mantissa if allowed, which is no fault of theirs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     size = tuple(min(side, SMALL) for side in command.parse_size(config.data.size))
-    batch = draw_batch(size, 2, loop.count_classes(config))
+    batch = draw_batch(size, 2, assembly.count_classes(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
     yield {"began": "the CPU's side"}
@@ -77,7 +77,7 @@ def compare_devices(config: Config) -> Part:
     yield {"began": "the GPU's side" if gpu else "the compiled side"}
     other = take_both_ways(config, choice, batch, weights, "GPU:0" if gpu else "CPU:0", compiled=True)
     what = "GPU against CPU" if gpu else "no GPU, so compiled against eager on the CPU"
-    remedy = f"{'set device.kind to cpu, and ' if gpu else ''}report it, with the file of --json"
+    remedy = f"{'set accelerator.kind to cpu, and ' if gpu else ''}report it, with the file of --json"
     for kind, tolerance in (("forward", FORWARD), ("gradient", GRADIENT)):
         found = compare(one[kind], other[kind], tolerance)
         yield {kind: found._asdict()}
@@ -105,7 +105,7 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
                 layer, "rate"
             ):  # of dropout, random on either; batch normalisation goes by the batch, as trained
                 layer.rate = 0.0
-        loss = loop.make_loss(config)
+        loss = assembly.make_loss(config)
 
         def learn(image, mask):
             with tf.GradientTape() as tape:
@@ -144,7 +144,7 @@ def list_outputs(model: keras.Model, x) -> list:
 
 def probe_operations(config: Config) -> Part:
     """Compares a few operations with NumPy, and the augmentation with itself."""
-    choice = choose_device(config.device.kind, "float32")
+    choice = choose_device(config.accelerator.kind, "float32")
     for name in PROBES:
         yield {"began": name}
         yield probe(name, run_compiled)
@@ -210,7 +210,7 @@ PROBES = {
         computes_top_k,
         "leave loss.lovasz at 0; own losses that sort, as OHEM does, give wrong values here",
     ),
-    "the confusion matrix": (computes_confusion, "scores from this device are wrong; set device.kind to cpu"),
+    "the confusion matrix": (computes_confusion, "scores from this device are wrong; set accelerator.kind to cpu"),
 }
 
 
@@ -218,7 +218,7 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     """Compares draws and pictures of the augmentation with those that plain operations give on the CPU."""
     import tensorflow as tf
 
-    classes = loop.count_classes(config)
+    classes = assembly.count_classes(config)
     augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
     count, step = 8, 3
     batch = draw_batch((SMALL, SMALL), count, classes)
@@ -240,7 +240,7 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     # Where a rounding decides which pixel is seen, an edge may jump; elsewhere a grey level is much.
     if min(pixels, classes) >= 0.999:
         return Finding("operations", OK, text)
-    return Finding("operations", FAILED, text, "set device.kind to cpu, or leave out the settings of augment")
+    return Finding("operations", FAILED, text, "set accelerator.kind to cpu, or leave out the settings of augment")
 
 
 PARTS = {

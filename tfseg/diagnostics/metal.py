@@ -1,7 +1,7 @@
 """Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac.
 
     python -m tfseg.check_metal --config configs/cityscapes.yaml
-    python -m tfseg.check_metal --config configs/cityscapes.yaml --device.precision float32
+    python -m tfseg.check_metal --config configs/cityscapes.yaml --accelerator.precision float32
 
 Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. By
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
@@ -27,7 +27,8 @@ from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfseg.config.schema import Config, parse_config
+from tfseg.config.parse import parse_config
+from tfseg.config.schema import Config
 from tfseg.io import command
 
 KERNELS = Path(__file__).parent / "metal_kernels.json"
@@ -256,9 +257,9 @@ def build(config: Config):
     import keras
 
     from tfseg.device import Choice
-    from tfseg.training.loop import build_learner, count_classes
+    from tfseg.training.assembly import build_learner, count_classes
 
-    precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
+    precision = "mixed_bfloat16" if config.accelerator.precision == "auto" else config.accelerator.precision
     network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
     device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
     model, loss = dataclasses.replace(config.model, weights=None), dataclasses.replace(config.loss, class_weights=None)

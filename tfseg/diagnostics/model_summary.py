@@ -27,7 +27,8 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from tfseg.config.schema import Config, change_config, parse_config
+from tfseg.config.parse import change_config, parse_config
+from tfseg.config.schema import Config
 from tfseg.diagnostics import metal
 from tfseg.io import command
 from tfseg.runs.run_dir import read_config, read_labels, write_json
@@ -45,11 +46,11 @@ def describe(config: Config, num_classes: int | None = None) -> dict:
     """
     from tfseg.device import choose_device
     from tfseg.models import complexity
-    from tfseg.training import loop
+    from tfseg.training import assembly
 
-    device = choose_device(precision=config.device.precision)
-    count = num_classes or loop.count_classes(config)
-    learner = loop.build_learner(config, device, steps=100, num_classes=count)
+    device = choose_device(precision=config.accelerator.precision)
+    count = num_classes or assembly.count_classes(config)
+    learner = assembly.build_learner(config, device, steps=100, num_classes=count)
     network, encoder, size = learner.network, config.model.encoder, command.parse_size(config.data.size)
     calls = complexity.walk(network, size)
     parameters = add_up(((layer.name, layer.count_params()) for layer in network.layers), encoder)
@@ -118,7 +119,7 @@ def measure_here(config: Config) -> dict:
     from tfseg.diagnostics.speed import Stepper, draw_batch
     from tfseg.inference.predictor import peak_memory
 
-    device = choose_device(precision=config.device.precision)
+    device = choose_device(precision=config.accelerator.precision)
     batch = config.train.batch_size
     before = round(2**20 * peak_memory())
     stepper = Stepper(config, device)

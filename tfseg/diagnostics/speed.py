@@ -21,8 +21,9 @@ from tfseg.conversion.sources import Source
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
-from tfseg.records import labels, records
-from tfseg.training import loop
+from tfseg.records import labels, record_set, records
+from tfseg.training import assembly
+from tfseg.training.batches import make_batches
 from tfseg.training.learner import Learner
 
 ROUNDS, ROUND_SECONDS, ROUNDS_SECONDS = 5, 0.4, 10.0  # of a measurement of steps: how many, of one, of all at most
@@ -38,7 +39,7 @@ Part = Iterator[Finding | dict]
 def time_steps(config: Config, variant: str) -> Part:
     """Times the train step in float32 and in a variant of it, in turns."""
     precision = variant if variant.startswith("mixed_") else "float32"
-    choices = [choose_device(config.device.kind, name) for name in ("float32", precision)]
+    choices = [choose_device(config.accelerator.kind, name) for name in ("float32", precision)]
     yield {"began": "float32"}
     one = Stepper(config, choices[0])
     yield {"began": variant}
@@ -78,7 +79,7 @@ class Stepper:
 
     def __init__(self, config: Config, choice: Choice, plain: bool = False):
         self.pictures = config.train.batch_size
-        batch = draw_batch(command.parse_size(config.data.size), self.pictures, loop.count_classes(config))
+        batch = draw_batch(command.parse_size(config.data.size), self.pictures, assembly.count_classes(config))
         self.learner = build_learner(config, choice, plain)
         self.take = feed(self.learner, repeated(as_trained(batch, choice)))
         start = time.perf_counter()
@@ -105,7 +106,7 @@ def build_learner(config: Config, choice: Choice, plain: bool = False) -> Learne
     keras.mixed_precision.set_dtype_policy(choice.precision)
     keras.utils.set_random_seed(0)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
-    learner = loop.build_learner(config, choice, steps=100, num_classes=loop.count_classes(config))
+    learner = assembly.build_learner(config, choice, steps=100, num_classes=assembly.count_classes(config))
     if plain:
         optimizer = learner.optimizer
         optimizer = getattr(keras.optimizers, type(optimizer).__name__).from_config(optimizer.get_config())
@@ -180,9 +181,9 @@ def measure_input(config: Config) -> Part:
     """Measures the pipeline alone, the step alone and the step fed by the pipeline, in pictures a second."""
     from tfseg.pipeline.pipeline import to_device
 
-    choice = choose_device(**dataclasses.asdict(config.device))
+    choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"began": "the pipeline"}
-    batches = to_device(loop.make_batches(config)[0], **choice.batches)
+    batches = to_device(make_batches(config, record_set.open_records(config.data.records))[0], **choice.batches)
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}
@@ -196,7 +197,9 @@ def measure_input(config: Config) -> Part:
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
-        rate = measure_rate(functools.partial(next, iter(loop.make_batches(cached)[0])), size)
+        rate = measure_rate(
+            functools.partial(next, iter(make_batches(cached, record_set.open_records(cached.data.records))[0])), size
+        )
         yield {"cache": rate / pipeline}
         yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} pictures/s")
 

@@ -4,7 +4,7 @@ Two readings of the same matrix, since both are in use:
 
 * `iou`, `f1`, and their means over all classes but void, `mean_iou` and `mean_f1`: void ground truth counts nowhere,
   void predicted on any other pixel is a miss. This is the rule of Cityscapes, here on the records' masks. Of a network
-  that learns void as a class (`loss.learn_void`) it is what counts in them too: what is learnt is what is scored.
+  that learns void as a class (`loss.ignore_class`) it is what counts in them too: what is learnt is what is scored.
 * `iou_with_void`, `f1_with_void`, and their means over all, `mean_iou_with_void` and `mean_f1_with_void`: void is a
   class like the others, over all pixels.
 
@@ -107,8 +107,12 @@ def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict
             f"{(rows['lost'] > 0).sum()} images"
         )
     matrix = rows["matrix"].sum(axis=0, dtype=np.int64)
-    learn_void = getattr(scorer.loss_function, "learn_void", False)
-    return {"loss": float(rows["loss"].mean()), **scores(matrix, scorer.classes, learn_void)}
+    return {"loss": float(rows["loss"].mean()), **scores(matrix, scorer.classes, learns_void(scorer.loss_function))}
+
+
+def learns_void(loss) -> bool:
+    """Whether void is a class like the others to a loss."""
+    return getattr(loss, "ignore_class", VOID) is None
 
 
 def scores(matrix, classes: tuple[str, ...] = CATEGORIES, learn_void: bool = False) -> dict:

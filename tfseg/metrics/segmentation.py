@@ -21,7 +21,7 @@ class PixelScores:
 
     Args:
         classes: names of the classes; the one at `VOID` is void, and its truth is left out unless said otherwise.
-        learn_void: whether void is a class that the network learns, as with `loss.learn_void`: its truth then counts
+        learn_void: whether void is a class that the network learns, as with `loss.ignore_class`: its truth then counts
             like that of the others, everywhere.
     """
 

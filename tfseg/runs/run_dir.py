@@ -29,7 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import Config, as_yaml, list_settings, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import Config, as_yaml, list_settings
 from tfseg.inference import predictor
 from tfseg.io import locks
 from tfseg.io.paths import is_local, open_path
@@ -47,7 +48,7 @@ CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = ("overwrite", "run_dir", "device.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
+MAY_CHANGE = ("overwrite", "run_dir", "accelerator.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
 
 @contextmanager
@@ -258,7 +259,7 @@ def read_config(directory: str | Path) -> Config:
     path = Path(directory, CONFIG)
     if not path.is_file():
         raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); python -m tfseg.train writes one")
-    return load_config(path)
+    return load_config(path, warn=False)
 
 
 def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:

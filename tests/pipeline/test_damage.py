@@ -17,7 +17,8 @@ from tfseg.models.segmenter import build_network
 from tfseg.records import records
 from tfseg.records.labels import CATEGORIES
 from tfseg.runs import run_dir
-from tfseg.training.loop import export, train_run
+from tfseg.training.loop import train_run
+from tfseg.training.run import export
 
 
 @pytest.fixture

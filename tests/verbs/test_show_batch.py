@@ -4,6 +4,7 @@ import pytest
 
 from tfseg import show_batch
 from tfseg.config.schema import Augment, Config, Data, Train
+from tfseg.records.record_set import open_records
 from tfseg.training.batches import make_batches
 
 REQUIRED = ["show_batch.py", "--data.size", "24x32", "--train.batch_size", "3"]

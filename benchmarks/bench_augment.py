@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 from benchmarks.results import save_results
-from tfseg.config.schema import load_config
+from tfseg.config.parse import load_config
 from tfseg.io import command
 
 BATCH_SIZE = 8

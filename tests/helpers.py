@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tfseg.config.schema import Config, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Config
 from tfseg.conversion import encoding
 from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord

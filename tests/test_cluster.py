@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tfseg.training.distribution import read_cluster
+from tfseg.device import read_cluster
 
 CLUSTER = Path(__file__).parents[1] / "tools/cluster"
 STANDS = {
@@ -35,7 +35,7 @@ def test_slurm_starts_a_worker_a_node(environment):
     lines = run([CLUSTER / "slurm.sh", "--config", "a config.yaml"], environment)
     clusters = [read_cluster(line) for line in lines[::2]]
     assert clusters == [(["node2:2222", "node10:2222"], index) for index in (0, 1)]
-    assert lines[1] == lines[3] == "-m|tfseg.train|--device.distribution|multiworker|--config|a config.yaml|"
+    assert lines[1] == lines[3] == "-m|tfseg.train|--accelerator.strategy|multiworker|--config|a config.yaml|"
 
 
 def test_kubernetes_starts_a_worker_a_pod(environment):

@@ -46,7 +46,7 @@ def test_without_a_gpu(machine):
         "fused batch normalisation and Adam (Keras makes a dozen and thirty operations of one); "
         "convolutions in pieces and as products (faster on a CPU)"
     )
-    assert choice.xla is False and choice.network == {"tanh": False, "cpu": True}
+    assert choice.xla is False and choice.network == {"tanh": False, "cpu": True, "fused": True}
     assert choice.batches == {"signed": False, "ahead": False}
 
 
@@ -71,7 +71,9 @@ def test_the_cpu_in_spite_of_a_gpu(machine):
 )
 def test_what_is_not_there_is_refused(machine, kind, settings):
     machine(**settings)
-    with pytest.raises(ValueError, match=rf"^device.kind: {kind} is not to be had, .* seen.*; .*, or set it to auto$"):
+    with pytest.raises(
+        ValueError, match=rf"^accelerator.kind: {kind} is not to be had, .* seen.*; .*, or set it to auto$"
+    ):
         device.choose_device(kind)
 
 
@@ -83,7 +85,7 @@ def test_precision_by_card(machine, capability, precision):
     used = machine(gpus=1, capability=capability)
     choice = device.choose_device()
     assert (choice.kind, choice.precision, choice.reasons["cuda"]) == ("cuda", precision, "1 GPU seen")
-    assert choice.network == {"tanh": False, "cpu": False}
+    assert choice.network == {"tanh": False, "cpu": False, "fused": True}
     assert choice.batches == {"signed": False, "ahead": True}
     assert "the next batch sent ahead (so that no step waits for it)" in str(choice)
     assert "memory as needed (TensorFlow would take all of the GPU's at once)" in str(choice)
@@ -99,7 +101,7 @@ def test_metal(machine, macos, precision, tanh):
     machine(gpus=1, system="Darwin", macos=macos)
     choice = device.choose_device()
     assert (choice.kind, choice.precision, choice.xla) == ("metal", precision, False)
-    assert choice.network == {"tanh": tanh, "cpu": False}
+    assert choice.network == {"tanh": tanh, "cpu": False, "fused": True}
     assert choice.batches == {"signed": True, "ahead": True}
     assert f"macOS {macos}" in str(choice)
     assert ("sigmoids by tanh" in str(choice)) == tanh
@@ -129,10 +131,12 @@ def test_other_backends_place_the_work(monkeypatch, backend, there, kind, xla):
     assert (choice.kind, choice.precision, choice.xla) == (kind, "float32", xla)
     assert str(choice).startswith(f"device: {kind} (chosen by {backend}); float32")
     assert f"batch normalisation and Adam of Keras (there are no fused ones on {backend})" in str(choice)
-    assert choice.network == {"tanh": False, "cpu": False}
+    assert choice.network == {"tanh": False, "cpu": False, "fused": True}
     assert choice.batches == {"signed": False, "ahead": False}
     assert device.choose_device(kind).kind == kind
-    with pytest.raises(ValueError, match=rf"device.kind: cpu is not what {backend} computes on, which is {kind}; set"):
+    with pytest.raises(
+        ValueError, match=rf"accelerator.kind: cpu is not what {backend} computes on, which is {kind}; set"
+    ):
         device.choose_device("cpu")
 
 
@@ -150,13 +154,14 @@ def test_a_training_chooses_first_of_all(monkeypatch):
         raise InterruptedError(settings)
 
     monkeypatch.setattr(device, "choose_device", chosen)
-    from tfseg.training import loop
+    from tfseg.training import batches, loop
 
-    monkeypatch.setattr(loop, "make_batches", lambda config: pytest.fail("too late"))
+    monkeypatch.setattr(batches, "make_batches", lambda *_: pytest.fail("too late"))
     with pytest.raises(
-        InterruptedError, match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'distribution': 'none'\}"
+        InterruptedError,
+        match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'strategy': 'none', 'fused': True\}",
     ):
-        loop.train(Config(Data("none"), "none"))
+        loop.train_run(Config(Data("none"), "none"))
 
 
 def test_versions_are_those_of_the_packages(monkeypatch):

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 
 from tfseg import compare, convert, evaluate, report, tune
-from tfseg.config.schema import load_config, parse_config
+from tfseg.config.parse import load_config, parse_config
 from tfseg.evaluation import evaluator
 from tfseg.metrics.cityscapes import count_label_ids
 from tfseg.synthetic import sample_city
-from tfseg.training import checkpoints
-from tfseg.training import loop as train_module
+from tfseg.training import assembly, checkpoints, loop
 from tfseg.training.learner import NotFinite
-from tfseg.training.loop import train
+from tfseg.training.loop import train_run
+from tfseg.training.run import check_classes
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,14 @@ def city(tmp_path_factory):
 def settings(city):
     values = {"data.records": city / "records", "data.size": "64x128", "run_dir": city / "run", "model.encoder": "tiny"}
     values |= {"model.weights": "null", "train.epochs": 3, "train.batch_size": 4, "augment.flip": 0.5}
-    values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema": 0.5, "loss.cross_entropy": 1.0}
-    values |= {"optimizer.encoder_rate": 0.5, "optimizer.clip_norm": 5.0}
+    values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema_momentum": 0.5, "loss.cross_entropy": 1.0}
+    values |= {"optimizer.encoder_lr_multiplier": 0.5, "optimizer.clip_norm": 5.0}
     return [argument for name, value in values.items() for argument in (f"--{name}", str(value))]
 
 
 @pytest.fixture(scope="module")
 def metrics(settings):
-    return train(parse_config(settings))
+    return train_run(parse_config(settings))
 
 
 def test_run_folder(city, metrics):
@@ -102,14 +102,14 @@ def test_the_19_classes_of_the_benchmark(settings, city):
     convert.main(["--root", str(city / "raw"), "--out", records, "--workers", "1", "--label-map", "train_ids"])
     run = city / "19"
     arguments = ["--data.records", records, "--run_dir", str(run), "--train.epochs", "1"]
-    metrics = train(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
+    metrics = train_run(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
     assert len(metrics["classes"]) == len(metrics["iou"]) == 20 and np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128
     scores = evaluator.evaluate_model(run / "saved_model", records, "val").scores
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert list(scores["official"]["class_iou"]) == metrics["classes"][1:]
     assert scores["official"]["mean_category_iou"] > 0
     with pytest.raises(ValueError, match=r"learns the classes void, road, .* has void, flat now; give another run_dir"):
-        train_module.check_classes(run, records, ("void", "flat"))
+        check_classes(run, records, ("void", "flat"))
 
 
 def test_a_split_without_truth_is_not_scored(settings, city, metrics):
@@ -119,7 +119,7 @@ def test_a_split_without_truth_is_not_scored(settings, city, metrics):
     assert len(file_ids(city / "for-the-server")) == 2
     assert not (city / "run/scores-test.json").exists()
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
-        train(parse_config([*settings, "--data.val_split", "test", "--run_dir", str(city / "never")]))
+        train_run(parse_config([*settings, "--data.val_split", "test", "--run_dir", str(city / "never")]))
     assert not (city / "never").exists()
 
 
@@ -156,13 +156,13 @@ def test_runs_are_scored_to_be_compared(city, metrics, capsys):
 def test_an_ended_run_goes_on_for_more_epochs(settings, city, metrics, capsys):
     """From its last state, for the epochs that are missing."""
     arguments = [*settings, "--run_dir", str(city / "longer")]
-    train(parse_config([*arguments, "--train.epochs", "2"]))
+    train_run(parse_config([*arguments, "--train.epochs", "2"]))
     with pytest.raises(ValueError, match=r"holds an earlier run; raise train\.epochs to go on with it, give another"):
-        train(parse_config([*arguments, "--train.epochs", "2"]))
+        train_run(parse_config([*arguments, "--train.epochs", "2"]))
     with pytest.raises(ValueError, match=r"holds a run with other settings \(train\.seed was .* and is 1\)"):
-        train(parse_config([*arguments, "--train.seed", "1"]))
-    train(parse_config(arguments))  # three
-    assert "going on after step" in capsys.readouterr().out
+        train_run(parse_config([*arguments, "--train.seed", "1"]))
+    train_run(parse_config(arguments))  # three
+    assert "resuming after step" in capsys.readouterr().out
     with (city / "longer/history.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     assert load_config(city / "longer/config.yaml").train.epochs == 3
@@ -172,7 +172,7 @@ def test_an_ended_run_goes_on_for_more_epochs(settings, city, metrics, capsys):
 def test_a_second_run_does_not_touch_the_first(settings, city, metrics):
     before = (city / "run/metrics.json").read_bytes()
     with pytest.raises(ValueError, match="holds an earlier run"):
-        train(parse_config(settings))
+        train_run(parse_config(settings))
     assert (city / "run/metrics.json").read_bytes() == before
 
 
@@ -204,12 +204,14 @@ def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics,
     """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]
     for asked in (1, 0, 0, 1):
-        monkeypatch.setattr(train_module, "stoppable", lambda screen, asked=asked: nullcontext(StopAfter(asked)))
-        with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command goes on"):
-            train(parse_config(arguments))
+        monkeypatch.setattr(
+            "tfseg.training.stopping.stoppable", lambda screen, asked=asked: nullcontext(StopAfter(asked))
+        )
+        with pytest.raises(checkpoints.Stopped, match=r"stopped (after step|in) .*; the same command resumes"):
+            train_run(parse_config(arguments))
     monkeypatch.undo()
-    train(parse_config(arguments))
-    assert "going on after step" in capsys.readouterr().out
+    train_run(parse_config(arguments))
+    assert "resuming after step" in capsys.readouterr().out
     assert read_metrics(city / "stopped") == read_metrics(city / "run")
     for name in ("best.weights.h5", "checkpoints/00000012.weights.h5"):
         whole, ours = (read_weights(city / run / name) for run in ("run", "stopped"))
@@ -241,7 +243,7 @@ NOT_FINITE = r"step 3 of epoch 2: the loss is not finite \(dice nan, cross_entro
 
 def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch, capsys):
     """At step 7, unless the rate is smaller."""
-    build, shares = train_module.build_learner, []
+    build, shares = assembly.build_learner, []
 
     def build_faulty(*args, share):
         learner = build(*args, share=share)
@@ -253,11 +255,11 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch
             }
         return learner
 
-    monkeypatch.setattr(train_module, "build_learner", build_faulty)
+    monkeypatch.setattr(assembly, "build_learner", build_faulty)
     arguments = ["--run_dir", str(city / "faulty"), "--train.rollbacks", "1"]
-    train(parse_config([*settings, *arguments]))
+    train_run(parse_config([*settings, *arguments]))
     assert shares == [1.0, 0.5]
-    told = rf"{NOT_FINITE}; going on from the state after step 4, with the rate times 0.5\n"
+    told = rf"{NOT_FINITE}; resuming from the checkpoint after step 4, with the learning rate times 0.5\n"
     assert re.search(told, capsys.readouterr().err)
     with (city / "faulty/history.csv").open() as file:
         assert [row["learning_rate"] for row in csv.DictReader(file)][1:] == ["0.0015", "0.0015"]
@@ -268,11 +270,11 @@ def test_a_loss_that_is_not_finite_ends_it(settings, city, monkeypatch, capsys):
     def learn(*_):
         raise NotFinite(7, {"dice": np.nan, "cross_entropy": np.nan})
 
-    monkeypatch.setattr(train_module, "learn", learn)
+    monkeypatch.setattr(loop, "learn", learn)
     arguments = ["--run_dir", str(city / "hopeless"), "--train.rollbacks", "2"]
     with pytest.raises(ValueError, match=rf"hopeless: {NOT_FINITE}; lower optimizer.learning_rate"):
-        train(parse_config([*settings, *arguments]))
-    assert re.findall("from the start, with the rate times (.*)", capsys.readouterr().err) == ["0.5", "0.25"]
+        train_run(parse_config([*settings, *arguments]))
+    assert re.findall("from the start, with the learning rate times (.*)", capsys.readouterr().err) == ["0.5", "0.25"]
 
 
 @pytest.mark.slow
@@ -299,7 +301,7 @@ def test_a_killed_run_ends_as_if_it_never_was(settings, city, metrics):
 def test_missing_records_leave_no_run_folder(settings, city):
     arguments = [*settings, "--data.records", str(city / "nowhere"), "--run_dir", str(city / "never")]
     with pytest.raises(FileNotFoundError, match="no such folder of records"):
-        train(parse_config(arguments))
+        train_run(parse_config(arguments))
     assert not (city / "never").exists()
 
 
@@ -316,7 +318,7 @@ def test_a_search_finds_settings_to_train_with(settings, city, capsys):
     tune.main([*map(str, arguments), *settings, "--data.val_size", "64x128"])
     assert "4 trials: 4 complete" in capsys.readouterr().out
     found = load_config(out / "best.yaml")
-    best = train(dataclasses.replace(found, train=dataclasses.replace(found.train, epochs=1)))
+    best = train_run(dataclasses.replace(found, train=dataclasses.replace(found.train, epochs=1)))
     assert best["epoch"] == 1
     kept = [path.name for path in sorted(out.glob("trial-*")) if (path / "saved_model").exists()]
     assert len(kept) == 1

@@ -22,7 +22,7 @@ from tfseg.losses import (
 )
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.records.manifest import read_manifest, write_manifest
-from tfseg.training import loop
+from tfseg.training import assembly
 from tfseg.training.learner import Learner
 
 SURE = 50.0  # a logit that makes softmax 1
@@ -82,13 +82,13 @@ def test_focal_by_hand():
     assert value(focal_loss(np.array([[[1, 2, 0]]]), logits, gamma=1.5)) == pytest.approx([expected])
 
 
-@pytest.mark.parametrize("learn_void, truth", [(False, [0, 0.85, 0.15]), (True, [0.1, 0.8, 0.1])])
-def test_smoothed_labels_by_hand(learn_void, truth):
+@pytest.mark.parametrize("ignore_class, truth", [(0, [0, 0.85, 0.15]), (None, [0.1, 0.8, 0.1])])
+def test_smoothed_labels_by_hand(ignore_class, truth):
     mask, logits = np.array([[[1]]]), np.log(np.float32([[[[0.1, 0.6, 0.3]]]]))
     expected = -np.dot(truth, np.log([0.1, 0.6, 0.3]))
-    smoothed = value(cross_entropy_loss(mask, logits, learn_void, label_smoothing=0.3))
+    smoothed = value(cross_entropy_loss(mask, logits, ignore_class, label_smoothing=0.3))
     assert smoothed == pytest.approx([expected])
-    assert value(focal_loss(mask, logits, learn_void, label_smoothing=0.3)) == pytest.approx([0.4**2 * expected])
+    assert value(focal_loss(mask, logits, ignore_class, label_smoothing=0.3)) == pytest.approx([0.4**2 * expected])
 
 
 def test_class_weights_by_hand():
@@ -103,23 +103,23 @@ def test_class_weights_by_hand():
 
 
 @every_loss
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_equal_class_weights_are_none(loss, learn_void):
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_equal_class_weights_are_none(loss, ignore_class):
     mask, logits = draw()
-    plain = value(loss(mask, logits, learn_void))
-    assert value(loss(mask, logits, learn_void, class_weights=[0.25] * 5)) == pytest.approx(plain, rel=1e-5)
-    other = value(loss(mask, logits, learn_void, class_weights=[1, 1, 2, 4, 8]))
+    plain = value(loss(mask, logits, ignore_class))
+    assert value(loss(mask, logits, ignore_class, class_weights=[0.25] * 5)) == pytest.approx(plain, rel=1e-5)
+    other = value(loss(mask, logits, ignore_class, class_weights=[1, 1, 2, 4, 8]))
     assert abs(other - plain).max() > 1e-3
 
 
 @every_loss
 @pytest.mark.parametrize("kind", [tuple, np.array, np.float32, lambda weights: np.array(weights, int), ops.array])
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_class_weights_of_any_kind(loss, kind, learn_void):
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_class_weights_of_any_kind(loss, kind, ignore_class):
     mask, logits = draw()
     weights = [1, 1, 2, 4, 8]
-    wanted = value(loss(mask, logits, learn_void, class_weights=weights))
-    assert value(loss(mask, logits, learn_void, class_weights=kind(weights))) == pytest.approx(wanted)
+    wanted = value(loss(mask, logits, ignore_class, class_weights=weights))
+    assert value(loss(mask, logits, ignore_class, class_weights=kind(weights))) == pytest.approx(wanted)
 
 
 def test_a_loss_with_an_array_of_class_weights_can_be_stored():
@@ -136,16 +136,16 @@ def test_there_is_a_weight_a_class(loss):
 
 
 @every_loss
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_pixels_of_no_class_count_nowhere(loss, learn_void):
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_pixels_of_no_class_count_nowhere(loss, ignore_class):
     """On every backend: without them, or with other logits there, the loss is the same."""
     mask, logits = draw(shape=(1, 4, 6))
     mask[0, 0] = 255
     other = logits.copy()
     other[0, 0] += np.arange(5)
-    assert value(loss(mask, logits, learn_void)) == pytest.approx(value(loss(mask, other, learn_void)))
-    assert value(loss(mask.astype(np.uint8).view(np.int8), logits, learn_void)) == pytest.approx(
-        value(loss(mask, logits, learn_void))
+    assert value(loss(mask, logits, ignore_class)) == pytest.approx(value(loss(mask, other, ignore_class)))
+    assert value(loss(mask.astype(np.uint8).view(np.int8), logits, ignore_class)) == pytest.approx(
+        value(loss(mask, logits, ignore_class))
     )
 
 
@@ -160,19 +160,21 @@ def draw(seed=0, shape=(3, 6, 8), classes=5):
     return random.integers(0, classes - 1, shape), 2 * random.normal(size=(*shape, classes)).astype("float32")
 
 
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_relatives(learn_void):
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_relatives(ignore_class):
     mask, logits = draw()
-    dice = value(dice_loss(mask, logits, learn_void))
-    assert value(tversky_loss(mask, logits, learn_void, alpha=0.5, beta=0.5)) == pytest.approx(dice)
-    assert value(tversky_loss(mask, logits, learn_void, alpha=1, beta=1)) == pytest.approx(
-        value(jaccard_loss(mask, logits, learn_void))
+    dice = value(dice_loss(mask, logits, ignore_class))
+    assert value(tversky_loss(mask, logits, ignore_class, alpha=0.5, beta=0.5)) == pytest.approx(dice)
+    assert value(tversky_loss(mask, logits, ignore_class, alpha=1, beta=1)) == pytest.approx(
+        value(jaccard_loss(mask, logits, ignore_class))
     )
-    entropy = value(cross_entropy_loss(mask, logits, learn_void))
-    assert value(focal_loss(mask, logits, learn_void, gamma=1e-6)) == pytest.approx(entropy, rel=1e-5)
-    assert value(focal_loss(mask, logits, learn_void, gamma=0.0)) == pytest.approx(entropy)
-    assert (value(focal_loss(mask, logits, learn_void, gamma=1)) < entropy).all()
-    assert value(cross_entropy_loss(mask, logits, learn_void, label_smoothing=1e-6)) == pytest.approx(entropy, rel=1e-5)
+    entropy = value(cross_entropy_loss(mask, logits, ignore_class))
+    assert value(focal_loss(mask, logits, ignore_class, gamma=1e-6)) == pytest.approx(entropy, rel=1e-5)
+    assert value(focal_loss(mask, logits, ignore_class, gamma=0.0)) == pytest.approx(entropy)
+    assert (value(focal_loss(mask, logits, ignore_class, gamma=1)) < entropy).all()
+    assert value(cross_entropy_loss(mask, logits, ignore_class, label_smoothing=1e-6)) == pytest.approx(
+        entropy, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -190,9 +192,9 @@ def test_of_sure_predictions_jaccard_and_lovasz_are_one_minus_iou(seed):
     assert 1 - jaccard == pytest.approx((1 - dice) / (2 - (1 - dice)), abs=1e-5)
 
 
-def lovasz_of_the_paper(mask, logits, learn_void):
+def lovasz_of_the_paper(mask, logits, ignore_class):
     """Algorithm 1 of arXiv:1705.08790 on the errors of each class that is present, in float64."""
-    counted = np.ones(mask.shape, bool) if learn_void else mask > 0
+    counted = np.ones(mask.shape, bool) if ignore_class is None else mask > 0
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
     probabilities = (exponents / exponents.sum(axis=-1, keepdims=True))[counted]
     losses = []
@@ -206,13 +208,13 @@ def lovasz_of_the_paper(mask, logits, learn_void):
     return np.mean(losses)
 
 
-@pytest.mark.parametrize("learn_void", [False, True])
+@pytest.mark.parametrize("ignore_class", [0, None])
 @pytest.mark.parametrize("shape", [(1, 1, 7), (3, 6, 8), (2, 200, 300)])
-def test_lovasz_is_that_of_the_paper(shape, learn_void):
+def test_lovasz_is_that_of_the_paper(shape, ignore_class):
     for seed in range(3):
         mask, logits = draw(seed, shape)
-        expected = lovasz_of_the_paper(mask, logits, learn_void)
-        assert value(lovasz_loss(mask, logits, learn_void)) == pytest.approx([expected] * shape[0], rel=1e-5)
+        expected = lovasz_of_the_paper(mask, logits, ignore_class)
+        assert value(lovasz_loss(mask, logits, ignore_class)) == pytest.approx([expected] * shape[0], rel=1e-5)
 
 
 def test_lovasz_takes_the_errors_of_void_for_none():
@@ -232,8 +234,8 @@ def test_void_pixels_count_nowhere(loss):
 @every_loss
 def test_void_learnt_is_a_class_like_the_others(loss):
     truth = np.array([[[1, 2, 0]]])
-    assert value(loss(truth, logits_of([[[1, 2, 0]]]), learn_void=True)) == pytest.approx([0], abs=1e-6)
-    assert value(loss(truth, logits_of([[[1, 2, 3]]]), learn_void=True))[0] > 0.3
+    assert value(loss(truth, logits_of([[[1, 2, 0]]]), ignore_class=None)) == pytest.approx([0], abs=1e-6)
+    assert value(loss(truth, logits_of([[[1, 2, 3]]]), ignore_class=None))[0] > 0.3
 
 
 @every_loss
@@ -382,13 +384,13 @@ def test_a_step_on_a_large_picture_in_half_precision():
 
 ALL = {"dice": 0.5, "cross_entropy": 2.0, "jaccard": 3.0, "tversky": 0.25, "focal": 1.0, "lovasz": 4.0}
 OTHERS = {"tversky_alpha": 0.2, "tversky_beta": 0.9, "focal_gamma": 3.0, "label_smoothing": 0.1}
-OTHERS |= {"class_weights": [1.0, 2.0, 3.0, 4.0, 5.0], "learn_void": True}
+OTHERS |= {"class_weights": [1.0, 2.0, 3.0, 4.0, 5.0], "ignore_class": None}
 
 
 def test_sum_by_weights():
     mask, logits = draw()
     loss = SegmentationLoss(**ALL, **OTHERS)
-    shared = {"learn_void": True, "class_weights": OTHERS["class_weights"]}
+    shared = {"ignore_class": None, "class_weights": OTHERS["class_weights"]}
     terms = {
         "dice": dice_loss(mask, logits, **shared),
         "cross_entropy": cross_entropy_loss(mask, logits, **shared, label_smoothing=0.1),
@@ -436,18 +438,18 @@ def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
 def test_the_loss_of_a_config(tiny_records):
     settings = {**ALL, **OTHERS, "class_weights": None}
     config = Config(Data(str(tiny_records)), "run", loss=Loss(**settings))
-    assert loop.make_loss(config).get_config().items() >= settings.items()
+    assert assembly.make_loss(config).get_config().items() >= settings.items()
     assert {part.name for part in dataclasses.fields(Loss)} == set(settings)
 
 
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_class_weights_are_those_of_the_training_split(tiny_records, learn_void):
-    settings = Loss(class_weights="manifest", learn_void=learn_void)
-    loss = loop.make_loss(Config(Data(str(tiny_records), train_split="val"), "run", loss=settings))
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_class_weights_are_those_of_the_training_split(tiny_records, ignore_class):
+    settings = Loss(class_weights="manifest", ignore_class=ignore_class)
+    loss = assembly.make_loss(Config(Data(str(tiny_records), train_split="val"), "run", loss=settings))
     pixels = np.array(read_manifest(tiny_records).splits["val"].class_pixels)
-    assert bool(loss.class_weights[0]) == learn_void
+    assert bool(loss.class_weights[0]) == (ignore_class is None)
     present = np.flatnonzero(loss.class_weights)
-    assert present.tolist() == ([0] if learn_void else []) + [1, 5, 7]
+    assert present.tolist() == ([0] if ignore_class is None else []) + [1, 5, 7]
     shares = np.array(loss.class_weights)[present] * pixels[present]
     assert shares == pytest.approx(shares[0]), "each class has the same part in a loss over pixels"
 
@@ -459,4 +461,4 @@ def test_a_training_split_without_truth_has_no_class_weights(tiny_records, tmp_p
     write_manifest(folder, dataclasses.replace(manifest, splits={"train": void}))
     config = Config(Data(str(folder)), "run", loss=Loss(class_weights="manifest"))
     with pytest.raises(ValueError, match=r"split 'train' holds nothing but void; loss\.class_weights must be null"):
-        loop.make_loss(config)
+        assembly.make_loss(config)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_augment, bench_convert, bench_inference, bench_pipeline, bench_serve, bench_step
-from tfseg.config.schema import load_config
+from tfseg.config.parse import load_config
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity

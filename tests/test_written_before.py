@@ -20,7 +20,8 @@ import yaml
 from helpers import draw
 
 from tfseg import report
-from tfseg.config.schema import list_settings, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import list_settings
 from tfseg.evaluation import evaluator, scored_run
 from tfseg.evaluation.ground_truth import read_example
 from tfseg.inference.image_segmenter import choose_classes
@@ -48,7 +49,7 @@ MOVED = {  # command of then -> of now
     "python tools/tune.py": "python -m tfseg.tune",
     "python tools/verify_tfrecords.py": "python -m tfseg.verify",
 }
-RENAMED_SETTINGS: dict[str, str] = {}  # old dotted key -> new one
+RENAMED_SETTINGS = renamed.SETTINGS  # old dotted key -> new one
 RENAMED_FLAGS = {  # command -> old flag -> new one
     f"python -m tfseg.{verb}": {old: new for old, (new, _) in flags.items()} for verb, flags in renamed.FLAGS.items()
 }
@@ -128,6 +129,7 @@ def test_settings_have_their_values(path):
         expected |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
     settings = json.loads(json.dumps(list_settings(load_config(BEFORE / path))))  # tuples as lists
     for name, value in expected.items():
+        value = renamed.SETTING_VALUES[name][value] if name in renamed.SETTING_VALUES else value
         assert settings[RENAMED_SETTINGS.get(name, name)] == value, name
 
 
@@ -194,5 +196,6 @@ def test_flags_are_there(command):
     done = subprocess.run([sys.executable, *words, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     there = set(re.findall(r"--[\w.-]+", done.stdout))
-    new = RENAMED_FLAGS.get(command, {})
-    assert [flag for flag in FLAGS[command] if new.get(flag, flag) not in there] == []
+    settings = {f"--{old}": f"--{new}" for old, new in RENAMED_SETTINGS.items()}
+    now = {**settings, **RENAMED_FLAGS.get(command, {})}
+    assert [flag for flag in FLAGS[command] if now.get(flag, flag) not in there] == []

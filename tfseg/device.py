@@ -4,13 +4,22 @@ The facts on Metal are those of tensorflow-metal 1.2.0: which kernels it registe
 """
 
 import importlib
+import json
 import os
 import platform
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tfseg.training.distribution import Distribution, distribute
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Cluster(NamedTuple):
+    """The processes that train as one."""
+
+    addresses: list[str]  # host:port of each
+    index: int  # of this one
 
 
 class Choice(NamedTuple):
@@ -19,17 +28,28 @@ class Choice(NamedTuple):
     kind: str  # cpu, cuda, metal, or on PyTorch mps
     precision: str  # a Keras dtype policy
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
-    network: dict[str, bool]  # how the network computes the same: arguments `tanh` and `cpu` of `network.build_network`
+    network: dict[str, bool]  # how the network computes the same: arguments of `segmenter.build_network`
     batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
     reasons: dict[str, str]  # each choice in words, and why
-    distribution: Distribution = Distribution()  # who shares each batch
+    fused: bool = True  # whether optimizer and train step are ours; else they are those of Keras
+    strategy: "tf.distribute.Strategy | None" = None  # by which several devices share each batch
+    cluster: Cluster | None = None  # the processes that do, if they are several
+
+    @property
+    def replicas(self) -> int:
+        """Devices that share each batch."""
+        return self.strategy.num_replicas_in_sync if self.strategy is not None else 1
+
+    def scope(self) -> AbstractContextManager:
+        """Within which a network to train is built and compiled."""
+        return self.strategy.scope() if self.strategy is not None else nullcontext()
 
     def __str__(self) -> str:
         return "device: " + "; ".join(f"{choice} ({reason})" for choice, reason in self.reasons.items())
 
 
 def choose_device(
-    kind: str = "auto", precision: str = "auto", prefetch: bool = True, distribution: str = "none"
+    kind: str = "auto", precision: str = "auto", prefetch: bool = True, strategy: str = "none", fused: bool = True
 ) -> Choice:
     """Looks for a GPU, lets its memory grow as needed, and sets Keras' precision.
 
@@ -39,7 +59,8 @@ def choose_device(
         kind: auto, cpu, cuda or metal; auto takes the GPU that there is.
         precision: auto, float32, mixed_bfloat16 or mixed_float16; auto decides by the device.
         prefetch: whether TensorFlow sends each batch to its GPU before its step begins.
-        distribution: none; mirrored: all devices of that kind; or multiworker: those of all machines in TF_CONFIG.
+        strategy: none; mirrored: all devices of that kind; or multiworker: those of all machines in TF_CONFIG.
+        fused: whether layers, optimizer and train step may be ours; else they are those of Keras.
 
     Returns:
         What was decided.
@@ -54,8 +75,8 @@ def choose_device(
 
     settle()
     backend = keras.backend.backend()
-    if distribution != "none" and backend != "tensorflow":
-        raise ValueError(f"device.distribution: expected none on {backend}, got {distribution}; or train on tensorflow")
+    if strategy != "none" and backend != "tensorflow":
+        raise ValueError(f"accelerator.strategy: expected none on {backend}, got {strategy}; or train on tensorflow")
     if backend == "tensorflow":
         gpus = find_gpus()
         kind, kind_reason = pick_kind(kind, len(gpus))
@@ -73,22 +94,92 @@ def choose_device(
     keras.mixed_precision.set_dtype_policy(automatic)
     network = {
         "tanh": kind == "metal" and automatic != "float32",
-        "cpu": kind == "cpu" and backend == "tensorflow",
+        "cpu": kind == "cpu" and backend == "tensorflow" and fused,
+        "fused": fused,
     }
     on_gpu = kind != "cpu" and backend == "tensorflow"
-    batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and distribution == "none"}
-    shared = distribute(kind, distribution)
+    batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
+    shared, cluster = make_strategy(kind, strategy)
     reasons = {
         kind: kind_reason,
         automatic: precision_reason,
         {True: "XLA", False: "no XLA", "auto": "compiled"}[xla]: xla_reason,
         **explain(backend, on_gpu, **network, **batches),
     }
-    if distribution != "none":
-        reasons[str(shared)] = (
-            "each takes its part of a batch" if shared.replicas > 1 else "there is only one, nothing is shared out"
+    choice = Choice(kind, automatic, xla, network, batches, reasons, fused, shared, cluster)
+    if strategy != "none":
+        alone = "there is only one, nothing is shared out"
+        reasons[describe_strategy(choice)] = "each takes its part of a batch" if choice.replicas > 1 else alone
+    if choice.replicas > 1 and not fused:
+        raise ValueError(
+            f"accelerator.fused: expected true with accelerator.strategy {strategy} on {choice.replicas} devices, "
+            "since Keras' own train step cannot share out a batch of bytes; got false"
         )
-    return Choice(kind, automatic, xla, network, batches, reasons, shared)
+    return choice
+
+
+def describe_strategy(choice: Choice) -> str:
+    """Which devices share each batch, in words."""
+    devices = f"{choice.replicas} device{'s' if choice.replicas > 1 else ''}"
+    if choice.cluster:
+        return f"worker {choice.cluster.index} of {len(choice.cluster.addresses)}, {devices}"
+    return f"mirrored on {devices}"
+
+
+def make_strategy(kind: str, name: str):
+    """Makes the TensorFlow strategy by which all visible devices of a kind share each batch.
+
+    Args:
+        kind: of device: cpu, or any other for GPUs.
+        name: none, mirrored or multiworker.
+
+    Returns:
+        tf.distribute.Strategy and `Cluster`; None for what there is not.
+
+    Raises:
+        ValueError: as of `read_cluster`, or this process cannot listen at its address.
+    """
+    if name == "none":
+        return None, None
+    import tensorflow as tf
+
+    if name == "multiworker":
+        cluster = read_cluster(os.environ.get("TF_CONFIG"))
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(), cluster
+        except tf.errors.UnknownError as error:
+            address = cluster.addresses[cluster.index]
+            raise ValueError(
+                f"TF_CONFIG: worker {cluster.index} cannot listen at {address}; "
+                "give an address of this machine, and a port that no other process has"
+            ) from error
+    devices = tf.config.list_logical_devices("CPU" if kind == "cpu" else "GPU")
+    if len(devices) == 1:  # a strategy for it alone would only take from what it can do
+        return None, None
+    return tf.distribute.MirroredStrategy([device.name for device in devices]), None
+
+
+def read_cluster(text: str | None) -> Cluster:
+    """Reads TF_CONFIG, the environment variable by which TensorFlow's processes know each other.
+
+    Raises:
+        ValueError: it is missing, no JSON, or does not say who the workers are, or which one this is.
+    """
+    wanted = (
+        'expected {"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}, '
+        "the index being each worker's own"
+    )
+    if not text:
+        raise ValueError(f"accelerator.strategy: multiworker needs the environment variable TF_CONFIG: {wanted}")
+    try:
+        config = json.loads(text)
+        jobs, task = config["cluster"], config["task"]
+        if not set(jobs) <= {"chief", "worker"} or not all(isinstance(job, list) for job in jobs.values()):
+            raise ValueError
+        tasks = [(job, place) for job in ("chief", "worker") for place in range(len(jobs.get(job, [])))]
+        return Cluster([jobs[job][place] for job, place in tasks], tasks.index((task["type"], int(task["index"]))))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"TF_CONFIG: {wanted}; got {text}") from None
 
 
 def count_cores() -> int:
@@ -129,7 +220,9 @@ def read_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def explain(backend: str, on_gpu: bool, tanh: bool, cpu: bool, signed: bool, ahead: bool) -> dict[str, str]:
+def explain(
+    backend: str, on_gpu: bool, tanh: bool, cpu: bool, fused: bool, signed: bool, ahead: bool
+) -> dict[str, str]:
     """Returns what follows from the device: each choice in words, and the reason for it."""
     reasons = {}
     if on_gpu:
@@ -138,8 +231,11 @@ def explain(backend: str, on_gpu: bool, tanh: bool, cpu: bool, signed: bool, ahe
         reasons["the next batch sent ahead"] = "so that no step waits for it"
     if signed:
         reasons["bytes as int8"] = "Metal has nothing that takes uint8"
-    reasons["nearest upsampling"] = "within its convolution, four ninths of the work"
-    if backend == "tensorflow":
+    if fused:
+        reasons["nearest upsampling"] = "within its convolution, four ninths of the work"
+    if not fused:
+        reasons["layers, optimizer and train step of Keras"] = "as configured"
+    elif backend == "tensorflow":
         reasons["fused batch normalisation and Adam"] = "Keras makes a dozen and thirty operations of one"
     else:
         reasons["batch normalisation and Adam of Keras"] = f"there are no fused ones on {backend}"
@@ -163,7 +259,7 @@ def place_elsewhere(backend: str, wanted: str) -> tuple[str, str]:
         return there, f"chosen by {backend}"
     setting = "KERAS_TORCH_DEVICE" if backend == "torch" else "JAX_PLATFORMS"
     raise ValueError(
-        f"device.kind: {wanted} is not what {backend} computes on, which is {there}; "
+        f"accelerator.kind: {wanted} is not what {backend} computes on, which is {there}; "
         f"set it to auto, and the environment variable {setting} to the device"
     )
 
@@ -201,7 +297,7 @@ def pick_kind(wanted: str, gpus: int) -> tuple[str, str]:
         "cuda": "see nvidia-smi, and install with pip install 'tf-segmentation[cuda]'",
         "metal": "tensorflow-metal comes with tfseg on Apple Silicon with Python 3.11 or 3.12",
     }
-    raise ValueError(f"device.kind: {wanted} is not to be had, {count}; {remedy[wanted]}, or set it to auto")
+    raise ValueError(f"accelerator.kind: {wanted} is not to be had, {count}; {remedy[wanted]}, or set it to auto")
 
 
 def pick_precision(kind: str, gpus: list) -> tuple[str, str]:

@@ -1,11 +1,11 @@
-"""Losses over pixels: pure functions of (mask, logits), each one value a picture, and their weighted sum.
+"""Losses over pixels: pure functions of (mask, logits), each one value per image, and their weighted sum.
 
 All arithmetic is float32, whatever the network's precision: a sum over 320x320 pixels overflows float16. No finite
 logits give nan or infinity.
 
-Void pixels: unless `learn_void`, they count nowhere, neither as truth nor as prediction. Class 0 then has no truth and,
-like every class that is absent from the truth, no part in a mean over classes. Pixels of no class, such as 255, count
-nowhere either way.
+Void pixels: with `ignore_class` 0 they count nowhere, neither in the ground truth nor in the prediction. Like every
+class that is absent from the ground truth, void then has no part in a mean over classes. Pixels of no class, such as
+255, count nowhere either way.
 """
 
 from functools import partial
@@ -19,34 +19,36 @@ VOID = 0
 LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
 
 
-def dice_loss(mask, logits, learn_void: bool = False, class_weights=None):
+def dice_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
     """Soft Dice loss (Milletari et al. 2016): 1 - mean of 2 |truth x prediction| / (|truth| + |prediction|) by class.
 
-    The sums run over the whole batch: a class too rare for one picture still has a steady share. A class absent from
+    The sums run over the whole batch: a class too rare for one image still has a steady share. A class absent from
     the batch's truth is left out of the mean: its Dice is 0 for any prediction, so it could only add a constant. What
     is wrongly taken for it is missing from the class it belongs to. A batch without any truth has the loss 0.
 
     Args:
         mask: integers (batch, height, width), class ids.
         logits: float (batch, height, width, classes).
-        learn_void: whether class 0 is a class like the others.
+        ignore_class: 0, that of void, whose pixels count nowhere; None: it is a class like the others.
         class_weights: of each class, 0 or more, by class id; the mean over classes is weighted by them. None: all 1.
 
     Returns:
-        float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over several devices' pictures is right.
+        float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over several devices' images is right.
     """
-    return tversky_loss(mask, logits, learn_void, class_weights, alpha=0.5, beta=0.5)
+    return tversky_loss(mask, logits, ignore_class, class_weights, alpha=0.5, beta=0.5)
 
 
-def jaccard_loss(mask, logits, learn_void: bool = False, class_weights=None):
+def jaccard_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
     """Soft Jaccard loss (Rahman and Wang 2016): 1 - mean of |truth x prediction| / |truth or prediction| by class.
 
     Of sure predictions it is 1 - mean IoU. Sums, arguments and what is returned as in `dice_loss`.
     """
-    return tversky_loss(mask, logits, learn_void, class_weights, alpha=1.0, beta=1.0)
+    return tversky_loss(mask, logits, ignore_class, class_weights, alpha=1.0, beta=1.0)
 
 
-def tversky_loss(mask, logits, learn_void: bool = False, class_weights=None, alpha: float = 0.3, beta: float = 0.7):
+def tversky_loss(
+    mask, logits, ignore_class: int | None = VOID, class_weights=None, alpha: float = 0.3, beta: float = 0.7
+):
     """Tversky loss (Salehi et al. 2017, arXiv:1706.05721): 1 - mean of TP / (TP + alpha FP + beta FN) by class.
 
     With more beta than alpha, more of a class is found, and more is wrongly taken for it. Sums, other arguments and
@@ -57,29 +59,29 @@ def tversky_loss(mask, logits, learn_void: bool = False, class_weights=None, alp
         beta: weight of false negatives, above 0.
     """
     logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], learn_void)  # (B, H, W, C), all zero where void
+    truth = _one_hot(mask, logits.shape[-1], ignore_class)  # (B, H, W, C), all zero where void
     prediction = ops.softmax(logits) * ops.sum(truth, axis=-1, keepdims=True)
     hits, truth_size = _sum_over_pixels(truth * prediction), _sum_over_pixels(truth)  # (C,)
     size = (1 - alpha - beta) * hits + alpha * _sum_over_pixels(prediction) + beta * truth_size
     return _one_minus_mean(hits / ops.where(truth_size > 0, size, 1.0), truth_size, mask, class_weights)
 
 
-def lovasz_loss(mask, logits, learn_void: bool = False, class_weights=None):
+def lovasz_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
     """Lovasz-Softmax (Berman et al. 2018, arXiv:1705.08790): the IoU's own extension to probabilities.
 
     Of each class, the errors |truth - probability| of all pixels of the batch are sorted, the largest first. Each has
     the weight by which the IoU falls if that pixel is wrong beside those before it. Of sure predictions it is
     1 - mean IoU, as the Jaccard loss, which has other gradients. Of devices that share a batch each sorts its part.
 
-    Sorting is dear: with its gradient, a picture of 1024x2048 in 8 classes takes over 4 s on two shared CPU cores, of
+    Sorting is dear: with its gradient, an image of 1024x2048 in 8 classes takes over 4 s on two shared CPU cores, of
     Dice 0.2 s, and 0.8 GiB, of Dice 0.4. Counts are exact up to 2**24 pixels a batch, as far as float32 counts.
     Arguments and what is returned as in `dice_loss`.
     """
     logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], learn_void)
+    truth = _one_hot(mask, logits.shape[-1], ignore_class)
     errors = ops.abs(truth - ops.softmax(logits))
     errors = ops.where(ops.sum(truth, axis=-1, keepdims=True) > 0, errors, -1.0)  # void last, where no weight is left
-    first = _first_class(learn_void)
+    first = _first_class(ignore_class)
     truth, errors = (_by_class(x[..., first:]) for x in (truth, errors))  # (C, B * H * W)
     order = ops.argsort(-errors, axis=-1)
     truth, errors = (ops.take_along_axis(x, order, axis=-1) for x in (truth, errors))
@@ -94,40 +96,40 @@ def lovasz_loss(mask, logits, learn_void: bool = False, class_weights=None):
     return _one_minus_mean(1 - losses, truth_size, mask, weights)
 
 
-def cross_entropy_loss(mask, logits, learn_void: bool = False, class_weights=None, label_smoothing: float = 0.0):
+def cross_entropy_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0):
     """Softmax cross-entropy, averaged over the batch's valid pixels.
 
     Args:
-        mask, logits, learn_void: as in `dice_loss`.
+        mask, logits, ignore_class: as in `dice_loss`.
         class_weights: of each class, 0 or more, by class id; the mean over pixels is weighted by those of their true
             classes. None: all 1.
         label_smoothing: share of the truth that is spread evenly over the classes to learn (Szegedy et al. 2016), which
-            void is for `learn_void` alone; 0 to below 1.
+            void is if `ignore_class` is None; 0 to below 1.
 
     Returns:
-        float32 (batch,), >= 0: each picture's weighted sum over the batch's mean sum of weights, so that the mean over
-        pictures is the mean over pixels. 0 for a batch without any truth.
+        float32 (batch,), >= 0: each image's weighted sum over the batch's mean sum of weights, so that the mean over
+        images is the mean over pixels. 0 for a batch without any truth.
     """
-    return focal_loss(mask, logits, learn_void, class_weights, label_smoothing, gamma=0.0)
+    return focal_loss(mask, logits, ignore_class, class_weights, label_smoothing, gamma=0.0)
 
 
 def focal_loss(
-    mask, logits, learn_void: bool = False, class_weights=None, label_smoothing: float = 0.0, gamma: float = 2.0
+    mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0, gamma: float = 2.0
 ):
     """Focal loss (Lin et al. 2017, arXiv:1708.02002): each pixel's cross-entropy times (1 - p) ** gamma.
 
     p is the probability of its true class: pixels that are right already count little. The paper's alpha is
-    `class_weights` here, and its sum over a picture's objects a mean over pixels. Other arguments and what is returned
+    `class_weights` here, and its sum over an image's objects a mean over pixels. Other arguments and what is returned
     as in `cross_entropy_loss`.
 
     Args:
         gamma: 0 or more; 0 is the cross-entropy.
     """
     logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], learn_void)
+    truth = _one_hot(mask, logits.shape[-1], ignore_class)
     logs = ops.maximum(ops.log_softmax(logits), LOWEST)
     weighted = truth if class_weights is None else truth * _as_weights(class_weights, logits.shape[-1])
-    losses = _smooth(weighted, label_smoothing, learn_void) * logs
+    losses = _smooth(weighted, label_smoothing, ignore_class) * logs
     if gamma:
         probability = ops.exp(ops.sum(truth * logs, axis=-1, keepdims=True))
         losses *= ops.power(ops.maximum(1 - probability, 1e-7), gamma)  # at 0, the gradient of a root is infinite
@@ -136,9 +138,9 @@ def focal_loss(
     return sums / _or_one(mean_over_replicas(ops.mean(weights)))
 
 
-def _one_hot(mask, classes: int, learn_void: bool):
+def _one_hot(mask, classes: int, ignore_class: int | None):
     truth = one_hot(as_ids(ops.convert_to_tensor(mask)), classes)
-    return truth if learn_void else truth * ops.cast(ops.arange(classes) != VOID, "float32")
+    return truth if ignore_class is None else truth * ops.cast(ops.arange(classes) != ignore_class, "float32")
 
 
 def _as_weights(class_weights, classes: int):
@@ -151,8 +153,8 @@ def _as_weights(class_weights, classes: int):
     return weights
 
 
-def _first_class(learn_void: bool) -> int:
-    return VOID if learn_void else VOID + 1
+def _first_class(ignore_class: int | None) -> int:
+    return 0 if ignore_class is None else 1
 
 
 def _by_class(x):
@@ -160,23 +162,23 @@ def _by_class(x):
     return ops.transpose(ops.reshape(x, (-1, x.shape[-1])))
 
 
-def _smooth(truth, share: float, learn_void: bool):
+def _smooth(truth, share: float, ignore_class: int | None):
     """Spreads a share of each pixel's truth evenly over the classes that are learnt."""
     if not share:
         return truth
-    classes, first = truth.shape[-1], _first_class(learn_void)
+    classes, first = truth.shape[-1], _first_class(ignore_class)
     even = ops.cast(ops.arange(classes) >= first, "float32") / (classes - first)
     return (1 - share) * truth + share * ops.sum(truth, axis=-1, keepdims=True) * even
 
 
 def _sum_over_pixels(x):
     """(batch, height, width, classes) -> (classes,)."""
-    # A row, a picture, a batch: one float32 sum over a million pixels at once is off by a percent on TensorFlow's CPU.
+    # A row, an image, a batch: one float32 sum over a million pixels at once is off by a percent on TensorFlow's CPU.
     return sum_over_replicas(ops.sum(ops.sum(ops.sum(x, axis=2), axis=1), axis=0))
 
 
 def _one_minus_mean(scores, truth_size, mask, class_weights):
-    """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every picture's loss."""
+    """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every image's loss."""
     weights = ops.cast(truth_size > 0, "float32")
     if class_weights is not None:
         weights *= _as_weights(class_weights, weights.shape[0])
@@ -195,7 +197,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     Args:
         dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
-        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, learn_void: as the losses take them;
+        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, ignore_class: as the losses take them;
             weights of classes may be a list, a tuple or an array.
     """
 
@@ -212,7 +214,7 @@ class SegmentationLoss(keras.losses.Loss):
         focal_gamma=2.0,
         label_smoothing=0.0,
         class_weights=None,
-        learn_void=False,
+        ignore_class=VOID,
         name="segmentation_loss",
         **kwargs,
     ):
@@ -230,7 +232,7 @@ class SegmentationLoss(keras.losses.Loss):
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
-        self.learn_void = learn_void
+        self.ignore_class = ignore_class
 
     def terms(self, mask, logits):
         """Computes the losses whose weight is not 0: name -> float32 (batch,), unweighted, in the order above."""
@@ -244,7 +246,7 @@ class SegmentationLoss(keras.losses.Loss):
             "lovasz": lovasz_loss,
         }
         return {
-            name: losses[name](mask, logits, self.learn_void, self.class_weights)
+            name: losses[name](mask, logits, self.ignore_class, self.class_weights)
             for name, weight in self.weights.items()
             if weight
         }
@@ -259,6 +261,6 @@ class SegmentationLoss(keras.losses.Loss):
             "focal_gamma": self.focal_gamma,
             "label_smoothing": self.label_smoothing,
             "class_weights": self.class_weights,
-            "learn_void": self.learn_void,
+            "ignore_class": self.ignore_class,
         }
         return {**super().get_config(), **self.weights, **settings}

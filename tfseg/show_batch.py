@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import Config, parse_config
+from tfseg.config.parse import parse_config
+from tfseg.config.schema import Config
 from tfseg.io import command
 from tfseg.records.manifest import Manifest, read_manifest
 from tfseg.records.record_set import open_records
@@ -52,9 +53,11 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
     """
     from tfseg.augmentation.layer import Augmentation
     from tfseg.pipeline.damage import explain_read_errors
-    from tfseg.training.loop import count_classes, make_batches
+    from tfseg.records.record_set import open_records
+    from tfseg.training.assembly import count_classes
+    from tfseg.training.batches import make_batches
 
-    batches, _ = make_batches(config, epoch, step)
+    batches, _ = make_batches(config, open_records(config.data.records), epoch, step)
     with explain_read_errors(config.data.records):
         batch = next(iter(batches))
     augment, num_classes = dataclasses.asdict(config.augment), count_classes(config)

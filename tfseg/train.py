@@ -1,7 +1,28 @@
-"""python -m tfseg.train --config configs/X.yaml [--data.records DIR] [--train.epochs 3] ..."""
+"""python -m tfseg.train --config configs/X.yaml [--data.records DIR] [--train.epochs 3] ...
 
+Trains a network on records, validates it after each epoch, and leaves a run folder (see `runs.run_dir`) with a
+SavedModel.
+"""
+
+import sys
+
+from tfseg.config.parse import parse_config
 from tfseg.io import command
-from tfseg.training.loop import main
+
+
+def main(arguments: list[str] | None = None) -> None:
+    from tfseg.training.checkpoints import Stopped
+    from tfseg.training.loop import train_run
+
+    config = parse_config(arguments)
+    if config.quiet:
+        command.be_quiet()
+    try:
+        train_run(config)
+    except Stopped as stopped:
+        print(f"{stopped}{', without overwrite' if config.overwrite else ''}")
+        sys.exit(130)  # the shell's code for Ctrl-C
+
 
 if __name__ == "__main__":
     command.run(main)

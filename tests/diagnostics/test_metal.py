@@ -52,7 +52,7 @@ def test_every_decoder(decoder):
 )
 def test_the_network_of_every_config(encoder, precision):
     """Most share it; it takes half a minute to trace."""
-    loaded = {one.model.encoder: one for one in (load(path, "--device.precision", precision) for path in CONFIGS)}
+    loaded = {one.model.encoder: one for one in (load(path, "--accelerator.precision", precision) for path in CONFIGS)}
     assert {*loaded} == {"efficientnetb0", "efficientnetb3"}
     report = examine(loaded[encoder])
     assert report.passes, list(metal.describe(report))
@@ -61,7 +61,7 @@ def test_the_network_of_every_config(encoder, precision):
 
 def test_float16_asks_whether_gradients_are_finite():
     """Metal has no kernel for that."""
-    report = examine(load(CONFIGS[-1], "--model.encoder", "tiny", "--device.precision", "mixed_float16"))
+    report = examine(load(CONFIGS[-1], "--model.encoder", "tiny", "--accelerator.precision", "mixed_float16"))
     assert "IsFinite" in {operation.type for operation in report.left}
     assert not report.passes
 
@@ -96,11 +96,11 @@ def test_a_small_network_passes():
     assert report.passes and report.left == []
 
 
-@pytest.mark.parametrize("learn_void", [False, True])
-def test_every_loss_but_lovasz_passes(learn_void):
+@pytest.mark.parametrize("ignore_class", [0, None])
+def test_every_loss_but_lovasz_passes(ignore_class):
     """With gamma below 1 too, whose gradient is another."""
     weights = dict.fromkeys(("dice", "cross_entropy", "jaccard", "tversky", "focal"), 1.0)
-    settings = {"focal_gamma": 0.5, "label_smoothing": 0.1, "class_weights": [1.0] * 8, "learn_void": learn_void}
+    settings = {"focal_gamma": 0.5, "label_smoothing": 0.1, "class_weights": [1.0] * 8, "ignore_class": ignore_class}
     report = check(convolution(), loss=SegmentationLoss(**weights, **settings))
     assert report.passes and report.left == [], list(metal.describe(report))
 

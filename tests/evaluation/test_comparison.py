@@ -56,7 +56,7 @@ def test_table_by_hand(tmp_path, capsys):
 def test_void_counts_where_all_learn_it(tmp_path):
     """All ten pixels of void are called flat: IoU 0 of void, 10 / 20 of flat, 1 of sky."""
     matrices = [[[0, 10, 0], [0, 10, 0], [0, 0, 10]]] * 2
-    learns = "loss: {learn_void: true}\n"
+    learns = "loss: {ignore_class: null}\n"
     a, b = (write_run(tmp_path / name, learns, matrices=matrices) for name in "ab")
     plain = write_run(tmp_path / "plain", matrices=matrices)
     result = compare_runs([a, b])

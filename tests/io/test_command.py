@@ -130,7 +130,7 @@ def chained(error):
 )
 def test_want_of_memory_is_one_line_with_a_remedy(monkeypatch, error, asked):
     for program, remedy in (
-        ("tfseg/train.py", "lower train.batch_size, for which optimizer.accumulate makes up"),
+        ("tfseg/train.py", "lower train.batch_size, for which optimizer.gradient_accumulation_steps makes up"),
         ("tfseg/predict.py", "give --sliding-window HxW"),
         ("tfseg/describe.py", "lower --batch or --size"),
         ("other.py", "free some, or take smaller images"),

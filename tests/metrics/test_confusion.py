@@ -120,7 +120,7 @@ def test_a_scorer_scores_what_the_loss_learns(learn_void):
     mask = np.zeros((1, 2, 2), np.uint8)
     mask[0, 0] = 1
     batch = {"image": np.zeros((1, 2, 2, 3), np.uint8), "mask": mask}
-    result = score(Scorer(make_network(3), SegmentationLoss(learn_void=learn_void), NAMES), batch)
+    result = score(Scorer(make_network(3), SegmentationLoss(ignore_class=None if learn_void else 0), NAMES), batch)
     assert result["mean_iou"] == pytest.approx(0.25 if learn_void else 0)
     assert result["pixel_accuracy"] == pytest.approx(0.5 if learn_void else 0)
 
@@ -141,10 +141,10 @@ def test_the_score_does_not_depend_on_the_batch_size(batch_size):
         pixels, keras.layers.Conv2D(8, 1, kernel_initializer=keras.initializers.RandomNormal(seed=1))(pixels)
     )
     batches = tf.data.Dataset.from_tensor_slices({"image": images, "mask": masks}).batch(batch_size)
-    result = score(Scorer(network, SegmentationLoss(0, 1.0, learn_void=True)), batches)
+    result = score(Scorer(network, SegmentationLoss(0, 1.0, ignore_class=None)), batches)
     logits = network(images.astype(np.float32))
     predicted = ops.convert_to_numpy(ops.argmax(logits, axis=-1))
     matrix = np.bincount((masks.astype(int) * 8 + predicted).ravel(), minlength=64).reshape(8, 8)
     assert result["confusion_matrix"] == matrix.tolist()
     assert result["mean_iou"] == scores(matrix, ignore_class=None)["mean_iou"]
-    assert result["loss"] == pytest.approx(float(SegmentationLoss(0, 1.0, learn_void=True)(masks, logits)), rel=1e-4)
+    assert result["loss"] == pytest.approx(float(SegmentationLoss(0, 1.0, ignore_class=None)(masks, logits)), rel=1e-4)

@@ -20,7 +20,7 @@ from tfseg.models.encoders import (
     make_normalization,
     pad_borders,
 )
-from tfseg.training.loop import train
+from tfseg.training.loop import train_run
 
 NAMES = sorted(name.lower() for name, value in vars(keras.applications).items() if callable(value))
 
@@ -222,5 +222,5 @@ def test_bad_encoders_and_weights(tmp_path, weights_file):
 
 def test_a_training_refuses_an_unknown_encoder_before_anything_else(tmp_path):
     with pytest.raises(ValueError, match=r"model.encoder: unknown encoder 'resnet49'; did you mean resnet\d+\?"):
-        train(Config(Data("nowhere"), str(tmp_path / "run"), model=Model("resnet49")))
+        train_run(Config(Data("nowhere"), str(tmp_path / "run"), model=Model("resnet49")))
     assert not (tmp_path / "run").exists()

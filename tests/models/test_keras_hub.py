@@ -15,7 +15,7 @@ from tfseg.models import keras_hub as kerashub
 from tfseg.models.segmenter import build_network, check_names
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints
-from tfseg.training.loop import train
+from tfseg.training.loop import train_run
 
 needs_keras_hub = pytest.mark.skipif(importlib.util.find_spec("keras_hub") is None, reason="KerasHub is not installed")
 SEGFORMER, DEEPLAB = "segformer_b0", "deeplab_v3_plus_resnet50"
@@ -156,10 +156,10 @@ def test_a_run(tiny_records, tmp_path, frozen):
         Data(str(tiny_records), size="24x32"),
         str(tmp_path / "run"),
         model=Model(SEGFORMER, None, kerashub.DECODER),
-        optimizer=Optimizer("adamw", learning_rate=0.01, encoder_rate=0.5),
+        optimizer=Optimizer("adamw", learning_rate=0.01, encoder_lr_multiplier=0.5),
         train=Train(epochs=1, batch_size=10, frozen_epochs=frozen, seed=0),
     )
-    train(config)
+    train_run(config)
     network = run_dir.load_network(config.run_dir)
     keras.utils.set_random_seed(0)
     before = build_network(8, SEGFORMER, None, kerashub.DECODER)

@@ -8,7 +8,7 @@ import pytest
 from helper_models import FakePredictor
 from helpers import VAL, encode_bgr, flip, rewrite, write_run
 
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.evaluator import evaluate_model
 from tfseg.evaluation.panels import predict_panels
@@ -19,7 +19,8 @@ from tfseg.records import records
 from tfseg.records.labels import CATEGORIES
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
-from tfseg.training.loop import export, train
+from tfseg.training.loop import train_run
+from tfseg.training.run import export
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def told(path, id):
 def test_train(folder, config):
     flip(folder / VAL, 100)  # read in a callback, within fit
     with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
-        train(config)
+        train_run(config)
 
 
 def test_evaluate(folder, config):

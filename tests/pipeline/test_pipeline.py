@@ -11,7 +11,7 @@ import tensorflow as tf
 from helper_pipeline import train_batches
 from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_pictures
 
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.damage import explain_read_errors
 from tfseg.pipeline.examples import read_examples, read_places, spread
@@ -23,7 +23,7 @@ from tfseg.records.manifest import read_manifest, write_manifest
 from tfseg.records.parsing import parse_features, parse_image
 from tfseg.records.record_set import open_records
 from tfseg.records.records import read_shard
-from tfseg.training.loop import train
+from tfseg.training.loop import train_run
 
 
 def arrays(batches):
@@ -464,5 +464,5 @@ def test_a_training_that_can_measure_nothing_does_not_begin(tiny_records, tmp_pa
         ["--data.records", str(folder), "--run_dir", str(tmp_path / "run"), "--model.weights", "null"]
     )
     with pytest.raises(ValueError, match="nothing to learn from"):
-        train(config)
+        train_run(config)
     assert not (tmp_path / "run").exists()

@@ -7,7 +7,8 @@ import sys
 import pytest
 from helpers import write_run
 
-from tfseg.config.schema import Config, Data, Device, Model, Train, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Accelerator, Config, Data, Model, Train
 from tfseg.io import locks
 from tfseg.models.segmenter import build_network
 from tfseg.runs import run_dir
@@ -44,7 +45,7 @@ def test_what_is_no_run_is_never_deleted(tmp_path):
 def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
     save_config(settings(tmp_path), tmp_path / run_dir.CONFIG)
     (tmp_path / run_dir.BEST_WEIGHTS).write_text("")
-    run_dir.open_run(settings(tmp_path, device=Device("cpu", "float32"), train=Train(rollbacks=2)))
+    run_dir.open_run(settings(tmp_path, accelerator=Accelerator("cpu", "float32"), train=Train(rollbacks=2)))
     others = settings(tmp_path, train=Train(epochs=3, seed=7))
     with pytest.raises(
         ValueError, match=r"other settings \(train.epochs was 10 and is 3; train.seed was 0 and is 7\);"
@@ -178,7 +179,7 @@ def test_a_run_folder_is_one_trainings_alone(tmp_path):
         refused = rf"run: is being trained by process {process.pid} on \S+; wait until it ends, or give another run_dir"
         for overwrite in (False, True):
             with pytest.raises(ValueError, match=refused):
-                loop.train(train_in(run, tmp_path / "none", overwrite=overwrite))
+                loop.train_run(train_in(run, tmp_path / "none", overwrite=overwrite))
         process.kill()
     assert (run / run_dir.LOCK).exists()
     with run_dir.hold_run(run) as fault:

@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from tfseg.augmentation.layer import Augmentation
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.models import segmenter
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.runs import run_dir
-from tfseg.training import checkpoints, loop
+from tfseg.training import assembly, checkpoints, loop
 from tfseg.training.learner import Learner
 from tfseg.training.optimizers import make_optimizer
 
@@ -31,7 +31,7 @@ def train_from(start: str, arguments: list[str]) -> None:
         return built
 
     segmenter.build_network = build_from_start
-    loop.train(parse_config(arguments))
+    loop.train_run(parse_config(arguments))
 
 
 def read(out: str, *runs: str) -> None:
@@ -56,7 +56,7 @@ def read(out: str, *runs: str) -> None:
 
 def make_learner(config) -> Learner:
     built = segmenter.build_network(8, config.model.encoder, None, config.model.decoder, config.model.decoder_channels)
-    learner = Learner(built, loop.make_loss(config), Augmentation())
+    learner = Learner(built, assembly.make_loss(config), Augmentation())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner
 

@@ -10,16 +10,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfseg.config.schema import Config, Data, Device, Loss, Model, Optimizer, Train
+from tfseg.config.schema import Accelerator, Config, Data, Loss, Model, Optimizer, Train
 from tfseg.device import choose_device
 from tfseg.metrics.confusion import Scorer, score
-from tfseg.training import loop
+from tfseg.training import assembly
+from tfseg.training.distribution import distribute
 from tfseg.training.learner import finish_epoch
 
 SIZE, STEPS = 32, 6
 
 
-def run(distribution: str, images, masks) -> dict:
+def run(strategy: str, images, masks) -> dict:
     """Takes three steps by `fit` and three by `finish_epoch`; then scores. A worker takes its rows of each batch."""
     keras.utils.set_random_seed(0)
     config = Config(
@@ -27,13 +28,13 @@ def run(distribution: str, images, masks) -> dict:
         "none",
         model=Model(encoder="tiny", weights=None, decoder_channels=(8, 8, 8, 8, 8)),
         loss=Loss(dice=1.0, cross_entropy=1.0),
-        optimizer=Optimizer(learning_rate=1e-3, clip_norm=0.5, ema=0.9),
+        optimizer=Optimizer(learning_rate=1e-3, clip_norm=0.5, ema_momentum=0.9),
         train=Train(batch_size=4),
-        device=Device(kind="cpu", distribution=distribution),
+        accelerator=Accelerator(kind="cpu", strategy=strategy),
     )
-    device = choose_device("cpu", "float32", distribution=distribution)
-    team = device.distribution
-    learner = loop.build_learner(config, device, STEPS, num_classes=8)
+    device = choose_device("cpu", "float32", strategy=strategy)
+    team = distribute(device)
+    learner = assembly.build_learner(config, device, STEPS, num_classes=8)
     losses = []
     keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
     rows = slice(team.index * 4 // team.workers, (team.index + 1) * 4 // team.workers)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tfseg import convert
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.inference.predictor import Predictor
 from tfseg.runs import run_dir
 from tfseg.synthetic import sample_city
@@ -42,7 +42,7 @@ SETTINGS = {
     "optimizer.schedule": "cosine",
     "optimizer.warmup_epochs": 2,
     "optimizer.weight_decay": 0.05,
-    "optimizer.ema": 0.5,
+    "optimizer.ema_momentum": 0.5,
     "train.epochs": 5,  # of one step each, so that the history has the loss of every step
     "train.batch_size": 4,
 }
@@ -119,7 +119,7 @@ def test_apples_gpu_has_every_operation(root, monkeypatch):
     settings = {**SETTINGS, "data.records": root / "records", "run_dir": root / "watched", "train.epochs": 1}
     settings |= {"optimizer.warmup_epochs": 0, **EVERY_EFFECT}
     with watching() as operations:
-        loop.train(parse_config([f"--{name}={value}" for name, value in settings.items()]))
+        loop.train_run(parse_config([f"--{name}={value}" for name, value in settings.items()]))
     assert len(operations) > 50
     assert [name for name, types in operations.items() if "torch.float64" in types] == []
     table = read_operator_table()

@@ -72,7 +72,7 @@ def test_a_damaged_state_is_told_and_never_loaded(tmp_path, capsys, name, damage
     told = capsys.readouterr().err
     if (name, damage) != ("00000002.json", "deleted"):  # then nothing says that it was there
         assert told.startswith("warning: ") and "00000002" in told
-        assert told.endswith("going on from an earlier state\n")
+        assert told.endswith("resuming from an earlier checkpoint\n")
 
 
 def test_no_state(tmp_path):

@@ -6,8 +6,11 @@ from tfseg import device
 from tfseg.config.schema import Config, Data, Model, Train
 from tfseg.models import complexity
 from tfseg.pipeline.pipeline import make_eval_batches
-from tfseg.training import loop
+from tfseg.records.record_set import open_records
+from tfseg.training.assembly import build_learner
+from tfseg.training.batches import count_validated
 from tfseg.training.console import Screen
+from tfseg.training.estimates import format_duration, report_estimates
 
 
 class Lines(Screen):
@@ -30,7 +33,7 @@ def make_config(records, batch_size=8, **data):
 def on_cpu():
     choice = device.choose_device("cpu", "float32")
     config = make_config("none", size="64x128")
-    return choice, config, loop.build_learner(config, choice, 100, 8)
+    return choice, config, build_learner(config, choice, 100, num_classes=8)
 
 
 def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
@@ -38,7 +41,7 @@ def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
     monkeypatch.setattr(device, "count_cores", lambda: 4)
     monkeypatch.setattr(device, "read_memory", lambda: 2**34)
     screen = Lines()
-    loop.tell_costs(config, learner, 10**6, choice, screen)
+    report_estimates(config, learner, 10**6, choice, screen)
     calls = complexity.walk(learner.network, (64, 128))
     macs = sum(map(complexity.count_macs, calls))
     memory = complexity.estimate_memory(learner, calls, 8)
@@ -47,8 +50,8 @@ def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
     hours = macs * 8e6 / (4 * 10.5e9) / 3600
     assert screen.told == [
         f"estimated from the network's graph: {needed / 2**30:.1f} GiB of memory in batches of 8, "
-        f"{macs / 1e9:.1f} billion multiply-adds a picture, {hours:.0f} hours an epoch if 4 cores are as fast as those "
-        f"of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
+        f"{macs / 1e9:.1f} billion multiply-adds per image, {hours:.0f} hours per epoch if 4 cores are as fast as "
+        f"those of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
     ]
     assert screen.warned == []
 
@@ -57,17 +60,17 @@ def test_too_little_memory_is_a_warning(on_cpu, monkeypatch):
     choice, config, learner = on_cpu
     monkeypatch.setattr(device, "read_memory", lambda: 2**30)
     screen = Lines()
-    loop.tell_costs(config, learner, 10, choice, screen)
+    report_estimates(config, learner, 10, choice, screen)
     assert len(screen.warned) == 1
     assert "as estimated, are more than the 1.0 GiB of this machine; lower train.batch_size" in screen.warned[0]
     card = choice._replace(kind="cuda")  # whose memory is another
     screen = Lines()
-    loop.tell_costs(config, learner, 10, card, screen)
+    report_estimates(config, learner, 10, card, screen)
     assert screen.warned == [] and " GiB of memory at least in batches of 8" in screen.told[0]
 
 
 def test_durations_are_short():
-    times = [loop.format_duration(seconds) for seconds in (0.1, 40, 4000, 7300, 450000)]
+    times = [format_duration(seconds) for seconds in (0.1, 40, 4000, 7300, 450000)]
     assert times == ["1 seconds", "40 seconds", "67 minutes", "2 hours", "125 hours"]
 
 
@@ -90,7 +93,7 @@ def test_the_machine_has_memory_and_cores():
     ],
 )
 def test_validation_takes_no_more_pixels_than_training(tiny_records, batch_size, replicas, data, count):
-    assert loop.count_validated(make_config(tiny_records, batch_size, **data), replicas) == count
+    assert count_validated(make_config(tiny_records, batch_size, **data), open_records(tiny_records), replicas) == count
 
 
 def test_scores_do_not_depend_on_how_many_are_validated_at_once(tiny_records, on_cpu):

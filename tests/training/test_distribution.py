@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 
 from tfseg import convert, device
-from tfseg.config.schema import Config, Data, Device, Optimizer, Train
+from tfseg.config.schema import Accelerator, Config, Data, Optimizer, Train
+from tfseg.device import Cluster, read_cluster
 from tfseg.synthetic import sample_city
 from tfseg.training import checkpoints, distribution, loop
-from tfseg.training.distribution import Cluster, Distribution, Mirrored, read_cluster
-from tfseg.training.learner import KeepState, Validate
+from tfseg.training.callbacks import SaveCheckpoints
+from tfseg.training.distribution import Distribution, Mirrored
+from tfseg.training.validation import Validate
+from tfseg.training.workers import compare_workers
 
 pytestmark = pytest.mark.tensorflow
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -83,7 +86,7 @@ def command(tmp_path_factory):
     convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
     values = {"data.records": root / "records", "data.size": "64x128", "model.encoder": "tiny", "model.weights": "null"}
     values |= {"train.epochs": 12, "train.batch_size": 4, "train.save_minutes": 0, "augment.flip": 0.5}
-    values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema": 0.5, "device.distribution": "multiworker"}
+    values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema_momentum": 0.5, "accelerator.strategy": "multiworker"}
     settings = [argument for name, value in values.items() for argument in (f"--{name}", str(value))]
     return [sys.executable, "-m", "tfseg.train", *settings, "--run_dir"]
 
@@ -114,9 +117,9 @@ def test_a_lost_worker_ends_a_training_that_goes_on_when_all_are_back(command, t
         else:
             assert code == 1, (output, errors)
             lost = f"error: worker {1 - victim} of 2: another one is gone or cannot be reached"
-            assert lost in errors and "the same command goes on from the state after step" in errors
+            assert lost in errors and "the same command resumes from the checkpoint after step" in errors
     (code, output, errors), _ = end_all(start_all([*command, cut], name_workers()))
-    assert code == 0 and "going on after step" in output, errors
+    assert code == 0 and "resuming after step" in output, errors
     for name in ("history.csv", "metrics.json"):
         assert (whole / name).exists() and (cut / name).exists()
     rows = [list(csv.reader((run / "history.csv").open())) for run in (whole, cut)]
@@ -127,15 +130,15 @@ def test_a_lost_worker_ends_a_training_that_goes_on_when_all_are_back(command, t
 
 
 def test_one_device_shares_nothing_out():
-    choice = device.choose_device("cpu", "float32", distribution="mirrored")
-    assert choice.distribution.replicas == 1
+    choice = device.choose_device("cpu", "float32", strategy="mirrored")
+    assert choice.replicas == 1
     assert "mirrored on 1 device (there is only one, nothing is shared out)" in str(choice)
 
 
 def test_other_backends_refuse(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match=r"device.distribution: expected none on jax, got mirrored; or"):
-        device.choose_device(distribution="mirrored")
+    with pytest.raises(ValueError, match=r"accelerator.strategy: expected none on jax, got mirrored; or"):
+        device.choose_device(strategy="mirrored")
 
 
 class Two(Distribution):
@@ -151,28 +154,34 @@ class Two(Distribution):
 
 
 def test_a_batch_is_shared_out_evenly(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "distribute", lambda *_: Two())
+    monkeypatch.setattr(distribution, "distribute", lambda *_: Two())
     config = Config(
-        Data("none"), str(tmp_path / "run"), train=Train(batch_size=3), device=Device("cpu", distribution="mirrored")
+        Data("none"),
+        str(tmp_path / "run"),
+        train=Train(batch_size=3),
+        accelerator=Accelerator("cpu", strategy="mirrored"),
     )
     with pytest.raises(ValueError, match=r"train.batch_size: expected a multiple of 2, .*, got 3"):
-        loop.train(config)
+        loop.train_run(config)
 
 
 def test_devices_that_share_a_batch_do_not_gather_gradients_of_several(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "distribute", lambda *_: Two())
-    optimizer, where = Optimizer(accumulate=2), Device("cpu", distribution="mirrored")
-    config = Config(Data("none"), str(tmp_path / "run"), optimizer=optimizer, device=where)
-    with pytest.raises(ValueError, match=r"optimizer.accumulate: expected 1 on 2 devices, got 2; give each less"):
-        loop.train(config)
+    monkeypatch.setattr(distribution, "distribute", lambda *_: Two())
+    optimizer, where = Optimizer(gradient_accumulation_steps=2), Accelerator("cpu", strategy="mirrored")
+    config = Config(Data("none"), str(tmp_path / "run"), optimizer=optimizer, accelerator=where)
+    with pytest.raises(
+        ValueError, match=r"optimizer.gradient_accumulation_steps: expected 1 on 2 devices, got 2; give each less"
+    ):
+        loop.train_run(config)
 
 
 def test_workers_read_without_a_service(monkeypatch, tmp_path):
-    monkeypatch.setattr(device, "distribute", lambda *_: Two())
+    monkeypatch.setattr(device, "make_strategy", lambda *_: (None, None))
+    monkeypatch.setattr(distribution, "distribute", lambda *_: Two())
     data = Data("none", service="grpc://localhost:5050")
-    config = Config(data, str(tmp_path / "run"), device=Device("cpu", distribution="multiworker"))
-    with pytest.raises(ValueError, match=r"data.service: expected null with device.distribution multiworker"):
-        loop.train(config)
+    config = Config(data, str(tmp_path / "run"), accelerator=Accelerator("cpu", strategy="multiworker"))
+    with pytest.raises(ValueError, match=r"data.service: expected null with accelerator.strategy multiworker"):
+        loop.train_run(config)
 
 
 HOSTS = ["a:1", "b:1", "c:1"]
@@ -217,7 +226,7 @@ def test_a_wrong_tf_config_is_told(text):
 def test_workers_need_tf_config(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match=r"multiworker needs the environment variable TF_CONFIG: expected \{"):
-        distribution.distribute("cpu", "multiworker")
+        device.make_strategy("cpu", "multiworker")
 
 
 def test_each_worker_says_its_row_once(monkeypatch):
@@ -239,12 +248,12 @@ def test_workers_must_train_the_same(tmp_path):
         def gather(self, values):
             return np.array([values, [values[0] + self.other[0], self.other[1]]])
 
-    config, state = Config(Data("none"), str(tmp_path)), checkpoints.State(3, None, [], [], 0)
-    loop.compare_workers(config, Other(other=(0, 3)), state)
+    config, state = Config(Data("none"), str(tmp_path)), checkpoints.Checkpoint(3, None, [], [], 0)
+    compare_workers(config, Other(other=(0, 3)), state)
     with pytest.raises(ValueError, match="worker 1 has other settings than worker 0; start all with the same command"):
-        loop.compare_workers(config, Other(other=(1, 3)), state)
-    with pytest.raises(ValueError, match="worker 1 would go on after step 0, worker 0 after step 3; give a folder on"):
-        loop.compare_workers(config, Other(other=(0, 0)), state)
+        compare_workers(config, Other(other=(1, 3)), state)
+    with pytest.raises(ValueError, match="worker 1 would resume after step 0, worker 0 after step 3; give a folder on"):
+        compare_workers(config, Other(other=(0, 0)), state)
 
 
 def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):
@@ -257,10 +266,10 @@ def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):
             return super().gather(values)
 
     for records in (tiny_records, f"{tiny_records}/", moved):
-        loop.compare_workers(Config(Data(str(records)), "run"), One(), None)
+        compare_workers(Config(Data(str(records)), "run"), One(), None)
     with (moved / "manifest.json").open("a") as file:
         file.write(" ")
-    loop.compare_workers(Config(Data(str(moved)), "run"), One(), None)
+    compare_workers(Config(Data(str(moved)), "run"), One(), None)
     assert len({*seen[:3]}) == 1 and seen[3] != seen[0]
 
 
@@ -282,7 +291,7 @@ def test_only_the_chief_saves_and_any_stop_stops_all(tmp_path):
         run = tmp_path / f"{index}{other}"
         run.mkdir()
         validate = Validate(None, None, run / "best.weights.h5")
-        keep = KeepState(run, 10, 60, validate, threading.Event(), distribution=Two(index, (other, False)))
+        keep = SaveCheckpoints(run, 10, 60, validate, threading.Event(), distribution=Two(index, (other, False)))
         keep.set_model(Model())
         keep.on_train_begin()
         keep.on_epoch_begin(0)
@@ -295,7 +304,7 @@ def test_only_the_chief_saves_and_any_stop_stops_all(tmp_path):
 
 
 def test_the_chief_scores_for_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("tfseg.training.learner.score", lambda *_: pytest.fail("that is the chief's"))
+    monkeypatch.setattr("tfseg.training.validation.score", lambda *_: pytest.fail("that is the chief's"))
     for other, stopped, ended in (((0, 0), False, False), ((0, 1), False, True), ((1, 0), True, False)):
         validate = Validate(None, None, tmp_path / "best.weights.h5", patience=1, distribution=Two(1, other))
         validate.set_model(Model())

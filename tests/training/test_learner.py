@@ -15,18 +15,10 @@ from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer
 from tfseg.models.layers import BatchNormalization
 from tfseg.training import checkpoints, optimizers
-from tfseg.training.learner import (
-    ApplyRest,
-    Freeze,
-    HistoryFile,
-    KeepState,
-    Learner,
-    NotFinite,
-    TensorBoard,
-    Validate,
-    finish_epoch,
-)
+from tfseg.training.callbacks import ApplyRest, Freeze, HistoryFile, SaveCheckpoints, TensorBoard
+from tfseg.training.learner import Learner, NotFinite, finish_epoch
 from tfseg.training.optimizers import Schedule, make_optimizer
+from tfseg.training.validation import Validate
 
 
 def rates(schedule, steps):
@@ -53,7 +45,7 @@ def test_optimizer_follows_the_settings():
     adam = make_optimizer(Optimizer(learning_rate=3e-4), epochs=2, steps_per_epoch=5)
     assert type(adam) is optimizers.Adam
     assert float(adam.learning_rate) == pytest.approx(3e-4)
-    settings = Optimizer("adamw", 1e-3, "cosine", warmup_epochs=1, weight_decay=0.05, ema=0.9)
+    settings = Optimizer("adamw", 1e-3, "cosine", warmup_epochs=1, weight_decay=0.05, ema_momentum=0.9)
     adamw = make_optimizer(settings, epochs=3, steps_per_epoch=5)
     assert type(adamw) is optimizers.AdamW
     assert (adamw.weight_decay, adamw.use_ema, adamw.ema_momentum) == (0.05, True, 0.9)
@@ -162,9 +154,9 @@ def test_the_encoder_moves_at_its_share_of_the_rate(name):
     moves = []
     for share in (1.0, 0.1):
         keras.utils.set_random_seed(0)
-        settings = Optimizer(name, 0.01, weight_decay=0.0 if name == "adam" else 0.5, encoder_rate=share)
+        settings = Optimizer(name, 0.01, weight_decay=0.0 if name == "adam" else 0.5, encoder_lr_multiplier=share)
         learner, encoder, optimizer, batch = make_parts(settings)
-        optimizer.slow_down(encoder.trainable_variables, settings.encoder_rate)
+        optimizer.slow_down(encoder.trainable_variables, settings.encoder_lr_multiplier)
         before = weights_of(encoder)[0], weights_of(learner.network.get_layer("logits"))[0]
         learner.train_on_batch(batch)
         after = weights_of(encoder)[0], weights_of(learner.network.get_layer("logits"))[0]
@@ -198,7 +190,9 @@ def test_two_halves_of_a_batch_make_the_step_of_the_whole():
     for parts in (1, 2):
         learner = make_learner(Augmentation())
         learner.compile(
-            make_optimizer(Optimizer("adamw", 0.1, weight_decay=0.1, accumulate=parts, clip_norm=0.1), 1, 3)
+            make_optimizer(
+                Optimizer("adamw", 0.1, weight_decay=0.1, clip_norm=0.1, gradient_accumulation_steps=parts), 1, 3
+            )
         )
         for _ in range(3):
             for part in range(parts):
@@ -220,7 +214,8 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"ema": 0.9}, {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.1, "schedule": "constant"}]
+    "settings",
+    [{}, {"ema_momentum": 0.9}, {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.1, "schedule": "constant"}],
 )
 def test_what_is_left_at_the_end_makes_a_step(settings):
     """Seven batches, three a step: steps of two batches of three and of the last one, at the rates of their ends."""
@@ -236,7 +231,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
         return learner
 
     def accumulate(count):
-        optimizer = make_optimizer(Optimizer(**settings, accumulate=3), epochs=1, steps_per_epoch=7)
+        optimizer = make_optimizer(Optimizer(**settings, gradient_accumulation_steps=3), epochs=1, steps_per_epoch=7)
         return learn(optimizer, *(slice(index, index + 1) for index in range(count)))
 
     whole = make_optimizer(Optimizer(**settings), epochs=1, steps_per_epoch=7)
@@ -259,7 +254,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
             np.testing.assert_allclose(now, after, atol=1e-5)
     assert int(ops.convert_to_numpy(learner.optimizer._iterations)) == 7
     assert not any(ops.convert_to_numpy(sums).any() for sums in learner.optimizer._accumulated_gradients)
-    if "ema" in settings:
+    if "ema_momentum" in settings:
         averages = (one.optimizer._model_variables_moving_average for one in (learner, shorter))
         for now, before, after in zip(*averages, wanted, strict=True):
             expected = 0.9 * ops.convert_to_numpy(before) + 0.1 * after
@@ -275,9 +270,10 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
     def train(run, stop_after=None):
         run.mkdir(exist_ok=True)
         learner, asked, epoch = make_learner(Augmentation()), itertools.count(1), 0
-        learner.compile(make_optimizer(Optimizer(learning_rate=0.1, accumulate=4), 2, 7), jit_compile=False)
+        settings = Optimizer(learning_rate=0.1, gradient_accumulation_steps=4)
+        learner.compile(make_optimizer(settings, 2, 7), jit_compile=False)
         stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
-        callbacks = [ApplyRest(), KeepState(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
+        callbacks = [ApplyRest(), SaveCheckpoints(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
         state = checkpoints.find_last(run)
         rest = iter(batches[state.step if state else 0 :])
         if state:
@@ -301,7 +297,7 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
 
 def test_nothing_is_left_of_steps_that_divide():
     """Nor without accumulation, nor of an encoder that is frozen."""
-    for settings in (Optimizer(), Optimizer(accumulate=2), Optimizer(accumulate=3)):
+    for settings in (Optimizer(), Optimizer(gradient_accumulation_steps=2), Optimizer(gradient_accumulation_steps=3)):
         learner, encoder, optimizer, batch = make_parts(settings)
         encoder.trainable = False
         frozen = weights_of(encoder)
@@ -310,15 +306,16 @@ def test_nothing_is_left_of_steps_that_divide():
         before = learner.network.get_weights()
         optimizer.apply_rest()
         changed = [(a != b).any() for a, b in zip(before, learner.network.get_weights(), strict=True)]
-        assert any(changed) == (settings.accumulate == 3)
+        assert any(changed) == (settings.gradient_accumulation_steps == 3)
         assert all((old == new).all() for old, new in zip(frozen, weights_of(encoder), strict=True))
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_the_rate_in_the_history_is_that_of_the_last_step(accumulate, tmp_path):
     """Two epochs of four steps: 0.5 (1 + cos(pi s / 8)) of step 3, then of step 7, and not 0 as of the step to come."""
-    learner, _, _, batch = make_parts(Optimizer(learning_rate=0.1, schedule="cosine", accumulate=accumulate))
-    learner.compile(make_optimizer(Optimizer(learning_rate=0.1, schedule="cosine", accumulate=accumulate), 2, 4))
+    settings = Optimizer(learning_rate=0.1, schedule="cosine", gradient_accumulation_steps=accumulate)
+    learner, _, _, batch = make_parts(settings)
+    learner.compile(make_optimizer(settings, 2, 4))
     path, board = tmp_path / "history.csv", TensorBoard(tmp_path / "board")
     callbacks = [HistoryFile(path, 0), board]
     for callback in callbacks:
@@ -384,7 +381,7 @@ def test_terms_of_the_loss_are_logged():
 def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.4])
     means = dict.fromkeys(Validate.SHOWN, 0.0)
-    monkeypatch.setattr("tfseg.training.learner.score", lambda *_: {**means, "mean_iou": next(scores)})
+    monkeypatch.setattr("tfseg.training.validation.score", lambda *_: {**means, "mean_iou": next(scores)})
     learner = make_learner(Augmentation())
     learner.compile(keras.optimizers.SGD(0.0))
     validate = Validate(None, None, tmp_path / "best.weights.h5", patience=2)
@@ -404,7 +401,7 @@ def validated(tmp_path, learn_void, **settings):
     mask[0, 0] = 1
     batch = {"image": np.zeros((1, 10, 10, 3), np.uint8), "mask": mask}
     learner = make_learner(Augmentation(), classes=2)
-    learner.loss_function.learn_void = learn_void
+    learner.loss_function.ignore_class = None if learn_void else 0
     learner.compile(keras.optimizers.SGD(0.0))
     scorer = Scorer(learner.network, learner.loss_function, ("void", "thing"))
     validate = Validate(scorer, batch, tmp_path / "best.weights.h5", **settings)
@@ -452,7 +449,7 @@ def test_a_stop_ends_a_validation(tmp_path):
     validate.on_epoch_end(0, {})
     assert validate.best_scores["epoch"] == 1
     stop.set()
-    with pytest.raises(checkpoints.Stopped, match="epoch 2's validation; the same command goes on"):
+    with pytest.raises(checkpoints.Stopped, match="epoch 2's validation; the same command resumes"):
         validate.on_epoch_end(1, {})
 
 

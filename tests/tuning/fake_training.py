@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tfseg.config.schema import load_config, save_config
+from tfseg.config.parse import load_config, save_config
 from tfseg.runs import run_dir
 from tfseg.tuning.trial import stop_with_parent
 

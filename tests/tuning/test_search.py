@@ -16,7 +16,7 @@ import optuna
 import pytest
 
 from tfseg import tune
-from tfseg.config.schema import load_config
+from tfseg.config.parse import load_config
 from tfseg.io import locks
 from tfseg.runs import run_dir
 from tfseg.tuning import report, search

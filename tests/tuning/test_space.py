@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tfseg.config.schema import Augment, Config, Data, Optimizer, Train, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import Augment, Config, Data, Optimizer, Train
 from tfseg.tuning.space import find_start, make_config, read_space
 
 CONFIG = Config(
@@ -91,8 +92,8 @@ def test_it_starts_from_the_config_where_the_space_has_it(read):
 def test_the_shipped_space_is_one():
     configs = Path(__file__).parents[2] / "configs"
     config = load_config(configs / "camvid.yaml")
-    windows = replace(config.data, fit="crop", scale=(0.533, 1.0), val_size="240x320")
-    config = replace(config, data=windows)
+    crops = replace(config.data, fit="crop", crop_scale=(0.533, 1.0), val_size="240x320")
+    config = replace(config, data=crops)
     space = read_space(configs / "camvid_space.yaml", config)
     assert set(find_start(config, space)) == set(space)
 
@@ -103,8 +104,8 @@ def test_the_shipped_space_is_one():
         ("", "expected settings to search, each as {low: 0, high: 1}, which log, step and multiplies may join, or "),
         ("- a", 'expected settings as `key: value`, got ["a"]'),
         (
-            "optimizer.rate: {low: 0, high: 1}",
-            "optimizer.rate: unknown setting; those of optimizer are name, learning_",
+            "optimizer.xyz: {low: 0, high: 1}",
+            "optimizer.xyz: unknown setting; those of optimizer are name, learning_",
         ),
         ("strenth: {low: 0, high: 1}", "strenth: unknown setting; --help lists all"),
         (
@@ -128,7 +129,10 @@ def test_the_shipped_space_is_one():
             "data.size: {low: 96x96, high: 98x98}",
             'data.size: expected low as a number; of others, give choices, got "9',
         ),
-        ("device.prefetch: {low: false, high: true}", "device.prefetch: expected low as a number; of others, give cho"),
+        (
+            "accelerator.prefetch: {low: false, high: true}",
+            "accelerator.prefetch: expected low as a number; of others, give cho",
+        ),
         ("data.size: {choices: 96x96}", 'data.size: expected choices as a list, got "96x96"'),
         ("data.size: {choices: [96x96]}", 'data.size: expected two or more choices, each once, got ["96x96"]'),
         ("data.size: {choices: [96x96, 96x96]}", "data.size: expected two or more choices, each once"),
@@ -139,8 +143,8 @@ def test_the_shipped_space_is_one():
         ("data.size: {choices: [96x96, 9]}", "data.size: expected text, such as 320x320, got 9"),
         ("run_dir: {choices: [a, b]}", "run_dir: expected no range, since each trial has its own"),
         (
-            "loss.learn_void: {choices: [true, false]}",
-            "loss.learn_void: expected no range, since it changes what trials are scored on",
+            "loss.ignore_class: {choices: [0, null]}",
+            "loss.ignore_class: expected no range, since it changes what trials are scored on",
         ),
         (
             "train.epochs: {low: 1, high: 9}",

@@ -4,7 +4,8 @@ import pytest
 
 from tfseg import show_batch
 from tfseg.config.schema import Augment, Config, Data, Train
-from tfseg.training.loop import make_batches
+from tfseg.records.record_set import open_records
+from tfseg.training.batches import make_batches
 
 REQUIRED = ["show_batch.py", "--data.size", "24x32", "--train.batch_size", "3"]
 
@@ -26,7 +27,7 @@ def test_sheet_is_written(tiny_records, tmp_path, monkeypatch, capsys):
 def test_batch_is_that_of_the_training(tiny_records):
     """20 pictures in batches of 4: step 3 of epoch 1 is the ninth batch of the stream."""
     image, mask = show_batch.read_batch(make_config(tiny_records), 1, 3)
-    batches, _ = make_batches(make_config(tiny_records))
+    batches, _ = make_batches(make_config(tiny_records), open_records(tiny_records))
     ninth = list(batches.take(9).as_numpy_iterator())[8]
     np.testing.assert_array_equal(image, ninth["image"])
     np.testing.assert_array_equal(mask, ninth["mask"])

@@ -16,31 +16,12 @@ from keras import ops
 from tfseg import backend
 from tfseg.augmentation import effects
 from tfseg.config import schema
+from tfseg.config.tables import EFFECTS, FILTERS
 
 IDS = 256  # that a mask of bytes can tell apart
-# What one_of and probability can name: the strength that is off, and how many numbers from 0 to 1 the effect draws.
-EFFECTS = {
-    "rotation": (0.0, 1),
-    "zoom": ((1.0, 1.0), 1),
-    "shear": (0.0, 1),
-    "shift": (0.0, 2),
-    "perspective": (0.0, 8),
-    "brightness": (0.0, 1),
-    "contrast": (0.0, 1),
-    "saturation": (0.0, 1),
-    "hue": (0.0, 1),
-    "gamma": ((1.0, 1.0), 1),
-    "tone_curve": (0.0, 2),
-    "blur": (0.0, 1),
-    "motion_blur": (0.0, 2),
-    "sharpen": (0.0, 1),
-    "noise": (0.0, 1),
-    "cutout": (0.0, 4),
-}
 GEOMETRY = {"rotation", "zoom", "shear", "shift", "perspective"}
 COLOR = {"brightness", "contrast", "saturation"}
 CURVE = {"gamma", "tone_curve"}
-FILTERS = {"blur", "motion_blur", "sharpen"}
 
 
 class Augmentation:
@@ -163,7 +144,7 @@ class Augmentation:
             drawn["turn"] = around("hue", unit=1 / 360)
         if CURVE & set(self.strength):
             drawn["curve"] = factor("gamma"), around("tone_curve", 1 / 3), around("tone_curve", 2 / 3, place=1)
-        if FILTERS & set(self.strength):
+        if set(FILTERS) & set(self.strength):
             drawn["kernel"] = effects.filter_kernel(
                 self.kernel_size(),
                 sigma=between("blur", 0.0, self.strength.get("blur"), 0.0),
@@ -183,7 +164,11 @@ class Augmentation:
 
     def draw_numbers(self, batch, step, replica) -> dict:
         """Draws numbers from 0 to 1: name of an effect or "which" -> (batch, as many as it takes)."""
-        counts = {"flip": 1, "class_mix": 1 + self.num_classes, **{name: count for name, (_, count) in EFFECTS.items()}}
+        counts = {
+            "flip": 1,
+            "class_mix": 1 + self.num_classes,
+            **{name: effect.draws for name, effect in EFFECTS.items()},
+        }
         counts["which"] = len(self.groups)
         key = Key("parameters", self.seed, step, replica)
         numbers = keras.random.uniform((batch, sum(counts.values())), seed=key)
@@ -212,7 +197,7 @@ class Augmentation:
 
 def check_type(name: str, value) -> None:
     """Raises TypeError unless an effect's strength is a number, or two where it is a range."""
-    is_range = isinstance(EFFECTS.get(name, (0.0,))[0], tuple)
+    is_range = name in EFFECTS and isinstance(EFFECTS[name].off, tuple)
     whole = all(isinstance(part, Real) for part in value) if is_range and np.iterable(value) else False
     if not (whole if is_range else isinstance(value, Real)):
         raise TypeError(f"{name}: expected {'two numbers' if is_range else 'a number'}, got {value!r}")
@@ -220,7 +205,7 @@ def check_type(name: str, value) -> None:
 
 def is_off(name: str, value) -> bool:
     """Whether a strength, of the right type, changes nothing."""
-    off = EFFECTS[name][0]
+    off = EFFECTS[name].off
     return tuple(value) == off if isinstance(off, tuple) else value == off
 
 
@@ -239,9 +224,9 @@ def make_groups(strengths, probability: dict, one_of: list) -> list[dict]:
         total = sum(weights.values())
         groups.append({name: group["p"] * weight / total for name, weight in weights.items() if total})
     groups += [{name: probability.get(name, 1.0)} for name in strengths if name not in named]
-    if sum(bool(FILTERS & set(group)) for group in groups) > 1:
+    if sum(bool(set(FILTERS) & set(group)) for group in groups) > 1:
         raise ValueError(
-            "one_of: blur, motion_blur and sharpen are one filter a picture: put those that are on into one group"
+            "one_of: blur, motion_blur and sharpen are one filter per image: put those that are on into one group"
         )
     return groups
 

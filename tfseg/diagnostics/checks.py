@@ -215,7 +215,7 @@ def judge_rates(pipeline: float, step: float, together: float, shared: bool, raw
         gap = f"input-bound, the pipeline gives 1/{step / pipeline:.1f} of what the step takes{cores}"
         return Finding("input", WARNING, text + gap, remedy)
     spare = f"compute-bound, the pipeline could feed {pipeline / step:.1f} such steps{cores}"
-    return Finding("input", OK, f"{text}{spare}; train.batch_size, device.precision and data.size decide")
+    return Finding("input", OK, f"{text}{spare}; train.batch_size, accelerator.precision and data.size decide")
 
 
 def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_size: int, cache: float | None) -> str:

@@ -35,7 +35,7 @@ def load_backend(config: Config) -> Part:
     """Says what Keras computes with, and what a training would choose."""
     backend = keras.backend.backend()
     yield Finding("device", OK, f"Keras {keras.__version__} computes with {describe_backend(backend)}")
-    choice = choose_device(**dataclasses.asdict(config.device))
+    choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"backend": backend, "kind": [choice.kind, choice.reasons[choice.kind]], "precision": choice.precision}
     yield Finding("device", OK, f"a training would take {choice}".replace("device: ", ""))
 
@@ -60,7 +60,7 @@ def compare_devices(config: Config) -> Part:
     """Takes a batch forward and backward on CPU and GPU, or without a GPU in eager and compiled operations."""
     import tensorflow as tf
 
-    choice = choose_device(config.device.kind, "float32")
+    choice = choose_device(config.accelerator.kind, "float32")
     # NVIDIA's cards multiply float32 with 10 bits of mantissa if allowed, which is no fault of theirs.
     tf.config.experimental.enable_tensor_float_32_execution(False)
     height, width = command.parse_size(config.data.size)
@@ -73,7 +73,7 @@ def compare_devices(config: Config) -> Part:
     yield {"began": "the GPU's side" if gpu else "the compiled side"}
     other = take_both_ways(config, choice, batch, weights, "GPU:0" if gpu else "CPU:0", compiled=True)
     what = "GPU against CPU" if gpu else "no GPU, so compiled against eager on the CPU"
-    remedy = f"{'set device.kind to cpu, and ' if gpu else ''}report it, with the file of --json"
+    remedy = f"{'set accelerator.kind to cpu, and ' if gpu else ''}report it, with the file of --json"
     for kind, tolerance in (("forward", FORWARD), ("gradient", GRADIENT)):
         found = compare(one[kind], other[kind], tolerance)
         yield {kind: found._asdict()}
@@ -99,7 +99,7 @@ def take_both_ways(config: Config, choice: Choice, batch: dict, weights: list, d
         for layer in layers:
             if hasattr(layer, "rate"):  # dropout's, which is random; batch normalisation goes by the batch, as trained
                 layer.rate = 0.0
-        loss = loop.make_loss(config)
+        loss = assembly.make_loss(config)
 
         def learn(image, mask):
             with tf.GradientTape() as tape:

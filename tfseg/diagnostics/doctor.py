@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfseg import __version__
-from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, load_config, save_config
+from tfseg.config.parse import load_config, save_config
+from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer
 from tfseg.diagnostics.checks import (
     DOUBLE,
     FAILED,

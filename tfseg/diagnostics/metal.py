@@ -198,9 +198,9 @@ def build(config: Config) -> "Learner":
     import keras
 
     from tfseg.device import Choice
-    from tfseg.training.loop import build_learner, count_classes
+    from tfseg.training.assembly import build_learner, count_classes
 
-    precision = "mixed_bfloat16" if config.device.precision == "auto" else config.device.precision
+    precision = "mixed_bfloat16" if config.accelerator.precision == "auto" else config.accelerator.precision
     network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
     device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
     model, loss = dataclasses.replace(config.model, weights=None), dataclasses.replace(config.loss, class_weights=None)

@@ -111,11 +111,11 @@ def describe_model(
     """
     from tfseg.device import choose_device
     from tfseg.models import complexity
-    from tfseg.training import loop
+    from tfseg.training import assembly
 
-    device = choose_device(precision=config.device.precision)
-    count = num_classes or loop.count_classes(config)
-    learner = loop.build_learner(config, device, steps=100, num_classes=count)
+    device = choose_device(precision=config.accelerator.precision)
+    count = num_classes or assembly.count_classes(config)
+    learner = assembly.build_learner(config, device, steps=100, num_classes=count)
     network, encoder, size = learner.network, config.model.encoder, command.parse_size(config.data.size)
     calls = complexity.walk(network, size)
     macs = add_up(((call.path, complexity.count_macs(call)) for call in calls), encoder)
@@ -179,7 +179,7 @@ def measure_here(config: Config) -> Measurement:
     from tfseg.device import choose_device
     from tfseg.diagnostics.speed import Stepper, draw_batch
 
-    device = choose_device(precision=config.device.precision)
+    device = choose_device(precision=config.accelerator.precision)
     batch = config.train.batch_size
     before = read_peak()
     stepper = Stepper(config, device)

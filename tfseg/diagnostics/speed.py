@@ -40,7 +40,7 @@ Part = Iterator[Finding | dict]
 def time_steps(config: Config, variant: str) -> Part:
     """Times the train step in float32 and in a variant of it, in turns."""
     precision = variant if variant.startswith("mixed_") else "float32"
-    choices = [choose_device(config.device.kind, name) for name in ("float32", precision)]
+    choices = [choose_device(config.accelerator.kind, name) for name in ("float32", precision)]
     yield {"began": "float32"}
     one = Stepper(config, choices[0])
     yield {"began": variant}
@@ -107,7 +107,7 @@ def build_learner(config: Config, choice: Choice, plain: bool = False) -> Learne
     keras.mixed_precision.set_dtype_policy(choice.precision)
     keras.utils.set_random_seed(0)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
-    learner = loop.build_learner(config, choice, steps=100, num_classes=loop.count_classes(config))
+    learner = assembly.build_learner(config, choice, steps=100, num_classes=assembly.count_classes(config))
     if plain:
         optimizer = learner.optimizer
         optimizer = getattr(keras.optimizers, type(optimizer).__name__).from_config(optimizer.get_config())
@@ -183,7 +183,7 @@ def measure_input(config: Config) -> Part:
     """Measures the pipeline alone, the step alone and the step fed by the pipeline, in images per second."""
     from tfseg.pipeline.transfer import to_device
 
-    choice = choose_device(**dataclasses.asdict(config.device))
+    choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"began": "the pipeline"}
     batches = to_device(loop.make_batches(config)[0], choice.batches["signed"], choice.batches["ahead"])
     size = config.train.batch_size
@@ -199,7 +199,9 @@ def measure_input(config: Config) -> Part:
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
-        rate = measure_rate(functools.partial(next, iter(loop.make_batches(cached)[0])), size)
+        rate = measure_rate(
+            functools.partial(next, iter(make_batches(cached, record_set.open_records(cached.data.records))[0])), size
+        )
         yield {"cache": rate / pipeline}
         yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} images/s")
 

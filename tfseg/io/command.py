@@ -43,7 +43,8 @@ REPORT_THEMSELVES = ("serve", "doctor", "parts")
 LESS_MEMORY = {
     **dict.fromkeys(
         ("train", "trial"),
-        "lower train.batch_size, for which optimizer.accumulate makes up, or data.size, or data.ram_budget",
+        "lower train.batch_size, for which optimizer.gradient_accumulation_steps makes up, or data.size, or "
+        "data.ram_budget",
     ),
     "tune": "lower --parallel, or train.batch_size",
     "predict": "give --sliding-window HxW, such as 512x512, for images that are too large in one piece",

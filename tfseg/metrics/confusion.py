@@ -4,7 +4,7 @@ Two readings of the same matrix, since both are in use:
 
 * `iou`, `f1`, and their means over all classes but void, `mean_iou` and `mean_f1`: void ground truth counts nowhere,
   void predicted on any other pixel is a miss. This is the rule of Cityscapes, here on the records' masks. Of a network
-  that learns void as a class (`loss.learn_void`) it is what counts in them too: what is learnt is what is scored.
+  that learns void as a class (`loss.ignore_class`) it is what counts in them too: what is learnt is what is scored.
 * `iou_with_void`, `f1_with_void`, and their means over all, `mean_iou_with_void` and `mean_f1_with_void`: void is a
   class like the others, over all pixels.
 
@@ -107,7 +107,7 @@ def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict
             f"{(rows['lost'] > 0).sum()} images"
         )
     matrix = rows["matrix"].sum(axis=0, dtype=np.int64)
-    ignore_class = None if getattr(scorer.loss_function, "learn_void", False) else VOID
+    ignore_class = getattr(scorer.loss_function, "ignore_class", VOID)
     return {"loss": float(rows["loss"].mean()), **scores(matrix, scorer.classes, ignore_class)}
 
 

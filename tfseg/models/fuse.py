@@ -13,6 +13,7 @@ from tfseg.models.layers import (
     Conv2D,
     DepthwiseConv2D,
     GroupedConv2D,
+    UpsampledConv2D,
     has_large_filters,
     is_grouped,
     is_pointwise,
@@ -21,21 +22,26 @@ from tfseg.models.layers import (
 BY_TANH = {keras.activations.sigmoid: tanh_sigmoid, keras.activations.silu: tanh_swish}
 
 
-def fuse(model: keras.Model, momentum: float, tanh: bool = False, cpu: bool = False) -> keras.Model:
+def fuse(model: keras.Model, momentum: float, tanh: bool = False, cpu: bool = False, fused: bool = True) -> keras.Model:
     """Returns a functional model's copy, weights included, with every batch normalisation layer fused.
 
     Args:
         model: a functional model, which may hold others.
         momentum: of the layers' moving statistics.
         tanh: whether to compute every sigmoid and swish by tanh; the same numbers, but for rounding.
-        cpu: whether to train on TensorFlow's CPU, with the `convolutions` that are faster there.
+        cpu: whether to train on TensorFlow's CPU, with the convolutions of `layers` that are faster there.
+        fused: whether layers may be ours; else they compute as those of Keras do. `GroupedConv2D` is there either way,
+            since files of weights have its name.
     """
 
     def clone(layer):
         kind, config = type(layer), layer.get_config()
         if kind is keras.layers.BatchNormalization:
-            return BatchNormalization.from_config({**config, "momentum": momentum})
-        if keras.backend.backend() == "tensorflow" and is_grouped(layer):
+            kind = BatchNormalization if fused else kind
+            return kind.from_config({**config, "momentum": momentum})
+        if kind is UpsampledConv2D:
+            config["plain"] = not fused
+        elif keras.backend.backend() == "tensorflow" and is_grouped(layer):
             kind = GroupedConv2D
         elif cpu and has_large_filters(layer):
             kind = DepthwiseConv2D

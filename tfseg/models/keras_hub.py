@@ -35,7 +35,6 @@ class Decoder(NamedTuple):
     """The decoder of one segmenter, to be used as one of `decoders`."""
 
     decode: Callable
-    CHANNELS: tuple[int, ...]
     STRIDE: int = 4
 
 
@@ -65,7 +64,7 @@ def build_segmenter(name: str, weights: str | Path | None, channels: int | None)
     else:
         features = [backbone.image_encoder.pyramid_outputs[f"P{level}"] for level in (2, 3, 4, 5)]
         network, decode = keras.Model(backbone.image_encoder.input, features, name=name), decode_deeplab
-    decoder = Decoder(lambda features, _: decode(backbone, features), (backbone.projection_filters,))
+    decoder = Decoder(lambda features, _: decode(backbone, features))
     return Encoder(normalize, network), decoder
 
 

@@ -30,12 +30,12 @@ class UpsampledConv2D(keras.layers.Layer):
 
     Takes a list of float (batch, height, width, a) and, or not, (batch, 2 height, 2 width, b); gives (batch, 2 height,
     2 width, filters). Its `kernel` is that of `Conv2D(filters, 3, padding="same", use_bias=False)`, float32 (3, 3,
-    a + b, filters).
+    a + b, filters). `plain` computes it as the layers of Keras do, one after the other.
     """
 
-    def __init__(self, filters: int, kernel_initializer="he_normal", **kwargs):
+    def __init__(self, filters: int, kernel_initializer="he_normal", plain: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
+        self.filters, self.plain = filters, plain
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, shapes):
@@ -50,6 +50,9 @@ class UpsampledConv2D(keras.layers.Layer):
     def call(self, inputs):
         x, *skip = inputs
         kernel = ops.convert_to_tensor(self.kernel)
+        if self.plain:
+            x = ops.concatenate([ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2), *skip], axis=-1)
+            return ops.conv(x, ops.cast(kernel, self.compute_dtype), padding="same")
         if skip:
             kernel, skip_kernel = ops.split(kernel, [x.shape[-1]], axis=2)
         kernel = ops.cast(spread(kernel), self.compute_dtype)
@@ -64,7 +67,8 @@ class UpsampledConv2D(keras.layers.Layer):
 
     def get_config(self):
         initializer = keras.initializers.serialize(self.kernel_initializer)
-        return {**super().get_config(), "filters": self.filters, "kernel_initializer": initializer}
+        own = {"filters": self.filters, "kernel_initializer": initializer, "plain": self.plain}
+        return {**super().get_config(), **own}
 
 
 def spread(kernel):

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
+from tfseg.config.tables import DECODER_CHANNELS
 from tfseg.models import keras_hub
 from tfseg.models.blocks import EnlargeLike
 from tfseg.models.decoders import DECODERS
@@ -25,6 +26,7 @@ def build_network(
     batch_norm_momentum: float = 0.99,
     tanh: bool = False,
     cpu: bool = False,
+    fused: bool = True,
 ) -> keras.Model:
     """Builds the network.
 
@@ -38,6 +40,7 @@ def build_network(
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
         tanh: whether to compute sigmoids by tanh, see `fuse.fuse`.
         cpu: whether to train on TensorFlow's CPU, see there.
+        fused: whether layers may be ours; else they are those of Keras.
 
     Returns:
         Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
@@ -54,12 +57,12 @@ def build_network(
         base, top = build_encoder(encoder, weights), DECODERS[decoder]
     padded = PadToMultiple(STRIDES[-1], name="pad")(base.normalize(pixels))
     features = base.extract(padded)  # strides 2, 4, 8, 16, 32
-    x = top.decode(features, decoder_channels or top.CHANNELS)  # stride top.STRIDE
+    x = top.decode(features, decoder_channels or DECODER_CHANNELS[decoder])  # stride top.STRIDE
     logits = layers.Conv2D(num_classes, 3, padding="same", dtype="float32", name="logits")(x)
     if top.STRIDE > 1:
         logits = EnlargeLike(dtype="float32", name="enlarge")([logits, padded])
     logits = CropLike(dtype="float32", name="crop")([logits, pixels])
-    return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu)
+    return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu, fused)
 
 
 def check_names(encoder: str, decoder: str) -> None:

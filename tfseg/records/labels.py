@@ -185,7 +185,7 @@ def one_class_fault(names: Iterable[str]) -> str | None:
 def _read_entries(path: str | Path) -> dict:
     import yaml
 
-    from tfseg.config.schema import load_unique
+    from tfseg.config.yaml_file import load_unique
 
     text = Path(path).read_bytes()
     try:

@@ -28,7 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import Config, as_yaml, list_settings, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import Config, as_yaml, list_settings
 from tfseg.inference import labels_file
 from tfseg.io import locks
 from tfseg.io.atomic import write_json, write_whole
@@ -48,7 +49,7 @@ METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
 replacing = write_whole  # its name before
 # Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
-MAY_CHANGE = ("overwrite", "run_dir", "device.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
+MAY_CHANGE = ("overwrite", "run_dir", "accelerator.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
 
 @contextmanager
@@ -259,7 +260,7 @@ def read_config(directory: str | Path) -> Config:
     path = Path(directory, CONFIG)
     if not path.is_file():
         raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); python -m tfseg.train writes one")
-    return load_config(path)
+    return load_config(path, warn=False)
 
 
 def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:

@@ -1,7 +1,7 @@
-"""The states that a training goes on from, each of them whole or not there.
+"""The checkpoints from which a training resumes, each of them whole or not there.
 
 checkpoints/00000300.weights.h5   after 300 steps: network, its average, optimizer and counts
-checkpoints/00000300.json         checksum of that file, and what else a `State` has; written last
+checkpoints/00000300.json         checksum of that file, and what else a `Checkpoint` has; written last
 
 Which batch comes next, and how it is augmented, depends on seed, epoch and step alone, so that neither is saved.
 """
@@ -20,36 +20,36 @@ from tfseg.runs.run_dir import save_weights, write_json
 CHUNK = 2**20
 
 
-class State(NamedTuple):
+class Checkpoint(NamedTuple):
     """What a training had reached."""
 
     step: int  # batches that it had learnt from
     best: dict | None  # scores of the best epoch before, as in metrics.json
     losses: list[float]  # of which the epoch's mean loss is made, see `keras.Model.metrics_variables`
     seeds: list[list[int]]  # of layers that draw, which no file of weights holds
-    rollbacks: int  # how often it had gone back to a state before, each time to go on with half the rate
+    rollbacks: int  # how often it had gone back to a checkpoint before, each time with half the learning rate
 
 
 class Stopped(Exception):
-    """A training has ended where it can go on from, since it was asked to."""
+    """A training has ended where it can resume, since it was asked to."""
 
 
 def save(
     model, run: Path, step: int, best: dict | None, rollbacks: int = 0, keep: int = 2, writes: bool = True
 ) -> None:
-    """Saves a model's state, and deletes all but the last `keep`.
+    """Saves a model's checkpoint, and deletes all but the last `keep`.
 
     Args:
         model: compiled, see `learner.Learner`.
         run: the run folder.
         step: batches that it has learnt from.
         best: scores of the best epoch before.
-        rollbacks: how often the training went back to a state before.
-        keep: how many states stay.
+        rollbacks: how often the training went back to a checkpoint before.
+        keep: how many checkpoints stay.
         writes: whether this process is the one of several that does; all must call it, since losses lie with all.
 
     Raises:
-        OSError: the disk does not take it. The states before stay.
+        OSError: the disk does not take it. The checkpoints before stay.
     """
     losses = [to_list(variable) for variable in model.metrics_variables]
     if not writes:
@@ -57,33 +57,33 @@ def save(
     (run / FOLDER).mkdir(exist_ok=True)
     path = weights_path(run, step)
     save_weights(model, path)
-    state = State(step, best, losses, [to_list(variable) for variable in find_seeds(model)], rollbacks)
-    write_json({**state._asdict(), "crc32": checksum(path)}, record_path(run, step))
+    checkpoint = Checkpoint(step, best, losses, [to_list(variable) for variable in find_seeds(model)], rollbacks)
+    write_json({**checkpoint._asdict(), "crc32": checksum(path)}, record_path(run, step))
     kept = {name(run, step) for step in find_steps(run)[-keep:] for name in (record_path, weights_path)}
     for file in {*(run / FOLDER).glob("incomplete-*"), *(run / FOLDER).glob("[0-9]*")} - kept:
         file.unlink()  # older ones, and what a killed process was about to write
 
 
-def find_last(run: Path) -> State | None:
-    """Finds the last whole state of a run; tells on stderr which newer ones are damaged."""
+def find_last(run: Path) -> Checkpoint | None:
+    """Finds the last whole checkpoint of a run; reports on stderr which newer ones are damaged."""
     for step in reversed(find_steps(run)):
         try:
             record = json.loads(record_path(run, step).read_text(encoding="utf-8"))
             if record.pop("crc32") == checksum(weights_path(run, step)):
-                return State(**record)
+                return Checkpoint(**record)
             fault = f"{weights_path(run, step)}: is not what was saved"
         except (OSError, ValueError, KeyError, TypeError) as error:
             fault = f"{record_path(run, step)}: cannot be read ({error})"
-        print(f"warning: {fault}; going on from an earlier state", file=sys.stderr, flush=True)
+        print(f"warning: {fault}; resuming from an earlier checkpoint", file=sys.stderr, flush=True)
     return None
 
 
-def load(model, run: Path, state: State) -> None:
-    """Gives a model, compiled as it was, a state that `find_last` found."""
-    model.load_weights(weights_path(run, state.step))
-    values = [math.nan if loss is None else loss for loss in state.losses]  # which JSON has none of
+def load(model, run: Path, checkpoint: Checkpoint) -> None:
+    """Gives a model, compiled as it was, a checkpoint that `find_last` found."""
+    model.load_weights(weights_path(run, checkpoint.step))
+    values = [math.nan if loss is None else loss for loss in checkpoint.losses]  # which JSON has none of
     variables = [*model.metrics_variables, *find_seeds(model)]
-    for variable, value in zip(variables, [*values, *state.seeds], strict=True):
+    for variable, value in zip(variables, [*values, *checkpoint.seeds], strict=True):
         variable.assign(value)
 
 
@@ -100,7 +100,7 @@ def to_list(variable):
 
 
 def find_steps(run: Path) -> list[int]:
-    """Lists the steps of which there is a state, whole or damaged, the last one last."""
+    """Lists the steps of which there is a checkpoint, whole or damaged, the last one last."""
     return sorted(int(path.stem) for path in (run / FOLDER).glob("*.json") if path.stem.isdigit())
 
 

@@ -1,24 +1,17 @@
 """Devices that share each batch: those of one machine, or of several whose processes train as one.
 
 Every device, a replica in TensorFlow's words, has its own copy of the network and takes the same step on its part of
-the batch; `fused` sums over all of them what the whole batch decides. Of several processes, the workers, the first is
+the batch; `backend` sums over all of them what the whole batch decides. Of several processes, the workers, the first is
 the chief: it alone validates and writes, while the others wait for its next step.
 """
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Cluster(NamedTuple):
-    """The processes that train as one."""
-
-    addresses: list[str]  # host:port of each
-    index: int  # of this one
+from tfseg.device import Choice, Cluster, read_cluster
 
 
 class Distribution:
@@ -43,12 +36,8 @@ class Distribution:
         """Which worker of how many."""
         return self.index, self.workers
 
-    def scope(self) -> AbstractContextManager:
-        """Within which a network to train is built and compiled."""
-        return nullcontext()
-
     def spread(self, batches):
-        """Gives each device its part of this worker's batches, a tf.data set, pictures in a row."""
+        """Gives each device its part of this worker's batches, a tf.data set, images in a row."""
         return batches
 
     def gather(self, values: Sequence[int]) -> np.ndarray:
@@ -63,12 +52,9 @@ class Distribution:
         """Waits until all workers are there."""
         self.gather([0])
 
-    def told_loss(self) -> AbstractContextManager:
-        """Within which a worker that is gone is told as a ConnectionError."""
+    def explain_lost_worker(self) -> AbstractContextManager:
+        """Within which the loss of a worker is reported as a ConnectionError."""
         return nullcontext()
-
-    def __str__(self) -> str:
-        return ""
 
 
 class Mirrored(Distribution):
@@ -84,9 +70,6 @@ class Mirrored(Distribution):
         self.replicas = strategy.num_replicas_in_sync
         self.workers, self.index = (len(cluster.addresses), cluster.index) if cluster else (1, 0)
         self._sum = _compile_sum(strategy)
-
-    def scope(self) -> AbstractContextManager:
-        return self.strategy.scope()
 
     def spread(self, batches):
         parts = self.replicas // self.workers
@@ -114,7 +97,7 @@ class Mirrored(Distribution):
         return self._sum(self.strategy.experimental_distribute_values_from_function(row_of)).numpy()
 
     @contextmanager
-    def told_loss(self) -> Iterator[None]:
+    def explain_lost_worker(self) -> Iterator[None]:
         import tensorflow as tf
 
         try:
@@ -128,68 +111,18 @@ class Mirrored(Distribution):
                 "look at what it said last, and start all of them again"
             ) from error
 
-    def __str__(self) -> str:
-        devices = f"{self.replicas} device{'s' if self.replicas > 1 else ''}"
-        return f"worker {self.index} of {self.workers}, {devices}" if self.cluster else f"mirrored on {devices}"
+
+def distribute(choice: Choice) -> Distribution:
+    """Makes what trains on the devices of a choice."""
+    return Mirrored(choice.strategy, choice.cluster) if choice.strategy is not None else Distribution()
 
 
-def distribute(kind: str, distribution: str) -> Distribution:
-    """Lets all visible devices of a kind share each batch.
-
-    Args:
-        kind: of device: cpu, or any other for GPUs.
-        distribution: none, mirrored or multiworker.
-
-    Raises:
-        ValueError: as of `read_cluster`, or this process cannot listen at its address.
-    """
-    if distribution == "none":
-        return Distribution()
-    import tensorflow as tf
-
-    if distribution == "multiworker":
-        cluster = read_cluster(os.environ.get("TF_CONFIG"))
-        try:
-            return Mirrored(tf.distribute.MultiWorkerMirroredStrategy(), cluster)
-        except tf.errors.UnknownError as error:
-            address = cluster.addresses[cluster.index]
-            raise ValueError(
-                f"TF_CONFIG: worker {cluster.index} cannot listen at {address}; "
-                "give an address of this machine, and a port that no other process has"
-            ) from error
-    devices = tf.config.list_logical_devices("CPU" if kind == "cpu" else "GPU")
-    return Mirrored(tf.distribute.MirroredStrategy([device.name for device in devices]))
-
-
-def is_chief(distribution: str) -> bool:
-    """Whether this process is the one that writes, before any has met the others; `distribute` says if it cannot be."""
+def is_chief(strategy: str) -> bool:
+    """Whether this process is the one that writes, before any has met the others; `device` says if it cannot be."""
     try:
-        return distribution != "multiworker" or read_cluster(os.environ.get("TF_CONFIG")).index == 0
+        return strategy != "multiworker" or read_cluster(os.environ.get("TF_CONFIG")).index == 0
     except ValueError:
         return True
-
-
-def read_cluster(text: str | None) -> Cluster:
-    """Reads TF_CONFIG, the environment variable by which TensorFlow's processes know each other.
-
-    Raises:
-        ValueError: it is missing, no JSON, or does not say who the workers are, or which one this is.
-    """
-    wanted = (
-        'expected {"cluster": {"worker": ["host0:port", "host1:port"]}, "task": {"type": "worker", "index": 0}}, '
-        "the index being each worker's own"
-    )
-    if not text:
-        raise ValueError(f"device.distribution: multiworker needs the environment variable TF_CONFIG: {wanted}")
-    try:
-        config = json.loads(text)
-        jobs, task = config["cluster"], config["task"]
-        if not set(jobs) <= {"chief", "worker"} or not all(isinstance(job, list) for job in jobs.values()):
-            raise ValueError
-        tasks = [(job, place) for job in ("chief", "worker") for place in range(len(jobs.get(job, [])))]
-        return Cluster([jobs[job][place] for job, place in tasks], tasks.index((task["type"], int(task["index"]))))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ValueError(f"TF_CONFIG: {wanted}; got {text}") from None
 
 
 def _compile_sum(strategy):

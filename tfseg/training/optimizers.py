@@ -16,19 +16,36 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def make_optimizer(settings: Optimizer, epochs: int, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Makes Adam or AdamW, the rate as the settings say."""
+def make_optimizer(
+    settings: Optimizer, epochs: int, steps_per_epoch: int, fused: bool = True
+) -> keras.optimizers.Optimizer:
+    """Makes Adam or AdamW, with the learning rate that the settings describe.
+
+    Args:
+        settings: of the run.
+        epochs: of the whole training.
+        steps_per_epoch: batches, accumulated or not.
+        fused: whether it may be ours; else its steps are those of Keras.
+
+    Raises:
+        ValueError: the optimizers of Keras cannot do what the settings ask for.
+    """
+    if settings.encoder_lr_multiplier < 1 and not fused:
+        raise ValueError(
+            "optimizer.encoder_lr_multiplier: expected 1 without accelerator.fused, since the optimizers of Keras know "
+            f"one learning rate alone, got {settings.encoder_lr_multiplier}"
+        )
     total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
-    # A number would become a variable, which a state to go on from overwrites, halved or not.
+    # A number would become a variable, which a checkpoint overwrites, halved or not.
     rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
     options = {"global_clipnorm": settings.clip_norm}
-    if settings.accumulate > 1:
-        options["gradient_accumulation_steps"] = settings.accumulate
-    if settings.ema is not None:
-        options |= {"use_ema": True, "ema_momentum": settings.ema}
+    if settings.gradient_accumulation_steps > 1:
+        options["gradient_accumulation_steps"] = settings.gradient_accumulation_steps
+    if settings.ema_momentum is not None:
+        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     if settings.name == "adam":
-        return Adam(rate, **options)
-    optimizer = AdamW(rate, weight_decay=settings.weight_decay, **options)
+        return (Adam if fused else PlainAdam)(rate, **options)
+    optimizer = (AdamW if fused else PlainAdamW)(rate, weight_decay=settings.weight_decay, **options)
     # All but kernels: "variable" is the scale of each channel in ConvNeXt, which has no name.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "variable"])
     return optimizer
@@ -63,7 +80,17 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "decay": self.decay}
 
 
-class _Steps:
+class WholeAverages:
+    """Ends a training with the averages of all weights in their place, those of a frozen encoder too.
+
+    Keras takes the averages of all for those of the weights that are not frozen, and fails.
+    """
+
+    def finalize_variable_values(self, var_list):
+        super().finalize_variable_values(self._trainable_variables)
+
+
+class FusedSteps(WholeAverages):
     """Steps of Adam in which some variables can move more slowly, or not at all, fused where possible.
 
     Does for Adam what is the same for all variables once a step, and the rest of a variable in one operation. Where
@@ -174,10 +201,20 @@ class _Steps:
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class Adam(_Steps, keras.optimizers.Adam):
+class Adam(FusedSteps, keras.optimizers.Adam):
     """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps."""
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class AdamW(_Steps, keras.optimizers.AdamW):
+class AdamW(FusedSteps, keras.optimizers.AdamW):
     """`keras.optimizers.AdamW` (Loshchilov and Hutter 2019), fused likewise: same arguments, variables and steps."""
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class PlainAdam(WholeAverages, keras.optimizers.Adam):
+    """`keras.optimizers.Adam`, whose steps are its own."""
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class PlainAdamW(WholeAverages, keras.optimizers.AdamW):
+    """`keras.optimizers.AdamW`, whose steps are its own."""

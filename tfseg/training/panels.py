@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.training.learner import averaged
+from tfseg.training.validation import averaged
 
 PIXELS = 512  # that a picture has at most, on its longer side
 

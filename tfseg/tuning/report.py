@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfseg.config.schema import Config, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Config
 from tfseg.runs.run_dir import replacing
 from tfseg.tuning.search import SCORE, brief, find_best
 from tfseg.tuning.space import Choices, Range, Space, make_config

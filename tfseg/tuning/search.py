@@ -28,7 +28,9 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from tfseg.config.schema import Config, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.renames import rename_settings
+from tfseg.config.schema import Config
 from tfseg.io import locks
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints
@@ -95,6 +97,8 @@ def _check_same(out: Path, study: "optuna.Study", config: Config, space: Space) 
     ranges = {f"the range of {name}": dataclasses.asdict(parameter) for name, parameter in space.items()}
     now = json.loads(json.dumps(run_dir.list_lasting(config) | ranges))
     before, manifest = study.user_attrs.get("settings"), study.user_attrs.get("manifest")
+    if before is not None:  # under the names of the version that began the search
+        before = rename_settings(before.items(), set())
     if before is None:
         study.set_user_attr("settings", now)
         study.set_user_attr("manifest", run_dir.identify(config.data.records))

@@ -13,14 +13,18 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfseg.config.schema import Config, as_yaml, change_config, list_settings, read_yaml, type_settings
+from tfseg.config.parse import change_config, type_settings
+from tfseg.config.renames import rename_settings, warn_renamed
+from tfseg.config.schema import Config, as_yaml, list_settings
+from tfseg.config.yaml_file import read_yaml
+from tfseg.io.renamed import SETTINGS
 
 # What every trial has of its own, or all must have alike.
 FIXED = {
     "run_dir": "each trial has its own",
     "overwrite": "each trial has a folder of its own",
     "train.epochs": "trials are compared epoch by epoch",
-    "loss.learn_void": "it changes what trials are scored on",
+    "loss.ignore_class": "it changes what trials are scored on",
     **dict.fromkeys(("quiet", "log.wandb", "log.mlflow"), "it changes no training"),
 }
 FORM = "{low: 0, high: 1}, which log, step and multiplies may join, or {choices: [a, b]}"
@@ -105,7 +109,7 @@ def read_space(path: str | Path, config: Config) -> Space:
         ValueError: the file is no such space, or the run cannot have one of its values; in one line, with file and key.
         OSError: the file cannot be read.
     """
-    entries = read_yaml(path)
+    entries = _rename(read_yaml(path), path)
     if not entries:
         raise ValueError(f"{path}: expected settings to search, each as {FORM}")
     try:
@@ -118,6 +122,22 @@ def read_space(path: str | Path, config: Config) -> Space:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return space
+
+
+def _rename(entries: dict, path: str | Path) -> dict:
+    """Gives the settings of a space the names that they have now."""
+    renamed = set()
+    try:
+        entries = rename_settings(entries.items(), renamed)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    for name, entry in entries.items():
+        if isinstance(entry, dict) and isinstance(entry.get("multiplies"), list):
+            old = [setting for setting in entry["multiplies"] if isinstance(setting, str) and setting in SETTINGS]
+            entries[name] = {**entry, "multiplies": [SETTINGS.get(str(one), one) for one in entry["multiplies"]]}
+            renamed |= set(old)
+    warn_renamed(renamed)
+    return entries
 
 
 def make_config(config: Config, space: Space, values: dict[str, object]) -> Config:

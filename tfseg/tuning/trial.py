@@ -1,4 +1,4 @@
-"""python -m tfseg.trial --config TRIAL.yaml: a training that ends with the search that has started it.
+"""python -m tfseg.tuning.trial --config TRIAL.yaml: a training that ends with the search that has started it.
 
 Not for use by hand: its standard input is a pipe that nothing is written to. The system closes it when the search ends,
 even by `kill -9`, and the training then stops as by SIGTERM, to go on when the search does.
@@ -6,18 +6,24 @@ even by `kill -9`, and the training then stops as by SIGTERM, to go on when the 
 
 import os
 import signal
+import sys
 import threading
 import time
 
+from tfseg.config.parse import parse_config
 from tfseg.io import command
-from tfseg.training import loop
+from tfseg.training import checkpoints, loop
 
 GRACE = 60  # seconds for a step, or a validation, to end
 
 
 def main() -> None:
     stop_with_parent()
-    loop.main()
+    try:
+        loop.train_run(parse_config())
+    except checkpoints.Stopped as stopped:
+        print(stopped)
+        sys.exit(130)  # the shell's code for Ctrl-C
 
 
 def stop_with_parent() -> None:

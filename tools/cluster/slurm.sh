@@ -18,5 +18,5 @@ export WORKERS
 # shellcheck disable=SC2016  # each task expands its own
 srun --kill-on-bad-exit=1 bash -c '
 export TF_CONFIG="{\"cluster\": {\"worker\": [$WORKERS]}, \"task\": {\"type\": \"worker\", \"index\": $SLURM_PROCID}}"
-exec python -m tfseg.train --device.distribution multiworker "$@"
+exec python -m tfseg.train --accelerator.strategy multiworker "$@"
 ' bash "$@"

@@ -12,7 +12,6 @@ from tfseg.models.blocks import EnlargeLike, PoolToGrid, convolve, normalize_and
 from tfseg.models.layers import AtrousDepthwiseConv2D
 
 STRIDE = 4
-CHANNELS = (256, 48)
 RATES = (3, 6, 9)
 
 

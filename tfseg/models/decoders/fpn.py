@@ -11,7 +11,6 @@ from keras import layers
 from tfseg.models.blocks import EnlargeLike, convolve
 
 STRIDE = 4
-CHANNELS = (256, 128)
 
 
 def decode(features: Sequence, channels: Sequence[int]):

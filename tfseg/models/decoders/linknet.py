@@ -10,7 +10,6 @@ from keras import layers
 from tfseg.models.blocks import convolve, normalize_and_rectify
 
 STRIDE = 1
-CHANNELS = (32,)
 
 
 def decode(features: Sequence, channels: Sequence[int]):

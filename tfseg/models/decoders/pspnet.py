@@ -11,7 +11,6 @@ from keras import layers
 from tfseg.models.blocks import EnlargeLike, PoolToGrid, convolve
 
 STRIDE = 8
-CHANNELS = (512,)
 GRIDS = (1, 2, 3, 6)
 
 

@@ -9,7 +9,6 @@ from tfseg.models.blocks import convolve, normalize_and_rectify
 from tfseg.models.layers import UpsampledConv2D
 
 STRIDE = 1
-CHANNELS = (256, 128, 64, 32, 16)
 
 
 def decode(features: Sequence, channels: Sequence[int]):

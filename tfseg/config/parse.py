@@ -1,0 +1,208 @@
+"""YAML and command line in, a `Config` or a precise error out.
+
+    python -m tfseg.train --config configs/demo.yaml --train.epochs 3
+
+A value on the command line goes before one in the file, and that before the default written in `schema`.
+"""
+
+import argparse
+import ast
+import dataclasses
+import functools
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType
+from typing import get_args
+
+import jsonargparse
+import yaml
+
+from tfseg.config import schema
+from tfseg.config.renames import SECTIONS as OLD_SECTIONS
+from tfseg.config.renames import rename_arguments, rename_settings, warn_renamed
+from tfseg.config.schema import SECTIONS, SETTINGS, Config, as_yaml, check, list_settings
+from tfseg.config.suggestions import describe_unknown, describe_wanted, list_names
+from tfseg.config.yaml_file import join_lines, read_yaml
+from tfseg.io.renamed import SETTINGS as OLD_SETTINGS
+
+
+def parse_config(arguments: list[str] | None = None, program: str = "python -m tfseg.train") -> Config:
+    """Reads a run from a command line, and from the YAML file that it names with --config.
+
+    What the user got wrong is reported in one line on stderr, with the key and the file; the exit code is then 2. A
+    setting under an old name is taken, with a warning.
+
+    Args:
+        arguments: the words after the program's name; None: those of this process.
+        program: the command as its user types it, for --help and errors.
+    """
+    try:
+        parser, renamed = _parser(program), set()
+        given = _typed(parser.parse_args, rename_arguments(sys.argv[1:] if arguments is None else arguments, renamed))
+        path = given.pop("config", None)
+        stored = {} if path is None else _read(parser, path, renamed)
+        warn_renamed(renamed)
+        try:
+            return _build({**stored, **given})
+        except ValueError as error:
+            key = str(error).partition(":")[0]
+            raise ValueError(f"{path}: {error}" if key in stored and key not in given else str(error)) from None
+    except (ValueError, OSError) as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def load_config(path: str | Path, warn: bool = True) -> Config:
+    """Reads a run from a YAML file alone, as `save_config` wrote it.
+
+    Args:
+        path: of the file.
+        warn: whether settings under an old name are reported on stderr.
+
+    Raises:
+        ValueError: the file is no run; in one line, with the file and the key.
+        OSError: the file cannot be read.
+    """
+    renamed = set()
+    settings = _read(_parser("tfseg"), path, renamed)
+    if warn:
+        warn_renamed(renamed)
+    try:
+        return _build(settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Writes every setting of a run as YAML that `load_config` and --config read back."""
+    text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def type_settings(settings: dict[str, object]) -> dict[str, object]:
+    """Gives the values of settings, by dotted key, the types that they have in a run; whether they fit is not checked.
+
+    Raises:
+        ValueError: a key is no setting, or its value has another type; in one line that begins with the key.
+    """
+    return _typed(_parser("tfseg").parse_object, dict(_flatten(settings)))
+
+
+def change_config(config: Config, settings: dict[str, object]) -> Config:
+    """Returns a run with other values for some settings, by dotted key.
+
+    Raises:
+        ValueError: as of `type_settings`, or the run cannot have the value.
+    """
+    return _build({**list_settings(config), **type_settings(settings)})
+
+
+def _build(settings: dict[str, object]) -> Config:
+    """Dotted keys and values of the right types -> Config, which checks the values."""
+    missing = [key for key, part in SETTINGS.items() if _is_required(part) and key not in settings]
+    if missing:
+        flags = " ".join(f"--{key} {key.rpartition('.')[2].upper()}" for key in missing)
+        raise ValueError(f"{' and '.join(missing)} must be set, in the file of --config or as {flags}")
+    tree = {section: {} for section in SECTIONS}
+    for key, value in settings.items():
+        section, _, name = key.rpartition(".")
+        (tree[section] if section else tree)[name] = value
+    return Config(**{name: SECTIONS[name](**value) if name in SECTIONS else value for name, value in tree.items()})
+
+
+def _is_required(part: dataclasses.Field) -> bool:
+    return part.default is dataclasses.MISSING
+
+
+def _read(parser: jsonargparse.ArgumentParser, path: str | Path, renamed: set[str]) -> dict[str, object]:
+    """A YAML file's settings by dotted key, in their types; old names among them are added to `renamed`."""
+    tree = read_yaml(path)
+    try:
+        return _typed(parser.parse_object, rename_settings(_flatten(tree), renamed))
+    except ValueError as error:
+        raise ValueError(f"{path}: {join_lines(error)}") from None
+
+
+def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """{"train": {"epochs": 3}} -> ("train.epochs", 3); old names stay."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in SETTINGS or key in OLD_SETTINGS:
+            yield key, value
+        elif key not in SECTIONS and key not in OLD_SECTIONS:
+            raise ValueError(describe_unknown(key))
+        elif isinstance(value, dict):
+            yield from _flatten(value, f"{key}.")
+        else:
+            names = list_names(OLD_SECTIONS.get(key, key))
+            raise ValueError(f"{key}: expected the settings {names} below it, got {as_yaml(value)}")
+
+
+def _parser(program: str) -> jsonargparse.ArgumentParser:
+    """One flag a setting; what is not given stays unset, so that a file's value is known from a default."""
+    parser = jsonargparse.ArgumentParser(
+        prog=program,
+        usage="%(prog)s [--config FILE.yaml] [--SETTING VALUE ...]",
+        description="A setting on the command line wins over the same one in the file.",
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE.yaml", default=argparse.SUPPRESS, help="Settings in a file.")
+    for section, kind in {"": Config, **SECTIONS}.items():
+        group = parser.add_argument_group(section or "run", kind.__doc__)
+        for name, text in _field_docs()[kind.__name__].items():
+            key = f"{section}.{name}" if section else name
+            part = SETTINGS[key]
+            required = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
+            optional = {"default": part.default, "help": text}
+            alone = {"nargs": "?", "const": True} if part.type is bool else {}  # --quiet means --quiet true
+            group.add_argument(f"--{key}", type=part.type, **alone, **(required if _is_required(part) else optional))
+    return parser
+
+
+@functools.cache
+def _field_docs() -> dict[str, dict[str, str]]:
+    """Class -> field -> the string below it, which Python itself does not keep."""
+    module = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
+    return {
+        kind.name: {
+            field.target.id: text.value.value
+            for field, text in itertools.pairwise(kind.body)
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+        }
+        for kind in module.body
+        if isinstance(kind, ast.ClassDef)
+    }
+
+
+def _typed(parse: Callable[..., jsonargparse.Namespace], source: object) -> dict[str, object]:
+    """What a jsonargparse method reads from a source, by dotted key; its reports of many lines become one.
+
+    Raises:
+        ValueError: one line, starting with the key.
+    """
+    try:
+        settings = vars(parse(source, defaults=False).as_flat())
+    except argparse.ArgumentError as error:
+        raise ValueError(_in_one_line(str(error))) from None
+    for key, value in settings.items():  # jsonargparse takes null for any type
+        if key in SETTINGS and value is None:
+            check(NoneType in get_args(SETTINGS[key].type), key, None, describe_wanted(key))
+    return settings
+
+
+def _in_one_line(report: str) -> str:
+    """A report of jsonargparse -> key, what was wanted, what was got."""
+    report = " ".join(report.split())
+    if (match := re.match(r'Parser key "(.+?)"', report)) and match[1] in SETTINGS:
+        got = re.search(r"value: (.*?)( - Expected a .*)?$", report)
+        return f"{match[1]}: expected {describe_wanted(match[1])}{f', got {got[1]}' if got else ''}"
+    if match := re.match(r"(?i)unrecognized arguments: (\S+)", report):
+        flag, _, _ = match[1].partition("=")
+        if flag.startswith("--"):
+            return describe_unknown(flag.removeprefix("--"))
+        return f"{flag} stands alone: a file goes after --config, a value after its flag, as in --train.epochs 3"
+    return report

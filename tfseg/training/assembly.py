@@ -1,0 +1,96 @@
+"""What a config trains, put together: network, augmentation, loss and optimizer."""
+
+import dataclasses
+
+from tfseg.config.schema import Config
+from tfseg.device import Choice
+from tfseg.records.record_set import RecordSet, open_records
+
+
+def build_learner(
+    config: Config,
+    device: Choice,
+    steps: int,
+    records: RecordSet | None = None,
+    num_classes: int | None = None,
+    share: float = 1.0,
+):
+    """Builds and compiles what a config trains: network, augmentation and loss as one model.
+
+    Args:
+        config: of the run.
+        device: to compute on.
+        steps: of an epoch.
+        records: to learn from; None: they are opened if the class weights need them.
+        num_classes: that the network tells apart, void included; None: those of the records.
+        share: of the learning rate.
+
+    Raises:
+        ValueError: as of `make_loss`, or the device cannot compute the loss.
+        OSError: as of `make_loss`.
+    """
+    from tfseg.augmentation.layer import Augmentation
+    from tfseg.device import can_sort
+    from tfseg.models.segmenter import build_network
+    from tfseg.training.keras_hooks import choose_fused
+    from tfseg.training.learner import Learner, PlainLearner
+    from tfseg.training.optimizers import make_optimizer
+
+    if config.loss.lovasz and not can_sort(device.kind):
+        raise ValueError(
+            f"loss.lovasz: expected 0 on {device.kind}, whose sorting cannot be trusted, got {config.loss.lovasz}; "
+            "take loss.jaccard, or set accelerator.kind to cpu"
+        )
+    device, _ = choose_fused(device)
+    num_classes = num_classes or len(records.classes)
+    with device.scope():
+        network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
+        augment, seed = dataclasses.asdict(config.augment), config.train.seed
+        augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
+        learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)
+        settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
+        optimizer = make_optimizer(settings, config.train.epochs, steps, device.fused)
+        learner.compile(optimizer, jit_compile=device.xla)
+        if settings.encoder_lr_multiplier < 1:
+            encoder = network.get_layer(config.model.encoder)
+            optimizer.slow_down(encoder.trainable_variables, settings.encoder_lr_multiplier)
+    return learner
+
+
+def count_classes(config: Config) -> int:
+    """How many classes the records have; if they are not there, as many as Cityscapes has categories."""
+    from tfseg.records.labels import CATEGORIES
+    from tfseg.records.records import read_manifest
+
+    try:
+        return len(read_manifest(config.data.records).classes)
+    except FileNotFoundError:
+        return len(CATEGORIES)
+
+
+def make_loss(config: Config, records: RecordSet | None = None):
+    """Makes the loss that a config describes, with the class weights of its records if it wants them.
+
+    Args:
+        config: of the run.
+        records: to learn from; None: they are opened if the class weights need them.
+
+    Raises:
+        ValueError: there are to be class weights, and the training split is missing or holds nothing but void.
+        OSError: there are to be class weights, and the records cannot be read.
+    """
+    from tfseg.losses import SegmentationLoss
+
+    weights = read_class_weights(config, records) if config.loss.class_weights == "manifest" else None
+    return SegmentationLoss(**{**dataclasses.asdict(config.loss), "class_weights": weights})
+
+
+def read_class_weights(config: Config, records: RecordSet | None = None) -> list[float]:
+    """Reads how much each class weighs from the pixels of the training split; errors as of `make_loss`."""
+    from tfseg.records.records import class_weights
+
+    records, name = records or open_records(config.data.records), config.data.train_split
+    split = records.split(name)
+    if not split.has_truth:
+        raise ValueError(f"{records}: split {name!r} holds nothing but void; loss.class_weights must be null for it")
+    return class_weights(split, with_void=config.loss.learn_void)

@@ -1,0 +1,46 @@
+"""What a training will take, as far as the network's graph says."""
+
+from tfseg.config.schema import Config
+from tfseg.device import Choice
+from tfseg.io.command import parse_size
+from tfseg.training.console import Screen
+
+
+def report_estimates(config: Config, learner, steps: int, device: Choice, screen: Screen) -> None:
+    """Reports what a batch and an epoch will take, as far as the network's graph says; warns if memory is too small."""
+    from tfseg.device import count_cores, read_memory
+    from tfseg.models import complexity
+
+    mebibyte, gibibyte = 2**20, 2**30
+    batch = config.train.batch_size // device.replicas
+    calls = complexity.walk(learner.network, parse_size(config.data.size))
+    memory = complexity.estimate_memory(learner, calls, batch)
+    macs = sum(map(complexity.count_macs, calls))
+    waiting = config.data.ram_budget * mebibyte
+    on_cpu = device.kind == "cpu"
+    # On a GPU of its own memory, what waits for it lies elsewhere; Apple's is that of the machine.
+    least = complexity.estimate_peak(memory) if on_cpu else memory["all"]
+    needed = least + (waiting if device.kind in ("cpu", "metal", "mps") else 0)
+    text = f"estimated from the network's graph: {needed / gibibyte:.1f} GiB of memory{'' if on_cpu else ' at least'}"
+    text += f" in batches of {batch}, {macs / 1e9:.1f} billion multiply-adds per image"
+    if on_cpu:
+        cores, images = count_cores(), steps * config.train.batch_size
+        seconds = complexity.estimate_seconds(macs * images, cores)
+        text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those of docs/results/step"
+        text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
+    screen.tell(text)
+    there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
+    if there and needed > there:
+        screen.warn(
+            f"{needed / gibibyte:.1f} GiB, as estimated, are more than the {there / gibibyte:.1f} GiB of this machine; "
+            "lower train.batch_size, data.size or data.ram_budget, or take a smaller model.encoder, as "
+            "configs/cityscapes_laptop.yaml does"
+        )
+
+
+def format_duration(seconds: float) -> str:
+    """Writes an estimate of a time: 40 as "40 seconds", 4000 as "67 minutes", 40000 as "11 hours"."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length and (unit != "hours" or seconds >= 2 * length):
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(round(seconds), 1)} seconds"

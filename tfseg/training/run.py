@@ -1,0 +1,114 @@
+"""A training with all that it has, and the beginning and the end of its run folder."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Config
+from tfseg.device import Choice
+from tfseg.records.record_set import RecordSet
+from tfseg.runs import run_dir
+
+if TYPE_CHECKING:
+    from tfseg.training.console import Screen
+    from tfseg.training.distribution import Distribution
+    from tfseg.training.trackers import Tracker
+
+
+class Training(NamedTuple):
+    """What a training has from its beginning to its end."""
+
+    config: Config
+    records: RecordSet
+    device: Choice
+    distribution: "Distribution"
+    screen: "Screen"
+    trackers: "list[Tracker]"
+    steps: int  # of an epoch
+
+    @property
+    def directory(self) -> Path:
+        """The run folder."""
+        return Path(self.config.run_dir)
+
+
+def check_classes(directory: Path, records: object, classes: Sequence[str]) -> None:
+    """Raises ValueError if a stopped run learned other classes than the records have now."""
+    if not ((directory / run_dir.LABELS).exists() and run_dir.has_learnt(directory)):
+        return
+    before, _ = run_dir.read_labels(directory)
+    if [*before] != [*classes]:
+        raise ValueError(
+            f"{directory}: learns the classes {', '.join(before)}, and {records} has {', '.join(classes)} now; "
+            "give another run_dir, or --overwrite true to delete it"
+        )
+
+
+def begin_run(training: Training) -> None:
+    """Writes what a run folder has from the beginning, and waits until all workers see it.
+
+    Raises:
+        ValueError: a worker does not see the run folder of the first one.
+    """
+    from tfseg.exporters.exporter import describe, validated_sizes
+
+    config, records, directory = training.config, training.records, training.directory
+    workers = training.distribution
+    if workers.chief:
+        run_dir.open_run(config)
+        save_config(config, directory / run_dir.CONFIG)
+        run_dir.note_records(config)
+        sizes = validated_sizes(records.manifest.size, config.data.eval_size)
+        labels = describe(tuple(records.classes), records.palette, sizes, config.loss.learn_void)
+        run_dir.write_json(labels, directory / run_dir.LABELS)
+    workers.wait()
+    if not (directory / run_dir.CONFIG).is_file():
+        raise ValueError(
+            f"run_dir {directory}: worker {workers.index} does not see what the first one wrote there; "
+            "give a folder on storage that all machines share"
+        )
+    for tracker in training.trackers:
+        tracker.start(directory, config)
+
+
+def finish_run(training: Training, best_scores: dict, start: float) -> dict:
+    """Exports the best epoch's network, and writes and prints its scores.
+
+    Args:
+        training: that has ended.
+        best_scores: of its best epoch.
+        start: when it began, by time.monotonic.
+
+    Returns:
+        What metrics.json holds.
+    """
+    from tfseg.device import read_versions
+
+    config, directory = training.config, training.directory
+    export(directory)
+    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
+    metrics |= {"device": training.device.reasons, "versions": read_versions()}
+    run_dir.write_json(metrics, directory / run_dir.METRICS)
+    for tracker in training.trackers:
+        tracker.finish(metrics)
+    size = "x".join(map(str, config.data.eval_size or ())) or "the stored size"
+    found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f} of masks at {size}"
+    print(f"{found}; all in {directory}; tfseg.evaluate --run scores masks at the images' own size")
+    return metrics
+
+
+def export(run: Path) -> None:
+    """Makes the SavedModel of a run in float32, whatever it was trained in and on."""
+    import keras
+
+    from tfseg.exporters.exporter import export_by_tensorflow, export_saved_model
+
+    if keras.backend.backend() == "tensorflow":
+        keras.mixed_precision.set_dtype_policy("float32")
+        labels, sizes = run_dir.read_labels(run), run_dir.read_sizes(run) or ()
+        learn_void = run_dir.read_config(run).loss.learn_void
+        export_saved_model(run_dir.load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, learn_void)
+    else:
+        export_by_tensorflow(run, run / run_dir.SAVED_MODEL)

@@ -50,8 +50,7 @@ VERBS = {module for module in MODULES if "." not in module and module not in ROO
 LONGEST_VERB = 130  # lines
 
 # Arrows that are still to go.
-EXCEPTIONS = {
-}
+EXCEPTIONS = {}
 
 # The others run on any backend of Keras.
 MAY_IMPORT_TENSORFLOW = {

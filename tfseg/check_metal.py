@@ -1,7 +1,7 @@
 """Says which operations of a train step would leave the GPU of Apple Silicon, without a Mac.
 
     python -m tfseg.check_metal --config configs/cityscapes.yaml
-    python -m tfseg.check_metal --config configs/cityscapes.yaml --device.precision float32
+    python -m tfseg.check_metal --config configs/cityscapes.yaml --accelerator.precision float32
 
 Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. Ends with
 1 if an operation on images or weights leaves the GPU, or more than 0.1 MB per step cross besides the batch. Says
@@ -12,7 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tfseg.config.schema import parse_config
+from tfseg.config.parse import parse_config
 from tfseg.diagnostics.metal import check_config, describe
 from tfseg.io import command
 

@@ -13,7 +13,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfseg.config.schema import Config, change_config, parse_config
+from tfseg.config.parse import change_config, parse_config
+from tfseg.config.schema import Config
 from tfseg.diagnostics.model_summary import describe_model, table
 from tfseg.io import command
 from tfseg.runs.run_dir import read_config, read_labels, write_json

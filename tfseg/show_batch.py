@@ -53,7 +53,6 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
     """
     from tfseg.augmentation.layer import Augmentation
     from tfseg.pipeline.damage import explain_read_errors
-    from tfseg.records.record_set import open_records
     from tfseg.training.assembly import count_classes
     from tfseg.training.batches import make_batches
 

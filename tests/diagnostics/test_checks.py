@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfseg.config.schema import load_config
+from tfseg.config.parse import load_config
 from tfseg.diagnostics import checks
 from tfseg.diagnostics.checks import DOUBLE, FAILED, OK, PLAIN, WARNING, Machine
 
@@ -142,7 +142,7 @@ def test_the_settings_are_those_of_a_training(tmp_path, gains, precision):
     file = tmp_path / "run.yaml"
     file.write_text(f"run_dir: runs/x\ndata:\n  records: none\n{text}")
     config = load_config(file)
-    assert (config.device.kind, config.device.precision) == ("cpu", precision)
+    assert (config.accelerator.kind, config.accelerator.precision) == ("cpu", precision)
     assert config.train.batch_size == 8
     assert all("#" in line for line in text.splitlines() if not line.endswith(":"))
 

@@ -113,9 +113,9 @@ def found(root, printed):
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="looks at what PyTorch is told in this process")
 def test_apples_gpu_has_every_operation(root, monkeypatch):
     """By PyTorch's own table, whether or not for every type; and none gives float64, which that GPU has not."""
-    from tfseg.training import loop
+    from tfseg.training import loop, run
 
-    monkeypatch.setattr(loop, "export", lambda *_: None)
+    monkeypatch.setattr(run, "export", lambda *_: None)
     settings = {**SETTINGS, "data.records": root / "records", "run_dir": root / "watched", "train.epochs": 1}
     settings |= {"optimizer.warmup_epochs": 0, **EVERY_EFFECT}
     with watching() as operations:

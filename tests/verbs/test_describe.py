@@ -8,7 +8,8 @@ import pytest
 from helpers import write_run
 
 from tfseg import describe as verb
-from tfseg.config.schema import Config, Data, Model, Train, save_config
+from tfseg.config.parse import save_config
+from tfseg.config.schema import Config, Data, Model, Train
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import FORWARD, GRADIENT, OK, Finding, compare, judge_difference
 from tfseg.diagnostics.speed import Part, build_network, draw_batch, to_numpy
 from tfseg.io import command
-from tfseg.training import loop
+from tfseg.training import assembly
 
 SMALL = 128  # height and width of what is compared, at most
 
@@ -65,7 +65,7 @@ def compare_devices(config: Config) -> Part:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     height, width = command.parse_size(config.data.size)
     size = min(height, SMALL), min(width, SMALL)
-    batch = draw_batch(size, 2, loop.count_classes(config))
+    batch = draw_batch(size, 2, assembly.count_classes(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
     yield {"began": "the CPU's side"}

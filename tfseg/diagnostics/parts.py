@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tfseg.config.schema import Config, load_config
+from tfseg.config.parse import load_config
+from tfseg.config.schema import Config
 from tfseg.diagnostics.checks import DOUBLE, FAILED, VARIANTS, WARNING, Finding, find_remedy
 from tfseg.io import command
 

@@ -14,14 +14,14 @@ from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import FAILED, OK, WARNING, Finding
 from tfseg.diagnostics.speed import Part, as_trained, draw_batch, to_numpy
 from tfseg.metrics.confusion import confusion_matrix
-from tfseg.training import loop
+from tfseg.training import assembly
 
 SMALL = 128  # height and width of what is augmented
 
 
 def probe_operations(config: Config) -> Part:
     """Compares a few operations with NumPy, and the augmentation with itself."""
-    choice = choose_device(config.device.kind, "float32")
+    choice = choose_device(config.accelerator.kind, "float32")
     for name in PROBES:
         yield {"began": name}
         yield probe(name, run_compiled)
@@ -87,7 +87,7 @@ PROBES = {
         computes_top_k,
         "leave loss.lovasz at 0; own losses that sort, as OHEM does, give wrong values here",
     ),
-    "the confusion matrix": (computes_confusion, "scores from this device are wrong; set device.kind to cpu"),
+    "the confusion matrix": (computes_confusion, "scores from this device are wrong; set accelerator.kind to cpu"),
 }
 
 
@@ -95,7 +95,7 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     """Compares draws and images of the augmentation with those that plain operations give on the CPU."""
     import tensorflow as tf
 
-    classes = loop.count_classes(config)
+    classes = assembly.count_classes(config)
     augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
     count, step = 8, 3
     batch = draw_batch((SMALL, SMALL), count, classes)
@@ -121,7 +121,7 @@ def judge_augmentation(found: tuple, expected: tuple) -> Finding:
     # Where a rounding decides which pixel is seen, an edge may jump; elsewhere a grey level is much.
     if min(pixels, classes) >= 0.999:
         return Finding("operations", OK, text)
-    return Finding("operations", FAILED, text, "set device.kind to cpu, or leave out the settings of augment")
+    return Finding("operations", FAILED, text, "set accelerator.kind to cpu, or leave out the settings of augment")
 
 
 PARTS = {"operations": probe_operations}

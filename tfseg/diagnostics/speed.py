@@ -23,8 +23,10 @@ from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
 from tfseg.records import labels, records
-from tfseg.records.manifest import Split, read_manifest, shard_name, write_manifest
-from tfseg.training import loop
+from tfseg.records.manifest import Split, shard_name, write_manifest
+from tfseg.records.record_set import open_records
+from tfseg.training import assembly
+from tfseg.training.batches import make_batches
 from tfseg.training.learner import Learner
 
 ROUNDS, ROUND_SECONDS, ROUNDS_SECONDS = 5, 0.4, 10.0  # of a measurement of steps: how many, of one, of all at most
@@ -80,7 +82,7 @@ class Stepper:
 
     def __init__(self, config: Config, choice: Choice, plain: bool = False):
         self.images = config.train.batch_size
-        batch = draw_batch(command.parse_size(config.data.size), self.images, loop.count_classes(config))
+        batch = draw_batch(command.parse_size(config.data.size), self.images, assembly.count_classes(config))
         self.learner = build_learner(config, choice, plain)
         self.take = feed(self.learner, repeated(as_trained(batch, choice)))
         start = time.perf_counter()
@@ -185,7 +187,8 @@ def measure_input(config: Config) -> Part:
 
     choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"began": "the pipeline"}
-    batches = to_device(loop.make_batches(config)[0], choice.batches["signed"], choice.batches["ahead"])
+    records = open_records(config.data.records)
+    batches = to_device(make_batches(config, records)[0], choice.batches["signed"], choice.batches["ahead"])
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}
@@ -194,14 +197,12 @@ def measure_input(config: Config) -> Part:
     yield {"began": "both"}
     together = measure_rate(feed(stepper.learner, batches), size)
     yield {"input": {"pipeline": pipeline, "step": step, "together": together}}
-    raw = read_manifest(config.data.records).codec == "raw"
+    raw = records.manifest.codec == "raw"
     yield judge_rates(pipeline, step, together, choice.kind == "cpu", raw)
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
-        rate = measure_rate(
-            functools.partial(next, iter(make_batches(cached, record_set.open_records(cached.data.records))[0])), size
-        )
+        rate = measure_rate(functools.partial(next, iter(make_batches(cached, records)[0])), size)
         yield {"cache": rate / pipeline}
         yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} images/s")
 

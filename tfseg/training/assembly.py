@@ -60,10 +60,9 @@ def build_learner(
 def count_classes(config: Config) -> int:
     """How many classes the records have; if they are not there, as many as Cityscapes has categories."""
     from tfseg.records.labels import CATEGORIES
-    from tfseg.records.records import read_manifest
 
     try:
-        return len(read_manifest(config.data.records).classes)
+        return len(open_records(config.data.records).classes)
     except FileNotFoundError:
         return len(CATEGORIES)
 
@@ -87,10 +86,7 @@ def make_loss(config: Config, records: RecordSet | None = None):
 
 def read_class_weights(config: Config, records: RecordSet | None = None) -> list[float]:
     """Reads how much each class weighs from the pixels of the training split; errors as of `make_loss`."""
-    from tfseg.records.records import class_weights
-
     records, name = records or open_records(config.data.records), config.data.train_split
-    split = records.split(name)
-    if not split.has_truth:
+    if not records.split(name).has_truth:
         raise ValueError(f"{records}: split {name!r} holds nothing but void; loss.class_weights must be null for it")
-    return class_weights(split, with_void=config.loss.learn_void)
+    return records.class_weights(name, with_void=config.loss.ignore_class is None)

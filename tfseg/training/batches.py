@@ -23,14 +23,14 @@ def make_batches(
         share: which worker of how many.
         replicas: devices of all workers.
     """
-    from tfseg.pipeline.pipeline import check_truth, make_eval_batches
+    from tfseg.pipeline.pipeline import make_eval_batches
 
     data = config.data
     if data.service:
         epoch = step = 0  # its batches come as they are ready: there is no place to resume from
-    check_truth(records.folder, data.val_split)
+    records.check_truth(data.val_split)
     val_batches = make_eval_batches(
-        records.folder,
+        records,
         data.val_split,
         size=data.eval_size,
         batch_size=count_validated(config, records, replicas),
@@ -42,28 +42,25 @@ def make_training_batches(
     config: Config, records: RecordSet, epoch: int, step: int, share: tuple[int, int], only_ids: bool = False
 ):
     """Makes a worker's training batches, see `make_batches` and `pipeline.make_train_batches`."""
-    from tfseg.pipeline.crops import Windows
+    from tfseg.pipeline.crops import RandomCrop
     from tfseg.pipeline.order import Share
     from tfseg.pipeline.pipeline import make_train_batches
+    from tfseg.pipeline.settings import TrainSettings
 
     data = config.data
-    return make_train_batches(
-        records.folder,
-        data.train_split,
+    settings = TrainSettings(
         size=parse_size(data.size),
         batch_size=config.train.batch_size // share[1],
         fit=data.fit,
-        windows=Windows(tuple(data.crop_scale), data.cat_max_ratio, data.rare_class_sampling),
-        shuffle=data.shuffle_buffer,
+        crop=RandomCrop(tuple(data.crop_scale), data.cat_max_ratio, data.rare_class_sampling),
+        shuffle_buffer=data.shuffle_buffer,
         ram_budget=data.ram_budget,
         seed=config.train.seed,
-        epoch=epoch,
-        step=step,
-        share=Share(*share) if share[1] > 1 else None,
         cache=data.cache,
         service=data.service,
-        only_ids=only_ids,
     )
+    own = Share(*share) if share[1] > 1 else None
+    return make_train_batches(records, data.train_split, settings, epoch=epoch, step=step, share=own, only_ids=only_ids)
 
 
 def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> int:
@@ -77,6 +74,6 @@ def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> in
         replicas: devices that share a training batch; the first of them validates.
     """
     trained, size = parse_size(config.data.size), config.data.eval_size
-    size = size or records.manifest.size or trained  # None: of their own sizes, one at a time
+    size = size or records.size or trained  # None: of their own sizes, one at a time
     batch = config.train.batch_size // replicas
     return max(batch * trained[0] * trained[1] // (size[0] * size[1]), 1)

@@ -73,7 +73,6 @@ def prepare(config: Config) -> Training:
         ValueError, OSError, ModuleNotFoundError: as of `train_run`.
     """
     from tfseg.device import choose_device
-    from tfseg.pipeline.pipeline import check_learnable, count_steps
     from tfseg.training import distribution
     from tfseg.training.console import Screen
     from tfseg.training.keras_hooks import choose_fused
@@ -92,8 +91,8 @@ def prepare(config: Config) -> Training:
     screen.tell(str(device))
     check_shares(config, workers, device.strategy is not None)
     records, data = open_records(config.data.records), config.data
-    check_learnable(records.folder, data.train_split, data.val_split, config.loss.learn_void)
-    steps = count_steps(records.folder, data.train_split, config.train.batch_size)
+    records.check_learnable(data.train_split, data.val_split, config.loss.ignore_class)
+    steps = records.count_steps(data.train_split, config.train.batch_size)
     return Training(config, records, device, workers, screen, trackers, steps)
 
 
@@ -152,7 +151,8 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
     """
     import keras
 
-    from tfseg.pipeline.pipeline import to_device, told_damage
+    from tfseg.pipeline.damage import explain_read_errors
+    from tfseg.pipeline.transfer import to_device
     from tfseg.training.assembly import build_learner
     from tfseg.training.batches import make_batches
     from tfseg.training.estimates import report_estimates
@@ -172,7 +172,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
     report_estimates(config, learner, steps, device, screen)
     run.begin_run(training)
     screen.tell(FIRST_STEP[keras.backend.backend()])
-    with told_damage(config.data.records), stoppable(screen) as stop, screen:
+    with explain_read_errors(records), stoppable(screen) as stop, screen:
         val_batches = to_device(val_batches, **device.batches)
         callbacks, validate = make_callbacks(training, learner, val_batches, stop, checkpoint, rollbacks, epoch)
         if checkpoint:
@@ -198,7 +198,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
 
 def resume_epoch(training: Training, learner: "PlainLearner", batches, epoch: int, step: int, callbacks: list) -> None:
     """Takes the steps that an epoch is short of, on batches that begin with the first of them."""
-    from tfseg.pipeline.pipeline import to_device
+    from tfseg.pipeline.transfer import to_device
     from tfseg.training.learner import finish_epoch
 
     workers = training.distribution

@@ -57,11 +57,11 @@ def make_callbacks(
 
 def make_reports(training: Training, validate: Validate, epoch: int) -> list:
     """Makes the callbacks that write losses, scores and panels, and report the progress."""
-    from tfseg.pipeline.pipeline import read_examples
+    from tfseg.pipeline.examples import read_examples
 
     config, records = training.config, training.records
     data, tensorboard = config.data, training.directory / run_dir.TENSORBOARD
-    examples = read_examples(records.folder, data.val_split, count=4, size=data.eval_size)
+    examples = read_examples(records, data.val_split, count=4, size=data.eval_size)
     history = HistoryFile(training.directory / run_dir.HISTORY, epoch)
     return [
         history,

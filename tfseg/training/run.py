@@ -52,7 +52,7 @@ def begin_run(training: Training) -> None:
     Raises:
         ValueError: a worker does not see the run folder of the first one.
     """
-    from tfseg.exporters.exporter import describe, validated_sizes
+    from tfseg.exporters.description import describe_model, validated_sizes
 
     config, records, directory = training.config, training.records, training.directory
     workers = training.distribution
@@ -60,8 +60,8 @@ def begin_run(training: Training) -> None:
         run_dir.open_run(config)
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config)
-        sizes = validated_sizes(records.manifest.size, config.data.eval_size)
-        labels = describe(tuple(records.classes), records.palette, sizes, config.loss.learn_void)
+        sizes = validated_sizes(records.size, config.data.eval_size)
+        labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.learn_void)
         run_dir.write_json(labels, directory / run_dir.LABELS)
     workers.wait()
     if not (directory / run_dir.CONFIG).is_file():

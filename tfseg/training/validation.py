@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfseg.metrics.confusion import Scorer, learns_void, score, scores
+from tfseg.metrics.confusion import Scorer, score, scores
+from tfseg.records.labels import VOID
 from tfseg.runs.run_dir import save_weights
 from tfseg.training import checkpoints
 from tfseg.training.console import Screen
@@ -108,6 +109,6 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 def score_again(before: dict, scorer: Scorer) -> dict:
     """Returns scores of an earlier start as they are now, should that have left out void, though the loss learns it."""
-    if before.get("learn_void") or not learns_void(scorer.loss_function):
+    if before.get("learn_void") or getattr(scorer.loss_function, "ignore_class", VOID) is not None:
         return before
-    return before | scores(before["confusion_matrix"], scorer.classes, learn_void=True)
+    return before | scores(before["confusion_matrix"], scorer.classes, ignore_class=None)

@@ -44,6 +44,7 @@ ROOMS = {
         *("inference", "runs", "device", "training"),
     },
     "serving": {"io", "visualization", "inference"},
+    "__main__": {"io"},
 }
 FILES = {"__init__", "__main__", "backend", "device", "losses"}  # of tfseg/ itself; the others there are verbs
 VERBS = {module for module in MODULES if "." not in module and module not in ROOMS and module not in FILES}

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfseg.augmentation.layer import Augmentation
 from tfseg.backend import as_floats
-from tfseg.config import schema
+from tfseg.config import parse
 from tfseg.diagnostics import graph_walk, metal
 from tfseg.losses import SegmentationLoss
 from tfseg.models.activations import tanh_swish
@@ -21,7 +21,7 @@ CONFIGS = [path for path in CONFIGS if not path.stem.endswith(("_labels", "_spac
 
 
 def load(path, *settings):
-    return schema.parse_config(["--config", str(path), *settings])
+    return parse.parse_config(["--config", str(path), *settings])
 
 
 def examine(loaded, size=(64, 96)):

@@ -234,7 +234,7 @@ def write_fragment(kind: tuple[str, str], steps: Mapping[str, Mapping], batch_si
         reason = "no other was measured"
     elif gains[fastest] > 1.05:
         precision, reason = fastest, f"{gains[fastest]:.2f} times the images/s of float32"
-    lines = ["device:", f"  kind: {kind[0]}  # {kind[1]}", f"  precision: {precision}  # {reason}"]
+    lines = ["accelerator:", f"  kind: {kind[0]}  # {kind[1]}", f"  precision: {precision}  # {reason}"]
     double = gains.get(DOUBLE, 0)
     if double > 1.1:
         lines += ["train:", f"  batch_size: {2 * batch_size}  # {double:.2f} times the images/s of {batch_size}"]

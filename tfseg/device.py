@@ -9,7 +9,7 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,14 +22,29 @@ class Cluster(NamedTuple):
     index: int  # of this one
 
 
+class NetworkOptions(TypedDict):
+    """How a network computes the same numbers; see `segmenter.build_network`."""
+
+    tanh: bool
+    cpu: bool
+    fused: bool
+
+
+class BatchOptions(TypedDict):
+    """How batches get to the device; see `pipeline.to_device`."""
+
+    signed: bool
+    ahead: bool
+
+
 class Choice(NamedTuple):
     """What a run computes on, and how."""
 
     kind: str  # cpu, cuda, metal, or on PyTorch mps
     precision: str  # a Keras dtype policy
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
-    network: dict[str, bool]  # how the network computes the same: arguments of `segmenter.build_network`
-    batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
+    network: NetworkOptions
+    batches: BatchOptions
     reasons: dict[str, str]  # each choice in words, and why
     fused: bool = True  # whether optimizer and train step are ours; else they are those of Keras
     strategy: "tf.distribute.Strategy | None" = None  # by which several devices share each batch
@@ -92,13 +107,13 @@ def choose_device(
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
     keras.mixed_precision.set_dtype_policy(automatic)
-    network = {
+    network: NetworkOptions = {
         "tanh": kind == "metal" and automatic != "float32",
         "cpu": kind == "cpu" and backend == "tensorflow" and fused,
         "fused": fused,
     }
     on_gpu = kind != "cpu" and backend == "tensorflow"
-    batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
+    batches: BatchOptions = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
     shared, cluster = make_strategy(kind, strategy)
     reasons = {
         kind: kind_reason,

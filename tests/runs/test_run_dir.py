@@ -10,6 +10,7 @@ from helpers import write_run
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Accelerator, Config, Data, Model, Train
 from tfseg.io import locks
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.models.segmenter import build_network
 from tfseg.runs import run_dir
 from tfseg.training import distribution, loop
@@ -55,14 +56,14 @@ def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
 
 
 def test_json_has_null_for_nan(tmp_path):
-    run_dir.write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
+    write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text()) == {"iou": [None, 0.5], "name": "a"}
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
     path = tmp_path / "best.weights.h5"
     path.write_text("old")
-    with pytest.raises(OSError, match="No space"), run_dir.replacing(path) as unfinished:
+    with pytest.raises(OSError, match="No space"), write_whole(path) as unfinished:
         unfinished.write_text("half")
         raise OSError("No space left on device")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("best.weights.h5", "old")]

@@ -80,8 +80,8 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "decay": self.decay}
 
 
-class WholeAverages:
-    """Ends a training with the averages of all weights in their place, those of a frozen encoder too.
+class WholeAverages(keras.optimizers.Adam):
+    """Adam that ends a training with the averages of all weights in their place, those of a frozen encoder too.
 
     Keras takes the averages of all for those of the weights that are not frozen, and fails.
     """
@@ -201,7 +201,7 @@ class FusedSteps(WholeAverages):
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class Adam(FusedSteps, keras.optimizers.Adam):
+class Adam(FusedSteps):
     """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps."""
 
 
@@ -211,7 +211,7 @@ class AdamW(FusedSteps, keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class PlainAdam(WholeAverages, keras.optimizers.Adam):
+class PlainAdam(WholeAverages):
     """`keras.optimizers.Adam`, whose steps are its own."""
 
 

@@ -26,7 +26,7 @@ def test_a_new_folder_is_made(tmp_path):
     run_dir.open_run(settings(tmp_path / "a/b"))  # still empty
 
 
-def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
+def test_an_earlier_run_is_deleted_only_if_asked(tmp_path):
     save_config(settings(tmp_path), tmp_path / run_dir.CONFIG)
     (tmp_path / run_dir.METRICS).write_text("{}")
     with pytest.raises(ValueError, match=r"holds an earlier run; .*give another run_dir, or --overwrite true"):
@@ -200,7 +200,7 @@ def test_what_a_training_made_and_left_empty_is_gone(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(95, "Operation not supported")
 

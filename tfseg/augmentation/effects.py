@@ -17,7 +17,7 @@ from tfseg.records.labels import VOID
 
 GREY = 127.5
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as OpenCV and albumentations have it
-EXACT_FLOATS = 2**24  # whole numbers that float32 can tell apart
+EXACT_FLOATS = 2**24  # whole numbers that float32 can distinguish
 
 
 def change(

@@ -18,7 +18,7 @@ from tfseg.augmentation import effects
 from tfseg.config import schema
 from tfseg.config.tables import EFFECTS, FILTERS
 
-IDS = 256  # that a mask of bytes can tell apart
+IDS = 256  # that a mask of bytes can distinguish
 GEOMETRY = {"rotation", "zoom", "shear", "shift", "perspective"}
 COLOR = {"brightness", "contrast", "saturation"}
 CURVE = {"gamma", "tone_curve"}
@@ -49,7 +49,7 @@ class Augmentation:
         probability: effect -> probability, where it is not 1.
         one_of: groups {"effects": names, "p": probability}, of each of which at most one effect comes at a time, with
             chances in proportion to the members' probabilities. Effects that are off are passed over.
-        num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes tell apart.
+        num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes distinguish.
         seed: of the draws; None for another run every time.
 
     Raises:

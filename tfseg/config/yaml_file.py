@@ -28,7 +28,7 @@ def read_yaml(path: str | Path) -> dict:
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """PyYAML lets the later of two equal keys win without a word: a second `train:` would undo the first."""
+    """PyYAML lets the later of two equal keys win without a warning: a second `train:` would undo the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()

@@ -17,8 +17,8 @@ from tfseg import backend  # noqa: F401 - before any layer is made
 Span = tuple[int, int]  # first and last of a row of pixels, which may lie outside of the image
 
 # Of training on a CPU: what comes on top of the activations that are kept, as their share, and of all, in bytes, as
-# measured with EfficientNetB0; and multiply-adds of inference for which a core trains a second, with EfficientNetB3 at
-# 320x320 on the two cores of docs/results/step/two_cores.json.
+# measured with EfficientNetB0; and multiply-adds of inference for which a core trains per second, with EfficientNetB3
+# at 320x320 on the two cores of docs/results/step/two_cores.json.
 ON_TOP, PROCESS = 0.4, 2**29
 TRAINED_MACS = 10.5e9
 

@@ -115,7 +115,7 @@ def make_normalization(application: Callable, scaling: list) -> layers.Layer:
         # EfficientNet's statistics lie in its weights file, and Keras divides by the deviation only where it loads
         # "imagenet" by name; a path to the same file leaves that out.
         return make_imagenet_normalization()
-    # Both are affine: black, and each channel alone at its brightest, tell all.
+    # Both are affine: black, and each channel alone at its brightest, show all.
     x = 255 * np.vstack([np.zeros(3), np.eye(3)])
     x = sys.modules[application.__module__].preprocess_input(x.reshape(4, 1, 1, 3))
     for layer in scaling:

@@ -92,18 +92,8 @@ def choose_device(
     backend = keras.backend.backend()
     if strategy != "none" and backend != "tensorflow":
         raise ValueError(f"accelerator.strategy: expected none on {backend}, got {strategy}; or train on tensorflow")
-    if backend == "tensorflow":
-        gpus = find_gpus()
-        kind, kind_reason = pick_kind(kind, len(gpus))
-        automatic, precision_reason = pick_precision(kind, gpus)
-        xla, xla_reason = pick_xla(kind)
-        if gpus:
-            use_gpus(gpus if kind != "cpu" else [])
-    else:
-        use_gpus([])  # TensorFlow only reads the data
-        kind, kind_reason = place_elsewhere(backend, kind)
-        automatic, precision_reason = "float32", f"the default on {backend}"
-        xla, xla_reason = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
+    pick = pick_on_tensorflow if backend == "tensorflow" else pick_elsewhere
+    (kind, kind_reason), (automatic, precision_reason), (xla, xla_reason) = pick(backend, kind)
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
     keras.mixed_precision.set_dtype_policy(automatic)
@@ -131,6 +121,23 @@ def choose_device(
             "since Keras' own train step cannot share out a batch of bytes; got false"
         )
     return choice
+
+
+def pick_on_tensorflow(backend: str, wanted: str):
+    """Returns device, precision and compile mode on TensorFlow, each with the reason for it; hides what is not used."""
+    gpus = find_gpus()
+    kind, reason = pick_kind(wanted, len(gpus))
+    precision = pick_precision(kind, gpus)
+    if gpus:
+        use_gpus(gpus if kind != "cpu" else [])
+    return (kind, reason), precision, pick_xla(kind)
+
+
+def pick_elsewhere(backend: str, wanted: str):
+    """Returns the same on another backend, where TensorFlow only reads the data."""
+    use_gpus([])
+    compiled = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
+    return place_elsewhere(backend, wanted), ("float32", f"the default on {backend}"), compiled
 
 
 def describe_strategy(choice: Choice) -> str:

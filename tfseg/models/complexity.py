@@ -50,8 +50,7 @@ def walk(model: keras.Model, size: tuple[int, int]) -> list[Call]:
         model: with one input of (batch, height, width, channels); models among its layers are walked through.
         size: (height, width) of the image.
     """
-    image = model.inputs[0]
-    calls = []
+    image, calls = model.inputs[0], []
     _walk(model, [keras.KerasTensor((1, *size, image.shape[-1]), image.dtype)], "", calls)
     return calls
 

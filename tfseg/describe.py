@@ -17,7 +17,8 @@ from tfseg.config.parse import change_config, parse_config
 from tfseg.config.schema import Config
 from tfseg.diagnostics.model_summary import describe_model, table
 from tfseg.io import command
-from tfseg.runs.run_dir import read_config, read_labels, write_json
+from tfseg.io.atomic import write_json
+from tfseg.runs.run_dir import read_config, read_labels
 
 PROGRAM = "python -m tfseg.describe"
 

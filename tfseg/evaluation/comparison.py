@@ -223,7 +223,7 @@ def describe_masks(run: ScoredRun) -> str:
 
 def choose_ignored(configs: Sequence[Config]) -> int | None:
     """Gives the class that counts in no run's scores: void, unless all runs learn it."""
-    return None if all(config.loss.learn_void for config in configs) else VOID
+    return None if all(config.loss.ignore_class is None for config in configs) else VOID
 
 
 def measure(runs: Sequence[ScoredRun], ignore_class: int | None) -> list[ComparedRun]:

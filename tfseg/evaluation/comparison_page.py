@@ -7,6 +7,7 @@ import numpy as np
 
 from tfseg.config.schema import as_yaml
 from tfseg.evaluation.comparison import Comparison, IouScores
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_run_curves
@@ -93,7 +94,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, numbers, figure = (folder / name for name in ("compare.md", "compare.json", "curves.png"))
     draw_run_curves({run.name: run.folder / run_dir.HISTORY for run in comparison.runs}, figure)
-    run_dir.write_json(comparison.to_dict(), numbers)
-    with run_dir.replacing(page) as unfinished:
+    write_json(comparison.to_dict(), numbers)
+    with write_whole(page) as unfinished:
         unfinished.write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", encoding="utf-8")
     return [page, numbers, figure]

@@ -18,6 +18,7 @@ from tfseg.evaluation.run_page import Findings, make_page
 from tfseg.evaluation.score_files import MATRICES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
+from tfseg.io.atomic import write_whole
 from tfseg.io.paths import open_path
 from tfseg.records.manifest import MANIFEST_NAME
 from tfseg.records.record_set import RecordSet, open_records
@@ -72,7 +73,7 @@ def report_run(
     figures = draw_figures(scored, predictor, panels, columns)
     findings = gather_findings(scored, records, predictor, panels, columns)
     page = make_page(findings, figures["curves"].read_bytes(), figures["confusion"].read_bytes())
-    with run_dir.replacing(run / PAGE) as unfinished:
+    with write_whole(run / PAGE) as unfinished:
         unfinished.write_text(page, encoding="utf-8", errors="replace")  # an id may be no Unicode
     return RunReport(run / PAGE, figures, scored.evaluation)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.runs import run_dir
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
@@ -41,10 +42,10 @@ class Evaluation:
 def write_scores(evaluation: Evaluation, folder: Path) -> None:
     """Writes both files into a folder, which is made; raises OSError where that cannot be done."""
     folder.mkdir(parents=True, exist_ok=True)
-    run_dir.write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
+    write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
     if evaluation.matrices is not None:
         path = folder / MATRICES.format(evaluation.split)
-        with run_dir.replacing(path) as unfinished, unfinished.open("wb") as file:
+        with write_whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, ids=evaluation.ids, matrices=evaluation.matrices)
 
 

@@ -106,7 +106,7 @@ def _classes(facts: Facts) -> str:
     rows = [("id", "name", "colour")]
     for index, (name, color) in enumerate(zip(facts.classes, facts.colors, strict=True)):
         rows.append((str(index), name, "#" + bytes(color.tolist()).hex()))
-    counts = "is learnt, and counts in the scores" if facts.config.loss.learn_void else "counts in no score"
+    counts = "is learnt, and counts in the scores" if facts.config.loss.ignore_class is None else "counts in no score"
     return table(rows) + f"\n\n{facts.classes[0]} stands for pixels that belong to none, and {counts}."
 
 

@@ -1,6 +1,6 @@
 """A web page that shows what a model sees in an image.
 
-python -m tfseg.app --model models/city --samples images
+tfseg app --model models/city --samples images
 """
 
 import argparse

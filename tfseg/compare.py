@@ -1,4 +1,4 @@
-"""python -m tfseg.compare BASELINE RUN ... [--out DIR]
+"""tfseg compare BASELINE RUN ... [--out DIR]
 
 Compares runs that were scored on the same images: scores side by side, differences to the first run with intervals,
 settings that differ, and their curves in one figure.
@@ -18,7 +18,7 @@ from tfseg.visualization.tables import describe_scores, evaluation_tables
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.compare",
+        prog=command.program("compare"),
         description="Compares runs that were scored on the same images: scores side by side, differences to the "
         f"first with {LEVEL} % intervals by bootstrap over images, settings that differ, and curves in one figure. "
         "What was not scored yet, or before its SavedModel was written, is scored first.",

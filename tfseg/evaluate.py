@@ -1,4 +1,4 @@
-"""python -m tfseg.evaluate --run DIR | --model DIR --records DIR [--split val]
+"""tfseg evaluate --run DIR | --model DIR --records DIR [--split val]
 
 Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables. What is
 scored are the masks that `predict` writes: of the size of the ground truth, made in the same way. With --masks, files
@@ -72,15 +72,15 @@ def parse_class(text: str) -> int | None:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.evaluate",
+        prog=command.program("evaluate"),
         description="Scores a network on a split of records. On Cityscapes that is the official score, too, from the "
         "label ids that the records keep, at full resolution.",
     )
     scored = parser.add_mutually_exclusive_group(required=True)
-    scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    scored.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export, or a run")
+    scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg train")
+    scored.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg export, or a run")
     scored.add_argument(
-        "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg.predict"
+        "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg predict"
     )
     parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
     parser.add_argument("--split", help="split to score (the run's validation split, or val)")

@@ -1,6 +1,6 @@
-"""Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg.predict` needs, and other formats.
+"""Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg predict` needs, and other formats.
 
-python -m tfseg.export --run runs/city --out models/city --formats saved_model litert onnx coreml
+tfseg export --run runs/city --out models/city --formats saved_model litert onnx coreml
 """
 
 import argparse
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Exports the best epoch of a run as a SavedModel with labels.json, and in other formats, each "
         "compared with the network on images of the validation split.",
     )
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg train")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the SavedModel; an earlier export is replaced"
     )

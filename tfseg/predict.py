@@ -1,7 +1,7 @@
 """Images in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
 
-python -m tfseg.predict --model models/city --out masks street.png more_images/
-python -m tfseg.predict --model models/city --out seen --video drive.mp4
+tfseg predict --model models/city --out masks street.png more_images/
+tfseg predict --model models/city --out seen --video drive.mp4
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Serves a SavedModel over HTTP: images in, class masks, overlays or class shares out.
 
-python -m tfseg.serve --model models/city --port 8080
+tfseg serve --model models/city --port 8080
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Scores a run, a SavedModel or masks in files on a split of records, on Cityscapes by its official rule as well.
 
-What is scored are the masks that `python -m tfseg.predict` writes: made in the same way, of the ground truth's size.
+What is scored are the masks that `tfseg predict` writes: made in the same way, of the ground truth's size.
 """
 
 import dataclasses
@@ -201,7 +201,7 @@ def evaluate_masks(
     ignore_class: int | None = VOID,
     out: str | Path | None = None,
 ) -> Evaluation:
-    """Scores masks in files, as `python -m tfseg.predict` writes them, against the ground truth of a split.
+    """Scores masks in files, as `tfseg predict` writes them, against the ground truth of a split.
 
     Args:
         masks: folder that holds ID_classes.png or ID_leftImg8bit_classes.png of each image, at any depth: class ids.

@@ -1,4 +1,4 @@
-"""Masks in files, as `python -m tfseg.predict` writes them: found by the id of their image, and read."""
+"""Masks in files, as `tfseg predict` writes them: found by the id of their image, and read."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
         raise ValueError(
-            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict "
+            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg predict "
             f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
         )
     return mask

@@ -189,7 +189,7 @@ def load_model(directory: Path, resizes: bool):
         if not _maps_images(model.signatures.get(name), output, dtype):
             raise ValueError(
                 f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, 3), "
-                f"to {output}, {dtype.name}; was it written by python -m tfseg.export?"
+                f"to {output}, {dtype.name}; was it written by tfseg export?"
             )
     return model
 

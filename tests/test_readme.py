@@ -1,4 +1,4 @@
-"""What the README and docs/ say is so: commands exist, the tree is the repository's, numbers come from committed files."""
+"""What README and docs/ say is so: commands exist, the tree is the repository, numbers come from committed files."""
 
 import csv
 import json

@@ -73,8 +73,8 @@ def parse_class(text: str) -> int | None:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=command.program("evaluate"),
-        description="Scores a network on a split of records. On Cityscapes that is the official score, too, from the "
-        "label ids that the records keep, at full resolution.",
+        description="Scores a network on a split of records; on Cityscapes by the official rule, too, from the label "
+        "ids that the records keep, at full resolution.",
     )
     scored = parser.add_mutually_exclusive_group(required=True)
     scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg train")
@@ -82,23 +82,28 @@ def make_parser() -> argparse.ArgumentParser:
     scored.add_argument(
         "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg predict"
     )
-    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
-    parser.add_argument("--split", help="split to score (the run's validation split, or val)")
+    parser.add_argument(
+        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
+    )
+    parser.add_argument("--split", help="split to score (default: the run's validation split, or val)")
     parser.add_argument(
         "--ignore-class",
         type=parse_class,
         default=VOID,
         metavar="ID",
-        help=f"of --masks: class whose ground truth counts nowhere; none where void was learned and counts ({VOID})",
+        help="with --masks: class whose ground truth counts in no score, or none if void was learned and counts "
+        f"(default: {VOID})",
     )
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images at a time (4)")
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images at a time (default: 4)")
     parser.add_argument(
-        "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for the scores that need *_instanceIds.png"
+        "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for iIoU, which needs *_instanceIds.png"
     )
     parser.add_argument(
-        "--submission", type=Path, metavar="DIR", help="where to write label ids for the official tools"
+        "--submission", type=Path, metavar="DIR", help="folder for label id images, which the official tools read"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where {SCORES.format('SPLIT')} goes (the run folder)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"folder of {SCORES.format('SPLIT')} (default: the run folder)"
+    )
     add_options(parser, "--size")
     return parser
 

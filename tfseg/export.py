@@ -31,17 +31,29 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=FORMATS,
         default=["saved_model"],
-        help="beside saved_model, which is always made",
-    )
-    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
-    parser.add_argument(
-        "--size", metavar="HxW", help="of images for LiteRT, Core ML and the comparison (as in the run's validation)"
+        help="formats to write; saved_model always is",
     )
     parser.add_argument(
-        "--images", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
+        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
     )
     parser.add_argument(
-        "--calibration", type=int, default=100, metavar="N", help="training images that scale LiteRT's int8 (100)"
+        "--size",
+        metavar="HxW",
+        help="HEIGHTxWIDTH of images for LiteRT, Core ML and the comparison (default: as in the run's validation)",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=16,
+        metavar="N",
+        help="images to compare the formats on (default: 16); 0: no comparison, and no model card",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=int,
+        default=100,
+        metavar="N",
+        help="training images that LiteRT's int8 is calibrated on (default: 100)",
     )
     return parser
 

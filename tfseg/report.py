@@ -26,10 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "its figures into the folder report there. It shows what evaluate found, which runs first if need be.",
     )
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg train")
-    parser.add_argument("--split", help="split to show (the run's validation split)")
-    parser.add_argument("--samples", type=int, default=4, metavar="N", help="images of a panel (4)")
+    parser.add_argument("--split", help="split to show (default: the run's validation split)")
+    parser.add_argument("--samples", type=int, default=4, metavar="N", help="images per panel (default: 4)")
     parser.add_argument(
-        "--columns", nargs="+", type=read_column, choices=COLUMNS, default=COLUMNS, help="of a panel (all)"
+        "--columns",
+        nargs="+",
+        type=read_column,
+        choices=COLUMNS,
+        default=COLUMNS,
+        help="columns of a panel (default: all)",
     )
     options = parser.parse_args(arguments)
     if options.samples < 1:

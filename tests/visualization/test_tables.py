@@ -75,10 +75,10 @@ def test_a_plain_table_as_it_is():
 
 def test_a_plain_table_that_does_not_fit_is_turned():
     assert plain_table(ROWS, 28) == [
-        "split    train     val",
-        "images      12       3",
-        "flat %    1.50    0.00",
-        "道路 %   98.50  100.00",
+        "split   train     val",
+        "images     12       3",
+        "flat %   1.50    0.00",
+        "道路 %  98.50  100.00",
     ]
 
 

@@ -141,8 +141,10 @@ def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
     if wanted is not None:
         try:
             return [command.parse_size(wanted)]
-        except ValueError as error:
-            raise ValueError(f"--input-size: native, or {error}") from None
+        except ValueError:
+            raise ValueError(
+                f"--input-size: expected native, or a size as HEIGHTxWIDTH, such as 512x1024, got {wanted!r}"
+            ) from None
     sizes = read_sizes(directory / LABELS)
     if sizes is None:
         print(

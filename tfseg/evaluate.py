@@ -62,12 +62,10 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
 
 
 def parse_class(text: str) -> int | None:
-    """Reads the id of a class, or none."""
-    if text == "none":
-        return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected the id of a class, or none, got {text!r}")
-    return int(text)
+    """Reads the id of void, or none."""
+    if text not in (str(VOID), "none"):
+        raise argparse.ArgumentTypeError(f"expected {VOID}, the id of void, or none, got {text!r}")
+    return None if text == "none" else VOID
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -91,7 +89,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=parse_class,
         default=VOID,
         metavar="ID",
-        help="with --masks: class whose ground truth counts in no score, or none if void was learned and counts "
+        help=f"with --masks: {VOID} leaves void ground truth out of the scores, none counts it, as void was learned "
         f"(default: {VOID})",
     )
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images at a time (default: 4)")

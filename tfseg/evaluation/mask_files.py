@@ -17,7 +17,12 @@ def list_masks(folder: Path) -> dict[str, list[Path]]:
 
     seq/0001/007_classes.png is found as 007, 0001_007 and seq_0001_007, as the records name images in folders. Of one
     name the masks in the fewest folders come first.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder of masks")
     masks = {}
     for path in sorted(folder.rglob(f"*{MASK_ENDING}"), key=lambda path: (len(path.parts), path)):
         *folders, name = path.relative_to(folder).parts

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out,
         options.formats,
         records=options.records,
-        size=command.parse_size(options.size) if options.size else None,
+        size=read_size(options.size),
         images=options.images,
         calibration=options.calibration,
     )
@@ -80,6 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for miss in list_misses(report):
             print(f"warning: {miss}", file=sys.stderr)
     print(f"{', '.join(export.files)} are in {export.directory}")
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """Reads --size; raises ValueError, which names the flag, for what is no size."""
+    try:
+        return command.parse_size(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"--size: {error}") from None
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ def lay_out(comparison: Comparison) -> str:
     names = [run.name for run in comparison.runs]
     note = (
         f"{comparison.images} images of {comparison.split}. In brackets: {LEVEL} % interval of the difference to "
-        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * where 0 is outside. It says "
-        "what other images might change, and\nnothing of another seed."
+        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
+        "They show what other images might change,\nnot what another seed might."
     )
     return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
 

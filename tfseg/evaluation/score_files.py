@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io import command
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.runs import run_dir
 
@@ -83,5 +84,5 @@ def read_scores(run: Path, split: str) -> tuple[dict, np.ndarray, np.ndarray]:
         with np.load(paths[1]) as arrays:
             return scores, arrays["ids"], arrays["matrices"]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        remedy = f"make them again by python -m tfseg.evaluate --run {run} --split {split}"
+        remedy = f"make them again by {command.program('evaluate')} --run {run} --split {split}"
         raise ValueError(f"{paths[0]}, {paths[1]}: one is damaged ({error}); {remedy}") from None

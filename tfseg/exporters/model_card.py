@@ -126,9 +126,9 @@ def _scores(facts: Facts) -> str:
     if not metrics:
         return "None yet: the run has not ended."
     of = (
-        "Masks are scored at the size of the ground truth, by tfseg.evaluate."
+        "Masks are scored at the size of the ground truth, by tfseg evaluate."
         if facts.scores
-        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg.evaluate scores them at the images' own."
+        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg evaluate scores them at the images' own."
     )
     return (
         f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "

@@ -16,8 +16,8 @@ import numpy as np
 from tfseg.config.parse import parse_config
 from tfseg.config.schema import Config
 from tfseg.io import command
-from tfseg.records.manifest import Manifest, read_manifest
-from tfseg.records.record_set import open_records
+from tfseg.records.manifest import Manifest
+from tfseg.records.record_set import RecordSet, open_records
 
 
 def main() -> None:
@@ -35,13 +35,14 @@ def main() -> None:
         parser.error("--epoch and --step: expected 0 or more")
     settings += ["--config", options.config] if options.config else []
     config = parse_config(["--run_dir", "none", *settings], program="python -m tfseg.show_batch")
-    image, mask = read_batch(config, options.epoch, options.step)
+    records = open_records(config.data.records)
+    image, mask = read_batch(config, records, options.epoch, options.step)
     title = f"seed {config.train.seed}, epoch {options.epoch}, step {options.step}"
-    draw_sheet(image, mask, read_manifest(config.data.records), title, options.out)
+    draw_sheet(image, mask, records.manifest, title, options.out)
     print(f"{options.out}: {len(image)} pictures of {image.shape[1]}x{image.shape[2]}")
 
 
-def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Reads one batch and changes it as the step of a training does.
 
     Returns:
@@ -53,15 +54,14 @@ def read_batch(config: Config, epoch: int, step: int) -> tuple[np.ndarray, np.nd
     """
     from tfseg.augmentation.layer import Augmentation
     from tfseg.pipeline.damage import explain_read_errors
-    from tfseg.training.assembly import count_classes
     from tfseg.training.batches import make_batches
 
-    batches, _ = make_batches(config, open_records(config.data.records), epoch, step)
-    with explain_read_errors(config.data.records):
+    batches, _ = make_batches(config, records, epoch, step)
+    with explain_read_errors(records):
         batch = next(iter(batches))
-    augment, num_classes = dataclasses.asdict(config.augment), count_classes(config)
+    augment, num_classes = dataclasses.asdict(config.augment), len(records.classes)
     augmentation = Augmentation(**augment, num_classes=num_classes, seed=config.train.seed)
-    steps = open_records(config.data.records).count_steps(config.data.train_split, config.train.batch_size)
+    steps = records.count_steps(config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
     return np.rint(image).astype(np.uint8), np.asarray(mask).astype(np.uint8)
 

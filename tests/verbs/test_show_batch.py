@@ -26,7 +26,7 @@ def test_sheet_is_written(tiny_records, tmp_path, monkeypatch, capsys):
 
 def test_batch_is_that_of_the_training(tiny_records):
     """20 pictures in batches of 4: step 3 of epoch 1 is the ninth batch of the stream."""
-    image, mask = show_batch.read_batch(make_config(tiny_records), 1, 3)
+    image, mask = show_batch.read_batch(make_config(tiny_records), open_records(tiny_records), 1, 3)
     batches, _ = make_batches(make_config(tiny_records), open_records(tiny_records))
     ninth = list(batches.take(9).as_numpy_iterator())[8]
     np.testing.assert_array_equal(image, ninth["image"])
@@ -34,8 +34,9 @@ def test_batch_is_that_of_the_training(tiny_records):
 
 
 def test_what_is_seen_is_augmented(tiny_records):
-    plain, plain_mask = show_batch.read_batch(make_config(tiny_records), 0, 0)
-    image, mask = show_batch.read_batch(make_config(tiny_records, flip=1.0), 0, 0)
+    records = open_records(tiny_records)
+    plain, plain_mask = show_batch.read_batch(make_config(tiny_records), records, 0, 0)
+    image, mask = show_batch.read_batch(make_config(tiny_records, flip=1.0), records, 0, 0)
     np.testing.assert_array_equal(mask, plain_mask[:, :, ::-1])
     np.testing.assert_array_equal(image, plain[:, :, ::-1])
 

@@ -206,8 +206,8 @@ def test_files_are_written_where_asked_and_only_there(tmp_path, capsys):
     content = json.loads((out / "compare.json").read_text())
     assert content == json.loads(json.dumps(comparison.to_dict()).replace("NaN", "null"))
     assert lay_out(Comparison.from_dict(content)) == lay_out(comparison)
-    with Image.open(out / "curves.png") as curves:
-        assert curves.width > 1000
+    with Image.open(out / "curves.png") as figure:
+        assert figure.width > 1000
 
 
 def test_names_are_the_folders_own_where_they_differ(tmp_path):

@@ -36,6 +36,7 @@ from tfseg.io import command
 from tfseg.records import records
 from tfseg.records.manifest import read_manifest
 from tfseg.records.parsing import parse_features, parse_image, parse_mask
+from tfseg.records.record_set import open_records
 
 BATCH_SIZE = 8
 LABELS = {"squashed": "resized"}  # what tables call the whole images of the file of measurements
@@ -85,10 +86,11 @@ def make_batches(
     from tfseg.pipeline.pipeline import make_train_batches
     from tfseg.pipeline.settings import TrainSettings
 
-    stored = tuple(read_manifest(directory).size)
+    opened = open_records(directory)
+    stored = opened.size
     fit = "resize" if size in (None, stored) else "crop"
     settings = TrainSettings(size or stored, BATCH_SIZE, fit, seed=seed, cache=cache)
-    for _ in make_train_batches(directory, split, settings):
+    for _ in make_train_batches(opened, split, settings):
         yield BATCH_SIZE
 
 

@@ -84,7 +84,7 @@ def mask():
 
 
 def read_split(records: Path, split: str) -> list[dict]:
-    batches = make_eval_batches(records, split, size=None, batch_size=1, names=True).as_numpy_iterator()
+    batches = make_eval_batches(open_records(records), split, size=None, batch_size=1, names=True).as_numpy_iterator()
     return [{name: array[0] for name, array in batch.items()} for batch in batches]
 
 

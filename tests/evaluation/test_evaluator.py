@@ -28,7 +28,7 @@ def run(tiny_records, tmp_path, **options):
 def masks_of(records, sizes):
     """By id what `predict` would write of the images in records."""
     segment = ImageSegmenter(FakePredictor("").network, 8, sizes)
-    examples = read_places(records, "val", range(5), size=None)
+    examples = read_places(open_records(records), "val", range(5), size=None)
     return {example["id"].decode(): segment(example["image"]) for example in examples}
 
 
@@ -59,7 +59,7 @@ def test_what_is_scored_is_what_predict_writes(tiny_records, tmp_path, sizes):
 
 def test_records_that_are_open_are_not_opened_again(tiny_records, tmp_path, monkeypatch):
     records, expected = open_records(tiny_records), run(tiny_records, tmp_path)
-    monkeypatch.setattr("tfseg.records.record_set.read_manifest", None)
+    monkeypatch.setattr("tfseg.records.record_set.read_manifest_bytes", None)
     np.testing.assert_array_equal(run(records, tmp_path).matrices, expected.matrices)
 
 

@@ -24,7 +24,7 @@ from tfseg.exploration import survey as survey_module
 from tfseg.exploration.survey import survey_data_set
 from tfseg.records import labels, records
 from tfseg.records.manifest import Manifest, Split, read_manifest, shard_name, write_manifest
-from tfseg.records.record_set import RecordSet
+from tfseg.records.record_set import open_records
 
 RED, BLUE = (200, 10, 20), (20, 10, 200)
 
@@ -208,7 +208,10 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("limit", [None, 4])
 def test_records_and_raw_files_agree(folder, limit):
-    raw, stored = look(folder / "raw", limit), survey_data_set(reader.open_stored(folder / "records"), limit)
+    raw, stored = (
+        look(folder / "raw", limit),
+        survey_data_set(reader.open_stored(open_records(folder / "records")), limit),
+    )
     differing = {"shards", "image_kinds", "mask_kinds", "labels", "class_weights"}
     for split in ("train", "val"):
         left, right = (dataclasses.asdict(survey.splits[split]) for survey in (raw, stored))
@@ -222,7 +225,9 @@ def test_records_and_raw_files_agree(folder, limit):
 def test_weights_of_records_are_the_manifests(folder):
     manifest = read_manifest(folder / "records")
     splits = {"val": dataclasses.replace(manifest.splits["val"], class_pixels=[5] * 8)}
-    records = RecordSet(folder / "records", dataclasses.replace(manifest, splits=splits))
+    records = dataclasses.replace(
+        open_records(folder / "records"), manifest=dataclasses.replace(manifest, splits=splits)
+    )
     split = survey_data_set(reader.open_stored(records), limit=1).splits["val"]
     assert split.class_weights == [0] + [1] * 7  # what the manifest says, though not what the images hold
 
@@ -240,7 +245,7 @@ def test_label_ids_of_records(tmp_path):
     label_map = {label.id % 256: label.category for label in labels.LABELS}
     manifest = Manifest(1, "cityscapes", label_map, list(labels.CATEGORIES), [2, 2], "png", None, written)
     write_manifest(tmp_path, manifest)
-    survey = survey_data_set(reader.open_stored(tmp_path))
+    survey = survey_data_set(reader.open_stored(open_records(tmp_path)))
     assert counts_of(survey.splits["val"].labels) == {
         "road": (2, 0.5, 1),
         "sidewalk": (1, 0.25, 1),
@@ -255,7 +260,7 @@ def test_only_shards_with_chosen_records_are_read(folder, monkeypatch):
     opened = []
     read_shard = records.read_shard
     monkeypatch.setattr(reader, "read_shard", lambda path: opened.append(path.name) or read_shard(path))
-    items = list(reader.open_stored(folder / "records").read("train", [1, 3]))
+    items = list(reader.open_stored(open_records(folder / "records")).read("train", [1, 3]))
     assert [item.place.rpartition("/")[2] for item in items] == [
         "train-00000-of-00002.tfrecord: record 1",
         "train-00000-of-00002.tfrecord: record 3",
@@ -314,17 +319,17 @@ def rewrite(folder, tmp_path, change):
 def test_a_damaged_record_is_named(folder, tmp_path, change, message):
     rewrite(folder, tmp_path, change)
     with pytest.raises(ValueError, match=r"^\S+val-00001-of-00002\.tfrecord" + message):
-        survey_data_set(reader.open_stored(tmp_path))
+        survey_data_set(reader.open_stored(open_records(tmp_path)))
 
 
 def test_bad_arguments(root, folder, tmp_path):
     with pytest.raises(ValueError, match="expected a limit of at least 1 image, got 0"):
         look(root, limit=0)
     with pytest.raises(FileNotFoundError, match=r"records: no split test, other; there is train, val$"):
-        reader.open_stored(folder / "records", ["test", "val", "other"])
+        reader.open_stored(open_records(folder / "records"), ["test", "val", "other"])
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         reader.open_raw(tmp_path / "nowhere")
-    empty = dataclasses.replace(reader.open_stored(folder / "records"), ids={"train": ["a"], "val": []})
+    empty = dataclasses.replace(reader.open_stored(open_records(folder / "records")), ids={"train": ["a"], "val": []})
     with pytest.raises(ValueError, match="records: holds no images in split val"):
         survey_data_set(empty)
     with pytest.raises(ValueError, match=r"records: holds no images$"):
@@ -398,7 +403,9 @@ def test_example_of_cityscapes_has_its_colours(root):
 def test_no_label_ids_is_said(folder, monkeypatch):
     drawn = []
     monkeypatch.setattr(figures, "_draw_note", lambda text: drawn.append(text) or b"")
-    figures.draw_histogram(survey_data_set(reader.open_stored(folder / "records", ["train"]), 1), "labels")
+    figures.draw_histogram(
+        survey_data_set(reader.open_stored(open_records(folder / "records"), ["train"]), 1), "labels"
+    )
     assert drawn == ["No label ids here: records keep those of evaluation splits only."]
 
 

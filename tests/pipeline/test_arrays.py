@@ -11,8 +11,7 @@ from tfseg.pipeline.arrays import Mapped, can_be_mapped
 from tfseg.pipeline.damage import explain_read_errors
 from tfseg.pipeline.order import Share
 from tfseg.records import records
-from tfseg.records.manifest import read_manifest
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import open_records
 
 SIZE, COUNT = (24, 40), 7
 PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
@@ -63,7 +62,7 @@ def test_others_are_not_mapped(folder, tiny_records):
     pytest.importorskip("upath")
     records = open_records(folder)
     assert can_be_mapped(records)
-    assert not can_be_mapped(RecordSet("memory://records", records.manifest))
+    assert not can_be_mapped(dataclasses.replace(records, folder="memory://records"))
     assert not can_be_mapped(open_records(tiny_records))
 
 
@@ -72,20 +71,23 @@ def test_a_changed_pixel_stops_a_training(folder):
     flip(path, path.read_bytes().index(PICTURES[1][0][5, :4].tobytes()))
     with (
         pytest.raises(ValueError, match=rf"^{path}: record 0 \(0\) is damaged: its checksum fails"),
-        explain_read_errors(folder),
+        explain_read_errors(open_records(folder)),
     ):
         read(folder, 7)
 
 
 def test_records_that_are_not_what_the_manifest_says(folder):
-    manifest = read_manifest(folder)
+    stored = open_records(folder)
+    manifest = stored.manifest
     (first, second), path = manifest.splits["train"].shards, folder / TRAIN
     examples = list(records.read_shard(path))
 
     def opened(*examples: bytes):
         shard = records.write_shard(path, examples)
         split = dataclasses.replace(manifest.splits["train"], shards=[dataclasses.replace(shard, count=3), second])
-        return Mapped(RecordSet(folder, dataclasses.replace(manifest, splits={"train": split})), "train")
+        return Mapped(
+            dataclasses.replace(stored, manifest=dataclasses.replace(manifest, splits={"train": split})), "train"
+        )
 
     with pytest.raises(ValueError, match=rf"^{path}: has 2 records, the manifest says 3; see .*tfseg.verify"):
         opened(*examples[:2])
@@ -94,5 +96,5 @@ def test_records_that_are_not_what_the_manifest_says(folder):
         opened(*examples[:2], small)
     path.write_bytes(b"no record at all")
     with pytest.raises(ValueError, match=rf"^{path}: record 0 has a damaged length; see"):
-        Mapped(RecordSet(folder, manifest), "train")
+        Mapped(stored, "train")
     assert first.count == 3

@@ -13,7 +13,7 @@ from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.order import Share
 from tfseg.records.manifest import read_manifest
 from tfseg.records.parsing import parse_example
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import open_records
 from tfseg.records.records import read_shard
 
 
@@ -131,7 +131,7 @@ def test_too_large_for_the_memory(folder):
 
 
 def test_pictures_of_several_sizes(folder):
-    manifest = read_manifest(folder)
-    manifest = dataclasses.replace(manifest, size=None)
+    records = open_records(folder)
+    records = dataclasses.replace(records, manifest=dataclasses.replace(records.manifest, size=None))
     with pytest.raises(ValueError, match="needs images of one size; convert them with --size"):
-        cache.open_cache(RecordSet(folder, manifest), "train", "ram", 1)
+        cache.open_cache(records, "train", "ram", 1)

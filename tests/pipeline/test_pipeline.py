@@ -187,7 +187,10 @@ def test_equal_shares_stay_the_readers_own(tiny_records):
 def test_ids_are_those_of_the_batches(tiny_records, cache):
     stream = {"size": (24, 32), "batch_size": 4, "seed": 3, "epoch": 1, "step": 2, "cache": cache}
     batches, ids = (train_batches(tiny_records, "train", **stream, only_ids=only) for only in (False, True))
-    masks = {example["id"]: example["mask"] for example in read_examples(tiny_records, "train", count=20, size=None)}
+    masks = {
+        example["id"]: example["mask"]
+        for example in read_examples(open_records(tiny_records), "train", count=20, size=None)
+    }
     for batch, named in zip(batches.take(6).as_numpy_iterator(), ids.take(6).as_numpy_iterator(), strict=True):
         for mask, id in zip(batch["mask"], named, strict=True):
             np.testing.assert_array_equal(mask, masks[id])
@@ -209,12 +212,12 @@ def test_a_share_can_begin_anywhere(tiny_records):
 )
 def test_examples_are_spread_over_the_shards(tiny_records, count, places):
     assert spread(5, count) == places and spread(0, count) == []
-    examples = list(read_examples(tiny_records, "val", count=count, size=None))
+    examples = list(read_examples(open_records(tiny_records), "val", count=count, size=None))
     assert [example["id"] for example in examples] == [b"val-%03d" % place for place in places]
 
 
 def test_places_are_read_in_their_order(tiny_records):
-    examples = list(read_places(tiny_records, "val", [4, 1], size=(6, 8)))
+    examples = list(read_places(open_records(tiny_records), "val", [4, 1], size=(6, 8)))
     assert [example["id"] for example in examples] == [b"val-001", b"val-004"]
     assert [example[key].shape for example in examples for key in ("image", "mask")] == [(6, 8, 3), (6, 8)] * 2
 
@@ -261,7 +264,7 @@ def test_rare_classes_and_shares_are_asked_for(tiny_records):
 
 
 def test_evaluation_sees_every_picture_once_in_order(tiny_records):
-    batches = make_eval_batches(tiny_records, "val", size=None, batch_size=2)
+    batches = make_eval_batches(open_records(tiny_records), "val", size=None, batch_size=2)
     assert len(batches) == 3
     assert [len(masks) for _, masks in arrays(batches)] == [2, 2, 1]
     assert positions(batches) == [2, 3, 4, 5, 6]
@@ -307,7 +310,7 @@ def test_resize_averages_the_picture_and_keeps_mask_values():
 
 def test_wrong_requests_are_named(tiny_records, tmp_path):
     with pytest.raises(ValueError, match=r"has no split 'test', it has train, val"):
-        make_eval_batches(tiny_records, "test", size=None, batch_size=2)
+        make_eval_batches(open_records(tiny_records), "test", size=None, batch_size=2)
     with pytest.raises(ValueError, match=r"split 'val' has 5 images, fewer than train.batch_size 6"):
         train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
     with pytest.raises(ValueError, match="no shares, no place to resume at and no cache"):
@@ -320,7 +323,7 @@ def test_wrong_requests_are_named(tiny_records, tmp_path):
 
 
 def read_through(folder, split):
-    with explain_read_errors(folder):
+    with explain_read_errors(open_records(folder)):
         for _ in train_batches(folder, split, size=(24, 32), batch_size=2).take(10):
             pass
 
@@ -350,15 +353,15 @@ def test_a_record_of_the_wrong_size_is_told(tiny_records, tmp_path):
     change_record(folder, VAL, 1, image__height=8, image__width=9, **small)
     with (
         pytest.raises(ValueError, match=r"record 1 \(val-001\) is 8x9, the manifest says 24x32"),
-        explain_read_errors(folder),
+        explain_read_errors(open_records(folder)),
     ):
-        list(make_eval_batches(folder, "val", size=None, batch_size=3))
+        list(make_eval_batches(open_records(folder), "val", size=None, batch_size=3))
 
 
 @pytest.mark.parametrize("kind", [tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError])
 def test_other_errors_pass_through_sound_records(tiny_records, kind):
     error = kind(None, None, "of the network")
-    with pytest.raises(kind) as raised, explain_read_errors(tiny_records):
+    with pytest.raises(kind) as raised, explain_read_errors(open_records(tiny_records)):
         raise error
     assert raised.value is error
 
@@ -366,7 +369,7 @@ def test_other_errors_pass_through_sound_records(tiny_records, kind):
 def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     flip(folder / TRAIN, 100)
-    with pytest.raises(tf.errors.ResourceExhaustedError), explain_read_errors(folder):
+    with pytest.raises(tf.errors.ResourceExhaustedError), explain_read_errors(open_records(folder)):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
@@ -384,7 +387,8 @@ from tfseg.augmentation.layer import Augmentation
 from tfseg.training.learner import Learner
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
-records = {str(tiny_records)!r}
+from tfseg.records.record_set import open_records
+records = open_records({str(tiny_records)!r})
 made = make_train_batches(records, "train", TrainSettings(size=(24, 32), batch_size=4, seed=0))
 sent = to_device(made, signed=True, ahead=True, device="/CPU:1")
 for plain, batch in zip(made.take(3), iter(sent)):

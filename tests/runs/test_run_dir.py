@@ -12,6 +12,7 @@ from tfseg.config.schema import Accelerator, Config, Data, Model, Train
 from tfseg.io import locks
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.models.segmenter import build_network
+from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 from tfseg.training import distribution, loop
 
@@ -98,7 +99,7 @@ def train_in(directory, records, **others):
 def begin(config, learnt=True):
     """What a training leaves that has begun."""
     directory = write_run(config)
-    run_dir.note_records(config)
+    run_dir.note_records(config, open_records(config.data.records))
     if learnt:
         (directory / run_dir.CHECKPOINTS).mkdir()
         (directory / run_dir.CHECKPOINTS / "00000003.json").write_text("{}")
@@ -146,20 +147,21 @@ def test_records_of_a_run_are_found_from_anywhere(tmp_path, tiny_records, monkey
     records = shutil.copytree(tiny_records, tmp_path / "here/recs")
     monkeypatch.chdir(tmp_path / "here")
     run = begin(train_in("run", "recs")).resolve()
-    assert run_dir.find_records(run) == "recs"
+    assert run_dir.open_run_records(run).folder == "recs"
     monkeypatch.chdir("/")
-    assert run_dir.find_records(run) == str(records)
+    assert run_dir.open_run_records(run).folder == str(records)
     other = shutil.copytree(tiny_records, tmp_path / "there/recs")
-    (other / "manifest.json").write_text("{}")
+    with (other / "manifest.json").open("a") as file:
+        file.write("\n")
     monkeypatch.chdir(tmp_path / "there")
-    assert run_dir.find_records(run) == str(records), "what lies here under that name is not the run's"
-    assert run_dir.find_records(run, str(other)) == str(other), "but that was asked for"
+    assert run_dir.open_run_records(run).folder == str(records), "what lies here under that name is not the run's"
+    assert run_dir.open_run_records(run, str(other)).folder == str(other), "but that was asked for"
     shutil.rmtree(records)
     with pytest.raises(FileNotFoundError) as raised:
-        run_dir.find_records(run)
+        run_dir.open_run_records(run)
     assert "recs: has another manifest.json" in str(raised.value) and f"{records}: no such folder" in str(raised.value)
     (run / run_dir.RECORDS).unlink()
-    assert run_dir.find_records(run) == "recs", "of a run of before, nothing else is known"
+    assert run_dir.open_run_records(run).folder == "recs", "of a run of before, nothing else is known"
 
 
 HOLDER = """

@@ -15,6 +15,7 @@ from tfseg.config.parse import parse_config
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.models import segmenter
 from tfseg.pipeline.pipeline import make_eval_batches
+from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 from tfseg.training import assembly, checkpoints, loop
 from tfseg.training.learner import Learner
@@ -49,7 +50,7 @@ def read(out: str, *runs: str) -> None:
         found["losses"] = [learner.train_on_batch(batch, return_dict=True)["loss"] for _ in range(2)]
         found["steps"] = flat(learner.steps)
         scorer = Scorer(run_dir.load_network(run), learner.loss_function)
-        batches = make_eval_batches(data.records, "val", size=data.eval_size, batch_size=4)
+        batches = make_eval_batches(open_records(data.records), "val", size=data.eval_size, batch_size=4)
         found["matrix"] = score(scorer, batches)["confusion_matrix"]
         np.savez(Path(out, f"{Path(run).name}.npz"), **found)
 

@@ -101,8 +101,9 @@ def test_scores_do_not_depend_on_how_many_are_validated_at_once(tiny_records, on
 
     _, _, learner = on_cpu
     scorer = Scorer(learner.network, learner.loss_function)
+    records = open_records(tiny_records)
     found = [
-        score(scorer, make_eval_batches(tiny_records, "val", size=None, batch_size=count))["confusion_matrix"]
+        score(scorer, make_eval_batches(records, "val", size=None, batch_size=count))["confusion_matrix"]
         for count in (1, 2, 5)
     ]
     assert found[0] == found[1] == found[2]

@@ -19,6 +19,7 @@ import pytest
 from tfseg import convert, device
 from tfseg.config.schema import Accelerator, Config, Data, Optimizer, Train
 from tfseg.device import Cluster, read_cluster
+from tfseg.records.record_set import open_records
 from tfseg.synthetic import sample_city
 from tfseg.training import checkpoints, distribution, loop
 from tfseg.training.callbacks import SaveCheckpoints
@@ -243,17 +244,18 @@ def test_each_worker_says_its_row_once(monkeypatch):
     assert Mirrored(Strategy(), Cluster(HOSTS[:2], 1)).gather([5, 6]).tolist() == [[0, 0], [5, 6]]
 
 
-def test_workers_must_train_the_same(tmp_path):
+def test_workers_must_train_the_same(tmp_path, tiny_records):
     class Other(Two):
         def gather(self, values):
             return np.array([values, [values[0] + self.other[0], self.other[1]]])
 
     config, checkpoint = Config(Data("none"), str(tmp_path)), checkpoints.Checkpoint(3, None, [], [], 0)
-    compare_workers(config, Other(other=(0, 3)), checkpoint)
+    records = open_records(tiny_records)
+    compare_workers(config, records, Other(other=(0, 3)), checkpoint)
     with pytest.raises(ValueError, match="worker 1 has other settings than worker 0; start all with the same command"):
-        compare_workers(config, Other(other=(1, 3)), checkpoint)
+        compare_workers(config, records, Other(other=(1, 3)), checkpoint)
     with pytest.raises(ValueError, match="worker 1 would resume after step 0, worker 0 after step 3; give a folder on"):
-        compare_workers(config, Other(other=(0, 0)), checkpoint)
+        compare_workers(config, records, Other(other=(0, 0)), checkpoint)
 
 
 def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):
@@ -266,10 +268,10 @@ def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):
             return super().gather(values)
 
     for records in (tiny_records, f"{tiny_records}/", moved):
-        compare_workers(Config(Data(str(records)), "run"), One(), None)
+        compare_workers(Config(Data(str(records)), "run"), open_records(records), One(), None)
     with (moved / "manifest.json").open("a") as file:
         file.write(" ")
-    compare_workers(Config(Data(str(moved)), "run"), One(), None)
+    compare_workers(Config(Data(str(moved)), "run"), open_records(moved), One(), None)
     assert len({*seen[:3]}) == 1 and seen[3] != seen[0]
 
 

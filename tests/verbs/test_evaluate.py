@@ -13,6 +13,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.png import write_png
 from tfseg.pipeline.examples import read_places
+from tfseg.records.record_set import open_records
 from tfseg.visualization.tables import evaluation_tables
 
 
@@ -27,7 +28,7 @@ def masks(tiny_records, tmp_path):
     """A folder of what `predict` would write of the images in records."""
     segment = ImageSegmenter(FakePredictor("").network, 8, FakePredictor.sizes)
     (tmp_path / "masks/deeper").mkdir(parents=True)
-    for example in read_places(tiny_records, "val", range(5), size=None):
+    for example in read_places(open_records(tiny_records), "val", range(5), size=None):
         write_png(tmp_path / "masks/deeper" / f"{example['id'].decode()}_classes.png", segment(example["image"]))
     return tmp_path / "masks"
 

@@ -26,6 +26,7 @@ from tfseg.config.renames import rename_arguments, rename_settings, warn_renamed
 from tfseg.config.schema import SECTIONS, SETTINGS, Config, as_yaml, check, list_settings
 from tfseg.config.suggestions import describe_unknown, describe_wanted, list_names
 from tfseg.config.yaml_file import join_lines, read_yaml
+from tfseg.io.atomic import write_text
 from tfseg.io.renamed import SETTINGS as OLD_SETTINGS
 
 
@@ -79,7 +80,7 @@ def load_config(path: str | Path, warn: bool = True) -> Config:
 def save_config(config: Config, path: str | Path) -> None:
     """Writes every setting of a run as YAML that `load_config` and --config read back."""
     text = yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
-    Path(path).write_text(text, encoding="utf-8")
+    write_text(text, Path(path))
 
 
 def type_settings(settings: dict[str, object]) -> dict[str, object]:

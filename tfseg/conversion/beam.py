@@ -35,7 +35,7 @@ from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part
 
 if TYPE_CHECKING:
-    import apache_beam
+    import apache_beam  # pyright: ignore[reportMissingImports]  an extra
 
 # What DirectRunner comes down to, when it has not downloaded a program, Prism, to hand the pipeline to.
 _IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -54,9 +54,9 @@ def make_writer(runner: str, arguments: Sequence[str] = ()) -> WriteParts:
         ValueError: Beam is not installed, or refuses the runner or the arguments.
     """
     _require_beam()
-    from apache_beam import Pipeline
-    from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.portability.portable_runner import PortableRunner
+    from apache_beam import Pipeline  # pyright: ignore[reportMissingImports]  an extra
+    from apache_beam.options.pipeline_options import PipelineOptions  # pyright: ignore[reportMissingImports]  an extra
+    from apache_beam.runners.portability.portable_runner import PortableRunner  # pyright: ignore[reportMissingImports]  an extra
 
     name = _IN_THIS_PROCESS if runner.lower() in ("direct", "directrunner") else runner
     options = PipelineOptions([f"--runner={name}", *arguments])
@@ -78,7 +78,7 @@ def make_writer(runner: str, arguments: Sequence[str] = ()) -> WriteParts:
 def _require_beam() -> None:
     logging.disable(logging.WARNING)  # Beam warns of parts of it that are not installed
     try:
-        import apache_beam  # noqa: F401
+        import apache_beam  # noqa: F401  # pyright: ignore[reportMissingImports]  an extra
     except ModuleNotFoundError as error:
         if error.name != "apache_beam":
             raise
@@ -102,7 +102,7 @@ def _write_parts(
         ValueError: files of the source are bad.
         OSError: a file cannot be read or written, or the runner has failed.
     """
-    import apache_beam as beam
+    import apache_beam as beam  # pyright: ignore[reportMissingImports]  an extra
 
     entries, missing = shards.find_finished(parts, folder, journal_settings)
     if missing:

@@ -22,7 +22,7 @@ from tfseg.conversion.sources import Source, open_source
 from tfseg.io.paths import open_path
 from tfseg.records import records
 from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, read_manifest, write_manifest
-from tfseg.records.record_set import RecordSet
+from tfseg.records.record_set import RecordSet, open_records
 
 # Writes the shards that are not finished yet: parts, folder, settings, settings of the journal -> entries of all parts.
 WriteParts = Callable[[Sequence[Part], Path, Settings, dict], dict[str, Entry]]
@@ -69,7 +69,7 @@ def convert_dataset(
     source = open_source(root, splits, label_map, coarse)
     for warning in source.warnings:
         warn(warning)
-    manifest = convert(
+    convert(
         source,
         out,
         size=size,
@@ -82,7 +82,7 @@ def convert_dataset(
         overwrite=overwrite,
         write_parts=write_parts,
     )
-    return RecordSet(out, manifest)
+    return open_records(out)
 
 
 def convert(

@@ -15,7 +15,7 @@ from tfseg.conversion.samples import Traits
 from tfseg.io import image_headers, masks
 from tfseg.records import labels
 
-Color = tuple[int, int, int]
+Color = tuple[int, ...]  # red, green, blue
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,9 @@ class Palettes:
 _ADVICE = "one palette must go through all masks, since their indexes are read; save them as 8-bit grey PNGs"
 
 
-def color_of(palette: str, entry: int) -> Color | None:
-    """The colour of an entry of a palette in hexadecimal; None if it has not so many."""
-    color = bytes.fromhex(palette[6 * entry : 6 * entry + 6])
-    return tuple(color) or None
+def color_of(palette: str, entry: int) -> Color:
+    """The colour of an entry of a palette in hexadecimal; empty if it has not so many."""
+    return tuple(bytes.fromhex(palette[6 * entry : 6 * entry + 6]))
 
 
 def _rgb(color: Color) -> str:

@@ -63,7 +63,7 @@ def find_files(layout: Layout, root: Path, split: str) -> Found:
                 passed[f"{reason} in {name}/"].append(file.path)
             elif id_of(file.name, ends):
                 _take(layout, file, ends, found[place])
-    return Found(*found, dict(passed))
+    return Found(found[0], found[1], dict(passed))
 
 
 def _why_not(layout: Layout, file: File, endings: tuple[str, ...]) -> str:

@@ -194,7 +194,8 @@ def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tup
         The entries and those of the notes; and why other shards could not be made, in the order of their names.
     """
     if not is_local(folder):
-        folder.fs.invalidate_cache()  # it would list again what it listed before the workers wrote
+        # It would list again what it listed before the workers wrote.
+        folder.fs.invalidate_cache()  # pyright: ignore[reportAttributeAccessIssue]  a UPath has it
     paths = sorted(folder.iterdir(), key=str) if folder.exists() else []
     paths = [path for path in paths if _is_note(path.name)]
     notes = [_read(path, settings) for path in paths]

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,7 @@ from tfseg.io import image_headers
 from tfseg.records import labels
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import Split
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet
 from tfseg.records.records import decode_example, read_shard
 
 
@@ -38,11 +38,11 @@ class Stored(NamedTuple):
     data: bytes
 
 
-Item = Sample | Stored
+Item = TypeVar("Item", Sample, Stored)
 
 
 @dataclass(frozen=True)
-class DataSet:
+class DataSet(Generic[Item]):
     """A data set on disk, to be read image by image."""
 
     place: str
@@ -62,7 +62,7 @@ class DataSet:
 
 def open_raw(
     root: str | Path, splits: Sequence[str] | None = None, label_map: str | Path | None = None, coarse: bool = False
-) -> DataSet:
+) -> DataSet[Sample]:
     """Opens a raw data set; arguments and errors as of `sources.open_source`."""
     source = sources.open_source(root, splits, label_map, coarse)
     return DataSet(
@@ -77,14 +77,12 @@ def open_raw(
     )
 
 
-def open_stored(records: RecordSet | str | Path, splits: Sequence[str] | None = None) -> DataSet:
-    """Opens a folder of records.
+def open_stored(records: RecordSet, splits: Sequence[str] | None = None) -> DataSet[Stored]:
+    """Opens some splits of records, or all.
 
     Raises:
-        FileNotFoundError: the folder, its manifest, a shard or a split is missing.
-        ValueError: the manifest is damaged.
+        FileNotFoundError: a split is missing.
     """
-    records = open_records(records)
     manifest = records.manifest
     missing = [name for name in splits or () if name not in manifest.splits]
     if missing:

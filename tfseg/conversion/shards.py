@@ -145,5 +145,5 @@ def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: st
         return example
 
     shard = records.write_shard(folder / part.name, map(count, encoded))
-    sums = (np.sum(numbers, axis=0).tolist() for numbers in zip(*counts, strict=True))
-    return Entry(shard, sources, *sums, evidence.merge(seen))
+    pixels, sums, squares = (np.sum(numbers, axis=0).tolist() for numbers in zip(*counts, strict=True))
+    return Entry(shard, sources, pixels, sums, squares, evidence.merge(seen))

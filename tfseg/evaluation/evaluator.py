@@ -18,7 +18,7 @@ from tfseg.inference.labels_file import learns_void, read_sizes
 from tfseg.inference.model_folder import find_model
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
-from tfseg.io.paths import is_local, open_path
+from tfseg.io.paths import is_local
 from tfseg.io.png import write_png
 from tfseg.metrics.cityscapes import label_ids_of
 from tfseg.records.labels import VOID
@@ -60,7 +60,7 @@ def evaluate_run(
     """
     run = Path(run)
     config = run_dir.read_config(run)
-    records = open_records(run_dir.find_records(run) if records is None else records)
+    records = run_dir.open_run_records(run) if records is None else open_records(records)
     model = find_model(run)
     notes = ()
     if sizes is None:
@@ -248,5 +248,4 @@ def finish(judge: Judge | None, records: RecordSet, split: str, how: dict, out: 
 
 def locate(records: RecordSet) -> str:
     """The address of records, found from any folder."""
-    folder = open_path(records.folder)
-    return str(folder.absolute()) if is_local(folder) else str(records)
+    return str(records.path.absolute()) if is_local(records.path) else str(records)

@@ -5,7 +5,6 @@ older than the SavedModel. The network's code is not needed.
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,7 @@ from tfseg.evaluation.score_files import MATRICES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
 from tfseg.io.atomic import write_whole
-from tfseg.io.paths import open_path
-from tfseg.records.manifest import MANIFEST_NAME
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_curves, read_history
 from tfseg.visualization.figures import COLUMNS, Sample, draw_confusion, draw_panel
@@ -86,7 +83,7 @@ def open_scored_records(run: Path, split: str | None) -> tuple[ScoredRun, Record
         OSError: as of `open_scored_run`, or the records are not found.
     """
     scored = open_scored_run(run, split)
-    records = open_records(run_dir.find_records(run, scored.scores["records"]))
+    records = run_dir.open_run_records(run, scored.scores["records"])
     entry = records.splits.get(scored.split)
     if entry is None or entry.ids != scored.ids.tolist():
         place = run / MATRICES.format(scored.split)
@@ -113,7 +110,7 @@ def gather_findings(
         epochs=len(history["epoch"]),
         seconds=float(np.nansum(history.get("seconds", 0))),
         manifest=records.manifest,
-        manifest_hash=hashlib.sha256((open_path(records.folder) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        manifest_hash=records.manifest_hash,
         colors=predictor.colors,
         panels=panels,
         columns=columns,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tfseg.conversion.reader import open_raw, open_stored
 from tfseg.exploration import page
 from tfseg.exploration.survey import Survey, survey_data_set
-from tfseg.records.record_set import RecordSet
+from tfseg.records.record_set import RecordSet, open_records
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def explore_dataset(
         OSError: a file cannot be read or written.
     """
     if records is not None and root is None:
-        data_set = open_stored(records, splits)
+        data_set = open_stored(open_records(records), splits)
     elif root is not None and records is None:
         data_set = open_raw(root, splits, label_map, coarse)
     else:

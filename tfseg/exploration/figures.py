@@ -6,12 +6,16 @@ Each function returns the bytes of a PNG. Colours are those of Cityscapes' label
 import functools
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfseg.exploration.survey import Count, Split, Survey
 from tfseg.visualization.lettering import LINE, LONGEST, as_text, fonts_for, lay_out_legend
+
+if TYPE_CHECKING:
+    from matplotlib.typing import HashableList
 
 DOTS_PER_INCH = 110
 WIDTH = 12  # inches
@@ -137,7 +141,7 @@ def draw_example(survey: Survey) -> bytes:
     from matplotlib.figure import Figure  # here and below: --help answers without it
 
     example = survey.example
-    names = [["image", "ids", "bar"], ["labels", "classes", "legend"]]
+    names: list[HashableList[Hashable]] = [["image", "ids", "bar"], ["labels", "classes", "legend"]]
     if example.label_ids is None:
         names = [["image", "classes", "legend"]]
     height, width = example.image.shape[:2]
@@ -153,14 +157,13 @@ def draw_example(survey: Survey) -> bytes:
     else:  # there are more than go beside the image
         _draw_legend(figure, patches, 9)
     if example.label_ids is not None:
-        _draw_label_ids(axes, survey, panel_height)
+        _draw_label_ids(axes, survey, example.label_ids, panel_height)
     name = example.id if len(example.id) <= 80 else "..." + example.id[-80:]
     figure.suptitle(as_text(f"{name}   ({survey.example_split}, {height}x{width} pixels)"), fontsize=12)
     return _to_png(figure)
 
 
-def _draw_label_ids(axes, survey: Survey, panel_height: float) -> None:
-    label_ids = survey.example.label_ids
+def _draw_label_ids(axes, survey: Survey, label_ids: np.ndarray, panel_height: float) -> None:
     entries = {count.value: count for count in survey.splits[survey.example_split].labels}
     colors = np.zeros((256, 3), np.uint8)
     colors[list(entries)] = [entry.color for entry in entries.values()]
@@ -212,7 +215,8 @@ def _panels(count: int, height: float) -> tuple:
 def _patches(survey: Survey, class_ids) -> list:
     from matplotlib.patches import Patch
 
-    entries = [(survey.classes[class_id], np.array(survey.colors[class_id]) / 255) for class_id in sorted(class_ids)]
+    colors = (np.array(survey.colors) / 255).tolist()
+    entries = [(survey.classes[class_id], colors[class_id]) for class_id in sorted(class_ids)]
     return [Patch(facecolor=color, label=as_text(name, LONGEST), **_EDGE) for name, color in entries]
 
 

@@ -187,7 +187,8 @@ def _split_order(name: str) -> tuple[int, str]:
 def _count_split(
     data_set: DataSet, name: str, places: Sequence[int], mapper: workers.Mapper
 ) -> tuple[Counts, _Candidate]:
-    total, best = None, _Candidate((False, -1), name, 0)
+    total: Counts | None = None
+    best = _Candidate((False, -1), name, 0)
     classes = len(data_set.label_map.classes) + 1
     load_and_count = functools.partial(_load_and_count, load=data_set.load, classes=classes)
     counted = mapper(load_and_count, data_set.read(name, places))
@@ -201,6 +202,8 @@ def _count_split(
             total = counts
         else:
             total.add(counts)
+    if total is None:
+        raise ValueError(f"{data_set.place}: holds no images in split {name}")
     return total, best
 
 
@@ -275,7 +278,8 @@ def _count_labels(counts: Counts, table: dict[int, tuple]) -> list[Count]:
     entries = table | dict.fromkeys(unknown, (UNKNOWN, UNKNOWN, UNKNOWN_COLOR))
     pixels, images = counts.label_pixels.tolist(), counts.label_images.tolist()
     return [
-        Count(value, *entry, pixels[value], pixels[value] / total, images[value]) for value, entry in entries.items()
+        Count(value, label, name, color, pixels[value], pixels[value] / total, images[value])
+        for value, (label, name, color) in entries.items()
     ]
 
 

@@ -116,7 +116,7 @@ def export_run(
     sizes = run_dir.read_sizes(run)
     opened, samples = None, Samples()
     if images or OF_FIXED_SIZE & {*formats}:
-        opened = open_records(records or run_dir.find_records(run))
+        opened = run_dir.open_run_records(run) if records is None else open_records(records)
         wanted = size or (sizes[-1] if sizes else None)
         samples = read_samples(config, classes, formats, opened, size=wanted, images=images, calibration=calibration)
     network, report = run_dir.load_network(run), {}

@@ -1,6 +1,5 @@
 """model_card.md: what a model is, was trained on, takes, answers, reaches, and is not made for."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,8 +9,7 @@ import numpy as np
 
 from tfseg.config.schema import Config
 from tfseg.exporters.parity import lay_out
-from tfseg.io.paths import open_path
-from tfseg.records.manifest import MANIFEST_NAME, Manifest
+from tfseg.records.manifest import Manifest
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.tables import scores_table, table
@@ -51,7 +49,7 @@ def gather(run: Path, records: RecordSet, weights: int, contracts: Mapping[str, 
         metrics=metrics,
         scores=scores if "resize" in scores else {},  # which are of masks of the images' own size
         manifest=records.manifest,
-        manifest_hash=hashlib.sha256((open_path(records.folder) / MANIFEST_NAME).read_bytes()).hexdigest(),
+        manifest_hash=records.manifest_hash,
         contracts=contracts,
         parity=parity,
         versions=read_versions(),

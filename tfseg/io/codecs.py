@@ -25,6 +25,8 @@ def encode_image(image: np.ndarray, codec: str, quality: int | None) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if codec == "png":
         return _encode(".png", bgr)
+    if quality is None:
+        raise ValueError("expected a quality for JPEG, got None")
     # Colour at full resolution (4:4:4): the usual half blurs it across the thin poles and signs.
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     return _encode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])

@@ -98,8 +98,8 @@ def run(main: Callable[[], None]) -> None:
         sys.meta_path.insert(0, Announcement(name))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
     for stream in (sys.stdout, sys.stderr):  # a name of a file may hold what they cannot say
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+        if reconfigure := getattr(stream, "reconfigure", None):  # a stream that replaces Python's own may lack it
+            reconfigure(errors="backslashreplace")
     if alone := threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the shell's code for it
     try:

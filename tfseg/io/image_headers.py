@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ PNG_END = bytes.fromhex("0000000049454e44ae426082")  # the last chunk, the same 
 JPEG_SIGNATURE = b"\xff\xd8"
 JPEG_SCAN, JPEG_END, JPEG_APP1 = 0xDA, b"\xff\xd9", 0xE1
 JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # segments that hold the size; the three are tables
+_BYTE_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II*\0": "little", b"MM\0*": "big"}  # of a TIFF header
 EXIF_HEADER = b"Exif\0\0"  # before a TIFF header, in a JPEG
 ORIENTATION = 0x0112  # the tag
 UPRIGHT = 1  # its value; from SIDEWAYS to 8, height and width change places
@@ -55,7 +56,7 @@ def read_orientation(data: bytes) -> int:
         start = next(segments, None)
     if start is None:
         return UPRIGHT
-    order = {b"II*\0": "little", b"MM\0*": "big"}.get(data[start : start + 4])
+    order = _BYTE_ORDERS.get(data[start : start + 4])
     if order is None:
         return UPRIGHT
 

@@ -24,7 +24,7 @@ import functools
 import io
 
 import cv2
-import kornia_rs.io
+import kornia_rs.io  # pyright: ignore[reportMissingModuleSource]  compiled
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -83,7 +83,7 @@ def decode_file(data: bytes, upright: bool = True) -> np.ndarray:
 def register_heif() -> bool:
     """Lets Pillow read HEIC, if the extra that can is installed; returns whether it is."""
     try:
-        import pillow_heif
+        import pillow_heif  # pyright: ignore[reportMissingImports]  an extra
     except ImportError:
         return False
     pillow_heif.register_heif_opener()
@@ -103,7 +103,7 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
     if png.transparency:  # which OpenCV overlooks in grey images
         try:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-                opaque = image.convert("RGBA").getextrema()[3][0] == 255
+                opaque = _is_opaque(image)
         except (OSError, SyntaxError, ValueError):
             raise ValueError(DAMAGED.format(len(data))) from None
     else:
@@ -123,7 +123,7 @@ def _decode_other(data: bytes, kind: str, upright: bool) -> np.ndarray:
             image = (ImageOps.exif_transpose(image) if upright else image) or image
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
-                if image.getextrema()[3][0] < 255:
+                if not _is_opaque(image):
                     raise ValueError(_TRANSPARENT)
             return np.array(image.convert("RGB"))
     except ValueError as error:
@@ -136,13 +136,18 @@ def _decode_other(data: bytes, kind: str, upright: bool) -> np.ndarray:
         raise ValueError(DAMAGED.format(len(data))) from None
 
 
+def _is_opaque(image: Image.Image) -> bool:
+    return int(np.asarray(image.convert("RGBA").getchannel("A")).min()) == 255
+
+
 def _check_pillow(image: Image.Image, kind: str) -> None:
     """Refuses what Pillow would make 8-bit RGB of without a word."""
-    bits = image.tag_v2.get(258, (1,)) if kind == "TIFF" else (8,)  # BitsPerSample; Pillow cuts 16 down to 8
+    # BitsPerSample; Pillow cuts 16 down to 8.
+    bits = getattr(image, "tag_v2", {}).get(258, (1,)) if kind == "TIFF" else (8,)
     if max(bits if isinstance(bits, tuple) else (bits,)) > 8 or image.mode.startswith(("I", "F")):
         raise ValueError(f"is a {kind} image of more than 8 bits a channel; convert it to 8 bits, as it should look")
-    if getattr(image, "n_frames", 1) > 1:
-        raise ValueError(f"has {image.n_frames} images in one {kind} file; save the one that is meant by itself")
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise ValueError(f"has {frames} images in one {kind} file; save the one that is meant by itself")
     if image.mode not in PILLOW_MODES:
         raise ValueError(f"is a {image.mode} image; convert it to RGB with its colour profile")
 

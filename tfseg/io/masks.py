@@ -71,7 +71,7 @@ def _decode_indexes(data: bytes, png: PngHead) -> tuple[np.ndarray, bytes]:
                 values = np.array(image if png.color == "palette" else image.convert("L"))
                 return values, bytes(image.getpalette("RGB") or b"")
     except Image.DecompressionBombError:
-        most = 2 * Image.MAX_IMAGE_PIXELS
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ValueError(
             f"is a palette PNG of {png.height}x{png.width}, more than the {most:,} pixels that can be read of one; "
             "save it as an 8-bit grey PNG of the same values, or cut it into parts"
@@ -127,7 +127,8 @@ def resize_majority(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return resize_nearest(mask, size)
     result, most = np.zeros(size, np.uint8), np.full(size, -1, np.int16)
     for value in np.unique(mask):
-        present = cv2.compare(mask, float(value), cv2.CMP_EQ)  # 255 where it is, else 0
+        # 255 where it is, else 0.
+        present = cv2.compare(mask, float(value), cv2.CMP_EQ)  # pyright: ignore  the stub lacks numbers
         area = cv2.resize(present, (width, height), interpolation=cv2.INTER_AREA)
         result[area > most] = value
         most = np.maximum(most, area)

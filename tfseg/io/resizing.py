@@ -6,6 +6,7 @@ and halves are rounded up. Conversion, validation, every way of prediction and t
 this one rule, so that the network sees of a file what it was validated on.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -35,10 +36,11 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         first, weights, whole = weigh(image.shape[axis], after, np)
         last = image.shape[axis] - 1
         shape = [-1 if place == axis else 1 for place in range(3)]
-        image = sum(
+        terms = (
             np.take(image, np.minimum(first + tap, last), axis) * weights(tap).reshape(shape)
             for tap in range(count_taps(image.shape[axis], after))
         )
+        image = functools.reduce(np.add, terms)
         total *= whole
     return ((2 * image + total) // (2 * total)).astype(np.uint8)
 
@@ -134,18 +136,18 @@ def _sum_along(values, axis: int, after: int):
     """Sums weighed pixels along one axis of whole numbers (B, H, W, channels): int64 sums, and the total of weights."""
     import tensorflow as tf
 
-    before, after = tf.shape(values, tf.int64)[axis], tf.constant(after, tf.int64)
-    first, weights, total = weigh(before, after, tf)
+    before, wanted = tf.shape(values, tf.int64)[axis], tf.constant(after, tf.int64)
+    first, weights, total = weigh(before, wanted, tf)
 
     def add(tap, sums):
         taken = tf.cast(tf.gather(values, tf.minimum(first + tap, before - 1), axis=axis), tf.int64)
         return tap + 1, sums + taken * tf.reshape(weights(tap), [-1 if place == axis else 1 for place in range(4)])
 
-    shape = tf.tensor_scatter_nd_update(tf.shape(values, tf.int64), [[axis]], [after])
+    shape = tf.tensor_scatter_nd_update(tf.shape(values, tf.int64), [[axis]], [wanted])
     taps = (tf.constant(0, tf.int64), tf.zeros(shape, tf.int64))
     free = tf.TensorShape([values.shape[0], None, None, values.shape[3]])
     shapes = (tf.TensorShape([]), free)
-    _, sums = tf.while_loop(lambda tap, _: tap < count_taps(before, after), add, taps, shape_invariants=shapes)
+    _, sums = tf.while_loop(lambda tap, _: tap < count_taps(before, wanted), add, taps, shape_invariants=shapes)
     return sums, total
 
 

@@ -10,7 +10,7 @@ import io
 import itertools
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 import google_crc32c
 
@@ -21,6 +21,14 @@ _CHECKSUM = struct.Struct("<I")
 
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of a Feature; 2 is a float_list, which no record of ours has
 _LENGTH_DELIMITED, _VARINT = 2, 0  # wire types
+
+
+class SeekableFile(Protocol):
+    """What is asked of a file: bytes at a position."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class DamagedRecordError(ValueError):
@@ -41,7 +49,7 @@ def frame(data: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
 
 
-def read_records(file: BinaryIO) -> Iterator[bytes]:
+def read_records(file: SeekableFile) -> Iterator[bytes]:
     """Reads the records of a TFRecord file, from its start, one by one.
 
     Raises:
@@ -121,9 +129,9 @@ def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryvi
     """Does as `decode_example`, but copies nothing: what it finds stays where it lies."""
     features = {}
     try:
-        for _, message in _fields(data):
-            for _, entry in _fields(message):
-                pair = dict(_fields(entry))
+        for message in _messages(data):
+            for entry in _messages(message):
+                pair = {number: content for number, content in _fields(entry) if not isinstance(content, int)}
                 value = _decode_feature(pair[2])
                 if value is not None:
                     features[bytes(pair[1]).decode()] = value
@@ -143,9 +151,11 @@ def _encode_feature(number: int, value: Value) -> list[bytes]:
 
 def _decode_feature(feature: memoryview) -> memoryview | int | list[memoryview] | None:
     for kind, values in _fields(feature):
+        if isinstance(values, int):
+            raise ValueError("a number where a list is expected")
+        if kind == _BYTES_LIST and (pieces := list(_messages(values))):
+            return pieces[0] if len(pieces) == 1 else pieces
         items = [item for _, item in _fields(values)]
-        if kind == _BYTES_LIST and items:
-            return items[0] if len(items) == 1 else items
         if kind == _INT64_LIST and len(items) == 1:
             return items[0] if isinstance(items[0], int) else _read_varint(items[0], 0)[0]
     return None
@@ -171,6 +181,14 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         elif kind != _VARINT:
             raise ValueError(f"wire type {kind}")
         yield number, value
+
+
+def _messages(message: memoryview) -> Iterator[memoryview]:
+    """Reads the fields of a message that are messages or bytes themselves, as all of it must be."""
+    for _, content in _fields(message):
+        if isinstance(content, int):
+            raise ValueError("a number where a message is expected")
+        yield content
 
 
 def _varint(value: int) -> bytes:

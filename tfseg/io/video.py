@@ -159,7 +159,7 @@ def _read_frames(capture: cv2.VideoCapture, path: str | Path, notes: list[str]) 
         raise ValueError(f"{path} is damaged: none of its frames can be read")
     if damaged:
         notes.append(f"{path} is damaged: {damaged} times no frame could be read, and the next one was taken")
-    if resized:
+    if resized and size:
         notes.append(f"{path} has {resized} frames of another size, which are brought to {describe(size[::-1])}")
 
 
@@ -230,7 +230,7 @@ def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
             for frame in frames:
                 if size is None:
                     size = frame.shape
-                    code = cv2.VideoWriter_fourcc(*"mp4v")
+                    code = cv2.VideoWriter_fourcc(*"mp4v")  # pyright: ignore[reportAttributeAccessIssue]  the stub lacks it
                     name = names.enter_context(plain_name(unfinished))
                     if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
                         raise OSError(f"{path} cannot be written by OpenCV")

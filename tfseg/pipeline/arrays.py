@@ -111,8 +111,7 @@ class Mapped(Pixels):
 
     def _find_tiles(self, data: memoryview, checksum: memoryview) -> _Found:
         features = tfrecord.view_example(data)
-        tiles = [features.get(key, []) for key in ("image/encoded", "mask/encoded")]
-        image_tiles, mask_tiles = ([found] if isinstance(found, memoryview) else found for found in tiles)
+        image_tiles, mask_tiles = (_as_tiles(features.get(key, [])) for key in ("image/encoded", "mask/encoded"))
         expected = [3 * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
         if [len(tile) for tile in image_tiles] != expected or len(mask_tiles) != len(image_tiles):
             raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
@@ -136,6 +135,12 @@ class Mapped(Pixels):
         joined = columns[0] if first == last else np.concatenate(columns, axis=1)
         left -= first * self.tile_width
         return joined[:, left : left + width]
+
+
+def _as_tiles(found: memoryview | int | list[memoryview]) -> list[memoryview]:
+    if isinstance(found, int):
+        return []
+    return [found] if isinstance(found, memoryview) else found
 
 
 def _map(path: Path) -> memoryview:

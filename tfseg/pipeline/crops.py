@@ -53,9 +53,9 @@ def place_crops(height, width, *, size: tuple[int, int], scale: tuple[float, flo
     wanted = tf.constant(size, tf.float32)
     lowest = tf.math.log(tf.reduce_max(wanted / available))  # the crop is the whole image, in one direction
     low, high = (tf.maximum(tf.math.log(tf.constant(s, tf.float32)), lowest) for s in scale)
-    enlargement = tf.exp(low + draws[..., :1] * (high - low))
+    enlargement = tf.exp(low + draws[..., :1] * (high - low))  # pyright: ignore[reportArgumentType]  the stub lacks "..."
     crops = tf.minimum(tf.round(wanted / enlargement), available)
-    corners = tf.floor(draws[..., 1:] * (available - crops + 1))
+    corners = tf.floor(draws[..., 1:] * (available - crops + 1))  # pyright: ignore[reportArgumentType]  likewise
     return tf.cast(tf.concat([corners, crops], axis=-1), tf.int32)
 
 

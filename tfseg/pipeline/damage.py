@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -15,7 +14,7 @@ NOT_OF_DATA = (tf.errors.ResourceExhaustedError, tf.errors.UnavailableError, tf.
 
 
 @contextmanager
-def explain_read_errors(records: RecordSet | str | Path) -> Iterator[None]:
+def explain_read_errors(records: RecordSet) -> Iterator[None]:
     """Names the file and the record that are damaged, where TensorFlow stops on them in words of its own.
 
     Args:
@@ -31,7 +30,7 @@ def explain_read_errors(records: RecordSet | str | Path) -> Iterator[None]:
         raise
     except tf.errors.OpError as error:
         print(f"{records}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True)
-        faults = verifier.find_faults(str(records))
+        faults = verifier.find_faults(records.folder)
         if not faults:
             raise
         first = min(faults, key=lambda fault: fault.index is None)  # sums, files and the manifest stop no reader

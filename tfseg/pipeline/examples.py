@@ -1,21 +1,18 @@
 """Single images of a split: to look at, not to train on."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
 
 from tfseg.pipeline.fitting import resize_exactly
 from tfseg.records.parsing import parse_example, parse_label_ids
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet
 
 
-def read_examples(
-    records: RecordSet | str | Path, split: str, *, count: int, size: tuple[int, int] | None
-) -> Iterator[dict]:
+def read_examples(records: RecordSet, split: str, *, count: int, size: tuple[int, int] | None) -> Iterator[dict]:
     """Reads so many images, see `spread`, of a split. Otherwise as `read_places`."""
-    records = open_records(records)
     yield from read_places(records, split, spread(records.split(split).count, count), size=size)
 
 
@@ -25,12 +22,12 @@ def spread(total: int, count: int) -> list[int]:
 
 
 def read_places(
-    records: RecordSet | str | Path, split: str, places: Sequence[int], *, size: tuple[int, int] | None
+    records: RecordSet, split: str, places: Sequence[int], *, size: tuple[int, int] | None
 ) -> Iterator[dict]:
     """Reads single images of a split, in the split's order, whatever that of `places`.
 
     Args:
-        records: from `open_records`.
+        records: whose images they are.
         split: name of the split.
         places: which, counted from 0 in the manifest's order.
         size: (height, width) that images are resized to; None leaves them as stored.
@@ -43,7 +40,6 @@ def read_places(
         ValueError: the split is not in the records.
         OSError: the records cannot be read.
     """
-    records = open_records(records)
     wanted = np.array(places, np.int64)
 
     def decode(_: tf.Tensor, record: tf.Tensor) -> dict:
@@ -51,5 +47,6 @@ def read_places(
         return {**example, "label_ids": parse_label_ids(record)}
 
     data = tf.data.TFRecordDataset(records.shard_paths(split)).enumerate()
-    data = data.filter(lambda place, _: tf.reduce_any(place == wanted))  # before anything is decoded
-    yield from data.map(decode).as_numpy_iterator()
+    # Before anything is decoded.
+    data = data.filter(lambda place, _: tf.reduce_any(place == wanted))  # pyright: ignore[reportArgumentType]  the stub
+    yield from cast(Iterator[dict], data.map(decode).as_numpy_iterator())

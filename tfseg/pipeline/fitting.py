@@ -37,8 +37,8 @@ class Fitting:
     def draw(self, key: tf.Tensor, count: tf.Tensor) -> Drawn:
         """Draws the crops of so many records at once: (count, candidates, 4), or (count, candidates, 3) numbers from
         0 to 1 where the size of each image is still to be read; and (count,) whether rare classes are asked for."""
-        draws = tf.random.stateless_uniform([count, self.crop.candidates, 3], key, alg="philox")
-        rare = tf.random.stateless_uniform([count], key + 1, alg="philox")
+        draws = tf.random.stateless_uniform(tf.stack([count, self.crop.candidates, 3]), key, alg="philox")
+        rare = tf.random.stateless_uniform(tf.stack([count]), key + 1, alg="philox")
         return (draws if self.stored_size is None else self.place(*self.stored_size, draws=draws)), rare
 
     def fit_by_resize(self, drawn: Drawn, image: Image) -> dict:

@@ -19,6 +19,9 @@ DEALT = 0x5EA7  # seed of who reads what, the same for all readers, also those t
 READERS = 8  # shards that are read at once: not left to the machine, since the order depends on it
 
 
+_shuffle = tf.random.experimental.stateless_shuffle  # pyright: ignore[reportAttributeAccessIssue]  the stub lacks it
+
+
 class Share(NamedTuple):
     """The part of the records that one of several readers takes: replicas, or machines."""
 
@@ -52,7 +55,7 @@ class File(NamedTuple):
 
 # (key, count) -> what is drawn for so many records of a shard: tensors of `count` rows. All at once: a dozen small
 # operations for each record would take as long as a tenth of its decoding.
-Draw = Callable[[tf.Tensor, tf.Tensor], object]
+Draw = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
 
 
 def share_out(paths: Sequence[str], counts: Sequence[int], share: Share) -> list[File]:
@@ -117,7 +120,7 @@ def read_in_passes(
             visits = _list_visits(files, number, seed, share)
         data = _read_visits(visits, files, draw, seed, in_order, share)
         tf.random.set_seed(seed + 1)  # in a function it is the function's alone; 0 would be none
-        data = data.shuffle(shuffle, number, reshuffle_each_iteration=False)
+        data = data.shuffle(shuffle, number, reshuffle_each_iteration=False)  # pyright: ignore[reportArgumentType]
         return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0))
 
     return tf.data.Dataset.counter(first).flat_map(read_pass)
@@ -144,7 +147,7 @@ def _read_visits(
     paths, totals, places, firsts, everys = (tf.constant(column) for column in zip(*files, strict=True))
 
     def read_shard(visit: tf.Tensor) -> tf.data.Dataset:
-        number, turn = visit // len(files), visit % len(files)
+        number, turn = visit // len(files), tf.math.floormod(visit, len(files))
         file = _shuffle_files(files, seed, number)[turn]
         drawn = draw(_key(seed, number, places[file]), totals[file])
         data = tf.data.Dataset.zip(tf.data.Dataset.from_tensor_slices(drawn), tf.data.TFRecordDataset(paths[file]))
@@ -160,7 +163,7 @@ def _read_visits(
 
 def _shuffle_files(files: Sequence[File], seed: int, number: tf.Tensor) -> tf.Tensor:
     """The order in which the shards are visited in a pass."""
-    return tf.random.experimental.stateless_shuffle(tf.range(len(files)), [seed, number], alg="philox")
+    return _shuffle(tf.range(len(files)), [seed, number], alg="philox")
 
 
 def _list_visits(files: Sequence[File], number: tf.Tensor, seed: int, share: Share) -> tf.data.Dataset:
@@ -178,7 +181,7 @@ def _deal(counts: Sequence[int], number: tf.Tensor, share: Share) -> tuple[tf.Te
         Of each shard, the first record that is this reader's, and the one after its last, int64.
     """
     total = sum(counts)
-    row = tf.random.experimental.stateless_shuffle(tf.range(len(counts)), [DEALT, number], alg="philox")
+    row = _shuffle(tf.range(len(counts)), [DEALT, number], alg="philox")
     lengths = tf.gather(tf.constant(counts, tf.int64), row)
     ahead = [Share(index, share.count) for index in range(share.index)]
     sizes = [one.before((number + 1) * total) - one.before(number * total) for one in (*ahead, share)]
@@ -189,7 +192,7 @@ def _deal(counts: Sequence[int], number: tf.Tensor, share: Share) -> tuple[tf.Te
     return tf.gather(begin, back), tf.gather(end, back)
 
 
-def _key(seed: int, number: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+def _key(seed: int, number: tf.Tensor, place: tf.Tensor | int) -> tf.Tensor:
     """Of what is drawn for a shard in a pass, whoever reads it when."""
     return tf.stack([number * 2**32 + seed, tf.cast(place, tf.int64)])
 
@@ -217,12 +220,12 @@ def number_in_passes(
 
     def deal(number: tf.Tensor) -> tf.Tensor:
         """The numbers that are this reader's in a pass."""
-        row = tf.random.experimental.stateless_shuffle(tf.range(total, dtype=tf.int64), [DEALT, number], alg="philox")
-        return row[(share.index - number * total) % share.count :: share.count]
+        row = _shuffle(tf.range(total, dtype=tf.int64), [DEALT, number], alg="philox")
+        return row[tf.math.floormod(share.index - number * total, share.count) :: share.count]
 
     def number_pass(number: tf.Tensor) -> tf.data.Dataset:
         mine = own if even else deal(number)
-        order = tf.random.experimental.stateless_shuffle(mine, [seed, number], alg="philox")
+        order = _shuffle(mine, [seed, number], alg="philox")
         drawn = [draw(_key(seed, number, place), tf.constant(count)) for place, count in shards]
         drawn = tf.nest.map_structure(lambda *rows: tf.gather(tf.concat(rows, axis=0), order), *drawn)
         data = tf.data.Dataset.from_tensor_slices((drawn, order))

@@ -7,8 +7,6 @@ Training is one stream without an end: epoch after epoch of all images, each exa
 seams. With a seed it is a function of the position in it, so that a training can resume anywhere.
 """
 
-from pathlib import Path
-
 import numpy as np
 import tensorflow as tf
 
@@ -18,13 +16,13 @@ from tfseg.pipeline.readers import choose_reader
 from tfseg.pipeline.service import check_reachable
 from tfseg.pipeline.settings import TrainSettings, plan_buffers
 from tfseg.records.parsing import parse_example, parse_label_ids
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet
 
 AUTOTUNE = tf.data.AUTOTUNE
 
 
 def make_train_batches(
-    records: RecordSet | str | Path,
+    records: RecordSet,
     split: str,
     settings: TrainSettings,
     *,
@@ -38,7 +36,7 @@ def make_train_batches(
     Images that are left over at the end of an epoch come first in the next one.
 
     Args:
-        records: from `open_records`.
+        records: whose images they are.
         split: name of the split.
         settings: what a batch is, and how it is read.
         epoch: where the stream begins, in epochs of `count_steps` and ...
@@ -59,7 +57,7 @@ def make_train_batches(
         if epoch or step or share or settings.cache:
             raise ValueError("a stream of a tf.data service has no shares, no place to resume at and no cache")
         check_reachable(settings.service)
-    records, share = open_records(records), share or Share()
+    share = share or Share()
     start = (epoch * records.count_steps(split, settings.batch_size * share.count) + step) * settings.batch_size
     buffers = plan_buffers(records, split, settings)
     reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
@@ -90,7 +88,7 @@ def make_train_batches(
 
 
 def make_eval_batches(
-    records: RecordSet | str | Path,
+    records: RecordSet,
     split: str,
     *,
     size: tuple[int, int] | None,
@@ -100,7 +98,7 @@ def make_eval_batches(
     """Makes batches of every image of a split once, in the manifest's order, the last batch as small as it comes.
 
     Args:
-        records: from `open_records`.
+        records: whose images they are.
         split: name of the split.
         size: (height, width) that images are resized to; None leaves them as stored.
         batch_size: images in a batch; 1 where both `size` and the records leave each image its own size.
@@ -114,7 +112,6 @@ def make_eval_batches(
         ValueError: the split is not in the records.
         OSError: the records cannot be read.
     """
-    records = open_records(records)
     count = records.split(split).count
     if size is None and records.size is None:
         batch_size = 1  # images of the source's own sizes: nothing says that they are all the same

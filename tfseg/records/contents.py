@@ -131,9 +131,10 @@ def _lost_fault(job: Job, index: int, reason: str, remaining: int) -> Fault:
 
 def _count_message(job: Job, ids: list[str | None]) -> str:
     message = f"has {count_things(ids, 'record')}, the manifest says {job.shard.count}"
-    if job.ids is None or None in ids:
+    known = [id for id in ids if id is not None]
+    if job.ids is None or len(known) < len(ids):
         return message
-    lacking, besides = (some((Counter(a) - Counter(b)).elements()) for a, b in ((job.ids, ids), (ids, job.ids)))
+    lacking, besides = (some((Counter(a) - Counter(b)).elements()) for a, b in ((job.ids, known), (known, job.ids)))
     return message + (f"; it lacks {lacking}" if lacking else "") + (f"; it has {besides} besides" if besides else "")
 
 
@@ -190,7 +191,7 @@ def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
         features = tfrecord.decode_example(data)
         odd = [key for key, kind in _KINDS.items() if key in features and not isinstance(features[key], kind)]
         if odd:
-            raise ValueError(f"has a value of the wrong kind as {', '.join(odd)}")
+            raise ValueError(records.WRONG_KIND.format(", ".join(odd)))
         messages += _storage_messages(features, job.manifest)
         record = records.decode_example(data)
     except UnicodeDecodeError:
@@ -202,9 +203,8 @@ def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
 
 def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -> Iterator[str]:
     """Says what is stored in another way than the manifest promises to those who decode by it."""
-    tiles = {key: features.get(key, b"") for key in _TILED}
-    tiles = {key: [value] if isinstance(value, bytes) else value for key, value in tiles.items()}
-    stored = features.get("image/format", b"").decode()
+    tiles = {key: records.take_tiles(features, key) if key in features else [b""] for key in _TILED}
+    stored = records.take_bytes(features, "image/format").decode() if "image/format" in features else ""
     if stored and stored != manifest.codec:
         yield f"is stored as {stored}, the manifest says {manifest.codec}"
     elif not all(tile.startswith(_SIGNATURES.get(stored, b"")) for tile in tiles["image/encoded"]):
@@ -213,7 +213,7 @@ def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -
     if mask_is_png and manifest.mask_codec != "png":
         yield f"has a mask stored as png, the manifest says {manifest.mask_codec}"
     width = manifest.tile_width
-    expected = math.ceil(manifest.size[1] / width) if width else 1
+    expected = math.ceil(manifest.size[1] / width) if width and manifest.size else 1
     for key, name in _TILED.items():
         if key in features and len(tiles[key]) != expected:
             yield f"has {name} in {len(tiles[key])} tiles, by the manifest it must have {expected}"

@@ -191,7 +191,8 @@ def _read_entries(path: str | Path) -> dict:
     try:
         entries = load_unique(text)
     except yaml.constructor.ConstructorError as error:  # a key that is there twice
-        raise ValueError(f"{path}, line {error.problem_mark.line + 1}: {error.problem}") from None
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"{path}{line}: {error.problem}") from None
     except RecursionError:
         raise ValueError(f"{path}: not a YAML file of `mask value: class` lines: nested too deep") from None
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # the last: tags like !!int

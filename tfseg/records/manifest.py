@@ -4,13 +4,15 @@ Conversion writes it last and training reads it first, so neither knows the othe
 """
 
 import dataclasses
+import functools
+import hashlib
 import itertools
 import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -113,19 +115,44 @@ def write_manifest(directory: str | Path, manifest: Manifest) -> None:
     atomic.write_json(dataclasses.asdict(manifest), open_path(directory) / MANIFEST_NAME, indent=2)
 
 
+def hash_manifest(data: bytes) -> str:
+    """SHA-256 of what manifest.json holds, which has those of all shards: what the records are."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def read_manifest(directory: str | Path) -> Manifest:
-    """Reads manifest.json and checks that it speaks of the files beside it.
+    """Reads manifest.json and checks that it describes the files beside it.
 
     Raises:
         FileNotFoundError: the folder, its manifest or a shard is missing.
         ValueError: the manifest is damaged or of another schema version, or a shard has another size.
     """
+    return check_manifest(directory, read_manifest_bytes(directory))
+
+
+def read_manifest_bytes(directory: str | Path) -> bytes:
+    """Reads manifest.json as it is.
+
+    Raises:
+        FileNotFoundError: the folder or its manifest is missing.
+    """
     directory = open_path(directory)
-    path = directory / MANIFEST_NAME
     if fault := folder_fault(directory):
         raise FileNotFoundError(f"{directory}: {fault}; {_ADVICE}")
+    return (directory / MANIFEST_NAME).read_bytes()
+
+
+def check_manifest(directory: str | Path, data: bytes) -> Manifest:
+    """Parses what manifest.json holds and checks that it describes the files beside it; errors as of `read_manifest`.
+
+    Args:
+        directory: where the shards lie.
+        data: content of manifest.json.
+    """
+    directory = open_path(directory)
+    path = directory / MANIFEST_NAME
     try:
-        manifest = parse_manifest(path)
+        manifest = parse_manifest(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {_ADVICE}") from None
     for name, split in manifest.splits.items():
@@ -165,13 +192,13 @@ def _check_shard(path: Path, shard: Shard) -> None:
         raise kind(f"{path}: {fault}; copy it again, or {_ADVICE}")
 
 
-def parse_manifest(path: Path) -> Manifest:
-    """Reads manifest.json without a look at the files beside it.
+def parse_manifest(data: bytes) -> Manifest:
+    """Parses what manifest.json holds, without a look at the files beside it.
 
     Raises:
         ValueError: it is damaged or of another schema version; the message leaves it to the caller to name the file.
     """
-    return _manifest_from(json.loads(path.read_text(encoding="utf-8")))  # broken JSON or UTF-8 are ValueErrors too
+    return _manifest_from(json.loads(data.decode()))  # broken JSON or UTF-8 are ValueErrors too
 
 
 def _manifest_from(entry: object) -> Manifest:
@@ -192,10 +219,16 @@ def _manifest_from(entry: object) -> Manifest:
 def _split_from(entry: object, name: str) -> Split:
     fields = _fields_of(Split, entry, name)
     shards = [Shard(**_fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
-    return Split(**fields | {"shards": shards})
+    return Split(**{**fields, "shards": shards})
 
 
-def _fields_of(kind: type, entry: object, name: str) -> dict:
+@functools.cache
+def _types_of(kind: type) -> dict[str, Any]:
+    """What the fields of a dataclass declare, by name."""
+    return get_type_hints(kind)
+
+
+def _fields_of(kind: type, entry: object, name: str) -> dict[str, Any]:
     """Takes a dataclass's fields out of a JSON object; what else it has is left."""
     if not isinstance(entry, dict):
         raise ValueError(f"{name} must be a JSON object, not a {type(entry).__name__}")
@@ -203,9 +236,9 @@ def _fields_of(kind: type, entry: object, name: str) -> dict:
     missing = [field.name for field in fields if field.name not in entry and field.default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"{name} lacks {', '.join(missing)}")
-    for field in fields:
-        if field.name in entry and not _is_a(entry[field.name], field.type):
-            raise ValueError(f"{name} has something else as {field.name} than {_in_json(field.type)}")
+    for key, declared in _types_of(kind).items():
+        if key in entry and not _is_a(entry[key], declared):
+            raise ValueError(f"{name} has something else as {key} than {_in_json(declared)}")
     return {field.name: entry[field.name] for field in fields if field.name in entry}
 
 

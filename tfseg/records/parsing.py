@@ -15,6 +15,7 @@ def parse_features(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         By key: "id", a string; "image/encoded" and "mask/encoded", (tiles,) strings; "image/height" and "image/width",
         int64.
     """
+    features: dict[str, tf.io.FixedLenFeature | tf.io.FixedLenSequenceFeature]
     features = {"id": tf.io.FixedLenFeature([], tf.string)}
     for key in ("image/encoded", "mask/encoded"):
         features[key] = tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True)
@@ -87,7 +88,7 @@ def parse_mask(features: dict[str, tf.Tensor], manifest: Manifest, crop: tf.Tens
     encoded = features["mask/encoded"]
     if manifest.mask_codec == "zlib":
         unpacked = _parse_rows(features, encoded, manifest, 1, crop, unpack=True)
-        return unpacked[..., 0]
+        return unpacked[:, :, 0]
     return take_crop(_decode_png_mask(encoded[0]), crop)
 
 
@@ -95,6 +96,8 @@ def _parse_tiles(encoded: tf.Tensor, manifest: Manifest, decode: Callable, crop:
     """Decodes column tiles, of a crop only those that it meets, and joins them: (height, width, 3)."""
     if manifest.tile_width is None:
         return decode(encoded[0], crop)
+    if manifest.size is None:
+        raise ValueError("the manifest has a tile_width, but no size")
     lefts = range(0, manifest.size[1], manifest.tile_width)
     if crop is None:
         return tf.concat([decode(encoded[number], None) for number in range(len(lefts))], axis=1)

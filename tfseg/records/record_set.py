@@ -8,7 +8,14 @@ import numpy as np
 from tfseg.io.paths import is_local, open_path
 from tfseg.records import labels
 from tfseg.records.class_weights import class_weights
-from tfseg.records.manifest import Manifest, Split, read_manifest
+from tfseg.records.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    Split,
+    check_manifest,
+    hash_manifest,
+    read_manifest_bytes,
+)
 
 
 @dataclass(frozen=True)
@@ -18,10 +25,12 @@ class RecordSet:
     Attributes:
         folder: as it was given, a path or an address such as gs://bucket/records.
         manifest: what manifest.json says.
+        manifest_hash: SHA-256 of manifest.json as it was opened, which has those of all shards: what the records are.
     """
 
     folder: str | Path
     manifest: Manifest
+    manifest_hash: str
 
     def __str__(self) -> str:
         return str(self.folder)
@@ -118,15 +127,26 @@ class RecordSet:
         self.check_truth(val_split)
 
 
-def open_records(folder: "str | Path | RecordSet") -> RecordSet:
+class OtherRecordsError(ValueError):
+    """A folder holds other records than those that were asked for."""
+
+
+def open_records(folder: str | Path | RecordSet, manifest_hash: str | None = None) -> RecordSet:
     """Opens a folder of records: reads its manifest and checks that its shards are there.
 
-    A record set is given back as it is, and nothing is read.
+    Args:
+        folder: path or address; a record set is given back as it is, so that a function can take either.
+        manifest_hash: SHA-256 of manifest.json of the records that are asked for; None: whichever are there.
 
     Raises:
+        OtherRecordsError: manifest.json has another hash.
         ValueError: the manifest is damaged, or of a version that this code does not know.
         OSError: the folder, its manifest or a shard is missing or cannot be read.
     """
     if isinstance(folder, RecordSet):
         return folder
-    return RecordSet(folder, read_manifest(folder))
+    data = read_manifest_bytes(folder)
+    found = hash_manifest(data)
+    if manifest_hash not in (None, found):
+        raise OtherRecordsError(f"{folder}: has another {MANIFEST_NAME} than was asked for")
+    return RecordSet(folder, check_manifest(folder, data), found)

@@ -19,6 +19,7 @@ from tfseg.records.manifest import Manifest, Shard
 CODECS = ("jpeg", "png", "raw")  # of the image
 MASK_CODECS = ("zlib", "png")  # zlib: plain bytes, packed
 MOST_TILES, NARROWEST_TILE = 8, 128
+WRONG_KIND = "has a value of the wrong kind as {}"
 KEYS = ("id", "image/encoded", "image/format", "image/height", "image/width", "mask/encoded")  # of every record
 
 
@@ -91,23 +92,47 @@ def decode_example(serialized: bytes) -> Record:
     missing = [key for key in KEYS if key not in features]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
-    size = features["image/height"], features["image/width"]
-    codec = features["image/format"].decode()
-    image = _join_tiles(
-        features["image/encoded"], lambda tile: codecs.decode_stored_image(tile, codec, size[0]), size[1]
-    )
-    mask = _join_tiles(features["mask/encoded"], lambda tile: codecs.unpack_mask(tile, size[0]), size[1])
+    height, width = size = take_number(features, "image/height"), take_number(features, "image/width")
+    codec = take_bytes(features, "image/format").decode()
+    tiles = take_tiles(features, "image/encoded")
+    image = _join_tiles(tiles, lambda tile: codecs.decode_stored_image(tile, codec, height), width)
+    mask = _join_tiles(take_tiles(features, "mask/encoded"), lambda tile: codecs.unpack_mask(tile, height), width)
     if image.shape[:2] != size or mask.shape != size:
         shapes = [f"{height}x{width}" for height, width in (image.shape[:2], mask.shape, size)]
         raise ValueError("has an image of {} and a mask of {}, but says {}".format(*shapes))
-    label_ids = features.get("label_ids/encoded")
-    label_ids = None if label_ids is None else masks.decode_mask(label_ids)
-    return Record(features["id"].decode(), image, mask, label_ids)
+    label_ids = None
+    if "label_ids/encoded" in features:
+        label_ids = masks.decode_mask(take_bytes(features, "label_ids/encoded"))
+    return Record(take_bytes(features, "id").decode(), image, mask, label_ids)
 
 
-def _join_tiles(encoded: bytes | list[bytes], decode: Callable[[bytes], np.ndarray], width: int) -> np.ndarray:
-    if isinstance(encoded, bytes):
-        return decode(encoded)
+def take_bytes(features: dict[str, tfrecord.Value], key: str) -> bytes:
+    """Takes bytes out of a record; raises ValueError if it has something else there."""
+    value = features[key]
+    if not isinstance(value, bytes):
+        raise ValueError(WRONG_KIND.format(key))
+    return value
+
+
+def take_tiles(features: dict[str, tfrecord.Value], key: str) -> list[bytes]:
+    """Takes the column tiles of an image or a mask, one if it is in one piece; raises ValueError as `take_bytes`."""
+    value = features[key]
+    if isinstance(value, int):
+        raise ValueError(WRONG_KIND.format(key))
+    return [value] if isinstance(value, bytes) else value
+
+
+def take_number(features: dict[str, tfrecord.Value], key: str) -> int:
+    """Takes a whole number; raises ValueError as `take_bytes`."""
+    value = features[key]
+    if not isinstance(value, int):
+        raise ValueError(WRONG_KIND.format(key))
+    return value
+
+
+def _join_tiles(encoded: list[bytes], decode: Callable[[bytes], np.ndarray], width: int) -> np.ndarray:
+    if len(encoded) == 1:
+        return decode(encoded[0])
     tiles = [decode(tile) for tile in encoded]
     shapes = [tile.shape[:2] for tile in tiles]
     if len({*shapes[:-1]}) > 1 or shapes[-1][0] != shapes[0][0]:

@@ -50,7 +50,7 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
     if fault := folder_fault(directory):
         return [Fault(directory, None, None, fault)]
     try:
-        manifest = parse_manifest(path)
+        manifest = parse_manifest(path.read_bytes())
     except ValueError as error:
         return [Fault(path, None, None, str(error))]
     contents = {} if quick else read_contents(directory, manifest, workers)
@@ -136,7 +136,7 @@ def _places(directory: Path, split: Split) -> Iterator[tuple[Path, int | None]]:
 def shard_faults(directory: Path, manifest: Manifest, contents: dict[str, Content]) -> Iterator[Fault]:
     """Says what is wrong with each shard; where `contents` lacks it, as far as can be seen without reading it."""
     owners = {shard.sha256: name for name, shard in _shards(manifest).items()}
-    held = {name: owners.get(content.sha256) for name, content in contents.items()}  # whose content each has
+    held = {name: owners.get(content.sha256 or "") for name, content in contents.items()}  # whose content each has
     for name, shard in _shards(manifest).items():
         path, content = directory / name, contents.get(name, Content(shard.sha256))
         owner = held.get(name)
@@ -147,7 +147,7 @@ def shard_faults(directory: Path, manifest: Manifest, contents: dict[str, Conten
         if fault := shard_fault(path, shard):
             yield Fault(path, None, None, fault)
         yield from content.faults
-        if content.sha256 != shard.sha256 and not content.faults:
+        if content.sha256 is not None and content.sha256 != shard.sha256 and not content.faults:
             hashes = f"it is {content.sha256[:12]}..., not {shard.sha256[:12]}..."
             yield Fault(
                 path, None, None, f"content differs from the manifest (SHA-256), though every record reads: {hashes}"
@@ -158,11 +158,12 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
     """Compares what was measured on each split; one that is not there in full cannot agree, and is passed over."""
     for name, split in manifest.splits.items():
         own = [contents[shard.name] for shard in split.shards if shard.name in contents]
-        ids = [id for content in own for id in content.ids]
-        if not ids or None in ids or sorted(ids) != sorted(split.ids):
+        ids = [id for content in own for id in content.ids if id is not None]
+        whole = len(ids) == sum(len(content.ids) for content in own)
+        if not ids or not whole or sorted(ids) != sorted(split.ids):
             continue
-        masks = sum(content.mask_values for content in own)
-        mean, mean_square = sum(content.channel_sums for content in own) / masks.sum()
+        masks = np.sum([content.mask_values for content in own], axis=0)
+        mean, mean_square = np.sum([content.channel_sums for content in own], axis=0) / masks.sum()
         class_pixels = masks[: len(manifest.classes)].tolist()
         if class_pixels != split.class_pixels and sum(class_pixels) == masks.sum():
             yield f"split {name} has class_pixels {split.class_pixels}, its masks have {class_pixels}"
@@ -193,7 +194,7 @@ def summarise_faults(directory: str | Path, faults: list[Fault], quick: bool = F
     """
     number = count_things(faults, "fault")
     try:
-        splits = parse_manifest(open_path(directory) / MANIFEST_NAME).splits.values()
+        splits = parse_manifest((open_path(directory) / MANIFEST_NAME).read_bytes()).splits.values()
     except (ValueError, OSError):
         return f"{number}; {ADVICE}"
     shards = {shard.name for split in splits for shard in split.shards}

@@ -18,7 +18,6 @@ metrics.json is written last: where it is, the run is whole. make relies on that
 """
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -34,7 +33,8 @@ from tfseg.inference import labels_file
 from tfseg.io import locks
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.paths import is_local, open_path
-from tfseg.records.manifest import MANIFEST_NAME, folder_fault
+from tfseg.records.manifest import MANIFEST_NAME, folder_fault, hash_manifest, read_manifest_bytes
+from tfseg.records.record_set import OtherRecordsError, RecordSet, open_records
 
 CONFIG = "config.yaml"
 RECORDS = "records.json"
@@ -162,37 +162,33 @@ def compare_records(manifest: str, place: str, records: str) -> str:
     Raises:
         FileNotFoundError: there are no records.
     """
-    found = hash_manifest(records)
+    found = hash_records(records)
     if found == manifest:
         return ""
     return f"data.records had manifest.json {manifest[:12]}, at {place}, and has {found[:12]}, at {records}"
 
 
-def hash_manifest(records: str | Path) -> str:
+def hash_records(records: str | Path) -> str:
     """SHA-256 of a folder of records' manifest.json, which has those of all shards: what the records are.
 
     Raises:
         FileNotFoundError: there are no records.
     """
-    folder = open_path(records)
-    if fault := folder_fault(folder):
-        raise FileNotFoundError(f"{folder}: {fault}")
-    return hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()
+    return hash_manifest(read_manifest_bytes(records))
 
 
 def identify(records: str | Path) -> str:
-    """What records are, see `hash_manifest`; of such as are not there, where they should be."""
+    """What records are, see `hash_records`; of such as are not there, where they should be."""
     try:
-        return hash_manifest(records)
+        return hash_records(records)
     except FileNotFoundError:
         return str(records)
 
 
-def note_records(config: Config) -> None:
+def note_records(config: Config, records: RecordSet) -> None:
     """Notes in the run folder which records the run learns from."""
-    records = open_path(config.data.records)
-    place = str(records.absolute() if is_local(records) else records)
-    write_json({"records": place, "manifest": hash_manifest(records)}, Path(config.run_dir, RECORDS))
+    place = str(records.path.absolute() if is_local(records.path) else records.path)
+    write_json({"records": place, "manifest": records.manifest_hash}, Path(config.run_dir, RECORDS))
 
 
 def read_noted(directory: str | Path) -> dict | None:
@@ -204,34 +200,34 @@ def read_noted(directory: str | Path) -> dict | None:
         return None
 
 
-def find_records(directory: str | Path, records: str | None = None) -> str:
-    """Finds the records of a run, from whatever folder this process was started in.
+def open_run_records(directory: str | Path, records: str | None = None) -> RecordSet:
+    """Finds the records of a run, from whatever folder this process was started in, and opens them.
 
     Args:
         directory: the run folder.
         records: where to look first, whatever they are, unless it is only as the config has it; None: nowhere.
 
     Returns:
-        Where they are: `records`, or as written in the run's config, or from the root on, if the manifest there is that
-        of the training.
+        Those at `records`, or where the run's config has them, or where they lay in the training, counted from the
+        root; of the last two only those whose manifest is that of the training.
 
     Raises:
         FileNotFoundError: they are in none of these places.
+        ValueError, OSError: as of `open_records`.
     """
     written, noted = read_config(directory).data.records, read_noted(directory)
     asked = records is not None and (records != written or Path(records).is_absolute())
     if records is not None and asked and folder_fault(open_path(records)) is None:
-        return records
-    faults, places = [], [written]
-    if noted and noted["records"] != written:
-        places.append(noted["records"])
-    for place in places:
+        return open_records(records)
+    faults = []
+    for place in dict.fromkeys([written, *([noted["records"]] if noted else [])]):
         if fault := folder_fault(open_path(place)):
             faults.append(f"{place}: {fault}")
-        elif noted and hash_manifest(place) != noted["manifest"]:
+            continue
+        try:
+            return open_records(place, noted["manifest"] if noted else None)
+        except OtherRecordsError:
             faults.append(f"{place}: has another {MANIFEST_NAME} than the run was trained on")
-        else:
-            return place
     raise FileNotFoundError(
         f"{directory}: the records of this run are not found ({'; '.join(faults)}); put them there again, or score the "
         f"run on others by python -m tfseg.evaluate --run {directory} --records DIR"

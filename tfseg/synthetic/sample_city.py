@@ -1,7 +1,7 @@
 """Draws street scenes of invented cities, in the exact files and folders of Cityscapes.
 
 Cityscapes may not be passed on, so a first try of the pipeline needs something in its place. The scenes are drawn by
-street_scene.py beside this file; their labels are drawn here, from polygons, as cityscapesscripts draws them.
+`street_scene`; their labels are drawn here, from polygons, as cityscapesscripts draws them.
 """
 
 import json
@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from tfseg.synthetic.street_scene import FRAME_LABELS, LABEL_BY_NAME, draw_scene
+from tfseg.synthetic.canvas import LABEL_BY_NAME
+from tfseg.synthetic.street_scene import FRAME_LABELS, draw_scene
 
 CITIES = {
     "train": ("aldermoor", "duskwater", "ferncastle", "greyhaven", "larkstead"),

@@ -114,7 +114,7 @@ def learn_until_finite(training: Training) -> dict:
     while True:
         try:
             with training.distribution.explain_lost_worker():
-                compare_workers(training.config, training.distribution, checkpoint)
+                compare_workers(training.config, training.records, training.distribution, checkpoint)
                 return learn(training, checkpoint, rollbacks)
         except NotFinite as error:
             fault = describe_fault(training, error)

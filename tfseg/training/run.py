@@ -60,7 +60,7 @@ def begin_run(training: Training) -> None:
     if workers.chief:
         run_dir.open_run(config)
         save_config(config, directory / run_dir.CONFIG)
-        run_dir.note_records(config)
+        run_dir.note_records(config, records)
         sizes = validated_sizes(records.size, config.data.eval_size)
         labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.ignore_class)
         write_json(labels, directory / run_dir.LABELS)

@@ -3,17 +3,20 @@
 import zlib
 
 from tfseg.config.schema import Config
+from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.training.checkpoints import Checkpoint
 from tfseg.training.distribution import Distribution
 
 
-def compare_workers(config: Config, distribution: Distribution, checkpoint: Checkpoint | None) -> None:
+def compare_workers(
+    config: Config, records: RecordSet, distribution: Distribution, checkpoint: Checkpoint | None
+) -> None:
     """Raises ValueError on every worker unless all train the same, from the same checkpoint.
 
     Records are the same if their manifest is, wherever they lie on each machine.
     """
-    settings = run_dir.list_lasting(config) | {"data.records": run_dir.identify(config.data.records)}
+    settings = run_dir.list_lasting(config) | {"data.records": records.manifest_hash}
     settings = zlib.crc32(repr(settings).encode())
     found = distribution.gather([settings, checkpoint.step if checkpoint else 0])
     for worker, (other, step) in enumerate(found.tolist()):

@@ -219,8 +219,10 @@ def open_run_records(directory: str | Path, records: str | None = None) -> Recor
     asked = records is not None and (records != written or Path(records).is_absolute())
     if records is not None and asked and folder_fault(open_path(records)) is None:
         return open_records(records)
-    faults = []
-    for place in dict.fromkeys([written, *([noted["records"]] if noted else [])]):
+    faults, places = [], [written]
+    if noted and noted["records"] != written:
+        places.append(noted["records"])
+    for place in places:
         if fault := folder_fault(open_path(place)):
             faults.append(f"{place}: {fault}")
             continue

@@ -18,7 +18,7 @@ class Data:
     """Which images, and how they become batches."""
 
     records: str
-    """Folder of shards and manifest.json, as written by tools/make_tfrecords.py."""
+    """Folder of shards and manifest.json, as written by python -m tfseg.convert."""
     train_split: str = "train"
     """Split of the manifest to learn from."""
     val_split: str = "val"

@@ -29,5 +29,5 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory):
-    """Folder of records of 24x32: 20 pictures to train on, 5 to validate on."""
+    """Folder of records of 24x32: 20 images to train on, 5 to validate on."""
     return write_records(tmp_path_factory.mktemp("tiny") / "records", {"train": 20, "val": 5})

@@ -24,7 +24,7 @@ TRAIN, OTHER, VAL = "train-00000-of-00002.tfrecord", "train-00001-of-00002.tfrec
 
 
 def draw(index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws picture number `index`: sky above, road below, one vehicle that moves with the number, a void edge."""
+    """Draws image number `index`: sky above, road below, one vehicle that moves with the number, a void edge."""
     mask = np.full((height, width), 5, np.uint8)
     mask[height // 2 :] = 1
     left = 2 + index % (width // 2)
@@ -34,7 +34,7 @@ def draw(index: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
-    """Writes `splits[name]` pictures a split as PNG records; the id of picture 3 of "val" is "val-003"."""
+    """Writes `splits[name]` images a split as PNG records; the id of image 3 of "val" is "val-003"."""
     directory.mkdir(parents=True)
     written = {}
     for split, count in splits.items():
@@ -52,8 +52,8 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
     return directory
 
 
-def write_pictures(directory, pairs, codec, tile_width=None):
-    """Writes pictures with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
+def write_images(directory, pairs, codec, tile_width=None):
+    """Writes images with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
     size = pairs[0][1].shape
     settings = encoding.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
     examples = [encoding.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]

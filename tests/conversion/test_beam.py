@@ -358,7 +358,7 @@ def test_a_note_counts_only_with_its_shard(tmp_path):
     assert journal.read_entries(tmp_path, {}, {ENTRY.shard.name: "sources"}) == {}
 
 
-# ---- what the files tell
+# ---- what the files show
 
 
 def test_palettes_are_compared_over_shards(apache_beam, raw, tmp_path):

@@ -153,10 +153,10 @@ def test_refuses_a_second_palette(tmp_path, mask, colors, message, workers):
     for id in ids:
         file = png(mask, colors) if id == order[-1] else png(stripes(0, 1, 2), COLORS)
         write(tmp_path / "raw", id, mask if id == order[-1] else stripes(0, 1, 2), file)
-    told = refused(tmp_path / "raw", tmp_path / "out", BadFilesError, workers=workers)
+    report = refused(tmp_path / "raw", tmp_path / "out", BadFilesError, workers=workers)
     message = message.replace("c\\", f"{order[-1]}\\").replace("[ab]", f"[{''.join(order[:-1])}]")
-    assert re.search(message, told), told
-    assert told.endswith("save them as 8-bit grey PNGs")
+    assert re.search(message, report), report
+    assert report.endswith("save them as 8-bit grey PNGs")
 
 
 def test_refuses_every_mask_of_a_second_palette(tmp_path):
@@ -190,8 +190,8 @@ def test_a_palette_is_compared_over_an_interruption(tmp_path, monkeypatch):
         convert_raw(root, tmp_path / "out")
     for sample in second.samples:
         sample.mask.write_bytes(png(stripes(0, 2, 1), SWAPPED))
-    told = refused(root, tmp_path / "out", BadFilesError)
-    assert f"{second.samples[0].mask}: has (0, 128, 0) at index 1" in told and first.samples[0].mask.name in told
+    report = refused(root, tmp_path / "out", BadFilesError)
+    assert f"{second.samples[0].mask}: has (0, 128, 0) at index 1" in report and first.samples[0].mask.name in report
 
 
 def test_shards_made_apart_are_compared(tmp_path):
@@ -220,9 +220,11 @@ def test_greys_and_colours_do_not_mix(tmp_path):
     """A mask of black and the grey of Pascal VOC that was made smaller: 128 in the label map, but 7 is meant."""
     write(tmp_path / "raw", "a", stripes(0, 7), png(stripes(0, 1), {0: (0, 0, 0), 1: (128, 128, 128)}))
     write(tmp_path / "raw", "b", stripes(0, 1, 2), png(stripes(0, 1, 2), COLORS))
-    told = refused(tmp_path / "raw", tmp_path / "out", BadFilesError)
+    report = refused(tmp_path / "raw", tmp_path / "out", BadFilesError)
     assert (
-        "has a palette of " in told and "greys, whose values count" in told and "colours, whose indexes count" in told
+        "has a palette of " in report
+        and "greys, whose values count" in report
+        and "colours, whose indexes count" in report
     )
 
 
@@ -237,9 +239,9 @@ def test_the_label_map_tells_which_reading_of_greys_is_meant(tmp_path):
 
 def test_values_of_a_palette_that_the_label_map_lacks(tmp_path):
     write(tmp_path / "raw", "a", stripes(0, 77), png(stripes(0, 1), {0: (0, 0, 0), 1: (77, 77, 77)}))
-    told = refused(tmp_path / "raw", tmp_path / "out")
-    assert "a.png: mask values [77] are not in the label map" in told
-    assert told.endswith("it has a palette of greys, whose values are read")
+    report = refused(tmp_path / "raw", tmp_path / "out")
+    assert "a.png: mask values [77] are not in the label map" in report
+    assert report.endswith("it has a palette of greys, whose values are read")
 
 
 CLASSES = "classes: {void: [0, 0, 0], cat: [128, 0, 0], dog: [0, 128, 0]}\n"
@@ -254,9 +256,10 @@ def test_the_colours_of_the_classes_stand_where_the_label_map_says(tmp_path, ord
     if is_right:
         convert_raw(tmp_path / "raw", tmp_path / "out")
         return
-    told = refused(tmp_path / "raw", tmp_path / "out", BadFilesError)
+    report = refused(tmp_path / "raw", tmp_path / "out", BadFilesError)
     assert (
-        "at index 1 of its palette (128, 0, 0), the colour of cat, but by the label map the mask value 1 is dog" in told
+        "at index 1 of its palette (128, 0, 0), the colour of cat, but by the label map the mask value 1 is dog"
+        in report
     )
 
 
@@ -278,8 +281,8 @@ def test_an_entry_that_a_palette_lacks(tmp_path):
     convert_raw(tmp_path / "raw", tmp_path / "out")
     assert all(np.array_equal(it, stripes(0, 1, 0)) for it in stored(tmp_path / "out").values())
     write(tmp_path / "raw", "d", mask, short_palette(mask, [(9, 9, 9), (7, 7, 7)]))
-    told = refused(tmp_path / "raw", tmp_path / "other")
-    assert told.endswith("d.png: has pixels of entry 255 of its palette of greys, which has 2 entries; save it anew")
+    report = refused(tmp_path / "raw", tmp_path / "other")
+    assert report.endswith("d.png: has pixels of entry 255 of its palette of greys, which has 2 entries; save it anew")
 
 
 # ---- the label ids of Cityscapes
@@ -346,9 +349,9 @@ def test_a_few_masks_of_other_ids_among_those_of_cityscapes_are_told(tmp_path):
     write_cityscapes(tmp_path / "raw", "val", stripes(7, 26), stripes(0, 13, 255), stripes(0, 1))
     convert_raw(tmp_path / "raw", tmp_path / "out", None)
     lines = convert.make_table(read_manifest(tmp_path / "out")).splitlines()
-    (told,) = [line for line in lines if line.startswith("warning")]
-    assert told.startswith("warning: 1 of 3 masks hold none of the label ids 19 to 33")
-    assert "ulm_000001_000019_gtFine_labelIds.png: look whether these are train ids" in told
+    (report,) = [line for line in lines if line.startswith("warning")]
+    assert report.startswith("warning: 1 of 3 masks hold none of the label ids 19 to 33")
+    assert "ulm_000001_000019_gtFine_labelIds.png: look whether these are train ids" in report
     given = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "again", "categories"))
     assert "hold none of the label ids" not in given
 
@@ -391,9 +394,9 @@ def test_a_mask_that_fits_upright_alone_needs_no_warning(tmp_path):
 
 def test_a_mask_that_fits_one_way_alone(tmp_path):
     write(tmp_path / "raw", "a", stripes(1, 2), exif=orientation(6), kind="jpg")  # stored 8x16
-    told = refused(tmp_path / "raw", tmp_path / "out")
-    assert "a.jpg: is 16x8 upright, with the orientation 6 of its EXIF data, but its mask " in told
-    assert told.endswith(
+    report = refused(tmp_path / "raw", tmp_path / "out")
+    assert "a.jpg: is 16x8 upright, with the orientation 6 of its EXIF data, but its mask " in report
+    assert report.endswith(
         "is 8x16, as of the image as it is stored; make them agree, or --exif ignore takes all "
         "images as they are stored"
     )
@@ -435,9 +438,9 @@ def test_warns_of_what_a_size_does(tmp_path, size, warning):
     for id in "ab":
         write(tmp_path / "raw", id, stripes(1, 2))
     table = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=size)).splitlines()
-    told = [line for line in table if line.startswith("warning: ")]
+    report = [line for line in table if line.startswith("warning: ")]
     expected = f"warning: of 2 images, most often 8x16, {warning} by --size {'x'.join(map(str, size or ()))}"
-    assert told == ([expected] if warning else [])
+    assert report == ([expected] if warning else [])
 
 
 # ---- many bad files
@@ -492,8 +495,8 @@ def test_a_file_that_cannot_be_read_is_one_of_the_bad(tmp_path, monkeypatch):
     monkeypatch.setattr(shards, "fingerprint", lose)
     with pytest.raises(BadFilesError) as raised:
         converter.convert(source, tmp_path / "out")
-    told = sorted(raised.value.faults)
-    assert told[0] == f"{image}: cannot be read: Is a directory" and told[1].startswith(f"{mask}: is no PNG file")
+    report = sorted(raised.value.faults)
+    assert report[0] == f"{image}: cannot be read: Is a directory" and report[1].startswith(f"{mask}: is no PNG file")
 
 
 def test_a_image_too_long_for_jpeg(tmp_path):
@@ -502,8 +505,8 @@ def test_a_image_too_long_for_jpeg(tmp_path):
     cv2.imwrite(str(tmp_path / "raw/images/train/a.png"), np.zeros((66000, 4, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "raw/masks/train/a.png"), np.zeros((66000, 4), np.uint8))
     (tmp_path / "raw/map.yaml").write_text(LABEL_MAP)
-    told = refused(tmp_path / "raw", tmp_path / "out")
-    assert told.endswith(
+    report = refused(tmp_path / "raw", tmp_path / "out")
+    assert report.endswith(
         "a.png: is 66000x4, and a JPEG file has at most 65,500 pixels a side; take --codec png, or a smaller --size"
     )
     convert_raw(tmp_path / "raw", tmp_path / "out", codec="png")
@@ -512,8 +515,8 @@ def test_a_image_too_long_for_jpeg(tmp_path):
 def test_a_palette_mask_of_too_many_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     write(tmp_path / "raw", "a", stripes(0, 1), png(stripes(0, 1), COLORS))
-    told = refused(tmp_path / "raw", tmp_path / "out")
-    assert "a.png: is a palette PNG of 8x16, more than the 100 pixels that can be read of one; save it" in told
+    report = refused(tmp_path / "raw", tmp_path / "out")
+    assert "a.png: is a palette PNG of 8x16, more than the 100 pixels that can be read of one; save it" in report
 
 
 # ---- what is kept of it

@@ -1,4 +1,4 @@
-"""A conversion that is killed, interrupted or out of space goes on where it stopped, to the same bytes."""
+"""A conversion that is killed, interrupted or out of space resumes where it stopped, to the same bytes."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def run(raw, out, *arguments, workers=1, **kwargs):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # A job in the background may have been told to ignore Ctrl-C, and so would its children.
+        # A job in the background may have been set to ignore Ctrl-C, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **kwargs,
     )

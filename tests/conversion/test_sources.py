@@ -236,7 +236,7 @@ def nothing(root):
     root.rmdir()
 
 
-def pictures_only(root):
+def images_only(root):
     touch(root, "leftImg8bit/train/ulm/ulm_000001_000019_leftImg8bit.png")
 
 
@@ -251,7 +251,7 @@ def empty_split(root):
 
 
 def no_masks_at_all(root):
-    pictures_only(root)
+    images_only(root)
     (root / "gtFine/train/ulm").mkdir(parents=True)
 
 
@@ -292,7 +292,7 @@ def same_id_in_two_splits(root):
     [
         (nothing, None, "raw: no such folder"),
         (lambda root: None, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got nothing"),
-        (pictures_only, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got leftImg8bit"),
+        (images_only, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got leftImg8bit"),
         (no_splits, None, "raw: images/ holds no folder of a split, such as train/"),
         (empty_split, None, "raw: the split train is empty; expected files named *.png or *.jpg or *.jpeg"),
         (no_masks_at_all, None, "raw: split train has images in leftImg8bit/ but no masks in gtFine/; add what is"),

@@ -1,4 +1,4 @@
-"""Bytes of pictures and masks <-> arrays: what is decoded is what was drawn, and what is damaged is refused."""
+"""Bytes of images and masks <-> arrays: what is decoded is what was drawn, and what is damaged is refused."""
 
 import io
 import zlib
@@ -43,7 +43,7 @@ def as_interlaced(data):
     return bytes(data)
 
 
-# ---- pictures
+# ---- images
 
 
 def test_decodes_red_green_blue():
@@ -62,7 +62,7 @@ def test_decodes_a_jpeg_with_a_preview():
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3, 30, 0.1, 0.5, 0.99, -12, -4, -1])
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_refuses_a_picture_cut_short(kind, kept):
+def test_refuses_a_image_cut_short(kind, kept):
     data = jpeg_with_preview() if kind == "jpg" else png(PHOTO)
     data = data[: int(kept * len(data)) if isinstance(kept, float) else kept]
     with pytest.raises(ValueError, match=r"^is (cut short or damaged|no PNG, JPEG, BMP, TIFF or WebP image)"):
@@ -103,7 +103,7 @@ def test_refuses_a_png_without_header():
             decode(nothing_but_the_end)
 
 
-def test_a_grey_or_palette_picture_becomes_rgb():
+def test_a_grey_or_palette_image_becomes_rgb():
     grey = Image.fromarray(PHOTO[..., 0])
     expected = np.dstack([PHOTO[..., 0]] * 3)
     assert np.array_equal(images.decode_file(png(grey)), expected)
@@ -139,8 +139,8 @@ def test_refuses_ink():
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-def test_turns_a_picture_upright(kind):
-    """Orientation 6: the camera was held upright, its first row is the picture's right edge."""
+def test_turns_a_image_upright(kind):
+    """Orientation 6: the camera was held upright, its first row is the image's right edge."""
     blocks = PHOTO[::8, ::8].repeat(8, axis=0).repeat(8, axis=1)
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x0112] = 6
@@ -152,7 +152,7 @@ def test_turns_a_picture_upright(kind):
     assert np.abs(decoded.astype(int) - np.rot90(blocks, -1)).max() <= (0 if kind == "png" else 4)
 
 
-def test_decodes_an_interlaced_picture():
+def test_decodes_an_interlaced_image():
     assert images.decode_file(as_interlaced(png(np.array([[[1, 2, 3]]], np.uint8)))).tolist() == [[[1, 2, 3]]]
 
 
@@ -235,7 +235,7 @@ def test_resize_keeps_the_values_of_a_mask(size):
         assert set(np.unique(resized)) == {0, 2, 7}
 
 
-def test_resize_takes_the_middle_of_a_mask_and_the_mean_of_a_picture():
+def test_resize_takes_the_middle_of_a_mask_and_the_mean_of_a_image():
     row = np.array([[1, 2, 3, 4, 5, 6]], np.uint8).repeat(3, axis=0)
     assert masks.resize_nearest(row, (1, 2)).tolist() == [[2, 5]]
     assert resizing.resize(np.dstack([row] * 3), (1, 2))[..., 0].tolist() == [[2, 5]]

@@ -1,4 +1,4 @@
-"""TensorFlow's formats without TensorFlow: the same bytes, read back, and what is damaged is told to the record."""
+"""TensorFlow's formats without TensorFlow: the same bytes, read back, and what is damaged is named to the record."""
 
 import io
 

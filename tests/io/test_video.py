@@ -164,7 +164,7 @@ def test_a_film_may_begin_late_and_have_times_in_whole_ms(fake):
 
 @pytest.mark.parametrize("fps", [0.0, float("nan"), 1000.0, 90_000.0])
 def test_a_rate_that_is_none_is_told_by_the_times(fake, fps):
-    """As of films that a browser recorded, which tell neither rate nor number."""
+    """As of films that a browser recorded, which give neither frame rate nor number."""
     film, greys = fake([(round(1000 * index / 30), index) for index in range(90)], fps=fps, count=-(10**17))
     assert film.rate == pytest.approx(30, rel=1e-3)
     assert (greys, film.notes) == (list(range(90)), [])
@@ -232,7 +232,7 @@ def test_an_earlier_film_stays_until_the_new_one_is_whole(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["film.mp4"]
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch):
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
     class FullDisk:
         """Takes frames and keeps none, without a word, as OpenCV's does."""
 

@@ -1,4 +1,4 @@
-"""Processes that share out a job: results in order, errors told, nothing left running."""
+"""Processes that share out a job: results in order, errors raised, nothing left running."""
 
 import multiprocessing
 import operator

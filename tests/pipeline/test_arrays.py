@@ -1,11 +1,11 @@
-"""Raw records where they lie: what they hold in the order of a seed, and what is damaged is told."""
+"""Raw records where they lie: what they hold in the order of a seed, and what is damaged is named."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 from helper_pipeline import train_batches
-from helpers import TRAIN, draw, flip, write_pictures
+from helpers import TRAIN, draw, flip, write_images
 
 from tfseg.pipeline.arrays import Mapped, can_be_mapped
 from tfseg.pipeline.damage import explain_read_errors
@@ -14,13 +14,13 @@ from tfseg.records import records
 from tfseg.records.record_set import open_records
 
 SIZE, COUNT = (24, 40), 7
-PICTURES = [draw(index, *SIZE) for index in range(COUNT)]
+IMAGES = [draw(index, *SIZE) for index in range(COUNT)]
 
 
 @pytest.fixture(params=[None, 16], ids=["one piece", "tiles of 16"])
 def folder(request, tmp_path):
     """Two shards of 3 and 4 raw images; the last tile is half empty."""
-    return write_pictures(tmp_path, PICTURES, "raw", request.param)
+    return write_images(tmp_path, IMAGES, "raw", request.param)
 
 
 def open_mapped(folder):
@@ -38,7 +38,7 @@ def read(folder, batches, **settings):
 
 def test_crops_are_what_lies_there(folder):
     mapped = open_mapped(folder)
-    for place, (image, mask) in enumerate(PICTURES):
+    for place, (image, mask) in enumerate(IMAGES):
         np.testing.assert_array_equal(mapped.image(place), image)
         np.testing.assert_array_equal(mapped.mask(place), mask)
         for top, left, height, width in ([0, 0, 24, 40], [3, 5, 17, 30], [23, 39, 1, 1], [8, 16, 9, 16], [0, 31, 9, 2]):
@@ -68,7 +68,7 @@ def test_others_are_not_mapped(folder, tiny_records):
 
 def test_a_changed_pixel_stops_a_training(folder):
     path = folder / TRAIN
-    flip(path, path.read_bytes().index(PICTURES[1][0][5, :4].tobytes()))
+    flip(path, path.read_bytes().index(IMAGES[1][0][5, :4].tobytes()))
     with (
         pytest.raises(ValueError, match=rf"^{path}: record 0 \(0\) is damaged: its checksum fails"),
         explain_read_errors(open_records(folder)),

@@ -130,7 +130,7 @@ def test_too_large_for_the_memory(folder):
         open_cache(folder, "ram", allowed=7 * 24 * 32 * 4 - 1)
 
 
-def test_pictures_of_several_sizes(folder):
+def test_images_of_several_sizes(folder):
     records = open_records(folder)
     records = dataclasses.replace(records, manifest=dataclasses.replace(records.manifest, size=None))
     with pytest.raises(ValueError, match="needs images of one size; convert them with --size"):

@@ -11,13 +11,13 @@ def draw(height, width, size, scale, count=60):
     return place_crops(height, width, size=size, scale=scale, draws=draws).numpy()
 
 
-def test_crops_lie_in_the_picture_and_keep_their_shape():
+def test_crops_lie_in_the_image_and_keep_their_shape():
     for top, left, height, width in draw(24, 32, (12, 8), (0.5, 2.0)):
         assert 0 <= top <= top + height <= 24 and 0 <= left <= left + width <= 32
         assert height == pytest.approx(1.5 * width, abs=1.3)  # both are rounded
 
 
-def test_crops_are_no_larger_than_the_picture():
+def test_crops_are_no_larger_than_the_image():
     """Not enlarged as little as asked for, but no wider than the image is high."""
     assert {tuple(crop[2:]) for crop in draw(24, 32, (48, 48), (0.1, 0.2))} == {(24, 24)}
 

@@ -36,13 +36,13 @@ def config(folder, tmp_path):
     return parse_config([argument for name, value in values.items() for argument in (f"--{name}", str(value))])
 
 
-def told(path, id):
+def damaged(path, id):
     return re.escape(f"{path}: record 0 ({id}) is damaged: its checksum fails; copy what is damaged again, or convert")
 
 
 def test_train(folder, config):
     flip(folder / VAL, 100)  # read in a callback, within fit
-    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+    with pytest.raises(ValueError, match=damaged(folder / VAL, "val-000")):
         train_run(config)
 
 
@@ -52,7 +52,7 @@ def test_evaluate(folder, config):
     run_dir.save_weights(network, run / run_dir.BEST_WEIGHTS)
     export(run)
     flip(folder / VAL, 100)
-    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+    with pytest.raises(ValueError, match=damaged(folder / VAL, "val-000")):
         evaluate_model(run / run_dir.SAVED_MODEL, folder, "val")
 
 
@@ -70,13 +70,13 @@ def test_report(folder, config):
     flip(folder / VAL, 100)
     scores = {"resize": [], "inference": {}}
     scored = ScoredRun(folder, config, "val", scores, np.arange(5), np.ones((5, 8, 8), np.int64))
-    with pytest.raises(ValueError, match=told(folder / VAL, "val-000")):
+    with pytest.raises(ValueError, match=damaged(folder / VAL, "val-000")):
         predict_panels(Blind(), scored, open_records(folder), samples=5)
 
 
 @pytest.mark.parametrize("sizes", [[], [(24, 32)]])
 def test_a_mask_of_another_size_than_its_image(folder, sizes, monkeypatch):
-    """Neither is squashed to the other's size."""
+    """Neither is resized to the other's size."""
     examples = list(records.read_shard(folder / VAL))
     features = tfrecord.decode_example(examples[1]) | {"image/encoded": encode_bgr(np.zeros((24, 30, 3), np.uint8))}
     rewrite(folder, VAL, [examples[0], tfrecord.encode_example(features), *examples[2:]])

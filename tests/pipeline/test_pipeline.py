@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helper_pipeline import train_batches
-from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_pictures
+from helpers import CLASS_COLORS, TRAIN, VAL, change_record, flip, write_images
 
 from tfseg.config.parse import parse_config
 from tfseg.pipeline.crops import RandomCrop
@@ -31,7 +31,7 @@ def arrays(batches):
 
 
 def positions(batches):
-    """The left edge of the vehicle tells the images apart, but for the last four of 20."""
+    """The left edge of the vehicle distinguishes the images, but for the last four of 20."""
     return [int(np.flatnonzero((mask == 7).any(axis=0))[0]) for _, masks in arrays(batches) for mask in masks]
 
 
@@ -65,7 +65,7 @@ def test_steps_of_an_epoch(tiny_records):
 
 
 @pytest.mark.parametrize("seed", [0, None])
-def test_an_epoch_shows_each_picture_once_in_another_order(tiny_records, seed):
+def test_an_epoch_shows_each_image_once_in_another_order(tiny_records, seed):
     seen = positions(train_batches(tiny_records, "train", size=(24, 32), batch_size=5, seed=seed).take(8))
     first, second = seen[:20], seen[20:]
     assert sorted(first) == sorted(second) == EVERYONE
@@ -243,7 +243,7 @@ def test_buffers_keep_to_their_budget(tiny_records):
 # ---- crops
 
 
-def test_crops_lie_in_the_picture_and_on_their_mask(tiny_records):
+def test_crops_lie_in_the_image_and_on_their_mask(tiny_records):
     batches = train_batches(tiny_records, "train", size=(10, 14), batch_size=4, fit="crop", seed=0)
     seen = arrays(batches.take(15))
     for images, masks in seen:
@@ -263,7 +263,7 @@ def test_rare_classes_and_shares_are_asked_for(tiny_records):
     assert rare[:, 6].mean() > 1.5 * plain[:, 6].mean()  # vehicles
 
 
-def test_evaluation_sees_every_picture_once_in_order(tiny_records):
+def test_evaluation_sees_every_image_once_in_order(tiny_records):
     batches = make_eval_batches(open_records(tiny_records), "val", size=None, batch_size=2)
     assert len(batches) == 3
     assert [len(masks) for _, masks in arrays(batches)] == [2, 2, 1]
@@ -284,7 +284,7 @@ def test_a_jpeg_shrinks_while_it_is_decoded(tmp_path, tile_width):
     noise = np.random.default_rng(0).integers(0, 256, (4, 64, 88, 3), np.uint8)
     images = [cv2.GaussianBlur(image, (0, 0), 2) for image in noise]
     masks = [np.full((64, 88), index, np.uint8) for index in range(4)]
-    folder = write_pictures(tmp_path, list(zip(images, masks, strict=True)), "jpeg", tile_width)
+    folder = write_images(tmp_path, list(zip(images, masks, strict=True)), "jpeg", tile_width)
     manifest = read_manifest(folder)
     batches = train_batches(folder, "train", size=(20, 24), batch_size=4, seed=0)
     ((shrunk, masks),) = arrays(batches.take(1))
@@ -300,7 +300,7 @@ def test_a_jpeg_shrinks_while_it_is_decoded(tmp_path, tile_width):
     assert parse_image(whole, manifest, shrink=8).shape == (8, 11, 3)
 
 
-def test_resize_averages_the_picture_and_keeps_mask_values():
+def test_resize_averages_the_image_and_keeps_mask_values():
     checkers = (np.indices((16, 16)).sum(axis=0) % 2 * 255).astype(np.uint8)
     example = {"image": checkers[..., None].repeat(3, axis=-1), "mask": (checkers > 0) * np.uint8(7)}
     small = resize(example, (4, 4))
@@ -328,7 +328,7 @@ def read_through(folder, split):
             pass
 
 
-def test_damage_is_told_by_file_and_record(tiny_records, tmp_path):
+def test_damage_is_named_by_file_and_record(tiny_records, tmp_path):
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     flip(folder / TRAIN, 100)
     advice = "copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
@@ -345,7 +345,7 @@ def test_damage_is_told_by_file_and_record(tiny_records, tmp_path):
     )
 
 
-def test_a_record_of_the_wrong_size_is_told(tiny_records, tmp_path):
+def test_a_record_of_the_wrong_size_is_named(tiny_records, tmp_path):
     """Its checksum is right; TensorFlow stops where it makes a batch."""
     folder = shutil.copytree(tiny_records, tmp_path / "r")
     small = {"image__encoded": np.zeros((8, 9, 3), np.uint8), "mask__encoded": np.zeros((8, 9), np.uint8)}

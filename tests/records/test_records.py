@@ -105,7 +105,7 @@ def test_jpeg_decodes_as_opencv_does():
 
 @pytest.mark.parametrize("codec", records.CODECS)
 @pytest.mark.parametrize("tile_width", [None, 16, 32, 48])
-def test_a_window_is_what_lies_there_in_the_whole(codec, tile_width):
+def test_a_crop_is_what_lies_there_in_the_whole(codec, tile_width):
     """56 columns: the last tile is narrower. The 4:4:4 blocks of a JPEG end where tiles do."""
     import tensorflow as tf
 

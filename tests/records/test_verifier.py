@@ -1,4 +1,4 @@
-"""The check of records: each kind of damage is told by file and record, and no byte can change unseen."""
+"""The check of records: each kind of damage is named by file and record, and no byte can change unseen."""
 
 import random
 import shutil

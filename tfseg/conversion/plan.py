@@ -62,7 +62,7 @@ def samples_by_split(parts: Sequence[Part]) -> dict[str, list[Sample]]:
 
 
 def journal_settings(blank: Manifest, parts: Sequence[Part]) -> dict:
-    """What two conversions must share for one to go on where the other stopped."""
+    """What two conversions must share for one to resume the other."""
     samples = [[part.name, *(sample.id for sample in part.samples)] for part in parts]
     settings = dataclasses.asdict(blank) | {"plan": hashlib.sha256(json.dumps(samples).encode()).hexdigest()}
     return json.loads(json.dumps(settings))  # as it will be read again

@@ -21,7 +21,7 @@ LONGEST_STILL = 60.0  # seconds from one frame to the next, where the length of 
 
 @dataclass(frozen=True)
 class Film:
-    """Frames in their order, at a constant rate.
+    """Frames in their order, at a constant frame rate.
 
     Attributes:
         frames: (H, W, 3) uint8 RGB each; a frame that is shown again is the same array again.
@@ -41,9 +41,9 @@ class Film:
 def read_film(path: str | Path) -> Film:
     """Opens a video file; its frames are turned upright as it says, and are read as they are asked for.
 
-    Frames of a variable rate come at a constant one, the highest of the film's beginning, by their times: some again,
-    some not at all, so that the film lasts as long. Likewise a frame stands for those after it that are damaged. Sound
-    is not read.
+    Frames of a variable frame rate come at a constant one, the highest of the film's beginning, by their times: some
+    again, some not at all, so that the film lasts as long. Likewise a frame stands for those after it that are damaged.
+    Sound is not read.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -64,10 +64,10 @@ def read_film(path: str | Path) -> Film:
     timed = _read_frames(_open(path), path, notes)
     frames = spread(timed, rate, seconds + 1 if seconds else LONGEST_STILL, path, notes)
     expected = round(seconds * rate) if seconds else None
-    return Film(_tell_missing(frames, expected, path, notes), rate, expected, notes)
+    return Film(_note_missing(frames, expected, path, notes), rate, expected, notes)
 
 
-def _tell_missing(
+def _note_missing(
     frames: Iterable[np.ndarray], expected: int | None, path: str | Path, notes: list[str]
 ) -> Iterator[np.ndarray]:
     """Notes when there are fewer frames than the head of a file says, which is an estimate by its longest stream."""
@@ -109,7 +109,7 @@ def _grab_time(capture: cv2.VideoCapture) -> float | None:
 def choose_rate(times: list[float], declared: float | None) -> float | None:
     """Estimates how many frames per second a film has where it has most.
 
-    A file gives the mean, which would leave frames out wherever a film of a variable rate is faster.
+    A file gives the mean, which would leave frames out wherever a film of a variable frame rate is faster.
 
     Args:
         times: of the first frames, in seconds.
@@ -173,7 +173,7 @@ def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
 def spread(
     timed: Iterable[tuple[np.ndarray, float]], rate: float, longest: float, path: str | Path, notes: list[str]
 ) -> Iterator[np.ndarray]:
-    """Gives frames at a constant rate, each as often as it takes until the next one comes.
+    """Gives frames at a constant frame rate, each as often as it takes until the next one comes.
 
     Args:
         timed: frames and their times in seconds, from any start; a time that does not grow, as of files that have
@@ -201,8 +201,8 @@ def spread(
         yield held
     if again or left_out:
         notes.append(
-            f"{path} has a variable rate, or lost frames: at {rate:.4g} per second, {again} frames are shown again and "
-            f"{left_out} left out, so that it lasts as long"
+            f"{path} has a variable frame rate, or lost frames: at {rate:.4g} per second, {again} frames are shown "
+            f"again and {left_out} left out, so that it lasts as long"
         )
 
 

@@ -197,11 +197,12 @@ def build(config: Config) -> "Learner":
     """Builds the learner of a config as a training on Metal has it."""
     import keras
 
-    from tfseg.device import Choice
+    from tfseg.device import BatchOptions, Choice, NetworkOptions
     from tfseg.training.assembly import build_learner, count_classes
 
     precision = "mixed_bfloat16" if config.accelerator.precision == "auto" else config.accelerator.precision
-    network, batches = {"tanh": precision != "float32", "cpu": False}, {"signed": True, "ahead": True}
+    network = NetworkOptions(tanh=precision != "float32", cpu=False, fused=config.accelerator.fused)
+    batches = BatchOptions(signed=True, ahead=True)
     device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
     model, loss = dataclasses.replace(config.model, weights=None), dataclasses.replace(config.loss, class_weights=None)
     config = dataclasses.replace(config, model=model, loss=loss)

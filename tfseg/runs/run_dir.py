@@ -218,10 +218,12 @@ def open_run_records(directory: str | Path, records: str | None = None) -> Recor
     """
     written, noted = read_config(directory).data.records, read_noted(directory)
     asked = records is not None and (records != written or Path(records).is_absolute())
-    if asked and folder_fault(open_path(records)) is None:
+    if records is not None and asked and folder_fault(open_path(records)) is None:
         return open_records(records)
-    faults = []
-    for place in dict.fromkeys([written, *([noted["records"]] if noted else [])]):
+    faults, places = [], [written]
+    if noted and noted["records"] != written:
+        places.append(noted["records"])
+    for place in places:
         if fault := folder_fault(open_path(place)):
             faults.append(f"{place}: {fault}")
             continue

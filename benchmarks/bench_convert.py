@@ -97,7 +97,7 @@ def _pyvips() -> Callable:
 
 
 def decode_rate(decoder: str, samples: Sequence[samples.Sample], workers: int) -> float:
-    """Images (each with its mask) a second of a loop that only reads and decodes, on so many processes."""
+    """Images (each with its mask) per second of a loop that only reads and decodes, on so many processes."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(workers), context.Queue()
     processes = [
@@ -125,7 +125,7 @@ def _decode_share(decoder: str, samples: Sequence[samples.Sample], barrier, resu
 
 
 def convert_rate(source: sources.Source, settings: dict, workers: int) -> float:
-    """Images a second of a whole conversion."""
+    """Images per second of a whole conversion."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         manifest = converter.convert(source, Path(folder, "records"), workers=workers, **settings)
@@ -142,7 +142,7 @@ def bench_speed(source: sources.Source, settings: dict, workers: Sequence[int], 
             for name, measured in rates[count].items():
                 if name == "converter":
                     measured.append(convert_rate(source, settings, count))
-                else:  # a fifth of the images tells as much, since there is no start to make up for
+                else:  # a fifth of the images says as much, since there is no start to make up for
                     measured.append(decode_rate(name, samples[: max(len(samples) // 5, 2 * count)], count))
     return rates
 
@@ -184,7 +184,7 @@ def bench_memory(source: sources.Source, settings: dict, workers: int) -> None:
     for pid, values in series.items():
         values = [value for value in values if value]
         if len(values) < 6:
-            continue  # too short-lived to tell
+            continue  # too short-lived to measure
         third = len(values) // 3
         early, late = statistics.median(values[third : 2 * third]), statistics.median(values[-third:])
         name = "parent" if pid == os.getpid() else "worker"

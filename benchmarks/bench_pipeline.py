@@ -181,7 +181,7 @@ def bench_memory(directory: str, split: str, size: tuple[int, int], epochs: int,
 
 
 def slope(sizes: list[float]) -> float:
-    """MiB an epoch by which memory grows, by least squares; the first quarter fills buffers and is left out."""
+    """MiB per epoch by which memory grows, by least squares; the first quarter fills buffers and is left out."""
     settled = sizes[len(sizes) // 4 :]
     return float(np.polyfit(range(len(settled)), settled, 1)[0])
 
@@ -218,7 +218,7 @@ def main() -> None:
         parser.error("--peers needs --resized")
     if options.memory:
         results = bench_memory(options.records, options.split, command.parse_size(options.crop), 20, 3000)
-        print(f"RSS {min(results):.0f} to {max(results):.0f} MiB over 20 epochs, {slope(results):+.2f} MiB an epoch")
+        print(f"RSS {min(results):.0f} to {max(results):.0f} MiB over 20 epochs, {slope(results):+.2f} MiB per epoch")
     elif options.peers:
         results = bench_peers(options)
         print("\n".join(table(results, "tfseg", "times as many")))

@@ -4,7 +4,7 @@
 
 The service is started as it would be, at a free port of 127.0.0.1. Clients send files of one size, each the next one as
 soon as it has its mask. The model alone runs in a process of its own on the same images, decoded beforehand, by the
-batch that is fastest for it. Where other programs share the processor, its seconds that an image takes tell more than
+batch that is fastest for it. Where other programs share the processor, processor seconds per image say more than
 images/s; those of the service are the worker's and the clients'.
 """
 
@@ -102,7 +102,7 @@ class Service:
                     failures.append(f"{answer.status} {content[:200]!r}")
 
         start, worked = time.perf_counter(), time.process_time() + self.metric("process_cpu_seconds_total")
-        before = [self.metric(f"tfseg_batch_pictures_{what}") for what in ("sum", "count")]
+        before = [self.metric(f"tfseg_batch_images_{what}") for what in ("sum", "count")]
         threads = [threading.Thread(target=client) for _ in range(clients)]
         for thread in threads:
             thread.start()
@@ -113,7 +113,7 @@ class Service:
         for thread in threads:
             thread.join()
         rate = len(latencies) / (max(time.perf_counter() - start, seconds))
-        after = [self.metric(f"tfseg_batch_pictures_{what}") for what in ("sum", "count")]
+        after = [self.metric(f"tfseg_batch_images_{what}") for what in ("sum", "count")]
         worked = time.process_time() + self.metric("process_cpu_seconds_total") - worked
         return {
             "rate": rate,

@@ -4,7 +4,7 @@
 
 Random bytes, images with bytes changed, cut or doubled, damaged forms and chunks, lengths that lie, random headers;
 each over a connection of its own. The service must answer each by a status below 500, or 503, must answer a good
-image afterwards as before, and must end with exit code 0. Memory is told on the way.
+image afterwards as before, and must end with exit code 0. Memory is reported on the way.
 """
 
 import argparse

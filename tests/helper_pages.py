@@ -4,11 +4,11 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """Reads a page: its pictures, its tables as lists of cells, and whether its tags are closed in order."""
+    """Reads a page: its images, its tables as lists of cells, and whether its tags are closed in order."""
 
     def __init__(self, text):
         super().__init__()
-        self.open, self.pictures, self.rows, self.tags, self.text = [], [], [], set(), ""
+        self.open, self.images, self.rows, self.tags, self.text = [], [], [], set(), ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -16,7 +16,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
         if tag == "img":
-            self.pictures.append(dict(attributes))
+            self.images.append(dict(attributes))
         if tag == "tr":
             self.rows.append([])
         if tag in ("td", "th"):

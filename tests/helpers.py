@@ -12,6 +12,7 @@ from tfseg.config.schema import Config
 from tfseg.conversion import encoding
 from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
+from tfseg.io.atomic import write_json
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES
 from tfseg.records.manifest import Manifest, Split, shard_name, write_manifest
@@ -88,7 +89,7 @@ def write_run(config: Config) -> Path:
     """Writes what a training has in its folder when it begins."""
     directory = run_dir.open_run(config)
     save_config(config, directory / run_dir.CONFIG)
-    run_dir.write_json(describe_model(CATEGORIES, labels.CATEGORY_COLORS), directory / run_dir.LABELS)
+    write_json(describe_model(CATEGORIES, labels.CATEGORY_COLORS), directory / run_dir.LABELS)
     return directory
 
 

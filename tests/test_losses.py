@@ -256,12 +256,12 @@ def test_cross_entropy_is_the_mean_over_valid_pixels():
     assert values[1] == pytest.approx(3 * values[0]), "three valid pixels against one"
 
 
-def test_a_batch_with_fewer_valid_pixels_than_pictures():
+def test_a_batch_with_fewer_valid_pixels_than_images():
     mask, logits = np.array([[[1]], [[0]], [[0]]]), np.zeros((3, 1, 1, 4), np.float32)
     assert value(cross_entropy_loss(mask, logits)).mean() == pytest.approx(np.log(4))
 
 
-def test_dice_is_one_value_repeated_for_each_picture():
+def test_dice_is_one_value_repeated_for_each_image():
     values = value(dice_loss(np.array([[[1, 1]], [[2, 2]]]), logits_of([[[1, 1]], [[1, 1]]])))
     assert values.shape == (2,)
     assert values[0] == values[1] == pytest.approx(1 - (4 / 6 + 0) / 2, abs=1e-6)
@@ -289,7 +289,7 @@ P = np.exp(1) / (np.exp(1) + 3)
         (focal_loss, -((1 - P) ** 2) * np.log(P)),
     ],
 )
-def test_half_precision_logits_of_a_large_picture_do_not_overflow(loss, expected):
+def test_half_precision_logits_of_a_large_image_do_not_overflow(loss, expected):
     mask = np.ones((1, 1024, 2048), np.uint8)
     logits = ops.cast(np.broadcast_to(np.float32([0, 1, 0, 0]), (1, 1024, 2048, 4)), "float16")
     assert value(loss(mask, logits)) == pytest.approx([expected], abs=1e-4)
@@ -362,7 +362,7 @@ def test_huge_logits_are_no_nan(loss):
     assert all(np.isfinite(found).all() for found in gradients(loss, *zip(*cases, strict=True)))
 
 
-def test_a_step_on_a_large_picture_in_half_precision():
+def test_a_step_on_a_large_image_in_half_precision():
     """Of a network whose logits are all 0: each class has a quarter of every pixel."""
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:

@@ -1,4 +1,4 @@
-"""What the README says is so: commands exist, the tree is the repository's, numbers come from committed files."""
+"""What README and docs/ say is so: commands exist, the tree is the repository, numbers come from committed files."""
 
 import csv
 import json
@@ -23,6 +23,7 @@ from tfseg.visualization.tables import percent
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))]
 
 
 def shell_lines(text: str) -> list[str]:
@@ -31,7 +32,7 @@ def shell_lines(text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-COMMANDS = [line for line in shell_lines(README) if line.startswith(("python ", "tfseg "))]
+COMMANDS = [line for page in PAGES for line in shell_lines(page) if line.startswith(("python ", "tfseg "))]
 
 
 @cache
@@ -48,7 +49,7 @@ def test_commands_exist_with_their_flags(line):
         words = ["-m", f"tfseg.{words[0]}", *words[1:]]
     length = 2 if words[0] == "-m" else 1
     if words[1] == "tfseg.data_service":
-        length = 3  # its --help tells of two commands
+        length = 3  # its --help lists two commands
     text = help_of(tuple(words[:length]))
     for word in words[length:]:
         if word.startswith("--"):
@@ -185,7 +186,7 @@ def test_speed_of_the_pipeline_comes_from_the_committed_results():
     assert f"{min(shares)} to {max(shares)}." in README
     sizes = results("pipeline/memory.json")
     assert f"{min(sizes):.0f} to {max(sizes):.0f} MiB" in text
-    assert f"{bench_pipeline.slope(sizes):+.2f} MiB an epoch" in text
+    assert f"{bench_pipeline.slope(sizes):+.2f} MiB per epoch" in text
 
 
 def test_speed_of_the_step_comes_from_the_committed_results():

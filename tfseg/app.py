@@ -1,6 +1,6 @@
 """A web page that shows what a model sees in an image.
 
-python -m tfseg.app --model models/city --samples images
+tfseg app --model models/city --samples images
 """
 
 import argparse
@@ -32,11 +32,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--input-size",
         metavar="SIZE",
-        help="HEIGHTxWIDTH that images are resized to for the network, or native (as in the model's validation)",
+        help="HEIGHTxWIDTH that the network sees images at, or native (default: as in the model's validation)",
     )
     port = os.environ.get("PORT", "8501")
-    parser.add_argument("--port", type=int, default=port, help="of the page's address ($PORT, or else 8501)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 for any (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=port, help="port of the page (default: $PORT, or else 8501)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
     return parser
 
 

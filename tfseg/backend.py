@@ -15,9 +15,9 @@ from keras import ops
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 elif keras.backend.backend() == "torch":
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # one backend is installed, not all
 elif keras.backend.backend() == "jax":
-    import jax
+    import jax  # pyright: ignore[reportMissingImports]  # as above
 
 
 def settle() -> None:

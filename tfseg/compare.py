@@ -1,4 +1,4 @@
-"""python -m tfseg.compare BASELINE RUN ... [--out DIR]
+"""tfseg compare BASELINE RUN ... [--out DIR]
 
 Compares runs that were scored on the same images: scores side by side, differences to the first run with intervals,
 settings that differ, and their curves in one figure.
@@ -18,15 +18,18 @@ from tfseg.visualization.tables import describe_scores, evaluation_tables
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.compare",
+        prog=command.program("compare"),
         description="Compares runs that were scored on the same images: scores side by side, differences to the "
         f"first with {LEVEL} % intervals by bootstrap over images, settings that differ, and curves in one figure. "
-        "What was not scored yet, or before its SavedModel was written, is scored first.",
+        "Runs without scores, or with scores older than their SavedModel, are scored first.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, the first is the baseline")
-    parser.add_argument("--split", help="split to compare on (the runs' validation split)")
+    parser.add_argument("--split", help="split to compare on (default: the runs' validation split)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where compare.md, compare.json and curves.png go (nowhere)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for compare.md, compare.json and curves.png (default: none are written)",
     )
     options = parser.parse_args(arguments)
     comparison = compare_runs(options.runs, options.split)

@@ -1,8 +1,8 @@
 """Says what network a training has: weights, multiply-adds, receptive field, memory, and, if asked, speed.
 
-    python -m tfseg.describe --config configs/cityscapes.yaml
-    python -m tfseg.describe --config configs/cityscapes.yaml --size 320x320 --model.encoder efficientnetb0
-    python -m tfseg.describe --run runs/cityscapes --measure --json model.json
+    tfseg describe --config configs/cityscapes.yaml
+    tfseg describe --config configs/cityscapes.yaml --size 320x320 --model.encoder efficientnetb0
+    tfseg describe --run runs/cityscapes --measure --json model.json
 
 Takes every setting of a training after --config. Weights are random, since nothing depends on them. A GMAC is 10^9
 multiply-adds of convolutions, dense layers and attention, of one image in inference; a GFLOP counts each of them as
@@ -17,9 +17,8 @@ from tfseg.config.parse import change_config, parse_config
 from tfseg.config.schema import Config
 from tfseg.diagnostics.model_summary import describe_model, table
 from tfseg.io import command
-from tfseg.runs.run_dir import read_config, read_labels, write_json
-
-PROGRAM = "python -m tfseg.describe"
+from tfseg.io.atomic import write_json
+from tfseg.runs.run_dir import read_config, read_labels
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +39,9 @@ def choose_config(options: argparse.Namespace, settings: Sequence[str]) -> Confi
     if options.run:
         config = read_config(options.run)
     else:
-        config = parse_config(["--run_dir", "none", *settings, "--config", options.config], program=PROGRAM)
+        config = parse_config(
+            ["--run_dir", "none", *settings, "--config", options.config], program=command.program("describe")
+        )
     others = {"data.size": options.size, "train.batch_size": options.batch}
     others = {name: value for name, value in others.items() if value is not None}
     return change_config(config, {"model.weights": None, "loss.class_weights": None, **others})
@@ -48,7 +49,10 @@ def choose_config(options: argparse.Namespace, settings: Sequence[str]) -> Confi
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=command.program("describe"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")

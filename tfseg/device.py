@@ -9,7 +9,7 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -22,14 +22,29 @@ class Cluster(NamedTuple):
     index: int  # of this one
 
 
+class NetworkOptions(TypedDict):
+    """How a network computes the same numbers; see `segmenter.build_network`."""
+
+    tanh: bool
+    cpu: bool
+    fused: bool
+
+
+class BatchOptions(TypedDict):
+    """How batches get to the device; see `pipeline.to_device`."""
+
+    signed: bool
+    ahead: bool
+
+
 class Choice(NamedTuple):
     """What a run computes on, and how."""
 
     kind: str  # cpu, cuda, metal, or on PyTorch mps
     precision: str  # a Keras dtype policy
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
-    network: dict[str, bool]  # how the network computes the same: arguments of `segmenter.build_network`
-    batches: dict[str, bool]  # how batches get there: arguments `signed` and `ahead` of `pipeline.to_device`
+    network: NetworkOptions
+    batches: BatchOptions
     reasons: dict[str, str]  # each choice in words, and why
     fused: bool = True  # whether optimizer and train step are ours; else they are those of Keras
     strategy: "tf.distribute.Strategy | None" = None  # by which several devices share each batch
@@ -77,28 +92,18 @@ def choose_device(
     backend = keras.backend.backend()
     if strategy != "none" and backend != "tensorflow":
         raise ValueError(f"accelerator.strategy: expected none on {backend}, got {strategy}; or train on tensorflow")
-    if backend == "tensorflow":
-        gpus = find_gpus()
-        kind, kind_reason = pick_kind(kind, len(gpus))
-        automatic, precision_reason = pick_precision(kind, gpus)
-        xla, xla_reason = pick_xla(kind)
-        if gpus:
-            use_gpus(gpus if kind != "cpu" else [])
-    else:
-        use_gpus([])  # TensorFlow only reads the data
-        kind, kind_reason = place_elsewhere(backend, kind)
-        automatic, precision_reason = "float32", f"the default on {backend}"
-        xla, xla_reason = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
+    pick = pick_on_tensorflow if backend == "tensorflow" else pick_elsewhere
+    (kind, kind_reason), (automatic, precision_reason), (xla, xla_reason) = pick(backend, kind)
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
     keras.mixed_precision.set_dtype_policy(automatic)
-    network = {
+    network: NetworkOptions = {
         "tanh": kind == "metal" and automatic != "float32",
         "cpu": kind == "cpu" and backend == "tensorflow" and fused,
         "fused": fused,
     }
     on_gpu = kind != "cpu" and backend == "tensorflow"
-    batches = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
+    batches: BatchOptions = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
     shared, cluster = make_strategy(kind, strategy)
     reasons = {
         kind: kind_reason,
@@ -116,6 +121,23 @@ def choose_device(
             "since Keras' own train step cannot share out a batch of bytes; got false"
         )
     return choice
+
+
+def pick_on_tensorflow(backend: str, wanted: str):
+    """Returns device, precision and compile mode on TensorFlow, each with the reason for it; hides what is not used."""
+    gpus = find_gpus()
+    kind, reason = pick_kind(wanted, len(gpus))
+    precision = pick_precision(kind, gpus)
+    if gpus:
+        use_gpus(gpus if kind != "cpu" else [])
+    return (kind, reason), precision, pick_xla(kind)
+
+
+def pick_elsewhere(backend: str, wanted: str):
+    """Returns the same on another backend, where TensorFlow only reads the data."""
+    use_gpus([])
+    compiled = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
+    return place_elsewhere(backend, wanted), ("float32", f"the default on {backend}"), compiled
 
 
 def describe_strategy(choice: Choice) -> str:

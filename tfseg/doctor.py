@@ -1,4 +1,4 @@
-"""python -m tfseg.doctor [--full] [--config configs/X.yaml] [--records DIR] [--json FILE]
+"""tfseg doctor [--full] [--config configs/X.yaml] [--records DIR] [--json FILE]
 
 Examines a machine before a training: whether the packages go together, what devices there are, whether they compute
 the right numbers, how fast the train step is in each precision, and whether the input keeps up. Ends with settings for
@@ -19,7 +19,7 @@ from tfseg.io import command
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.doctor",
+        prog=command.program("doctor"),
         description=__doc__.split("\n\n", 1)[1] if __doc__ else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show = partial(print, file=sys.stderr if options.json == "-" else sys.stdout, flush=True)
     found = examine_machine(options.config, full=options.full, size=options.size, records=options.records, log=show)
     if found.fragment:
-        show(f"\n# for a training here, as python -m tfseg.train --config takes it\n{found.fragment}")
+        show(f"\n# for a training here, as {command.program('train')} --config takes it\n{found.fragment}")
     show(f"{summarise(found.findings)}; {found.seconds:.0f} s")
     if options.json:
         write_json(found.to_dict(), options.json)

@@ -1,4 +1,4 @@
-"""python -m tfseg.evaluate --run DIR | --model DIR --records DIR [--split val]
+"""tfseg evaluate --run DIR | --model DIR --records DIR [--split val]
 
 Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables. What is
 scored are the masks that `predict` writes: of the size of the ground truth, made in the same way. With --masks, files
@@ -62,43 +62,46 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
 
 
 def parse_class(text: str) -> int | None:
-    """Reads the id of a class, or none."""
-    if text == "none":
-        return None
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected the id of a class, or none, got {text!r}")
-    return int(text)
+    """Reads the id of void, or none."""
+    if text not in (str(VOID), "none"):
+        raise argparse.ArgumentTypeError(f"expected {VOID}, the id of void, or none, got {text!r}")
+    return None if text == "none" else VOID
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.evaluate",
-        description="Scores a network on a split of records. On Cityscapes that is the official score, too, from the "
-        "label ids that the records keep, at full resolution.",
+        prog=command.program("evaluate"),
+        description="Scores a network on a split of records; on Cityscapes by the official rule, too, from the label "
+        "ids that the records keep, at full resolution.",
     )
     scored = parser.add_mutually_exclusive_group(required=True)
-    scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    scored.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg.export, or a run")
+    scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg train")
+    scored.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg export, or a run")
     scored.add_argument(
-        "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg.predict"
+        "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg predict"
     )
-    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
-    parser.add_argument("--split", help="split to score (the run's validation split, or val)")
+    parser.add_argument(
+        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
+    )
+    parser.add_argument("--split", help="split to score (default: the run's validation split, or val)")
     parser.add_argument(
         "--ignore-class",
         type=parse_class,
         default=VOID,
         metavar="ID",
-        help=f"of --masks: class whose ground truth counts nowhere; none where void was learned and counts ({VOID})",
+        help=f"with --masks: {VOID} leaves void ground truth out of the scores, none counts it, as void was learned "
+        f"(default: {VOID})",
     )
-    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images at a time (4)")
+    parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images at a time (default: 4)")
     parser.add_argument(
-        "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for the scores that need *_instanceIds.png"
+        "--instances", type=Path, metavar="DIR", help="root of Cityscapes, for iIoU, which needs *_instanceIds.png"
     )
     parser.add_argument(
-        "--submission", type=Path, metavar="DIR", help="where to write label ids for the official tools"
+        "--submission", type=Path, metavar="DIR", help="folder for label id images, which the official tools read"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where {SCORES.format('SPLIT')} goes (the run folder)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"folder of {SCORES.format('SPLIT')} (default: the run folder)"
+    )
     add_options(parser, "--size")
     return parser
 

@@ -1,6 +1,6 @@
-"""Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg.predict` needs, and other formats.
+"""Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg predict` needs, and other formats.
 
-python -m tfseg.export --run runs/city --out models/city --formats saved_model litert onnx coreml
+tfseg export --run runs/city --out models/city --formats saved_model litert onnx coreml
 """
 
 import argparse
@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Exports the best epoch of a run as a SavedModel with labels.json, and in other formats, each "
         "compared with the network on images of the validation split.",
     )
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg train")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder of the SavedModel; an earlier export is replaced"
     )
@@ -31,17 +31,29 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=FORMATS,
         default=["saved_model"],
-        help="beside saved_model, which is always made",
-    )
-    parser.add_argument("--records", metavar="DIR", help="folder of records (those that the run was trained on)")
-    parser.add_argument(
-        "--size", metavar="HxW", help="of images for LiteRT, Core ML and the comparison (as in the run's validation)"
+        help="formats to write; saved_model always is",
     )
     parser.add_argument(
-        "--images", type=int, default=16, metavar="N", help="to compare by (16); 0: no comparison, and no model card"
+        "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
     )
     parser.add_argument(
-        "--calibration", type=int, default=100, metavar="N", help="training images that scale LiteRT's int8 (100)"
+        "--size",
+        metavar="HxW",
+        help="HEIGHTxWIDTH of images for LiteRT, Core ML and the comparison (default: as in the run's validation)",
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=16,
+        metavar="N",
+        help="images to compare the formats on (default: 16); 0: no comparison, and no model card",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=int,
+        default=100,
+        metavar="N",
+        help="training images that LiteRT's int8 is calibrated on (default: 100)",
     )
     return parser
 
@@ -58,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.out,
         options.formats,
         records=options.records,
-        size=command.parse_size(options.size) if options.size else None,
+        size=read_size(options.size),
         images=options.images,
         calibration=options.calibration,
     )
@@ -68,6 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for miss in list_misses(report):
             print(f"warning: {miss}", file=sys.stderr)
     print(f"{', '.join(export.files)} are in {export.directory}")
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """Reads --size; raises ValueError, which names the flag, for what is no size."""
+    try:
+        return command.parse_size(text) if text else None
+    except ValueError as error:
+        raise ValueError(f"--size: {error}") from None
 
 
 if __name__ == "__main__":

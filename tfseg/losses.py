@@ -14,8 +14,8 @@ import keras
 from keras import ops
 
 from tfseg.backend import as_ids, mean_over_replicas, one_hot, sum_over_replicas
+from tfseg.records.labels import VOID
 
-VOID = 0
 LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
 
 

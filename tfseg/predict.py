@@ -1,7 +1,7 @@
 """Images in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
 
-python -m tfseg.predict --model models/city --out masks street.png more_images/
-python -m tfseg.predict --model models/city --out seen --video drive.mp4
+tfseg predict --model models/city --out masks street.png more_images/
+tfseg predict --model models/city --out seen --video drive.mp4
 """
 
 import argparse
@@ -28,7 +28,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
-    parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 image only .. 1 colours only (0.5)")
+    parser.add_argument(
+        "--alpha", type=float, default=0.5, help="opacity of the overlay's colours, 0 to 1 (default: 0.5)"
+    )
     parser.add_argument(
         "images",
         nargs="*",
@@ -40,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--video", type=Path, metavar="FILE", help="instead of images a video, or a folder of frames, in order of name"
     )
     parser.add_argument(
-        "--fps", type=float, default=FPS, help="frames per second of a folder of frames (17, that of Cityscapes)"
+        "--fps", type=float, default=FPS, help="frames per second of a folder of frames (default: 17, as in Cityscapes)"
     )
     add_options(parser)
     return parser

@@ -1,6 +1,6 @@
 """A report of a run: report.html, a page that needs no other file, and its figures as PNGs.
 
-    python -m tfseg.report --run runs/city
+    tfseg report --run runs/city
 
 Works on what the run left on disk, and on what `evaluate` found on a split, which runs first if that is missing or
 older than the SavedModel.
@@ -21,16 +21,20 @@ OLD_COLUMNS = {"picture": "image"}  # until the next release
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tfseg.report",
+        prog=command.program("report"),
         description="Writes report.html into a run folder: scores, confusion matrix, curves, images, settings; and "
-        "its figures into the folder report there. It shows what python -m tfseg.evaluate found, which runs first if "
-        "need be.",
+        "its figures into the folder report there. It shows what evaluate found, which runs first if need be.",
     )
-    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg.train")
-    parser.add_argument("--split", help="split to show (the run's validation split)")
-    parser.add_argument("--samples", type=int, default=4, metavar="N", help="images of a panel (4)")
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run folder, as written by tfseg train")
+    parser.add_argument("--split", help="split to show (default: the run's validation split)")
+    parser.add_argument("--samples", type=int, default=4, metavar="N", help="images per panel (default: 4)")
     parser.add_argument(
-        "--columns", nargs="+", type=read_column, choices=COLUMNS, default=COLUMNS, help="of a panel (all)"
+        "--columns",
+        nargs="+",
+        type=read_column,
+        choices=COLUMNS,
+        default=COLUMNS,
+        help="columns of a panel (default: all)",
     )
     options = parser.parse_args(arguments)
     if options.samples < 1:

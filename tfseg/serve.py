@@ -1,6 +1,6 @@
 """Serves a SavedModel over HTTP: images in, class masks, overlays or class shares out.
 
-python -m tfseg.serve --model models/city --port 8080
+tfseg serve --model models/city --port 8080
 """
 
 import argparse
@@ -23,21 +23,27 @@ def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=command.program("serve"),
-        description=f"Serves a SavedModel over HTTP. Where the environment variable {KEY} is set, it is asked for.",
+        description=f"Serves a SavedModel over HTTP. If the environment variable {KEY} is set, requests must carry it.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
-    parser.add_argument("--port", help="0 takes a free one (default: $PORT, or else 8080)")
-    parser.add_argument("--alpha", type=float, default=0.5, help="overlay: 0 image only .. 1 colours only (0.5)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at; 0.0.0.0 lets other machines in (default: %(default)s)",
+    )
+    parser.add_argument("--port", help="port of the service; 0 takes a free one (default: $PORT, or else 8080)")
+    parser.add_argument(
+        "--alpha", type=float, default=0.5, help="opacity of the overlay's colours, 0 to 1 (default: 0.5)"
+    )
     limits = parser.add_argument_group("limits")
     for name, kind, metavar, text in (
-        ("max_batch", int, "IMAGES", "of one size that the model sees at once"),
-        ("batch_wait", float, "MS", "that an image waits for others while the model is free"),
-        ("queue", int, "IMAGES", "that may wait; others are answered 503"),
-        ("max_body", int, "MIB", "of a request"),
-        ("max_pixels", int, "PIXELS", "of an image, and of a batch"),
-        ("max_side", int, "PIXELS", "of an image's height and width"),
-        ("timeout", float, "SECONDS", "for a request's body and the model"),
+        ("max_batch", int, "IMAGES", "images of one size that the model sees at once"),
+        ("batch_wait", float, "MS", "milliseconds that an image waits for others while the model is free"),
+        ("queue", int, "IMAGES", "images that may wait; further ones are answered 503"),
+        ("max_body", int, "MIB", "size of a request"),
+        ("max_pixels", int, "PIXELS", "pixels of an image, and of a batch"),
+        ("max_side", int, "PIXELS", "height and width of an image"),
+        ("timeout", float, "SECONDS", "seconds for a request's body and the model"),
     ):
         flag, default = f"--{name.replace('_', '-')}", getattr(ServiceSettings, name)
         limits.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: %(default)s)")

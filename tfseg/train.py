@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfseg.training.checkpoints import Stopped
     from tfseg.training.loop import train_run
 
-    config = parse_config(arguments)
+    config = parse_config(arguments, command.program("train"))
     if config.quiet:
         command.be_quiet()
     try:

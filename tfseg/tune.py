@@ -12,7 +12,7 @@ The space gives settings their ranges and choices:
     augmentation: {multiplies: [augment.brightness, augment.hue], low: 0, high: 2}
 
 Each trial is a training of its own; the first has the config's own values. Those that learn worse than most are stopped
-early. Whatever stops the search, the same command goes on, and with more --trials it makes more of them.
+early. Whatever stops the search, the same command resumes it, and with more --trials it makes more of them.
 
 Leaves in --out a run folder for each trial, trials.csv, best.yaml for python -m tfseg.train, and importance.png, the
 figure of what mattered. Every setting of a training can follow, such as --train.epochs 12.
@@ -25,13 +25,15 @@ from pathlib import Path
 
 from tfseg.config.parse import parse_config
 from tfseg.io import command
-from tfseg.tuning import report, search, space
 
 
 def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """Reads the command line; what it does not know are settings of the training."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        prog=command.program("tune"),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE.yaml", help="what all trials have in common")
     parser.add_argument("--space", required=True, metavar="FILE.yaml", help="what they differ in")
@@ -55,20 +57,21 @@ def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namesp
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Searches as the command line says and prints a table of the best trials."""
+    from tfseg.tuning.search import search_settings  # here: --help answers without it
+
     options, settings = parse_arguments(arguments)
     words = sys.argv[1:] if arguments is None else arguments
-    program = "python -m tfseg.tune"
-    config = parse_config(["--config", options.config, "--run_dir", str(options.out), *settings], program)
-    ranges = space.read_space(options.space, config)
-    with search.open_study(options.out, config, ranges) as study:
-        try:
-            trials = search.Search(study, options.out, config, ranges, options.seed)
-            trials.run(options.trials, options.parallel, options.timeout)
-        finally:
-            print(report.write(study, options.out, config, ranges, [*program.split(), *words]))
-            if (ended := search.count_ended(study)) < options.trials:
-                print(f"{ended} of {options.trials} trials have ended; the same command goes on")
+    program = command.program("tune")
+    search_settings(
+        parse_config(["--config", options.config, "--run_dir", str(options.out), *settings], program),
+        options.space,
+        options.out,
+        trials=options.trials,
+        parallel=options.parallel,
+        minutes=options.timeout,
+        seed=options.seed,
+        command=[*program.split(), *words],
+    )
 
 
 if __name__ == "__main__":

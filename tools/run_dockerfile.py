@@ -39,7 +39,7 @@ Dir::Cache { pkgcache ""; srcpkgcache ""; };
 
 @dataclass
 class Stage:
-    """What a stage has come to: its files are in `folder`, the rest is as `docker inspect` tells of an image."""
+    """What a stage has come to: its files are in `folder`, the rest is as `docker inspect` reports of an image."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})

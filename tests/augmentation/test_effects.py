@@ -15,7 +15,7 @@ def f32(*values):
 
 
 def batch_of(array):
-    """One picture, mask or matrix as a batch."""
+    """One image, mask or matrix as a batch."""
     return ops.convert_to_tensor(array[None], "float32")
 
 
@@ -48,7 +48,7 @@ def colors():
 
 
 def corner_matrix(**settings):
-    """A (3, 3) matrix for pictures of 48x64."""
+    """A (3, 3) matrix for images of 48x64."""
     names = ("angle", "zoom", "shear", "shift_x", "shift_y", "mirrored")
     values = [settings.get(name, 1.0 if name == "zoom" else 0.0) for name in names]
     matrix = effects.affine_matrix(*(f32(value) for value in values))
@@ -140,7 +140,7 @@ def test_batches_of_more_pixels_than_float32_can_number(monkeypatch, image, mask
     for part, same in zip(to_numpy(effects.warp(image, mask, matrix)), whole, strict=True):
         np.testing.assert_array_equal(part, same)
     monkeypatch.setattr(effects, "EXACT_FLOATS", HEIGHT * WIDTH - 1)
-    with pytest.raises(ValueError, match="expected pictures of at most 3,071 pixels, got 48x64"):
+    with pytest.raises(ValueError, match="expected images of at most 3,071 pixels, got 48x64"):
         effects.warp(image, mask, matrix)
 
 
@@ -252,7 +252,7 @@ def test_cut_out():
     np.testing.assert_array_equal(cut[0, ..., 1], np.where(wanted == 0, 127.5, 200))
 
 
-def test_mix_classes_takes_from_the_next_picture():
+def test_mix_classes_takes_from_the_next_image():
     mask = np.float32([[[1, 1, 1, 1]], [[2, 3, 0, 2]]])
     image = np.stack([mask * 10] * 3, axis=-1)
     chosen = np.zeros((2, 8), np.float32)
@@ -316,7 +316,7 @@ def test_albumentations_agrees(colors):
     change = albumentations.RandomBrightnessContrast((0.1, 0.1), (0.2, 0.2), p=1)
     changed = change(image=colors.astype(np.uint8))["image"]
     np.testing.assert_allclose(recolored(colors, contrast=1.2, brightness=25.5), changed, atol=1)
-    picture = np.random.default_rng(0).integers(60, 180, (16, 16, 3)).astype(np.uint8)
-    sharp = albumentations.Sharpen((0.3, 0.3), (1.0, 1.0), p=1)(image=picture)["image"]
-    mine = effects.filter_pixels(batch_of(picture), batch_of(kernel(3, alpha=0.3)))
+    image = np.random.default_rng(0).integers(60, 180, (16, 16, 3)).astype(np.uint8)
+    sharp = albumentations.Sharpen((0.3, 0.3), (1.0, 1.0), p=1)(image=image)["image"]
+    mine = effects.filter_pixels(batch_of(image), batch_of(kernel(3, alpha=0.3)))
     np.testing.assert_allclose(ops.convert_to_numpy(mine)[0], sharp, atol=1)

@@ -61,7 +61,7 @@ def test_flip_mirrors_both(batch):
     np.testing.assert_array_equal(mask, batch[1][:, :, ::-1])
 
 
-def test_flip_is_drawn_for_each_picture():
+def test_flip_is_drawn_for_each_image():
     mask = np.broadcast_to(np.uint8([[1, 2]]), (64, 1, 2))
     _, flipped = to_numpy(Augmentation(flip=0.5, seed=0)(np.zeros((64, 1, 2, 3)), mask))
     assert 16 < (flipped[:, 0, 0] == 2).sum() < 48
@@ -82,7 +82,7 @@ def test_masks_hold_what_was_there_or_void(batch, policy):
         assert image.shape == batch[0].shape
 
 
-def test_picture_and_mask_move_together():
+def test_image_and_mask_move_together():
     """A square painted with its class id is where the mask says it is."""
     mask = np.zeros((8, 40, 40), np.uint8)
     mask[:, 8:20, 14:30] = 5

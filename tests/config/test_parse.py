@@ -344,8 +344,8 @@ def test_shipped_config_parses_and_comes_back_equal(path, tmp_path):
 def test_shipped_config_says_how_to_run_it(path):
     text = path.read_text(encoding="utf-8")
     head = text[: text.index("\ndata:")]
-    assert f"#   python -m tfseg.train --config configs/{path.name}\n" in head
-    records = re.search(r"make_tfrecords\.py [^\n]*--out (\S+)", head)[1]
+    assert f"#   tfseg train --config configs/{path.name}\n" in head
+    records = re.search(r"tfseg convert [^\n]*--out (\S+)", head)[1]
     assert load_config(path).data.records == records  # what is converted is what is trained on
 
 

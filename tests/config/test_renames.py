@@ -48,9 +48,9 @@ def test_an_old_name_is_taken_with_one_warning(old, tmp_path, capsys):
         config = parse_config([*REQUIRED, "--data.fit", "crop", *arguments])
         new = renamed.SETTINGS[old]
         assert list_settings(config)[new] == value
-        told = capsys.readouterr().err
+        warned = capsys.readouterr().err
         assert re.fullmatch(
-            rf"warning: {old} is called {new} now( \(.*\))?; the old name goes with the next release\n", told
+            rf"warning: {old} is called {new} now( \(.*\))?; the old name goes with the next release\n", warned
         )
 
 
@@ -81,7 +81,7 @@ def test_the_command_line_goes_before_the_file_under_either_name(tmp_path, capsy
     assert (config.data.shuffle_buffer, config.accelerator.kind) == (4, "cpu")
 
 
-def test_wrong_values_and_unknown_names_of_the_old_section_are_told_in_one_line(capsys):
+def test_wrong_values_and_unknown_names_of_the_old_section_are_reported_in_one_line(capsys):
     for word, line in {
         "--device.kind=tpu": "accelerator.kind: expected auto or cpu or cuda or metal, got tpu",
         "--device.kid=cpu": "device.kid: unknown setting; those of accelerator are "

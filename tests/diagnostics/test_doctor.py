@@ -37,3 +37,8 @@ def test_a_config_is_examined(tmp_path, tiny_records):
 def test_full_is_the_large_network(tmp_path):
     config, _ = doctor.choose_config(tmp_path, None, full=True, size=None, records=None)
     assert (config.model.encoder, config.data.size, config.train.batch_size) == ("efficientnetb3", "320x320", 8)
+
+
+def test_records_that_are_not_there_end_it_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder of records"):
+        doctor.examine_machine(records=tmp_path / "nowhere")

@@ -46,8 +46,8 @@ def test_table_by_hand(tmp_path, capsys):
         "| its 95 % interval          | 75.0 to 100.0 | 100.0 to 100.0 |                     |",
         "",
         "2 images of val. In brackets: 95 % interval of the difference to base, by 10,000 draws",
-        "of images, the same for all runs; * where 0 is outside. It says what other images might change, and",
-        "nothing of another seed.",
+        "of images, the same for all runs; * marks intervals without 0. They show what other images might change,",
+        "not what another seed might.",
         "",
         "All settings are the same.",
     ]

@@ -29,3 +29,8 @@ def test_of_masks_of_one_name_that_in_the_fewest_folders_is_taken(tmp_path):
     (tmp_path / "a/007_classes.png").unlink()
     with pytest.raises(ValueError, match=r"has 2 masks of 007, .*c/007.* and .*d/007_classes.png; remove one"):
         find_mask(list_masks(tmp_path), "007", tmp_path)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="masks: there is no such folder of masks"):
+        list_masks(tmp_path / "masks")

@@ -64,8 +64,8 @@ def test_the_page_needs_no_other_file(findings):
     page, text = read(findings)
     assert not page.tags & {"script", "link", "iframe", "b"}
     assert not re.search(r"https?://|url\(|@import", text)
-    assert all(picture["src"].startswith("data:image/") and picture["alt"] for picture in page.pictures)
-    assert len(page.pictures) == 2 + 3 * 4
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.images)
+    assert len(page.images) == 2 + 3 * 4
 
 
 def test_the_page_has_the_scores_under_their_names(findings):
@@ -107,7 +107,7 @@ def test_everything_from_outside_is_escaped(findings):
         panels={name: [sample(EVIL)] for name in findings.panels},
     )
     assert "b" not in page.tags
-    assert f"image of {EVIL}" in [picture["alt"] for picture in page.pictures]
+    assert f"image of {EVIL}" in [image["alt"] for image in page.images]
     assert ["device", f"{EVIL} ({EVIL})"] in page.rows and ["images", f"{EVIL} 2"] in page.rows
 
 
@@ -134,13 +134,13 @@ def test_facts_of_the_training(findings):
     assert {"device", "versions"}.isdisjoint(row[0] for row in old.rows) and "The best epoch, on the 2" in old.text
 
 
-def pixels_of(picture):
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(picture["src"].partition(",")[2]))))
+def pixels_of(image):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))))
 
 
 def test_tiles_have_the_colours_of_the_run(findings):
     page, _ = read(findings)
-    image, truth, prediction, error = map(pixels_of, page.pictures[2:6])
+    image, truth, prediction, error = map(pixels_of, page.images[2:6])
     assert (truth[:, 0] == COLORS[0]).all() and (truth[:, 1:] == COLORS[1]).all()
     assert (prediction[:5] == COLORS[2]).all() and (prediction[5:] == COLORS[1]).all()
     for seen, wanted in ((image, 100), (error[2, 18], WRONG), (error[7, 0], NO_TRUTH), (error[8, 18], 178)):
@@ -151,6 +151,6 @@ def test_tiles_have_the_colours_of_the_run(findings):
 def test_large_images_are_shrunk_and_columns_chosen(findings):
     large = sample("large", times=80, score=float("nan"))
     page, _ = read(findings, panels={name: [large] for name in findings.panels}, columns=["prediction"])
-    assert len(page.pictures) == 2 + 3 and "no truth" not in page.text and "mean IoU -" in page.text
-    assert pixels_of(page.pictures[2]).shape == (320, 640, 3)
-    assert np.unique(pixels_of(page.pictures[2]).reshape(-1, 3), axis=0).tolist() == [[70, 130, 180], [128, 64, 128]]
+    assert len(page.images) == 2 + 3 and "no truth" not in page.text and "mean IoU -" in page.text
+    assert pixels_of(page.images[2]).shape == (320, 640, 3)
+    assert np.unique(pixels_of(page.images[2]).reshape(-1, 3), axis=0).tolist() == [[70, 130, 180], [128, 64, 128]]

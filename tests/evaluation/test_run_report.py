@@ -141,7 +141,7 @@ def test_a_column_has_its_old_name_for_one_release(run, capsys):
     captured = capsys.readouterr()
     assert captured.err.count("warning: --columns picture is now called image") == 1
     page = Page((run / "report.html").read_text(encoding="utf-8"))
-    assert "image of p2" in [image["alt"] for image in page.pictures]
+    assert "image of p2" in [image["alt"] for image in page.images]
 
 
 @pytest.mark.parametrize(

@@ -455,8 +455,8 @@ def test_page_needs_no_other_file(written):
     _, paths = written
     text = paths["index.html"].read_text()
     page = Page(text)
-    assert len(page.pictures) == 4 and all(len(image["alt"]) > 20 for image in page.pictures)
-    embedded = {base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in page.pictures}
+    assert len(page.images) == 4 and all(len(image["alt"]) > 20 for image in page.images)
+    embedded = {base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in page.images}
     assert embedded == {path.read_bytes() for name, path in paths.items() if name.endswith(".png")}
     assert not page.tags & {"script", "link", "iframe"}
     assert not re.search(r"https?://|url\(|@import", text)
@@ -476,8 +476,8 @@ def test_page_has_the_numbers(written):
         assert row in page.rows
     assert "split test has no ground truth" in page.text
     assert "shards" not in page.text and "of these counted" not in page.text
-    assert any("Greatest in train: void 37.5 %, sky 37.5 %, flat 25.0 %." in img["alt"] for img in page.pictures)
-    assert any("train: at the top void, at the bottom flat." in image["alt"] for image in page.pictures)
+    assert any("Greatest in train: void 37.5 %, sky 37.5 %, flat 25.0 %." in img["alt"] for img in page.images)
+    assert any("train: at the top void, at the bottom flat." in image["alt"] for image in page.images)
 
 
 def test_page_escapes_names(written):
@@ -494,7 +494,7 @@ def test_page_escapes_names(written):
     )
     page = Page(explore_page.make_page(survey, dict.fromkeys(explore_page.FIGURES, b"")))
     assert "script" not in page.tags
-    assert page.text.count(evil) > 5 and any(evil in image["alt"] for image in page.pictures)
+    assert page.text.count(evil) > 5 and any(evil in image["alt"] for image in page.images)
 
 
 def test_many_sizes_are_shortened(written):

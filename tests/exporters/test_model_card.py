@@ -47,10 +47,10 @@ def test_scores_of_a_run_that_has_ended(facts):
     card = make_card(facts._replace(metrics=metrics))
     assert "Of epoch 7, the best of the run, on its validation split, val." in card
     assert "| mean over 1, void left out | " in card
-    assert "75.0" in card and "Masks were scored at the network's size, 24x32; tfseg.evaluate" in card
+    assert "75.0" in card and "Masks were scored at the network's size, 24x32; tfseg evaluate" in card
     scored = {**metrics, "iou": [None, 0.123], "mean_iou": 0.123}
     card = make_card(facts._replace(metrics=metrics, scores=scored))
-    assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg.evaluate" in card
+    assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg evaluate" in card
 
 
 def test_a_format_that_was_not_run_is_reported(facts):

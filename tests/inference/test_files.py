@@ -49,7 +49,7 @@ def test_the_size_that_the_network_sees_can_be_chosen(model, tmp_path):
     save(tmp_path / "a.png", image_of_reds(0, 200))
     run(model, tmp_path / "out", tmp_path / "a.png", input_size="1x1")
     assert read(tmp_path / "out" / "a_classes.png").tolist() == [[1, 1]]  # of the mean, 100
-    with pytest.raises(ValueError, match=r"--input-size: native, or expected a size as HEIGHTxWIDTH.* got '10'"):
+    with pytest.raises(ValueError, match=r"--input-size: expected native, or a size as HEIGHTxWIDTH.* got '10'"):
         run(model, tmp_path / "out", tmp_path / "a.png", input_size="10")
 
 

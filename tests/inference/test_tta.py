@@ -37,7 +37,7 @@ class Seen:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_windows_of_a_pixelwise_network_give_what_the_whole_picture_gives(seed):
+def test_windows_of_a_pixelwise_network_give_what_the_whole_image_gives(seed):
     random = np.random.default_rng(seed)
     images = draw(random, *random.integers((1, 1, 1), (3, 50, 50)))
     window, overlap = tuple(random.integers(1, 60, 2)), random.choice([0.0, 0.25, 0.5, random.random()])
@@ -140,10 +140,10 @@ def test_each_scale_is_seen_by_windows_and_mirrored():
     likely = InferenceSettings((32, 32), 0.0, True, (0.5, 1.0, 1.5)).probabilities(seen, images, CLASSES)
     np.testing.assert_allclose(likely, pixelwise(images), rtol=1e-5)
     assert seen.sizes == 2 * [(20, 30)] + 2 * 4 * [(32, 32)] + 2 * 6 * [(32, 32)]
-    assert {len(images) for images in seen.images} == {2}, "a window of all pictures at a time"
+    assert {len(images) for images in seen.images} == {2}, "a window of all images at a time"
 
 
-def test_pictures_of_a_batch_have_nothing_to_do_with_each_other():
+def test_images_of_a_batch_have_nothing_to_do_with_each_other():
     images = draw(np.random.default_rng(0), 3, 20, 31)
     inference = InferenceSettings((8, 16), 0.3, True, (0.7, 1.3))
     together = inference.probabilities(pixelwise, images, CLASSES)
@@ -176,7 +176,7 @@ def test_any_number_of_classes_is_resized(classes):
     np.testing.assert_allclose(likely, predict(np.zeros((1, 6, 8, 3))), rtol=1e-6)
 
 
-def test_a_picture_never_shrinks_to_nothing():
+def test_an_image_never_shrinks_to_nothing():
     seen = Seen()
     likely = InferenceSettings(scales=(0.01,)).probabilities(seen, draw(np.random.default_rng(0), 1, 3, 9), CLASSES)
     assert likely.shape == (1, 3, 9, CLASSES)
@@ -238,7 +238,7 @@ def test_bad_values_are_named():
         InferenceSettings(scales=())
 
 
-def test_a_picture_after_the_scales(capsys):
+def test_an_image_after_the_scales(capsys):
     with pytest.raises(SystemExit):
         parse("--tta-scales", "0.5", "street.png")
     assert "--tta-scales: expected numbers, got 'street.png'; images go before --tta-scales" in capsys.readouterr().err

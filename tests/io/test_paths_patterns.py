@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfseg.inference.predictor import Predictor
+from tfseg.io.atomic import write_json
 from tfseg.io.paths import without_patterns
-from tfseg.runs.run_dir import write_json
 
 NAMES = (
     "lr[0.001]",

@@ -16,7 +16,7 @@ def test_confusion_matrix_by_hand():
     assert matrices.tolist() == [[[0, 1, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 0], [1, 0, 2]]]
 
 
-def test_confusion_matrix_counts_a_large_picture_exactly():
+def test_confusion_matrix_counts_a_large_image_exactly():
     truth = np.zeros((1, 2048, 2048), np.uint8)
     truth[0, 0, 0] = 1
     assert ops.convert_to_numpy(confusion_matrix(truth, truth, 2)).tolist() == [[[2**22 - 1, 0], [0, 1]]]

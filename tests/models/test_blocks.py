@@ -7,14 +7,14 @@ from tfseg.models.blocks import EnlargeLike, PoolToGrid
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).normal(size=(2, 6, 10, 3)).astype(np.float32)
 
 
 @pytest.mark.parametrize("size", [(6, 10), (12, 20), (48, 80), (7, 23), (1, 2)])
-def test_enlarging_is_bilinear(picture, size):
-    ours = EnlargeLike()([picture, np.zeros((2, *size, 1), np.float32)])
-    expected = ops.image.resize(picture, size, "bilinear")
+def test_enlarging_is_bilinear(image, size):
+    ours = EnlargeLike()([image, np.zeros((2, *size, 1), np.float32)])
+    expected = ops.image.resize(image, size, "bilinear")
     np.testing.assert_allclose(ops.convert_to_numpy(ours), ops.convert_to_numpy(expected), atol=1e-5)
 
 
@@ -27,14 +27,14 @@ def test_pooling_literally():
     np.testing.assert_allclose(pooled[8], [3, 3, 6, 6, 9, 9, 12, 12], rtol=1e-6)
 
 
-def test_pooling_to_cells_of_whole_pixels_is_average_pooling(picture):
-    expected = layers.AveragePooling2D((3, 5))(picture)
-    np.testing.assert_allclose(*map(ops.convert_to_numpy, (PoolToGrid(2)(picture), expected)), atol=1e-6)
+def test_pooling_to_cells_of_whole_pixels_is_average_pooling(image):
+    expected = layers.AveragePooling2D((3, 5))(image)
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (PoolToGrid(2)(image), expected)), atol=1e-6)
 
 
-def test_any_size_in_a_model(picture):
+def test_any_size_in_a_model(image):
     x = keras.Input((None, None, 3))
     model = keras.Model(x, EnlargeLike()([PoolToGrid(3)(x), x]))
     assert model.output_shape == (None, None, None, 3)
-    assert model.predict(picture, verbose=0).shape == picture.shape
-    assert model.predict(picture[:, :5], verbose=0).shape == (2, 5, 10, 3)
+    assert model.predict(image, verbose=0).shape == image.shape
+    assert model.predict(image[:, :5], verbose=0).shape == (2, 5, 10, 3)

@@ -14,10 +14,10 @@ from tfseg.models.segmenter import build_network
 
 def chain(*chained, size=(32, 32), channels=3):
     """The calls of some layers, one after the other."""
-    x = picture = keras.Input((None, None, channels))
+    x = image = keras.Input((None, None, channels))
     for layer in chained:
         x = layer(x)
-    return complexity.walk(keras.Model(picture, x), size)
+    return complexity.walk(keras.Model(image, x), size)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_multiply_adds_of_a_layer(layer, expected):
 
 
 def test_multiply_adds_of_upsampling_in_one_with_its_convolution():
-    """Four ninths of those of a 3x3 convolution of the doubled picture, and all of those of the finer one."""
+    """Four ninths of those of a 3x3 convolution of the doubled image, and all of those of the finer one."""
     small, finer = keras.Input((None, None, 6)), keras.Input((None, None, 4))
     layer = UpsampledConv2D(8)
     layer([small, finer])
@@ -143,22 +143,22 @@ def test_receptive_field_of_a_chain(chained, expected):
     assert complexity.find_field(chain(*chained)) == (*expected, False)
 
 
-def test_the_longest_path_counts_and_global_pooling_is_told():
-    x = picture = keras.Input((None, None, 3))
+def test_the_longest_path_counts_and_global_pooling_is_reported():
+    x = image = keras.Input((None, None, 3))
     wide = layers.DepthwiseConv2D(7, padding="same")(x)
     pooled = layers.Conv2D(3, 1)(layers.GlobalAveragePooling2D(keepdims=True)(x))
     narrow = layers.Conv2D(3, 1)(layers.Conv2D(3, 1)(layers.Conv2D(3, 1)(x)))  # the last that is walked back
     x = layers.Add()([narrow, layers.Multiply()([wide, pooled])])
-    model = keras.Model(picture, x)
+    model = keras.Model(image, x)
     assert complexity.find_field(complexity.walk(model, (32, 32))) == (7, 7, True)
 
 
 def find_seen(model, size, place):
-    """First and last row and column of the picture where the gradient of one output is not 0."""
-    picture = tf.Variable(tf.fill((1, *size, model.input_shape[-1]), 255.0))
+    """First and last row and column of the image where the gradient of one output is not 0."""
+    image = tf.Variable(tf.fill((1, *size, model.input_shape[-1]), 255.0))
     with tf.GradientTape() as tape:
-        output = tf.reduce_sum(model(picture, training=False)[0, place[0], place[1]])
-    seen = np.abs(tape.gradient(output, picture)[0]).sum(axis=-1) > 0
+        output = tf.reduce_sum(model(image, training=False)[0, place[0], place[1]])
+    seen = np.abs(tape.gradient(output, image)[0]).sum(axis=-1) > 0
     return tuple((int(there[0]), int(there[-1])) for there in (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0)))
 
 
@@ -190,8 +190,8 @@ def make_positive(model):
 )
 @pytest.mark.parametrize("size", [(24, 33), (25, 30)])
 def test_the_gradient_of_a_layer_sees_its_receptive_field(layer, size):
-    picture = keras.Input((*size, 1))
-    model = keras.Model(picture, layer()(picture))
+    image = keras.Input((*size, 1))
+    model = keras.Model(image, layer()(image))
     make_positive(model)
     calls = complexity.walk(model, size)
     for shift in (-1, 0, 1, 2):
@@ -214,7 +214,7 @@ def test_the_gradient_of_the_network_sees_its_receptive_field():
 
 
 def test_activations_that_the_gradient_needs():
-    """The picture and the rectified, which are the inputs of convolutions; the normalised can be forgotten."""
+    """The image and the rectified, which are the inputs of convolutions; the normalised can be forgotten."""
     calls = chain(layers.Conv2D(8, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(2, 1))
     assert complexity.count_kept_bytes(calls) == 4 * 32 * 32 * (3 + 8 + 8)
 

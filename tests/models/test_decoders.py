@@ -31,7 +31,7 @@ def network(name):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).uniform(0, 255, (2, 50, 70, 3)).astype(np.float32)
 
 
@@ -50,44 +50,44 @@ def test_size(name, network):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (31, 33), (64, 96)])
-def test_any_size_of_picture(network, size):
+def test_any_size_of_image(network, size):
     logits = compute(network, np.zeros((1, *size, 3), np.float32))
     assert logits.shape == (1, *size, 8)
     assert logits.dtype == "float32"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's gradients")
-def test_gradients_reach_all_weights(network, picture):
+def test_gradients_reach_all_weights(network, image):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        loss = ops.mean(ops.square(network(picture, training=True)))
+        loss = ops.mean(ops.square(network(image, training=True)))
     weights = network.trainable_variables
     for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
         assert np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
 @pytest.mark.parametrize("name, layer", [("pspnet", "decoder_means1_bn"), ("deeplabv3plus", "decoder_mean_bn")])
-def test_one_image_is_pooled_to_one_cell_alike_in_training(name, layer, picture):
+def test_one_image_is_pooled_to_one_cell_alike_in_training(name, layer, image):
     """Its mean over a batch of one would be itself: less that, nothing is left, whatever the image."""
     keras.utils.set_random_seed(0)
     network = build_network(8, "tiny", None, name, SMALL[name][0])
     normalization = network.get_layer(layer)
     seen = keras.Model(network.input, [normalization.input, normalization.output])
     for training in (True, False):
-        before, after = map(ops.convert_to_numpy, seen(picture[:1], training=training))
+        before, after = map(ops.convert_to_numpy, seen(image[:1], training=training))
         np.testing.assert_allclose(after, before / np.sqrt(1 + normalization.epsilon), rtol=1e-4)
         assert np.abs(before).max() > 1e-3
     mean, variance = map(ops.convert_to_numpy, (normalization.moving_mean, normalization.moving_variance))
     assert (mean == 0).all() and (variance == 1).all()
-    seen(picture, training=True)
+    seen(image, training=True)
     assert (ops.convert_to_numpy(normalization.moving_mean) != 0).any(), "two images have a mean"
 
 
-def test_it_comes_back_from_its_file(network, picture, tmp_path):
+def test_it_comes_back_from_its_file(network, image, tmp_path):
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
-    np.testing.assert_array_equal(compute(loaded, picture), compute(network, picture))
+    np.testing.assert_array_equal(compute(loaded, image), compute(network, image))
 
 
 def test_features_may_begin_at_stride_4(name):

@@ -26,7 +26,7 @@ NAMES = sorted(name.lower() for name, value in vars(keras.applications).items() 
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
 
 
@@ -73,13 +73,13 @@ def test_of_several_tensors_that_are_halved_the_widest_is_taken(halving):
     assert names(features) == ["wide", "sum", "pool0", "pool1", "pool2"]
 
 
-def test_borders_are_kept_and_weights_too(halving, picture):
+def test_borders_are_kept_and_weights_too(halving, image):
     padded = pad_borders(halving)
     kinds = {layer.name: layer.padding for layer in padded.layers if hasattr(layer, "padding")}
     expected = {"narrow": "same", "wide": "valid", "padded": "valid", "pool0": "same"}
     assert {name: kinds[name] for name in expected} == expected
     ours, plain = (
-        compute(keras.Model(model.input, model.get_layer("narrow").output), picture) for model in (padded, halving)
+        compute(keras.Model(model.input, model.get_layer("narrow").output), image) for model in (padded, halving)
     )
     assert ours.shape == (1, 32, 48, 4)
     np.testing.assert_allclose(ours[:, :31, :47], plain, rtol=1e-4, atol=1e-2)
@@ -118,14 +118,14 @@ def test_a_network_that_begins_at_stride_4():
         ),
     ],
 )
-def test_pixels_are_scaled_as_keras_scales_them(application, scaling, picture):
-    expected = inspect.getmodule(application).preprocess_input(picture.copy())
+def test_pixels_are_scaled_as_keras_scales_them(application, scaling, image):
+    expected = inspect.getmodule(application).preprocess_input(image.copy())
     for layer in scaling:
         expected = layer(expected)
     normalize = make_normalization(application, scaling)
-    np.testing.assert_allclose(compute(normalize, picture), ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(compute(normalize, image), ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-4)
     copy = type(normalize).from_config(normalize.get_config())
-    np.testing.assert_array_equal(compute(copy, picture), compute(normalize, picture))
+    np.testing.assert_array_equal(compute(copy, image), compute(normalize, image))
 
 
 def test_the_scale_does_not_depend_on_the_precision():
@@ -143,16 +143,16 @@ def test_the_scale_does_not_depend_on_the_precision():
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name != "mobilenet" else []) for name in NAMES]
 )
-def test_every_network(name, picture, tmp_path):
+def test_every_network(name, image, tmp_path):
     application = find_application(name)
     whole = load_application(application, name, None)
     whole.save_weights(tmp_path / "encoder.weights.h5")
     encoder = build_encoder(name, tmp_path / "encoder.weights.h5")
-    features = compute(encoder.network, encoder.normalize(picture))
+    features = compute(encoder.network, encoder.normalize(image))
     strides = STRIDES[1:] if name.startswith("convnext") else STRIDES
     assert [feature.shape[1:3] for feature in features] == [(64 // stride, 96 // stride) for stride in strides]
     if not name.startswith("efficientnetb"):  # see below
-        prepared = inspect.getmodule(application).preprocess_input(picture.copy())
+        prepared = inspect.getmodule(application).preprocess_input(image.copy())
         expected = compute(pad_borders(whole), prepared)
         np.testing.assert_allclose(features[-1], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
@@ -176,20 +176,20 @@ def weights_file(tmp_path_factory):
     return path
 
 
-def test_a_file_gives_the_same_network_by_name_and_by_path(weights_file, picture, monkeypatch):
+def test_a_file_gives_the_same_network_by_name_and_by_path(weights_file, image, monkeypatch):
     from keras.src.applications import efficientnet
 
     by_path = build_encoder("efficientnetb0", weights_file).network
     monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *args, **kwargs: str(weights_file))
     by_name = build_encoder("efficientnetb0", "imagenet").network
-    normalized = (picture / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    normalized = (image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     ours = compute(by_name, normalized)
     for a, b in zip(ours, compute(by_path, normalized), strict=True):
         np.testing.assert_array_equal(a, b)
 
     # And it is the function that Keras computes, scaling included, where it downloads the file itself.
     keras_own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet")
-    np.testing.assert_allclose(ours[-1], compute(keras_own, picture), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours[-1], compute(keras_own, image), rtol=1e-3, atol=1e-4)
 
 
 def test_offline_says_what_to_do(monkeypatch):

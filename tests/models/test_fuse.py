@@ -19,8 +19,8 @@ def test_fuse_keeps_the_function():
     for layer in (copy.get_layer("outer"), copy.get_layer(inner.name).get_layer("deep")):
         assert type(layer) is layers.BatchNormalization
         assert layer.momentum == 0.9
-    picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
-    np.testing.assert_allclose(copy(picture), outer(picture), rtol=1e-5, atol=1e-5)
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 3))
+    np.testing.assert_allclose(copy(image), outer(image), rtol=1e-5, atol=1e-5)
 
 
 def inverted_bottleneck():
@@ -43,7 +43,7 @@ def test_for_a_cpu_the_network_is_the_same(tmp_path):
     assert kinds.count(layers.Conv2D) == 3 and kinds.count(keras.layers.Conv2D) == 1
     assert kinds.count(layers.DepthwiseConv2D) == kinds.count(keras.layers.DepthwiseConv2D) == 1
     activations = [getattr(layer, "activation", None) for layer in ours.layers]
-    assert activations.count(jit_swish) == 2  # the third has two numbers a picture
+    assert activations.count(jit_swish) == 2  # the third has two numbers per image
     results = []
     for network in (ours, plain):
         with tf.GradientTape() as tape:
@@ -65,8 +65,8 @@ def test_fuse_replaces_every_sigmoid():
     x = keras.layers.Conv2D(4, 3, activation="relu")(x)
     outer = keras.Model(pixels, keras.Model(pixels, x)(pixels))
     by_tanh = fuse(outer, momentum=0.9, tanh=True)
-    picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
-    np.testing.assert_allclose(by_tanh(picture), outer(picture), atol=1e-6)
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(by_tanh(image), outer(image), atol=1e-6)
     for model, wanted in ((outer, {"Sigmoid"}), (by_tanh, {"Tanh"})):
         graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, 8, 8, 3)))
         assert {operation.type for operation in graph.graph.get_operations()} & {"Sigmoid", "Tanh"} == wanted

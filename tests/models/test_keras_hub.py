@@ -33,7 +33,7 @@ def small(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype(np.float32)
 
 
@@ -50,7 +50,7 @@ def build(name, weights=None, channels=None):
 # ---- what needs no KerasHub
 
 
-def test_an_unknown_segmenter_is_told_with_those_there_are():
+def test_an_unknown_segmenter_is_reported_with_those_there_are():
     message = (
         "model.encoder: expected segformer_b0, .*, deeplab_v3_plus_resnet50 with model.decoder keras_hub, got 'unet'"
     )
@@ -67,7 +67,7 @@ def test_without_keras_hub_its_segmenters_are_missing(monkeypatch):
 
 
 def test_attention():
-    """Between pictures of other sizes, and not square."""
+    """Between images of other sizes, and not square."""
     rng = np.random.default_rng(0)
     queries, keys, values = (rng.normal(size=(2, *size, 6)).astype(np.float32) for size in ((4, 6), (2, 3), (2, 3)))
     weights = kerashub.AttentionWeights(heads=3)([queries, keys])
@@ -93,7 +93,7 @@ def test_what_attention_costs():
 
 @needs_keras_hub
 @pytest.mark.parametrize("name", [SEGFORMER, DEEPLAB])
-def test_a_preset_gives_what_keras_hub_computes(name, picture, tmp_path):
+def test_a_preset_gives_what_keras_hub_computes(name, image, tmp_path):
     """On a square, as its own SegFormer must have it; scaled as the preset says."""
     import keras_hub
 
@@ -112,8 +112,8 @@ def test_a_preset_gives_what_keras_hub_computes(name, picture, tmp_path):
     ours = keras.Model(network.input, network.get_layer("logits").input)
     if name == DEEPLAB:  # which ends with an enlargement, as our head does
         backbone = keras.Model(backbone.input, backbone.get_layer("segmentation_head_relu").output)
-    theirs = compute(backbone, picture * SHAPES[name]["scale"] + SHAPES[name].get("offset", 0))
-    np.testing.assert_allclose(compute(ours, picture), theirs, rtol=1e-3, atol=1e-5 * abs(theirs).max())
+    theirs = compute(backbone, image * SHAPES[name]["scale"] + SHAPES[name].get("offset", 0))
+    np.testing.assert_allclose(compute(ours, image), theirs, rtol=1e-3, atol=1e-5 * abs(theirs).max())
     with pytest.raises(ValueError, match=r"is not of .* with model.decoder_channels \[12\], but with \[[48]\]"):
         build(name, tmp_path / "preset", (12,))
 
@@ -170,4 +170,4 @@ def test_a_run(tiny_records, tmp_path, frozen):
     probabilities = ops.softmax(compute(network, pixels.astype(np.float32)))
     exported = Predictor(tmp_path / "run/saved_model").probabilities(pixels)
     np.testing.assert_allclose(exported, probabilities, rtol=1e-3, atol=1e-5)
-    assert len(checkpoints.find_seeds(network)) == 5 * 3 + 1  # which a run that goes on has again: dropout, paths
+    assert len(checkpoints.find_seeds(network)) == 5 * 3 + 1  # which a resumed run has again: dropout, paths

@@ -90,7 +90,7 @@ def test_sums_are_taken_before_they_are_rounded():
     assert float(outputs[0, 2, 2, 0]) == 1.2578125
 
 
-def test_pictures_of_any_size():
+def test_images_of_any_size():
     x, skip = keras.Input((None, None, 4)), keras.Input((None, None, 3))
     model = keras.Model([x, skip], UpsampledConv2D(2)([x, skip]))
     assert model.output_shape == (None, None, None, 2)

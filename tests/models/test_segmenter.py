@@ -15,7 +15,7 @@ def tiny():
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     return np.random.default_rng(0).uniform(0, 255, (1, 50, 70, 3)).astype(np.float32)
 
 
@@ -31,17 +31,17 @@ def test_any_size(tiny, size):
     assert logits.dtype == "float32"
 
 
-def test_padding_is_with_the_mean_picture_below_and_right(tiny, picture):
+def test_padding_is_with_the_mean_image_below_and_right(tiny, image):
     padded = np.empty((1, 64, 96, 3), np.float32)
     padded[:] = 255 * np.array(IMAGENET_MEAN)
-    padded[:, :50, :70] = picture
-    ours, whole = compute(tiny, picture), compute(tiny, padded)
+    padded[:, :50, :70] = image
+    ours, whole = compute(tiny, image), compute(tiny, padded)
     np.testing.assert_allclose(ours, whole[:, :50, :70], rtol=1e-4, atol=1e-4)
 
 
-def test_pixels_are_normalised_inside(tiny, picture):
-    normalized = keras.Model(tiny.input, tiny.get_layer("normalize").output)(picture)
-    expected = (picture / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+def test_pixels_are_normalised_inside(tiny, image):
+    normalized = keras.Model(tiny.input, tiny.get_layer("normalize").output)(image)
+    expected = (image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(normalized, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -83,20 +83,20 @@ def test_half_precision_sees_the_pixels_as_float32_does(encoder, policy, rounded
     assert network.get_layer("decoder0a_conv").compute_dtype == policy.removeprefix("mixed_")
 
 
-def test_logits_are_float32_in_half_precision(picture):
+def test_logits_are_float32_in_half_precision(image):
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
         network = build_network(8, "tiny", weights=None)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
-    assert compute(network, picture).dtype == "float32"
+    assert compute(network, image).dtype == "float32"
     assert network.get_layer("decoder0a_conv").compute_dtype == "bfloat16"
 
 
-def test_saved_model_file_loads_without_custom_objects(tiny, picture, tmp_path):
+def test_saved_model_file_loads_without_custom_objects(tiny, image, tmp_path):
     tiny.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")
-    np.testing.assert_array_equal(compute(loaded, picture), compute(tiny, picture))
+    np.testing.assert_array_equal(compute(loaded, image), compute(tiny, image))
 
 
 def test_efficientnetb3():
@@ -115,12 +115,12 @@ def test_efficientnetb3():
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's gradients")
 @pytest.mark.parametrize("name", sorted(key for key, value in vars(keras.applications).items() if callable(value)))
-def test_every_encoder_trains(name, picture):
+def test_every_encoder_trains(name, image):
     import tensorflow as tf
 
     network = build_network(8, name.lower(), None, cpu=True)
-    assert compute(network, picture).shape == (1, 50, 70, 8)
+    assert compute(network, image).shape == (1, 50, 70, 8)
     with tf.GradientTape() as tape:
-        loss = ops.mean(ops.square(network(picture, training=True)))
+        loss = ops.mean(ops.square(network(image, training=True)))
     gradients = tape.gradient(loss, network.trainable_variables)
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)

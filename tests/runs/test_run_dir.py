@@ -10,6 +10,7 @@ from helpers import write_run
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Accelerator, Config, Data, Model, Train
 from tfseg.io import locks
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.models.segmenter import build_network
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
@@ -26,7 +27,7 @@ def test_a_new_folder_is_made(tmp_path):
     run_dir.open_run(settings(tmp_path / "a/b"))  # still empty
 
 
-def test_an_earlier_run_is_deleted_only_if_told(tmp_path):
+def test_an_earlier_run_is_deleted_only_if_asked(tmp_path):
     save_config(settings(tmp_path), tmp_path / run_dir.CONFIG)
     (tmp_path / run_dir.METRICS).write_text("{}")
     with pytest.raises(ValueError, match=r"holds an earlier run; .*give another run_dir, or --overwrite true"):
@@ -56,14 +57,14 @@ def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
 
 
 def test_json_has_null_for_nan(tmp_path):
-    run_dir.write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
+    write_json({"iou": [float("nan"), 0.5], "name": "a"}, tmp_path / "m.json")
     assert json.loads((tmp_path / "m.json").read_text()) == {"iou": [None, 0.5], "name": "a"}
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
     path = tmp_path / "best.weights.h5"
     path.write_text("old")
-    with pytest.raises(OSError, match="No space"), run_dir.replacing(path) as unfinished:
+    with pytest.raises(OSError, match="No space"), write_whole(path) as unfinished:
         unfinished.write_text("half")
         raise OSError("No space left on device")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("best.weights.h5", "old")]
@@ -201,7 +202,7 @@ def test_what_a_training_made_and_left_empty_is_gone(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["a"]
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(95, "Operation not supported")
 

@@ -79,7 +79,7 @@ class TestModel:
     @pytest.mark.parametrize("text", ["{", "[]", '{"classes": ["road"]}'])
     def test_other_scores(self, tmp_path, text):
         (tmp_path / "metrics.json").write_text(text)
-        with pytest.raises(ValueError, match=r"metrics\.json holds no scores as tfseg.train writes them"):
+        with pytest.raises(ValueError, match=r"metrics\.json holds no scores as tfseg train writes them"):
             web_view.load_model(tmp_path)
 
 

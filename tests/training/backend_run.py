@@ -1,7 +1,7 @@
 """A training, and what other backends' trainings left, under KERAS_BACKEND; test_backends.py starts it.
 
-python tests/backend_run.py train START --SETTING VALUE ...    trains as tfseg.train does, from given weights
-python tests/backend_run.py read OUT RUN ...                   scores runs, goes on with them: OUT/RUN.npz each
+python tests/training/backend_run.py train START --SETTING VALUE ...    trains from given weights
+python tests/training/backend_run.py read OUT RUN ...                scores and resumes runs: OUT/RUN.npz each
 """
 
 import sys
@@ -36,7 +36,7 @@ def train_from(start: str, arguments: list[str]) -> None:
 
 
 def read(out: str, *runs: str) -> None:
-    """Writes of each run: the scores of its best weights, and what its last ones hold and go on to."""
+    """Writes of each run: the scores of its best weights, and what its last ones hold and resume to."""
     random = np.random.default_rng(0)
     image = random.integers(0, 256, (4, 64, 64, 3), np.uint8)
     batch = {"image": image, "mask": image[..., 0] // 32}

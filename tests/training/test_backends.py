@@ -80,7 +80,7 @@ def run_on_each(arguments) -> dict[str, subprocess.CompletedProcess]:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Records of 64x128 in root/records: with textures, since in flat pictures a single rounding moves whole areas."""
+    """Records of 64x128 in root/records: with textures, since in flat images a single rounding moves whole areas."""
     root = tmp_path_factory.mktemp("backends")
     sample_city.make_sample_city(root / "raw", (64, 128), {"train": 4, "val": 5, "test": 1}, seed=0, workers=1)
     convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
@@ -110,7 +110,7 @@ def found(root, printed):
     }
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="looks at what PyTorch is told in this process")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="looks at what PyTorch is asked in this process")
 def test_apples_gpu_has_every_operation(root, monkeypatch):
     """By PyTorch's own table, whether or not for every type; and none gives float64, which that GPU has not."""
     from tfseg.training import loop, run

@@ -34,10 +34,10 @@ def test_a_state_is_everything(tmp_path):
     model, other = make_model(), make_model()
     learn(model, 3)
     checkpoints.save(model, tmp_path, 3, {"epoch": 1, "mean_iou": 0.25})
-    state = find_last(tmp_path)
-    assert (state.step, state.best) == (3, {"epoch": 1, "mean_iou": 0.25})
+    checkpoint = find_last(tmp_path)
+    assert (checkpoint.step, checkpoint.best) == (3, {"epoch": 1, "mean_iou": 0.25})
     learn(other)
-    checkpoints.load(other, tmp_path, state)
+    checkpoints.load(other, tmp_path, checkpoint)
     for _ in range(2):  # at once, and after a step
         for mine, loaded in zip(values(model), values(other), strict=True):
             np.testing.assert_array_equal(mine, loaded)
@@ -58,7 +58,7 @@ def test_only_the_last_states_stay(tmp_path):
 
 @pytest.mark.parametrize("name", ["00000002.weights.h5", "00000002.json"])
 @pytest.mark.parametrize("damage", ["cut", "deleted", "changed"])
-def test_a_damaged_state_is_told_and_never_loaded(tmp_path, capsys, name, damage):
+def test_a_damaged_checkpoint_is_reported_and_never_loaded(tmp_path, capsys, name, damage):
     model = make_model()
     for step in (1, 2):
         checkpoints.save(model, tmp_path, step, None)
@@ -69,10 +69,10 @@ def test_a_damaged_state_is_told_and_never_loaded(tmp_path, capsys, name, damage
     else:
         path.write_bytes(content[:-9] if damage == "cut" else content[:-9] + b"!" + content[-8:])
     assert find_last(tmp_path).step == 1
-    told = capsys.readouterr().err
+    warning = capsys.readouterr().err
     if (name, damage) != ("00000002.json", "deleted"):  # then nothing says that it was there
-        assert told.startswith("warning: ") and "00000002" in told
-        assert told.endswith("resuming from an earlier checkpoint\n")
+        assert warning.startswith("warning: ") and "00000002" in warning
+        assert warning.endswith("resuming from an earlier checkpoint\n")
 
 
 def test_no_state(tmp_path):

@@ -16,10 +16,10 @@ from tfseg.training.estimates import format_duration, report_estimates
 class Lines(Screen):
     def __init__(self):
         super().__init__()
-        self.told, self.warned = [], []
+        self.reported, self.warned = [], []
 
-    def tell(self, text):
-        self.told.append(text)
+    def report(self, text):
+        self.reported.append(text)
 
     def warn(self, text):
         self.warned.append(text)
@@ -36,7 +36,7 @@ def on_cpu():
     return choice, config, build_learner(config, choice, 100, num_classes=8)
 
 
-def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
+def test_memory_and_time_are_reported_and_come_from_the_graph(on_cpu, monkeypatch):
     choice, config, learner = on_cpu
     monkeypatch.setattr(device, "count_cores", lambda: 4)
     monkeypatch.setattr(device, "read_memory", lambda: 2**34)
@@ -48,7 +48,7 @@ def test_memory_and_time_are_told_and_come_from_the_graph(on_cpu, monkeypatch):
     assert memory["activations"] == 8 * complexity.count_kept_bytes(calls) and memory["weights"] > 4e6
     needed = memory["all"] + 0.4 * memory["activations"] + 2**29 + 2**30
     hours = macs * 8e6 / (4 * 10.5e9) / 3600
-    assert screen.told == [
+    assert screen.reported == [
         f"estimated from the network's graph: {needed / 2**30:.1f} GiB of memory in batches of 8, "
         f"{macs / 1e9:.1f} billion multiply-adds per image, {hours:.0f} hours per epoch if 4 cores are as fast as "
         f"those of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
@@ -66,7 +66,7 @@ def test_too_little_memory_is_a_warning(on_cpu, monkeypatch):
     card = choice._replace(kind="cuda")  # whose memory is another
     screen = Lines()
     report_estimates(config, learner, 10, card, screen)
-    assert screen.warned == [] and " GiB of memory at least in batches of 8" in screen.told[0]
+    assert screen.warned == [] and " GiB of memory at least in batches of 8" in screen.reported[0]
 
 
 def test_durations_are_short():

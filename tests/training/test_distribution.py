@@ -103,9 +103,9 @@ def wait_for_state(processes, run: Path, after: int = 0) -> None:
 def test_a_lost_worker_ends_a_training_that_goes_on_when_all_are_back(command, tmp_path):
     """Either one, killed; then one that is asked to stop. To the last bit as if nothing had been."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    (code, output, errors), (other, *told) = end_all(start_all([*command, whole], name_workers()))
+    (code, output, errors), (other, *lines) = end_all(start_all([*command, whole], name_workers()))
     assert (code, other) == (0, 0), errors
-    assert "best epoch" in output and told[0].strip() == "waiting until all workers of TF_CONFIG are there"
+    assert "best epoch" in output and lines[0].strip() == "waiting until all workers of TF_CONFIG are there"
     for victim, kill, step in ((1, signal.SIGKILL, 0), (0, signal.SIGKILL, 9), (1, signal.SIGTERM, 15)):
         processes = start_all([*command, cut], name_workers())
         wait_for_state(processes, cut, step)
@@ -217,7 +217,7 @@ def test_tf_config_says_who_is_who(config, cluster):
         json.dumps({"cluster": {"worker": []}, "task": {"type": "worker", "index": 0}}),
     ],
 )
-def test_a_wrong_tf_config_is_told(text):
+def test_a_wrong_tf_config_is_reported(text):
     with pytest.raises(ValueError) as caught:
         read_cluster(text)
     assert str(caught.value).startswith('TF_CONFIG: expected {"cluster": {"worker": ["host0:port"')
@@ -249,13 +249,13 @@ def test_workers_must_train_the_same(tmp_path, tiny_records):
         def gather(self, values):
             return np.array([values, [values[0] + self.other[0], self.other[1]]])
 
-    config, state = Config(Data("none"), str(tmp_path)), checkpoints.Checkpoint(3, None, [], [], 0)
+    config, checkpoint = Config(Data("none"), str(tmp_path)), checkpoints.Checkpoint(3, None, [], [], 0)
     records = open_records(tiny_records)
-    compare_workers(config, records, Other(other=(0, 3)), state)
+    compare_workers(config, records, Other(other=(0, 3)), checkpoint)
     with pytest.raises(ValueError, match="worker 1 has other settings than worker 0; start all with the same command"):
-        compare_workers(config, records, Other(other=(1, 3)), state)
+        compare_workers(config, records, Other(other=(1, 3)), checkpoint)
     with pytest.raises(ValueError, match="worker 1 would resume after step 0, worker 0 after step 3; give a folder on"):
-        compare_workers(config, records, Other(other=(0, 0)), state)
+        compare_workers(config, records, Other(other=(0, 0)), checkpoint)
 
 
 def test_workers_may_have_their_records_anywhere(tmp_path, tiny_records):

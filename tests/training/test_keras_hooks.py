@@ -84,8 +84,8 @@ def test_by_keras_alone_there_is_nothing_of_ours(tiny_records):
 def test_a_changed_keras_trains_with_one_warning(tiny_records, tmp_path, other_keras, capsys):
     losses = train(tiny_records, tmp_path / "run")
     assert len(losses) == 2 and np.isfinite(losses).all()
-    told = capsys.readouterr().err
-    assert told.count("warning") == 1 and "Optimizer._backend_update_step changed; layers, optimizer and " in told
+    warned = capsys.readouterr().err
+    assert warned.count("warning") == 1 and "Optimizer._backend_update_step changed; layers, optimizer and " in warned
 
 
 def test_by_keras_alone_the_encoder_has_no_rate_of_its_own(tiny_records, tmp_path):

@@ -59,7 +59,7 @@ def make_learner(augmentation, classes=3):
 
 
 def test_the_loss_sees_the_augmented_mask():
-    """Left is class 1, right class 2, the picture says so; mirrored together, it can still be learnt."""
+    """Left is class 1, right class 2, the image says so; mirrored together, it can still be learnt."""
     mask = np.uint8([[[1, 2]]]).repeat(8, axis=0)
     image = (mask[..., None] == np.uint8([1, 2, 0])) * np.uint8(255)
     learner = make_learner(Augmentation(flip=0.5, seed=0))
@@ -150,7 +150,7 @@ def test_kernels_alone_decay():
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_encoder_moves_at_its_share_of_the_rate(name):
-    """Adam's first step is the rate, whatever the gradient; decay, too, goes with the variable's own rate."""
+    """Adam's first step is the learning rate, whatever the gradient; decay, too, goes with that of the variable."""
     moves = []
     for share in (1.0, 0.1):
         keras.utils.set_random_seed(0)
@@ -204,7 +204,7 @@ def test_two_halves_of_a_batch_make_the_step_of_the_whole():
 
 
 class Rates(keras.optimizers.schedules.LearningRateSchedule):
-    """The rates of a few steps."""
+    """The learning rates of a few steps."""
 
     def __init__(self, rates):
         self.rates = rates
@@ -218,7 +218,7 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
     [{}, {"ema_momentum": 0.9}, {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.1, "schedule": "constant"}],
 )
 def test_what_is_left_at_the_end_makes_a_step(settings):
-    """Seven batches, three a step: steps of two batches of three and of the last one, at the rates of their ends."""
+    """Seven batches, three per step: steps of two batches of three and of the last one, at the rates of their ends."""
     random = np.random.default_rng(0)
     images, masks = random.integers(0, 256, (7, 2, 4, 4, 3), np.uint8), random.integers(1, 3, (7, 2, 4, 4))
     settings = {"learning_rate": 0.1, "schedule": "cosine", **settings}
@@ -248,7 +248,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
     last.on_epoch_end(0)
     np.testing.assert_array_equal(learner.network.get_weights()[0], shorter.network.get_weights()[0])
     last.set_params({"epochs": 1, "steps": 7})
-    for _ in range(2):  # as when it goes on from the state after its last step
+    for _ in range(2):  # as when it resumes from the checkpoint after its last step
         last.on_epoch_end(0)
         for now, after in zip(learner.network.get_weights(), wanted, strict=True):
             np.testing.assert_allclose(now, after, atol=1e-5)
@@ -274,11 +274,11 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
         learner.compile(make_optimizer(settings, 2, 7), jit_compile=False)
         stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
         callbacks = [ApplyRest(), SaveCheckpoints(run, 7, 1000, SimpleNamespace(best_scores=None), stop)]
-        state = checkpoints.find_last(run)
-        rest = iter(batches[state.step if state else 0 :])
-        if state:
-            checkpoints.load(learner, run, state)
-            epoch, step = divmod(state.step - 1, 7)
+        checkpoint = checkpoints.find_last(run)
+        rest = iter(batches[checkpoint.step if checkpoint else 0 :])
+        if checkpoint:
+            checkpoints.load(learner, run, checkpoint)
+            epoch, step = divmod(checkpoint.step - 1, 7)
             finish_epoch(learner, rest, epoch, step + 1, callbacks, {"epochs": 2, "steps": 7})
             epoch += 1
         if epoch < 2:
@@ -320,16 +320,16 @@ def test_the_rate_in_the_history_is_that_of_the_last_step(accumulate, tmp_path):
     callbacks = [HistoryFile(path, 0), board]
     for callback in callbacks:
         callback.set_model(learner)
-    told = []
+    reported = []
     for epoch in range(2):
         callbacks[0].on_epoch_begin(epoch)
         for _ in range(4):
             learner.train_on_batch(batch)
         callbacks[0].on_epoch_end(epoch, {"loss": 1.0, "val_mean_iou": 0.5})
-        told.append(board._collect_learning_rate({"loss": 1.0})["learning_rate"])
+        reported.append(board._collect_learning_rate({"loss": 1.0})["learning_rate"])
     rates = [float(row["learning_rate"]) for row in csv.DictReader(path.read_text().splitlines())]
     assert rates == pytest.approx([0.05 * (1 + np.cos(np.pi * step / 8)) for step in (3, 7)], rel=1e-4)
-    assert told == pytest.approx(rates, rel=1e-4)
+    assert reported == pytest.approx(rates, rel=1e-4)
 
 
 def test_a_batch_of_pixels_in_0_to_1_is_refused():
@@ -428,7 +428,7 @@ def test_the_best_epoch_is_that_of_what_is_learnt(learn_void, best, means, tmp_p
 
 
 def test_the_best_before_is_scored_by_the_rule_of_now(tmp_path):
-    """A state of an earlier version has the mean that left out void, of a run that learns it."""
+    """A checkpoint of an earlier version has the mean that left out void, of a run that learns it."""
     before = {"epoch": 1, "loss": 0.5, "mean_iou": 1.0, "confusion_matrix": [[0, 90], [0, 10]]}
     validate, learner = validated(tmp_path, True, best_scores=before)
     assert validate.best_scores["mean_iou"] == pytest.approx(0.05)

@@ -110,7 +110,7 @@ def test_an_overflow_skips_the_step_and_lowers_the_scale():
         np.testing.assert_array_equal(variable, old)
     assert float(optimizer.dynamic_scale) == 512
     apply([tf.fill(variable.shape, 512.0) for variable in own])
-    for variable, old in zip(own, before, strict=True):  # the first step is the rate itself
+    for variable, old in zip(own, before, strict=True):  # the first step is the learning rate itself
         np.testing.assert_allclose(variable, old - 0.01, atol=1e-5)
 
 

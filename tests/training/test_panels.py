@@ -19,7 +19,7 @@ def test_panels_are_bounded_and_hold_colours_of_classes(shape, small):
     assert (left == 9).all() and (middle == CATEGORY_COLORS[1]).all() and (right == CATEGORY_COLORS[7]).all()
 
 
-def test_an_epoch_leaves_its_pictures_by_averaged_weights_and_the_others_where_they_were(tmp_path):
+def test_an_epoch_leaves_its_images_by_averaged_weights_and_the_others_where_they_were(tmp_path):
     pixels = keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Dense(8, kernel_initializer="zeros")(pixels))
     optimizer = keras.optimizers.SGD(use_ema=True)
@@ -34,8 +34,8 @@ def test_an_epoch_leaves_its_pictures_by_averaged_weights_and_the_others_where_t
     panels.on_epoch_end(3)
     events = EventAccumulator(str(tmp_path)).Reload()
     (event,) = events.Tensors("a")
-    picture = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()
+    image = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()
     assert event.step == 3
     black, truth, prediction = [0, 0, 0], CATEGORY_COLORS[1].tolist(), CATEGORY_COLORS[2].tolist()
-    assert picture[0].tolist() == [black, black, truth, truth, prediction, prediction]
+    assert image[0].tolist() == [black, black, truth, truth, prediction, prediction]
     assert keras.ops.convert_to_numpy(bias).tolist() == np.eye(8)[1].tolist()

@@ -56,7 +56,7 @@ def test_wandb(tmp_path, calls):
         ("update", ({"epoch": 2, "mean_iou": 0.5},), {}),
         ("finish", (), {}),
     ]
-    assert [call[2]["id"] for call in calls if call[0] == "init"] == [None, "w1"], "the second goes on in the first"
+    assert [call[2]["id"] for call in calls if call[0] == "init"] == [None, "w1"], "the second resumes the first"
 
 
 def test_mlflow(tmp_path, calls):
@@ -80,7 +80,7 @@ def test_each_keeps_its_own_id(tmp_path, calls):
     assert json.loads((tmp_path / "trackers.json").read_text()) == {"Wandb": "w1", "MLflow": "m1"}
 
 
-def test_a_tracker_that_fails_is_told_once(tmp_path, calls, monkeypatch):
+def test_a_tracker_that_fails_is_reported_once(tmp_path, calls, monkeypatch):
     def fail(*args, **options):
         raise ConnectionError("no\nroute")
 
@@ -91,7 +91,7 @@ def test_a_tracker_that_fails_is_told_once(tmp_path, calls, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_one_that_is_not_installed_is_told_before_anything(tmp_path, monkeypatch, name):
+def test_one_that_is_not_installed_is_reported_before_anything(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError) as caught:
         make(tmp_path, **{name: "streets"})

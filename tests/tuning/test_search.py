@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,10 +17,12 @@ import optuna
 import pytest
 
 from tfseg import tune
-from tfseg.config.parse import load_config
+from tfseg.config.parse import load_config, parse_config
 from tfseg.io import locks
 from tfseg.runs import run_dir
 from tfseg.tuning import report, search
+from tfseg.tuning.space import read_space
+from tfseg.tuning.study import open_study
 
 TESTS = Path(__file__).parent
 FAKE = (sys.executable, str(TESTS / "fake_training.py"))
@@ -47,7 +50,7 @@ def read_trials():
         return list(csv.DictReader(file))
 
 
-def test_finds_the_rate_and_keeps_what_is_of_use(arguments, capsys):
+def test_finds_the_learning_rate_and_keeps_what_is_of_use(arguments, capsys):
     tune.main([*arguments, "--trials", "6", "--parallel", "2"])
     trials = read_trials()
     assert len(trials) == 6
@@ -82,9 +85,9 @@ def test_finds_the_rate_and_keeps_what_is_of_use(arguments, capsys):
 def open_search(arguments):
     """What `tune.main` makes of a command line: the study, yet to be opened, what is common, and the space."""
     options, settings = tune.parse_arguments(arguments)
-    config = tune.parse_config(["--config", options.config, *settings])
-    space = tune.space.read_space(options.space, config)
-    return search.open_study(options.out, config, space), config, space
+    config = parse_config(["--config", options.config, *settings])
+    space = read_space(options.space, config)
+    return open_study(options.out, config, space), config, space
 
 
 def test_a_trial_that_learns_worse_than_the_median_is_stopped(arguments, capsys):
@@ -102,13 +105,13 @@ def test_a_trial_that_learns_worse_than_the_median_is_stopped(arguments, capsys)
     assert f"trial 0: pruned after epoch {max(bad.intermediate_values)}\n" in capsys.readouterr().out
 
 
-def test_no_trial_ends_before_its_rate_has_risen(arguments):
+def test_no_trial_ends_before_its_learning_rate_has_risen(arguments):
     opened, *_ = open_search([*arguments, "--optimizer.warmup_epochs", "4.5"])
     with opened as study:
         assert study.pruner._n_warmup_steps == 6
 
 
-# ---- stopped, and going on
+# ---- stopped, and resumed
 
 ALONE = (
     f"import runpy; from tfseg.tuning import search; search.COMMAND = {FAKE!r}; "
@@ -128,7 +131,7 @@ def start_search(arguments):
 
 
 def check_whole():
-    """Each trial has gone on and ended, its epochs one after the other."""
+    """Each trial has resumed and ended, its epochs one after the other."""
     assert [trial["state"] for trial in read_trials()] == ["complete"] * 2
     for run in (Path("out/trial-0000"), Path("out/trial-0001")):
         assert [epoch for epoch, _ in search.read_curve(run)] == list(range(1, 101))
@@ -136,22 +139,22 @@ def check_whole():
 
 
 @pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
-def test_a_search_that_was_killed_goes_on(arguments, capsys):
+def test_a_search_that_was_killed_resumes(arguments, capsys):
     with start_search(arguments) as process:
         with pytest.raises(ValueError, match=r"^out: another search is running here; wait for it, or give another"):
             tune.main([*arguments, *SLOW])
         process.kill()
     tune.main([*arguments, *SLOW])
-    assert "trial 1 goes on: optimizer.learning_rate 0.0" in capsys.readouterr().out
+    assert "trial 1 resumes: optimizer.learning_rate 0.0" in capsys.readouterr().out
     check_whole()
 
 
-def test_a_search_that_was_stopped_goes_on(arguments):
+def test_a_search_that_was_stopped_resumes(arguments):
     with start_search(arguments) as process:
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert output.endswith("0 of 2 trials have ended; the same command goes on\n")
+    assert output.endswith("0 of 2 trials have ended; the same command resumes the search\n")
     for number in range(2):
         with Path(f"out/trial-000{number}.log").open() as log:
             assert locks.take(log), "nothing writes there any more"
@@ -161,7 +164,7 @@ def test_a_search_that_was_stopped_goes_on(arguments):
 
 def test_ends_after_so_many_minutes(arguments, capsys):
     tune.main([*arguments, *SLOW, "--timeout", "0.02"])
-    assert capsys.readouterr().out.endswith("0 of 2 trials have ended; the same command goes on\n")
+    assert capsys.readouterr().out.endswith("0 of 2 trials have ended; the same command resumes the search\n")
 
 
 def test_a_training_that_ended_while_nobody_looked_is_not_repeated(arguments, capsys):
@@ -214,7 +217,7 @@ def test_the_same_failure_three_times_ends_it(arguments, capsys):
     assert not Path("out/best.yaml").exists()
 
 
-def test_a_killed_training_is_told(arguments, monkeypatch):
+def test_a_killed_training_is_reported(arguments, monkeypatch):
     monkeypatch.setattr(search, "COMMAND", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(ValueError, match="the last with: killed by SIGKILL, perhaps for want of memory"):
         tune.main(arguments)
@@ -228,7 +231,34 @@ def test_a_score_that_is_no_number_is_none(arguments, monkeypatch):
         tune.main(arguments)
 
 
-def test_another_search_does_not_go_on_in_the_folder(arguments):
+def test_a_search_begun_under_old_names_resumes(arguments, capsys):
+    """As one of an earlier version, of which the names of settings stand in study.db and in the space."""
+    name, old = "optimizer.encoder_lr_multiplier", "optimizer.encoder_rate"
+    space = RATES + f"{name}: {{low: 0.1, high: 1.0}}\nstrength: {{multiplies: [data.crop_scale], low: 0, high: 1}}"
+    Path("run.yaml").write_text(CONFIG.replace("city", "city, fit: crop, crop_scale: [0.5, 1.0]"))
+    Path("space.yaml").write_text(space)
+    tune.main([*arguments, "--trials", "2"])
+    space = space.replace(name, old).replace("data.crop_scale", "data.scale")
+    Path("space.yaml").write_text(space)
+    with sqlite3.connect("out/study.db") as study:
+        study.execute("UPDATE trial_params SET param_name = ? WHERE param_name = ?", (old, name))
+        for now, before in ((name, old), ("data.crop_scale", "data.scale")):
+            study.execute("UPDATE study_user_attributes SET value_json = replace(value_json, ?, ?)", (now, before))
+    study.close()
+    capsys.readouterr()
+
+    tune.main([*arguments, "--trials", "4"])
+    assert "warning" not in capsys.readouterr().err
+    trials = read_trials()
+    assert len(trials) == 4 and all(0.1 <= float(trial[old]) <= 1 for trial in trials)
+    best = max(trials, key=lambda trial: float(trial["mean_iou"]))
+    assert load_config("out/best.yaml").optimizer.encoder_lr_multiplier == float(best[old])
+    Path("space.yaml").write_text(space.replace("high: 1.0", "high: 0.9"))
+    with pytest.raises(ValueError, match=rf"the range of {old} was .* 1\.0, .* and is .* 0\.9, "):
+        tune.main([*arguments, "--trials", "4"])
+
+
+def test_another_search_does_not_resume_in_the_folder(arguments):
     tune.main([*arguments, "--trials", "1"])
     with pytest.raises(
         ValueError, match=r"^out: holds a search with other settings \(train\.epochs was 8 and is 9\); give"

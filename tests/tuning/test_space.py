@@ -181,7 +181,7 @@ def test_the_shipped_space_is_one():
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_file_and_key(text, line, read):
+def test_what_is_wrong_is_reported_with_file_and_key(text, line, read):
     with pytest.raises(ValueError) as raised:
         read(text)
     assert str(raised.value).startswith(f"space.yaml: {line}")

@@ -113,7 +113,7 @@ def test_json_is_strict_and_names_nobody(command, capsys, tmp_path):
     assert str(Path.home()) not in text
     assert report["measured"]["input"]["step"] is None
     assert report["findings"][-1]["text"] == "~/records"
-    assert report["config"].startswith("device:")
+    assert report["config"].startswith("accelerator:")
     capsys.readouterr()
     command(GOOD, "--json", "-")
     printed = capsys.readouterr()

@@ -93,6 +93,7 @@ def test_options_that_do_not_go_together(capsys):
     assert "--model needs --records" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--batch-size must be at least 1, got 0"):
         evaluate.main(["--run", "r", "--batch-size", "0"])
-    with pytest.raises(SystemExit):
-        evaluate.main(["--masks", "m", "--records", "r", "--ignore-class", "void"])
-    assert "expected the id of a class, or none, got 'void'" in capsys.readouterr().err
+    for wrong in ("void", "99"):
+        with pytest.raises(SystemExit):
+            evaluate.main(["--masks", "m", "--records", "r", "--ignore-class", wrong])
+        assert f"expected 0, the id of void, or none, got '{wrong}'" in capsys.readouterr().err

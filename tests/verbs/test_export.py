@@ -62,6 +62,11 @@ def test_numbers_that_make_no_sense(flags):
         export.main(["--run", "run", "--out", "out", *flags])
 
 
+def test_a_size_that_is_none():
+    with pytest.raises(ValueError, match="--size: expected a size as HEIGHTxWIDTH, such as 512x1024, got '3x'"):
+        export.main(["--run", "run", "--out", "out", "--size", "3x"])
+
+
 @pytest.mark.parametrize("module", ["export", "predict", "report"])
 def test_help_is_answered_without_tensorflow(module):
     script = f"""

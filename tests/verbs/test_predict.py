@@ -231,9 +231,7 @@ def test_what_is_odd_in_a_film_is_reported_and_the_film_made(model, tmp_path, ca
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     run_video(model, tmp_path / "out", path)
     printed = capsys.readouterr()
-    assert re.search(
-        r"warning: .*film\.avi has \d+ frames where its head tells of 20; it is cut short, or", printed.err
-    )
+    assert re.search(r"warning: .*film\.avi has \d+ frames where its head says 20; it is cut short, or", printed.err)
     assert re.match(r"(9|10) frames are in ", printed.out)
 
 

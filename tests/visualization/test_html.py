@@ -18,8 +18,8 @@ def test_words_stand_on_the_left():
 
 def test_images_lie_inside():
     found = Page(html.figure(b"\x89PNG", 'a "b" <c>'))
-    assert found.pictures == [{"alt": 'a "b" <c>', "src": "data:image/png;base64,iVBORw=="}]
-    assert Page(html.image(b"\xff\xd8", "", "jpeg")).pictures[0]["src"] == "data:image/jpeg;base64,/9g="
+    assert found.images == [{"alt": 'a "b" <c>', "src": "data:image/png;base64,iVBORw=="}]
+    assert Page(html.image(b"\xff\xd8", "", "jpeg")).images[0]["src"] == "data:image/jpeg;base64,/9g="
 
 
 def test_a_document_is_whole_and_escapes_its_title():

@@ -62,23 +62,23 @@ def test_chinese_letters_take_two_columns():
     assert lines[3] == "| 道路                       |  86.4 | 92.7 |              75.0 |"
 
 
-ROWS = [["split", "pictures", "flat %", "道路 %"], ["train", "12", "1.50", "98.50"], ["val", "3", "0.00", "100.00"]]
+ROWS = [["split", "images", "flat %", "道路 %"], ["train", "12", "1.50", "98.50"], ["val", "3", "0.00", "100.00"]]
 
 
 def test_a_plain_table_as_it_is():
     assert plain_table(ROWS, 40) == [
-        "split  pictures  flat %  道路 %",
-        "train        12    1.50   98.50",
-        "  val         3    0.00  100.00",
+        "split  images  flat %  道路 %",
+        "train      12    1.50   98.50",
+        "  val       3    0.00  100.00",
     ]
 
 
 def test_a_plain_table_that_does_not_fit_is_turned():
-    assert plain_table(ROWS, 30) == [
-        "split     train     val",
-        "pictures     12       3",
-        "flat %     1.50    0.00",
-        "道路 %    98.50  100.00",
+    assert plain_table(ROWS, 28) == [
+        "split   train     val",
+        "images     12       3",
+        "flat %   1.50    0.00",
+        "道路 %  98.50  100.00",
     ]
 
 

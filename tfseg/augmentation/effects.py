@@ -1,9 +1,9 @@
-"""The effects of augmentation as pure functions of their parameters, one of each kind a picture.
+"""The effects of augmentation as pure functions of their parameters, one of each kind per image.
 
 All geometry is one 3x3 matrix and one resampling. All colour is one matrix, one turn of the hue and one tone curve. All
 filters are one small kernel. So nothing is blurred or rounded twice, and ten effects cost what one costs.
 
-Shapes: B pictures, (height, width) pixels. Pictures are float32 in 0..255, masks float32 whole numbers, since devices
+Shapes: B images, (height, width) pixels. Images are float32 in 0..255, masks float32 whole numbers, since devices
 have no kernels for integers. Parameters are float32 (B,).
 
 Operations are those that Metal has a kernel for: index arithmetic in float32, no rounding but floor, no sines but of
@@ -13,11 +13,11 @@ single numbers.
 from keras import ops
 
 from tfseg.backend import as_floats, gather
+from tfseg.records.labels import VOID
 
-VOID = 0
 GREY = 127.5
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as OpenCV and albumentations have it
-EXACT_FLOATS = 2**24  # whole numbers that float32 can tell apart
+EXACT_FLOATS = 2**24  # whole numbers that float32 can distinguish
 
 
 def change(
@@ -38,7 +38,7 @@ def change(
         box: four edges for `cut_out`.
 
     Returns:
-        float32 picture in 0..255 and int32 mask, of the same shapes.
+        float32 image in 0..255 and int32 mask, of the same shapes.
     """
     image, mask = as_floats(image), as_floats(mask)
     if classes is not None:
@@ -64,7 +64,7 @@ def change(
 
 
 def affine_matrix(angle, zoom, shear, shift_x, shift_y, mirrored):
-    """Mirror, then shear, rotate and enlarge, then shift, as the picture shows it; about the centre.
+    """Mirror, then shear, rotate and enlarge, then shift, as the image shows it; about the centre.
 
     Args:
         angle: radians, counter-clockwise on the screen.
@@ -90,10 +90,10 @@ def perspective_matrix(inwards, height, width):
     """The projection that spreads a quadrilateral of the input over the whole output (Heckbert 1989, section 2.2.3).
 
     Args:
-        inwards: how far each corner of the quadrilateral is inside the picture's, as shares of width and height: across
+        inwards: how far each corner of the quadrilateral is inside the image's, as shares of width and height: across
             and down at the upper left, then at the others clockwise; 8 times (B,).
-        height: of the picture.
-        width: of the picture.
+        height: of the image.
+        width: of the image.
 
     Returns:
         (B, 3, 3) on (x, y, 1), both measured from the centre in pixels.
@@ -116,7 +116,7 @@ def perspective_matrix(inwards, height, width):
 
 
 def from_corner(matrix, height, width):
-    """Lets a matrix measure from the centre of the upper left pixel, as OpenCV does, instead of the picture's."""
+    """Lets a matrix measure from the centre of the upper left pixel, as OpenCV does, instead of the image's."""
     x, y = (width - 1) / 2, (height - 1) / 2
     to_centre = ops.convert_to_tensor([[1, 0, -x], [0, 1, -y], [0, 0, 1]], "float32")
     to_corner = ops.convert_to_tensor([[1, 0, x], [0, 1, y], [0, 0, 1]], "float32")
@@ -128,7 +128,7 @@ def _matrix(*rows):
 
 
 def warp(image, mask, matrix):
-    """Resamples picture and mask at the places that a matrix names; OpenCV's `warpPerspective` with WARP_INVERSE_MAP.
+    """Resamples image and mask at the places that a matrix names; OpenCV's `warpPerspective` with WARP_INVERSE_MAP.
 
     Args:
         image: (B, height, width, 3).
@@ -136,14 +136,14 @@ def warp(image, mask, matrix):
         matrix: (B, 3, 3), from output to input, x and y measured from the centre of the upper left pixel.
 
     Returns:
-        The picture, bilinear, its edge continued outside; the mask, nearest, void outside.
+        The image, bilinear, its edge continued outside; the mask, nearest, void outside.
 
     Raises:
-        ValueError: a picture of more than 2**24 pixels, which float32 cannot number.
+        ValueError: an image of more than 2**24 pixels, which float32 cannot number.
     """
     batch, height, width, channels = ops.shape(image)
     if height * width > EXACT_FLOATS:
-        raise ValueError(f"expected pictures of at most {EXACT_FLOATS:,} pixels, got {height}x{width}")
+        raise ValueError(f"expected images of at most {EXACT_FLOATS:,} pixels, got {height}x{width}")
     if isinstance(batch, int) and batch * height * width > EXACT_FLOATS:
         halves = slice(batch // 2), slice(batch // 2, batch)
         images, masks = zip(*(warp(image[half], mask[half], matrix[half]) for half in halves), strict=True)
@@ -156,7 +156,7 @@ def warp(image, mask, matrix):
     y = (m[1][0] * columns + m[1][1] * rows + m[1][2]) / depth
     left, top = ops.floor(x), ops.floor(y)
     right_share, low_share = x - left, y - top
-    first = ops.arange(batch, dtype="float32")[:, None, None] * (height * width)  # each picture's first pixel
+    first = ops.arange(batch, dtype="float32")[:, None, None] * (height * width)  # each image's first pixel
 
     flat = ops.concatenate([image, mask[..., None]], axis=-1)  # one gather brings colours and class
     flat = ops.reshape(flat, (batch * height * width, channels + 1))
@@ -248,7 +248,7 @@ def apply_curve(image, gamma, low, high):
 
 
 def filter_kernel(size, *, sigma, length, angle, alpha):
-    """Weights of one filter a picture: a blur, a motion, or a sharpening; of each picture the other two are neutral.
+    """Weights of one filter per image: a blur, a motion, or a sharpening; of each image the other two are neutral.
 
     Args:
         size: odd whole number.
@@ -298,7 +298,7 @@ def box_around(row, column, height, width):
 
 
 def cut_out(image, mask, box):
-    """Cutout (DeVries and Taylor 2017): in a box of four edges in pixels the picture is grey and the mask void."""
+    """Cutout (DeVries and Taylor 2017): in a box of four edges in pixels the image is grey and the mask void."""
     height, width = ops.shape(mask)[1:]
     rows = ops.arange(height, dtype="float32")[None, :, None] + 0.5
     columns = ops.arange(width, dtype="float32")[None, None, :] + 0.5
@@ -308,12 +308,12 @@ def cut_out(image, mask, box):
 
 
 def mix_classes(image, mask, chosen):
-    """ClassMix (Olsson et al. 2021): pastes some classes of the next picture of the batch, picture and mask.
+    """ClassMix (Olsson et al. 2021): pastes some classes of the next image of the batch, image and mask.
 
     Args:
         image: (B, height, width, 3).
         mask: (B, height, width).
-        chosen: (B, classes), 1 for each class that is taken from the next picture, else 0. Void never is, nor what is
+        chosen: (B, classes), 1 for each class that is taken from the next image, else 0. Void never is, nor what is
             no class: an id of `classes` or more.
     """
     batch, classes = ops.shape(chosen)

@@ -1,7 +1,7 @@
-"""Augmentation of picture and mask together, on the device, inside the compiled step.
+"""Augmentation of image and mask together, on the device, inside the compiled step.
 
-First everything is drawn, a few numbers a picture, as a function of (seed, step). They come together in one matrix, one
-colour transform and one kernel a picture, which `effects.change` applies. What is off is not computed.
+First everything is drawn, a few numbers per image, as a function of (seed, step). They come together in one matrix, one
+colour transform and one kernel per image, which `effects.change` applies. What is off is not computed.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from tfseg.augmentation import effects
 from tfseg.config import schema
 from tfseg.config.tables import EFFECTS, FILTERS
 
-IDS = 256  # that a mask of bytes can tell apart
+IDS = 256  # that a mask of bytes can distinguish
 GEOMETRY = {"rotation", "zoom", "shear", "shift", "perspective"}
 COLOR = {"brightness", "contrast", "saturation"}
 CURVE = {"gamma", "tone_curve"}
 
 
 class Augmentation:
-    """Changes each picture of a batch in its own way, and its mask with it, as a function of (seed, step).
+    """Changes each image of a batch in its own way, and its mask with it, as a function of (seed, step).
 
     Args:
         flip: probability of mirroring left and right.
@@ -45,11 +45,11 @@ class Augmentation:
         sharpen: largest share of the Laplacian that is added.
         noise: largest deviation of Gaussian noise, as a share of 255.
         cutout: largest side of a box that is made grey and void, as a share of height and width.
-        class_mix: probability of pasting about half of the classes of the batch's next picture.
+        class_mix: probability of pasting about half of the classes of the batch's next image.
         probability: effect -> probability, where it is not 1.
         one_of: groups {"effects": names, "p": probability}, of each of which at most one effect comes at a time, with
             chances in proportion to the members' probabilities. Effects that are off are passed over.
-        num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes tell apart.
+        num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes distinguish.
         seed: of the draws; None for another run every time.
 
     Raises:
@@ -84,7 +84,7 @@ class Augmentation:
             replica: number of the device; another one gives other draws.
 
         Returns:
-            float32 picture in 0..255 and int32 mask, of the same shapes.
+            float32 image in 0..255 and int32 mask, of the same shapes.
 
         Raises:
             ValueError: the image is of 0..1, or class_mix meets a class id that is none. Within a compiled step neither
@@ -97,7 +97,7 @@ class Augmentation:
         return backend.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
 
     def draw(self, batch, height, width, step=0, replica=0) -> dict:
-        """Draws what `effects.change` takes, for a batch of pictures of one size."""
+        """Draws what `effects.change` takes, for a batch of images of one size."""
         numbers = self.draw_numbers(batch, step, replica)
         on = self.draw_which(numbers)
         ones = ops.ones((batch,))

@@ -1,1 +1,1 @@
-"""What a run is told: dataclasses, YAML and command line."""
+"""The settings of a run: dataclasses, YAML and command line."""

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 import jsonargparse
 import yaml
@@ -44,7 +44,7 @@ def parse_config(arguments: list[str] | None = None, program: str = "python -m t
         parser, renamed = _parser(program), set()
         given = _typed(parser.parse_args, rename_arguments(sys.argv[1:] if arguments is None else arguments, renamed))
         path = given.pop("config", None)
-        stored = {} if path is None else _read(parser, path, renamed)
+        stored = {} if path is None else _read(parser, str(path), renamed)
         warn_renamed(renamed)
         try:
             return _build({**stored, **given})
@@ -107,11 +107,11 @@ def _build(settings: dict[str, object]) -> Config:
     if missing:
         flags = " ".join(f"--{key} {key.rpartition('.')[2].upper()}" for key in missing)
         raise ValueError(f"{' and '.join(missing)} must be set, in the file of --config or as {flags}")
-    tree = {section: {} for section in SECTIONS}
+    values: dict[str, dict[str, Any]] = {section: {} for section in ("", *SECTIONS)}
     for key, value in settings.items():
         section, _, name = key.rpartition(".")
-        (tree[section] if section else tree)[name] = value
-    return Config(**{name: SECTIONS[name](**value) if name in SECTIONS else value for name, value in tree.items()})
+        values[section][name] = value
+    return Config(**values[""], **{section: kind(**values[section]) for section, kind in SECTIONS.items()})
 
 
 def _is_required(part: dataclasses.Field) -> bool:
@@ -157,10 +157,12 @@ def _parser(program: str) -> jsonargparse.ArgumentParser:
         for name, text in _field_docs()[kind.__name__].items():
             key = f"{section}.{name}" if section else name
             part = SETTINGS[key]
-            required = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
-            optional = {"default": part.default, "help": text}
-            alone = {"nargs": "?", "const": True} if part.type is bool else {}  # --quiet means --quiet true
-            group.add_argument(f"--{key}", type=part.type, **alone, **(required if _is_required(part) else optional))
+            options: dict[str, Any] = {"default": part.default, "help": text}
+            if _is_required(part):
+                options = {"default": argparse.SUPPRESS, "help": f"Required. {text}"}
+            if part.type is bool:  # --quiet means --quiet true
+                options |= {"nargs": "?", "const": True}
+            group.add_argument(f"--{key}", type=part.type, **options)
     return parser
 
 
@@ -168,15 +170,15 @@ def _parser(program: str) -> jsonargparse.ArgumentParser:
 def _field_docs() -> dict[str, dict[str, str]]:
     """Class -> field -> the string below it, which Python itself does not keep."""
     module = ast.parse(Path(schema.__file__).read_text(encoding="utf-8"))
-    return {
-        kind.name: {
-            field.target.id: text.value.value
-            for field, text in itertools.pairwise(kind.body)
-            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-        }
-        for kind in module.body
-        if isinstance(kind, ast.ClassDef)
-    }
+    return {kind.name: dict(_docs_of(kind)) for kind in module.body if isinstance(kind, ast.ClassDef)}
+
+
+def _docs_of(kind: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, text in itertools.pairwise(kind.body):
+        named = field.target if isinstance(field, ast.AnnAssign) else None
+        written = text.value if isinstance(text, ast.Expr) else None
+        if isinstance(named, ast.Name) and isinstance(written, ast.Constant):
+            yield named.id, str(written.value)
 
 
 def _typed(parse: Callable[..., jsonargparse.Namespace], source: object) -> dict[str, object]:

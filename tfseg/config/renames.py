@@ -22,10 +22,10 @@ def rename_settings(settings: Iterable[tuple[str, object]], found: set[str]) -> 
     Raises:
         ValueError: a setting is given under both names.
     """
-    settings, renamed = dict(settings), {}
-    for name, value in settings.items():
+    given, renamed = dict(settings), {}
+    for name, value in given.items():
         if name in SETTINGS:
-            check_given_once(name, settings)
+            check_given_once(name, given)
             found.add(name)
             values = SETTING_VALUES.get(name, {})
             value = values.get(value, value) if isinstance(value, bool) else value

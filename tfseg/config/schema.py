@@ -18,7 +18,7 @@ class Data:
     """Which images, and how they become batches."""
 
     records: str
-    """Folder of shards and manifest.json, as written by python -m tfseg.convert."""
+    """Folder of shards and manifest.json, as written by tfseg convert."""
     train_split: str = "train"
     """Split of the manifest to learn from."""
     val_split: str = "val"
@@ -141,8 +141,10 @@ class Augment:
 
     def _check_group(self, group: dict) -> None:
         effects, share = group.get("effects"), group.get("p")
-        whole = set(group) == {"effects", "p"} and isinstance(effects, list | tuple) and isinstance(share, int | float)
-        whole = whole and len(effects) > 0 and set(effects) <= set(EFFECTS) and 0 <= share <= 1
+        names, known = [*EFFECTS], False
+        if isinstance(effects, list | tuple) and len(effects) > 0:
+            known = all(effect in names for effect in effects)
+        whole = set(group) == {"effects", "p"} and known and isinstance(share, int | float) and 0 <= share <= 1
         wanted = f"groups as {{effects: [blur, sharpen], p: 0.5}}, of {', '.join(EFFECTS)}, and p from 0 to 1"
         check(whole, "augment.one_of", group, wanted)
 
@@ -217,11 +219,6 @@ class Loss:
         check(0 < self.tversky_beta < math.inf, "loss.tversky_beta", self.tversky_beta, "above 0")
         check(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "0 to below 1")
         check(self.ignore_class in (0, None), "loss.ignore_class", self.ignore_class, "0, which is void, or null")
-
-    @property
-    def learn_void(self) -> bool:
-        """Whether void is a class like the others."""
-        return self.ignore_class is None
 
 
 @dataclass(frozen=True)
@@ -309,8 +306,8 @@ class Accelerator:
     """mirrored: all GPUs of this machine, on TensorFlow; each takes its part of train.batch_size. multiworker: those of
     several machines, named in TF_CONFIG."""
     fused: bool = True
-    """false: layers, optimizer and train step are those of Keras, which take more time; to tell whose fault something
-    is."""
+    """false: layers, optimizer and train step are those of Keras, which take more time; to find out whose fault
+    something is."""
 
 
 @dataclass(frozen=True)
@@ -376,7 +373,11 @@ def _check_factors(key: str, factors: tuple[float, float]) -> None:
 
 
 # The dataclasses by dotted key, as a command line and a file name them.
-SECTIONS = {part.name: part.type for part in dataclasses.fields(Config) if dataclasses.is_dataclass(part.type)}
+SECTIONS: dict[str, type] = {
+    part.name: part.type
+    for part in dataclasses.fields(Config)
+    if isinstance(part.type, type) and dataclasses.is_dataclass(part.type)
+}
 SETTINGS = {part.name: part for part in dataclasses.fields(Config) if part.name not in SECTIONS} | {
     f"{section}.{part.name}": part for section, kind in SECTIONS.items() for part in dataclasses.fields(kind)
 }

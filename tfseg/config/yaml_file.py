@@ -18,8 +18,8 @@ def read_yaml(path: str | Path) -> dict:
         with Path(path).open("rb") as file:
             tree = yaml.load(file, UniqueKeys)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1
-        raise ValueError(f"{path}, line {line}: {error.problem}") from None
+        place = f"{path}, line {error.problem_mark.line + 1}" if error.problem_mark else str(path)
+        raise ValueError(f"{place}: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: {join_lines(error)}") from None
     if not isinstance(tree, dict | None):
@@ -28,7 +28,7 @@ def read_yaml(path: str | Path) -> dict:
 
 
 class UniqueKeys(yaml.SafeLoader):
-    """PyYAML lets the later of two equal keys win without a word: a second `train:` would undo the first."""
+    """PyYAML lets the later of two equal keys win without a warning: a second `train:` would undo the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()

@@ -1,9 +1,11 @@
-"""What `python -m tfseg.doctor` judges by: versions, numbers and rates in, findings out; nothing is measured here."""
+"""What `tfseg doctor` judges by: versions, numbers and rates in, findings out; nothing is measured here."""
 
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
+
+from tfseg.io import command
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 METAL_PAIR = "pip install 'tensorflow>=2.18,<2.20' tensorflow-metal==1.2.0"
@@ -210,7 +212,7 @@ def judge_rates(pipeline: float, step: float, together: float, shared: bool, raw
     text = f"pipeline {pipeline:.0f}, step {step:.0f}, together {together:.0f} images/s: "
     cores = ", on the same cores" if shared else ""
     if pipeline < step:
-        ways = ["data.cache ram", "a smaller --size", "python -m tfseg.data_service on another machine"]
+        ways = ["data.cache ram", "a smaller --size", f"{command.program('data_service')} on another machine"]
         remedy = "; or ".join(ways if raw else [*ways[:1], "raw records, --codec raw", *ways[1:]])
         gap = f"input-bound, the pipeline gives 1/{step / pipeline:.1f} of what the step takes{cores}"
         return Finding("input", WARNING, text + gap, remedy)

@@ -1,4 +1,4 @@
-"""What devices there are, and whether they compute the same: parts of `python -m tfseg.doctor`."""
+"""What devices there are, and whether they compute the same: parts of `tfseg doctor`."""
 
 import dataclasses
 import itertools

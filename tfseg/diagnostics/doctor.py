@@ -126,10 +126,14 @@ def examine_machine(
         log: called with each line as it is found.
 
     Raises:
-        ValueError: a setting is wrong.
-        OSError: the config cannot be read.
+        ValueError: a setting is wrong, or the manifest of `records` is damaged.
+        OSError: the config cannot be read, or `records` is no folder of records.
     """
     start = time.monotonic()
+    if records:
+        from tfseg.records.manifest import read_manifest  # here: --help answers without NumPy
+
+        read_manifest(records)  # a wrong folder is an error at once, not a finding after minutes
     with tempfile.TemporaryDirectory(prefix="tfseg-doctor-") as name:
         folder = Path(name)
         settings, synthetic = choose_config(folder, config, full=full, size=size, records=records)

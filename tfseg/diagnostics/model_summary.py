@@ -211,7 +211,7 @@ def read_peak() -> int:
 
 
 def place_on_metal(config: Config) -> MetalCheck:
-    """Checks what `python -m tfseg.check_metal` does."""
+    """Checks what `tfseg check_metal` does."""
     report = metal.check_config(config)
     return MetalCheck(report.passes, list(metal.describe(report)))
 

@@ -1,4 +1,4 @@
-"""Operations that were wrong on some devices, compared with NumPy: a part of `python -m tfseg.doctor`."""
+"""Operations that were wrong on some devices, compared with NumPy: a part of `tfseg doctor`."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How fast a machine trains: parts of `python -m tfseg.doctor`, each of which runs in a process of its own.
+"""How fast a machine trains: parts of `tfseg doctor`, each of which runs in a process of its own.
 
 A part takes the settings of a training, yields findings as they come, and dicts for the report. {"began": what} says
 what is being tried, for the case that the process does not outlive it.

@@ -17,6 +17,7 @@ import numpy as np
 from tfseg.config.schema import Config, as_yaml, list_settings
 from tfseg.evaluation.score_files import Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
+from tfseg.io import command
 from tfseg.metrics.bootstrap import DRAWS, count_pixels, draw_scores, interval, iou_and_mean
 from tfseg.records.labels import VOID
 from tfseg.runs import run_dir
@@ -198,7 +199,7 @@ def check_alike(first: ScoredRun, run: ScoredRun) -> None:
     if inference != other:
         raise ValueError(
             f"{run.folder}: was scored by {as_yaml(inference)}, and {first.folder} by {as_yaml(other)}; "
-            "score both alike by python -m tfseg.evaluate --run"
+            f"score both alike by {command.program('evaluate')} --run"
         )
     if strangers := sorted({*run.ids} ^ {*first.ids}):
         raise ValueError(
@@ -211,7 +212,7 @@ def check_alike(first: ScoredRun, run: ScoredRun) -> None:
         raise ValueError(
             f"{run.folder}: was scored on other masks ({describe_masks(run)}) than {first.folder} "
             f"({describe_masks(first)}); {differs.sum()} differ, such as that of {run.ids[differs][0]}. Score both on "
-            "the same by python -m tfseg.evaluate --run DIR --records DIR"
+            f"the same by {command.program('evaluate')} --run DIR --records DIR"
         )
 
 
@@ -223,7 +224,7 @@ def describe_masks(run: ScoredRun) -> str:
 
 def choose_ignored(configs: Sequence[Config]) -> int | None:
     """Gives the class that counts in no run's scores: void, unless all runs learn it."""
-    return None if all(config.loss.learn_void for config in configs) else VOID
+    return None if all(config.loss.ignore_class is None for config in configs) else VOID
 
 
 def measure(runs: Sequence[ScoredRun], ignore_class: int | None) -> list[ComparedRun]:

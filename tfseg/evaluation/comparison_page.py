@@ -7,6 +7,7 @@ import numpy as np
 
 from tfseg.config.schema import as_yaml
 from tfseg.evaluation.comparison import Comparison, IouScores
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_run_curves
@@ -18,8 +19,8 @@ def lay_out(comparison: Comparison) -> str:
     names = [run.name for run in comparison.runs]
     note = (
         f"{comparison.images} images of {comparison.split}. In brackets: {LEVEL} % interval of the difference to "
-        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * where 0 is outside. It says "
-        "what other images might change, and\nnothing of another seed."
+        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
+        "They show what other images might change,\nnot what another seed might."
     )
     return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
 
@@ -93,7 +94,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     page, numbers, figure = (folder / name for name in ("compare.md", "compare.json", "curves.png"))
     draw_run_curves({run.name: run.folder / run_dir.HISTORY for run in comparison.runs}, figure)
-    run_dir.write_json(comparison.to_dict(), numbers)
-    with run_dir.replacing(page) as unfinished:
+    write_json(comparison.to_dict(), numbers)
+    with write_whole(page) as unfinished:
         unfinished.write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", encoding="utf-8")
     return [page, numbers, figure]

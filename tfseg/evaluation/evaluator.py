@@ -1,6 +1,6 @@
 """Scores a run, a SavedModel or masks in files on a split of records, on Cityscapes by its official rule as well.
 
-What is scored are the masks that `python -m tfseg.predict` writes: made in the same way, of the ground truth's size.
+What is scored are the masks that `tfseg predict` writes: made in the same way, of the ground truth's size.
 """
 
 import dataclasses
@@ -201,14 +201,14 @@ def evaluate_masks(
     ignore_class: int | None = VOID,
     out: str | Path | None = None,
 ) -> Evaluation:
-    """Scores masks in files, as `python -m tfseg.predict` writes them, against the ground truth of a split.
+    """Scores masks in files, as `tfseg predict` writes them, against the ground truth of a split.
 
     Args:
         masks: folder that holds ID_classes.png or ID_leftImg8bit_classes.png of each image, at any depth: class ids.
             Names of folders may be the first part of an ID, as they are where images lie in folders of their own.
         records: folder of shards and manifest.json, or what was opened of it.
         split: its name.
-        ignore_class: id of the class whose ground truth counts nowhere; None where void was learned and counts.
+        ignore_class: `VOID`, whose ground truth then counts nowhere; None where void was learned and counts.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written.
 
     Returns:
@@ -216,14 +216,16 @@ def evaluate_masks(
 
     Raises:
         ValueError: a mask is damaged, is not of its image's size, or holds other values than class ids; the split is
-            not there or has no ground truth.
+            not there or has no ground truth; another class is to be ignored.
         OSError: a mask is missing, or something cannot be read or written.
     """
-    from tfseg.pipeline.damage import explain_read_errors
-
+    if ignore_class not in (VOID, None):
+        raise ValueError(f"ignore_class: expected {VOID}, the id of void, or None, got {ignore_class}")
+    found = list_masks(Path(masks))
     records = open_records(records)
     records.check_truth(split)
-    found = list_masks(Path(masks))
+    from tfseg.pipeline.damage import explain_read_errors  # imports TensorFlow
+
     judge = Judge(records, split, records.classes, ignore_class)
     with explain_read_errors(records):
         for example in read_split(records, split):

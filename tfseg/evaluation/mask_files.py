@@ -1,4 +1,4 @@
-"""Masks in files, as `python -m tfseg.predict` writes them: found by the id of their image, and read."""
+"""Masks in files, as `tfseg predict` writes them: found by the id of their image, and read."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -17,7 +17,12 @@ def list_masks(folder: Path) -> dict[str, list[Path]]:
 
     seq/0001/007_classes.png is found as 007, 0001_007 and seq_0001_007, as the records name images in folders. Of one
     name the masks in the fewest folders come first.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder of masks")
     masks = {}
     for path in sorted(folder.rglob(f"*{MASK_ENDING}"), key=lambda path: (len(path.parts), path)):
         *folders, name = path.relative_to(folder).parts
@@ -56,7 +61,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
         raise ValueError(
-            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg.predict "
+            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg predict "
             f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
         )
     return mask

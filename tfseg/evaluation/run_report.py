@@ -17,6 +17,7 @@ from tfseg.evaluation.run_page import Findings, make_page
 from tfseg.evaluation.score_files import MATRICES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
+from tfseg.io.atomic import write_whole
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_curves, read_history
@@ -69,7 +70,7 @@ def report_run(
     figures = draw_figures(scored, predictor, panels, columns)
     findings = gather_findings(scored, records, predictor, panels, columns)
     page = make_page(findings, figures["curves"].read_bytes(), figures["confusion"].read_bytes())
-    with run_dir.replacing(run / PAGE) as unfinished:
+    with write_whole(run / PAGE) as unfinished:
         unfinished.write_text(page, encoding="utf-8", errors="replace")  # an id may be no Unicode
     return RunReport(run / PAGE, figures, scored.evaluation)
 

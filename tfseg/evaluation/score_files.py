@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io import command
+from tfseg.io.atomic import write_json, write_whole
 from tfseg.runs import run_dir
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
@@ -41,10 +43,10 @@ class Evaluation:
 def write_scores(evaluation: Evaluation, folder: Path) -> None:
     """Writes both files into a folder, which is made; raises OSError where that cannot be done."""
     folder.mkdir(parents=True, exist_ok=True)
-    run_dir.write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
+    write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
     if evaluation.matrices is not None:
         path = folder / MATRICES.format(evaluation.split)
-        with run_dir.replacing(path) as unfinished, unfinished.open("wb") as file:
+        with write_whole(path) as unfinished, unfinished.open("wb") as file:
             np.savez_compressed(file, ids=evaluation.ids, matrices=evaluation.matrices)
 
 
@@ -82,5 +84,5 @@ def read_scores(run: Path, split: str) -> tuple[dict, np.ndarray, np.ndarray]:
         with np.load(paths[1]) as arrays:
             return scores, arrays["ids"], arrays["matrices"]
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        remedy = f"make them again by python -m tfseg.evaluate --run {run} --split {split}"
+        remedy = f"make them again by {command.program('evaluate')} --run {run} --split {split}"
         raise ValueError(f"{paths[0]}, {paths[1]}: one is damaged ({error}); {remedy}") from None

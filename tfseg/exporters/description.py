@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.io.atomic import write_json
+from tfseg.records.labels import VOID
 from tfseg.runs import run_dir
 
 SIGNATURES = {
@@ -16,7 +17,7 @@ SIGNATURES = {
 
 
 def describe_model(
-    classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = (), learn_void: bool = False
+    classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = (), ignore_class: int | None = VOID
 ) -> dict:
     """Makes the content of labels.json.
 
@@ -25,7 +26,7 @@ def describe_model(
         colors: (C, 3) RGB, integers 0..255.
         sizes: (height, width) to which images are resized, one after the other; None: it is not known how the model
             was validated.
-        learn_void: whether void is a class that the network learned.
+        ignore_class: the class that the network did not learn, void; None: it learned void, too.
 
     Raises:
         ValueError: names and colours differ in number, or are none, or more than a byte distinguishes.
@@ -42,7 +43,7 @@ def describe_model(
             for index, (name, color) in enumerate(zip(classes, colors, strict=True))
         ],
         **({} if sizes is None else {"resize": [[*size] for size in sizes]}),
-        **({"learn_void": True} if learn_void else {}),
+        **({"learn_void": True} if ignore_class is None else {}),
         "input": f"images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width, {seen}",
         "signatures": dict(SIGNATURES),
     }

@@ -20,6 +20,7 @@ from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
 from tfseg.io.atomic import write_json, write_text
+from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet, open_records
 from tfseg.runs import run_dir
 
@@ -41,7 +42,7 @@ def export_saved_model(
     classes: Sequence[str],
     colors,
     sizes: Sequence[tuple[int, int]] = (),
-    learn_void: bool = False,
+    ignore_class: int | None = VOID,
 ) -> None:
     """Writes a network as a SavedModel that runs with TensorFlow alone.
 
@@ -58,7 +59,7 @@ def export_saved_model(
         colors: (C, 3) RGB, integers 0..255.
         sizes: (height, width) to which images are resized, one after the other, before the network sees them; classes
             and probabilities are of the images' own size. None of them: the network sees each image at its own size.
-        learn_void: whether void is a class that the network learned.
+        ignore_class: the class that the network did not learn, void; None: it learned void, too.
 
     Raises:
         ValueError: Keras runs on another backend than TensorFlow, classes, colours and logits differ in number, or
@@ -66,7 +67,7 @@ def export_saved_model(
         OSError: the disk does not take it.
     """
     check_backend()
-    labels = describe_model(classes, colors, sizes, learn_void)
+    labels = describe_model(classes, colors, sizes, ignore_class)
     if len(classes) != network.output_shape[-1]:
         raise ValueError(f"the network has {network.output_shape[-1]} classes, got {len(classes)} names")
     from tfseg.exporters.saved_model import Traced
@@ -120,7 +121,7 @@ def export_run(
         samples = read_samples(config, classes, formats, opened, size=wanted, images=images, calibration=calibration)
     network, report = run_dir.load_network(run), {}
     with replace_export(directory) as incomplete:
-        labels = describe_model(classes, colors, sizes, config.loss.learn_void)
+        labels = describe_model(classes, colors, sizes, config.loss.ignore_class)
         files = write_formats(Traced(network, sizes or ()), formats, samples, incomplete)
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if opened and images:

@@ -36,7 +36,7 @@ def check_packages(formats: Collection[str]) -> None:
         if missing:
             limits = ", which has builds for macOS and Linux on x86-64, up to Python 3.13" if name == "coreml" else ""
             raise ValueError(
-                f"--formats {name}: {', '.join(missing)} is not installed{limits}; "
+                f"--formats {name}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed{limits}; "
                 "pip install 'tf-segmentation[export]'"
             )
 

@@ -104,7 +104,7 @@ def _classes(facts: Facts) -> str:
     rows = [("id", "name", "colour")]
     for index, (name, color) in enumerate(zip(facts.classes, facts.colors, strict=True)):
         rows.append((str(index), name, "#" + bytes(color.tolist()).hex()))
-    counts = "is learnt, and counts in the scores" if facts.config.loss.learn_void else "counts in no score"
+    counts = "is learnt, and counts in the scores" if facts.config.loss.ignore_class is None else "counts in no score"
     return table(rows) + f"\n\n{facts.classes[0]} stands for pixels that belong to none, and {counts}."
 
 
@@ -124,9 +124,9 @@ def _scores(facts: Facts) -> str:
     if not metrics:
         return "None yet: the run has not ended."
     of = (
-        "Masks are scored at the size of the ground truth, by tfseg.evaluate."
+        "Masks are scored at the size of the ground truth, by tfseg evaluate."
         if facts.scores
-        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg.evaluate scores them at the images' own."
+        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg evaluate scores them at the images' own."
     )
     return (
         f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "

@@ -117,7 +117,8 @@ def predict_each(
         try:
             image = read_input(path)
         except (ValueError, OSError) as error:
-            predicted.unread.append(str(error))
+            missing = isinstance(error, FileNotFoundError)
+            predicted.unread.append(f"{path}: there is no such file or folder" if missing else str(error))
             continue
         try:
             start = time.perf_counter()

@@ -19,7 +19,7 @@ def read_labels(path: Path) -> tuple[list[str], np.ndarray]:
         ValueError: it is not JSON, or its classes are not ids 0, 1, 2 ... with a name and an RGB colour each.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; expected a folder written by tfseg.train or tfseg.export")
+        raise FileNotFoundError(f"{path} is missing; expected a folder written by tfseg train or tfseg export")
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))["classes"]
         ids = [entry["id"] for entry in entries]

@@ -3,6 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
+from tfseg.io import command
+
 MODEL, LABELS, IN_RUN = "saved_model.pb", "labels.json", "saved_model"
 RUN_FILES = ("history.csv", "checkpoints", "best.weights.h5", "trackers.json", "metrics.json")  # beside config.yaml
 HELP = "SavedModel folder with labels.json, or a run folder that holds one"
@@ -21,7 +23,7 @@ def find_model(path: Path) -> Path:
     if not (directory / MODEL).is_file():
         raise FileNotFoundError(f"{directory / MODEL} is missing: {describe(path)}; expected a {HELP}")
     if not (directory / LABELS).is_file():
-        raise FileNotFoundError(f"{directory / LABELS} is missing; expected a folder written by tfseg.train or .export")
+        raise FileNotFoundError(f"{directory / LABELS} is missing; expected a folder that tfseg train or export wrote")
     return directory
 
 
@@ -31,7 +33,7 @@ def describe(path: Path) -> str:
     if "config.yaml" in names and names.intersection((*RUN_FILES, LABELS)):
         return (
             f"{path} is a run that has no SavedModel yet, as a training writes it at its end; let the training end, or "
-            f"export its best epoch so far by python -m tfseg.export --run {path} --out DIR"
+            f"export its best epoch so far by {command.program('export')} --run {path} --out DIR"
         )
     if "manifest.json" in names:
         return f"{path} holds records"

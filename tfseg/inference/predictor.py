@@ -141,8 +141,10 @@ def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
     if wanted is not None:
         try:
             return [command.parse_size(wanted)]
-        except ValueError as error:
-            raise ValueError(f"--input-size: native, or {error}") from None
+        except ValueError:
+            raise ValueError(
+                f"--input-size: expected native, or a size as HEIGHTxWIDTH, such as 512x1024, got {wanted!r}"
+            ) from None
     sizes = read_sizes(directory / LABELS)
     if sizes is None:
         print(
@@ -189,7 +191,7 @@ def load_model(directory: Path, resizes: bool):
         if not _maps_images(model.signatures.get(name), output, dtype):
             raise ValueError(
                 f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, 3), "
-                f"to {output}, {dtype.name}; was it written by python -m tfseg.export?"
+                f"to {output}, {dtype.name}; was it written by tfseg export?"
             )
     return model
 

@@ -149,25 +149,36 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
     """Adds what `read_options` reads to a command, and --input-size; `also`: other names of the latter."""
     group = parser.add_argument_group(
         "inference",
-        "An image is resized as in the model's validation, and the answer back to its size. Probabilities of sliding "
-        "windows, mirror image and scales are averaged.",
+        "An image is resized as in the model's validation, and the answer back to its size. The probabilities of "
+        "sliding windows, the mirror image and all scales are averaged.",
     )
     group.add_argument(
         "--input-size",
         *also,
         metavar="SIZE",
-        help="HEIGHTxWIDTH to resize to instead, or native: do not resize; images in records from their stored size",
+        help="HEIGHTxWIDTH to resize to instead, or native: images keep their size, those of records their stored one",
     )
-    group.add_argument("--sliding-window", metavar="HxW", help="what the network sees at a time (the whole image)")
-    group.add_argument("--overlap", type=float, metavar="SHARE", help="of a window that the next shows again (0.5)")
-    group.add_argument("--tta", choices=("flip",), help="test-time augmentation: flip shows the mirror image, too")
+    group.add_argument(
+        "--sliding-window",
+        metavar="HxW",
+        help="HEIGHTxWIDTH that the network sees at a time (default: the whole image)",
+    )
+    group.add_argument(
+        "--overlap",
+        type=float,
+        metavar="SHARE",
+        help="share of a sliding window that the next one shows again (default: 0.5)",
+    )
+    group.add_argument(
+        "--tta", choices=("flip",), help="test-time augmentation: flip shows the network the mirror image, too"
+    )
     group.add_argument(
         "--tta-scales",
         nargs="+",
         type=parse_scale,
         default=[1.0],
         metavar="FACTOR",
-        help="show these sizes of it (1.0)",
+        help="sizes at which the network sees the image, as factors (default: 1.0)",
     )
 
 

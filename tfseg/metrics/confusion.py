@@ -8,7 +8,7 @@ Two readings of the same matrix, since both are in use:
 * `iou_with_void`, `f1_with_void`, and their means over all, `mean_iou_with_void` and `mean_f1_with_void`: void is a
   class like the others, over all pixels.
 
-A class that is neither in the truth nor predicted has no score (nan) and no part in a mean.
+A class that is neither in the ground truth nor predicted has no score (nan) and no part in a mean.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tfseg.records.labels import CATEGORIES, VOID
 
 
 def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = None):
-    """Counts the pixels of each picture by truth and prediction.
+    """Counts the pixels of each image by ground truth and prediction.
 
     Args:
         mask: integers (batch, height, width), true class ids in 0..num_classes-1; or int8, see `backend.as_ids`.
@@ -31,8 +31,8 @@ def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = Non
         ignore: true id, of any value, whose pixels are left out, such as 255; None: there is none.
 
     Returns:
-        int32 (batch, num_classes, num_classes): rows are truth, columns are prediction. Exact for pictures of up to
-        2**24 pixels, as far as float32 counts.
+        int32 (batch, num_classes, num_classes): rows are ground truth, columns are prediction. Exact for
+        images of up to 2**24 pixels, as far as float32 counts.
 
     Raises:
         ValueError: an id is out of range. Within a compiled step it is not looked at, and the pixel is missing from the
@@ -58,7 +58,7 @@ def _one_hot(ids, num_classes: int, ignore: int | None):
 
 
 class Scorer(keras.Model):
-    """A network with its truth beside it: batches in, confusion matrices and losses out, a row a picture.
+    """A network with the ground truth beside it: batches in, confusion matrices and losses out, a row per image.
 
     Called with {"image": (batch, height, width, 3) in 0..255 or as `backend.as_floats` takes them, "mask": integers
     (batch, height, width)}; gives {"matrix": int32 (batch, classes, classes), "loss": float32 (batch,), "lost": int32
@@ -82,7 +82,7 @@ class Scorer(keras.Model):
         matrix = _count_pairs(mask, predicted, logits.shape[-1])
         _, height, width = ops.shape(mask)
         lost = height * width - ops.sum(matrix, axis=(1, 2))
-        # `call` is the loss before Keras reduces it, so that a smaller last batch counts by its pictures.
+        # `call` is the loss before Keras reduces it, so that a smaller last batch counts by its images.
         return {"matrix": matrix, "loss": self.loss_function.call(mask, logits), "lost": lost}
 
 
@@ -95,7 +95,7 @@ def score(scorer: Scorer, batches, *callbacks: keras.callbacks.Callback) -> dict
         callbacks: of `keras.Model.predict`.
 
     Returns:
-        `scores` of the int64 sum of all matrices, and `loss`, the mean over pictures.
+        `scores` of the int64 sum of all matrices, and `loss`, the mean over images.
 
     Raises:
         ValueError: a mask has pixels of no class.
@@ -115,14 +115,14 @@ def scores(matrix, classes: Sequence[str] = CATEGORIES, ignore_class: int | None
     """Derives all scores from a confusion matrix.
 
     Args:
-        matrix: integers (classes, classes), rows are truth; class `VOID` (0) is void.
+        matrix: integers (classes, classes), rows are ground truth; class `VOID` (0) is void.
         classes: their names.
         ignore_class: id of the class whose ground truth counts nowhere; None: all count, as where void is learned.
 
     Returns:
         Dict of lists with one float a class (`iou`, `f1`, `iou_with_void`, `f1_with_void`), of floats (`mean_iou`,
-        `mean_f1`, `mean_iou_with_void`, `mean_f1_with_void`, `pixel_accuracy` over non-void truth), `classes`,
-        `support` (pixels of each class in the truth), `confusion_matrix`, and `learn_void`, whether no class is
+        `mean_f1`, `mean_iou_with_void`, `mean_f1_with_void`, `pixel_accuracy` over non-void ground truth), `classes`,
+        `support` (pixels of each class in the ground truth), `confusion_matrix`, and `learn_void`, whether no class is
         ignored: then `iou` is `iou_with_void`, and so on. All floats in 0..1, or nan.
 
     Raises:

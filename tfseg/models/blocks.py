@@ -42,7 +42,7 @@ class EnlargeLike(layers.Layer):
 
 @keras.saving.register_keras_serializable("tfseg")
 class PoolToGrid(layers.Layer):
-    """Averages a picture over cells x cells equal parts, which share the pixels that lie between them."""
+    """Averages an image over cells x cells equal parts, which share the pixels that lie between them."""
 
     def __init__(self, cells: int, **kwargs):
         super().__init__(**kwargs)
@@ -60,7 +60,7 @@ class PoolToGrid(layers.Layer):
 
 
 def multiply(x, rows, columns):
-    """Takes a picture to another size.
+    """Takes an image to another size.
 
     Args:
         x: float (batch, height, width, channels).

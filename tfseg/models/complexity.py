@@ -1,6 +1,6 @@
 """What a network costs, by its graph alone: multiply-adds, receptive field, activations kept for the gradient.
 
-Each is a function of `walk`'s calls, in which every tensor has the shape that it has for a picture of a given size.
+Each is a function of `walk`'s calls, in which every tensor has the shape that it has for an image of a given size.
 What is known of a layer stands in one table, KINDS; what is not there is named by `find_unknown`. Channels come last.
 """
 
@@ -14,11 +14,11 @@ import numpy as np
 
 from tfseg import backend  # noqa: F401 - before any layer is made
 
-Span = tuple[int, int]  # first and last of a row of pixels, which may lie outside of the picture
+Span = tuple[int, int]  # first and last of a row of pixels, which may lie outside of the image
 
 # Of training on a CPU: what comes on top of the activations that are kept, as their share, and of all, in bytes, as
-# measured with EfficientNetB0; and multiply-adds of inference for which a core trains a second, with EfficientNetB3 at
-# 320x320 on the two cores of docs/results/step/two_cores.json.
+# measured with EfficientNetB0; and multiply-adds of inference for which a core trains per second, with EfficientNetB3
+# at 320x320 on the two cores of docs/results/step/two_cores.json.
 ON_TOP, PROCESS = 0.4, 2**29
 TRAINED_MACS = 10.5e9
 
@@ -36,23 +36,22 @@ class Call(NamedTuple):
 
 
 class Field(NamedTuple):
-    """The receptive field of an output's pixel, in pixels of the picture."""
+    """The receptive field of an output's pixel, in pixels of the image."""
 
     height: int
     width: int
-    pools_globally: bool  # whether there are paths through global pooling or attention, which add the whole picture
+    pools_globally: bool  # whether there are paths through global pooling or attention, which add the whole image
 
 
 def walk(model: keras.Model, size: tuple[int, int]) -> list[Call]:
-    """Lists the calls of a functional model's layers for one picture, in the order of computation.
+    """Lists the calls of a functional model's layers for one image, in the order of computation.
 
     Args:
         model: with one input of (batch, height, width, channels); models among its layers are walked through.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
     """
-    picture = model.inputs[0]
-    calls = []
-    _walk(model, [keras.KerasTensor((1, *size, picture.shape[-1]), picture.dtype)], "", calls)
+    image, calls = model.inputs[0], []
+    _walk(model, [keras.KerasTensor((1, *size, image.shape[-1]), image.dtype)], "", calls)
     return calls
 
 
@@ -99,7 +98,7 @@ def find_unknown(calls: Sequence[Call]) -> dict[str, tuple[int, int]]:
 
 
 def count_kept_bytes(calls: Sequence[Call]) -> int:
-    """Adds up the activations of one picture that backpropagation needs again, each tensor once.
+    """Adds up the activations of one image that backpropagation needs again, each tensor once.
 
     Those are the inputs of convolutions and normalisation, and of activations what their gradients are computed from.
     """
@@ -113,7 +112,7 @@ def estimate_memory(learner, calls: Sequence[Call], batch_size: int) -> dict[str
     Args:
         learner: compiled, see `learner.Learner`.
         calls: of its network.
-        batch_size: pictures a step.
+        batch_size: images per step.
 
     Returns:
         Bytes of `activations`, `weights`, `gradients` and `optimizer`, and `all` of them. Augmentation, loss, gradients
@@ -140,7 +139,7 @@ def estimate_peak(memory: dict[str, int]) -> int:
 
 
 def estimate_seconds(macs: int, cores: int) -> float:
-    """Estimates how long a CPU takes to train on pictures of so many multiply-adds in inference."""
+    """Estimates how long a CPU takes to train on images of so many multiply-adds in inference."""
     return macs / (TRAINED_MACS * cores)
 
 
@@ -148,7 +147,7 @@ def find_field(calls: Sequence[Call], period: int = 32) -> Field:
     """Finds the largest receptive field of an output's pixel (Araujo, Norris and Sim 2019), over all paths.
 
     Unlike there, each pixel is followed through padding and upsampling, so that it is exact. It may be larger than the
-    picture. Paths through global pooling and attention are left out.
+    image. Paths through global pooling and attention are left out.
 
     Args:
         calls: of the network, see `walk`.
@@ -161,7 +160,7 @@ def find_field(calls: Sequence[Call], period: int = 32) -> Field:
 
 
 def trace_back(calls: Sequence[Call], place: Sequence[int]) -> tuple[Span, Span]:
-    """Finds the rows and the columns of the picture on which the output at one place, (row, column), depends."""
+    """Finds the rows and the columns of the image on which the output at one place, (row, column), depends."""
     needed = {id(calls[-1].outputs[0]): [(at, at) for at in place]}
     for call in reversed(calls):
         spans = [needed[id(tensor)] for tensor in call.outputs if id(tensor) in needed]
@@ -175,7 +174,8 @@ def trace_back(calls: Sequence[Call], place: Sequence[int]) -> tuple[Span, Span]
                 for axis, (span, ends) in enumerate(zip(spans, zip(sides(tensor), after, strict=True), strict=True))
             ]
             needed[id(tensor)] = join(there, needed.get(id(tensor), there))
-    return tuple(needed[id(calls[0].inputs[0])])
+    rows, columns = needed[id(calls[0].inputs[0])]
+    return rows, columns
 
 
 def join(*spans: Sequence[Span]) -> list[Span]:
@@ -184,7 +184,7 @@ def join(*spans: Sequence[Span]) -> list[Span]:
 
 
 def sides(tensor) -> tuple[int, int]:
-    """Height and width of a picture; 1 and 1 of a vector."""
+    """Height and width of an image; 1 and 1 of a vector."""
     return tensor.shape[1:3] if len(tensor.shape) == 4 else (1, 1)
 
 
@@ -206,7 +206,7 @@ def count_by_inputs(call: Call) -> int:
 
 
 def count_upsampled(call: Call) -> int:
-    """A transposed convolution of 4x4 over the small picture, and one of 3x3 over the other; see `convolutions`."""
+    """A transposed convolution of 4x4 over the small image, and one of 3x3 over the other; see `convolutions`."""
     small, *skip = call.inputs
     count = 4 * 4 * math.prod(small.shape) * call.layer.filters
     return count + sum(3 * 3 * math.prod(finer.shape) * call.layer.filters for finer in skip)
@@ -268,7 +268,7 @@ def pad_before(layer, missing: int) -> int:
 
 
 def reach_upsampled(layer, axis: int, before: int, after: int, span: Span) -> Span:
-    """A window of 3x3, over the finer picture or the doubled one."""
+    """A window of 3x3, over the finer image or the doubled one."""
     first, last = span[0] - 1, span[1] + 1
     return (first, last) if before == after else (first // 2, last // 2)
 
@@ -286,7 +286,8 @@ def reach_cropped(layer, axis: int, before: int, after: int, span: Span) -> Span
 def reach_resized(layer, axis: int, before: int, after: int, span: Span) -> Span:
     """Of interpolation between pixels whose centres are at halves."""
     if layer.interpolation == "nearest":
-        return tuple((2 * at + 1) * before // (2 * after) for at in span)
+        first, last = ((2 * at + 1) * before // (2 * after) for at in span)
+        return first, last
     radius = {"bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}[layer.interpolation]
     return interpolate(before, after, span, radius)
 

@@ -6,8 +6,8 @@ computes in, and rounded once, behind it: half precision has no room for the con
 """
 
 import difflib
-import inspect
 import itertools
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -20,21 +20,21 @@ from keras import layers, ops
 from tfseg.models.blocks import convolve
 
 STRIDES = (2, 4, 8, 16, 32)
-SIDE = 256  # of the picture by which strides are measured
+SIDE = 256  # of the image by which strides are measured
 
-# Mean and deviation of ImageNet's pictures, RGB, of pixels in 0..1.
+# Mean and deviation of ImageNet's images, RGB, of pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Encoder(NamedTuple):
-    """A network in two layers, between which pictures can be padded with zeros."""
+    """A network in two layers, between which images can be padded with zeros."""
 
     normalize: layers.Layer  # pixels, RGB in 0..255 -> what the network was trained on, about 0
     network: keras.Model  # that -> features, the finest first; that at stride 2 may be missing
 
     def extract(self, x) -> list:
-        """Returns five features, at strides 2, 4, 8, 16 and 32, of normalised pictures; None where there is none."""
+        """Returns five features, at strides 2, 4, 8, 16 and 32, of normalised images; None where there is none."""
         features = self.network(x)
         return [None] * (len(STRIDES) - len(features)) + features
 
@@ -115,9 +115,9 @@ def make_normalization(application: Callable, scaling: list) -> layers.Layer:
         # EfficientNet's statistics lie in its weights file, and Keras divides by the deviation only where it loads
         # "imagenet" by name; a path to the same file leaves that out.
         return make_imagenet_normalization()
-    # Both are affine: black, and each channel alone at its brightest, tell all.
+    # Both are affine: black, and each channel alone at its brightest, show all.
     x = 255 * np.vstack([np.zeros(3), np.eye(3)])
-    x = inspect.getmodule(application).preprocess_input(x.reshape(4, 1, 1, 3))
+    x = sys.modules[application.__module__].preprocess_input(x.reshape(4, 1, 1, 3))
     for layer in scaling:
         settings = layer.get_config()
         if isinstance(layer, layers.Rescaling):
@@ -138,7 +138,7 @@ def make_imagenet_normalization() -> layers.Layer:
 
 
 def pad_borders(model: keras.Model) -> keras.Model:
-    """Returns a model whose pictures keep their borders, so that strides divide sizes exactly; weights are the same.
+    """Returns a model whose images keep their borders, so that strides divide sizes exactly; weights are the same.
 
     Inception, Xception and NASNet have convolutions that take whole windows alone, of which there are fewer than
     pixels. Padding with zeros, as of the others, changes nothing but features at the borders.
@@ -166,7 +166,7 @@ def find_features(model: keras.Model, name: str) -> list:
     """Finds what a network has at each stride, the finest first: the widest tensor that a layer halves, and the output.
 
     Raises:
-        ValueError: the sizes of features are not the picture's divided by the strides.
+        ValueError: the sizes of features are not the image's divided by the strides.
     """
     operations = model.operations
     shapes = keras.Model(model.input, [op.output for op in operations]).compute_output_shape((1, SIDE, SIDE, 3))
@@ -186,7 +186,7 @@ def find_features(model: keras.Model, name: str) -> list:
     return [found[stride] for stride in strides]
 
 
-def build_tiny_encoder(weights: None) -> Encoder:
+def build_tiny_encoder(weights: str | Path | None) -> Encoder:
     """Builds five convolutions with strides 2: an encoder that traces in a second, for tests."""
     if weights is not None:
         raise ValueError(f"the tiny encoder has no weights to load, got {str(weights)!r}; set model.weights to null")

@@ -1,12 +1,13 @@
 """KerasHub's segmenters by name, as encoder and decoder: SegFormer (Xie et al. 2021) and DeepLabV3+ (Chen et al. 2018).
 
 KerasHub makes their layers and loads its presets into them; here the layers are connected. Its own SegFormer takes
-square pictures of one size alone, since it finds height and width as the root of the number of places. Its layers have
-no size: connected like this they give the same, for pictures of any height and width.
+square images of one size alone, since it finds height and width as the root of the number of places. Its layers have
+no size: connected like this they give the same, for images of any height and width.
 """
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import keras
@@ -76,7 +77,7 @@ def find_segmenter(name: str) -> None:
     import_keras_hub()
 
 
-def import_keras_hub():
+def import_keras_hub() -> ModuleType:
     """Imports KerasHub, which only those need who ask for its networks.
 
     Raises:
@@ -165,7 +166,7 @@ def load_preset(backbone: keras.Model, name: str, preset: str) -> tuple[np.ndarr
 
 
 def connect_transformer(encoder: keras.Model, name: str) -> keras.Model:
-    """Connects the layers of a mix transformer for pictures of any size: pixels -> features at strides 4, 8, 16, 32."""
+    """Connects the layers of a mix transformer for images of any size: pixels -> features at strides 4, 8, 16, 32."""
     norms = [layer for layer in encoder.layers if isinstance(layer, layers.LayerNormalization)]
     features = []
     x = start = keras.Input((None, None, 3))
@@ -237,7 +238,7 @@ class ScaleChannels(layers.Layer):
 
 @keras.saving.register_keras_serializable("tfseg")
 class AttentionWeights(layers.Layer):
-    """How much each place of one picture looks at each of another: (batch, heads, places, places), in sum 1."""
+    """How much each place of one image looks at each of another: (batch, heads, places, places), in sum 1."""
 
     def __init__(self, heads: int, **kwargs):
         super().__init__(**kwargs)

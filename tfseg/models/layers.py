@@ -22,9 +22,9 @@ SPREAD = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))
 
 @keras.saving.register_keras_serializable("tfseg")
 class UpsampledConv2D(keras.layers.Layer):
-    """A picture doubled by `UpSampling2D`, a finer one beside it, and a 3x3 convolution over both, in one layer.
+    """An image doubled by `UpSampling2D`, a finer one beside it, and a 3x3 convolution over both, in one layer.
 
-    Doubled, each pixel comes four times, so that a 3x3 window sees no more than 2x2 of the small picture: a transposed
+    Doubled, each pixel comes four times, so that a 3x3 window sees no more than 2x2 of the small image: a transposed
     convolution of it, with stride 2 and a 4x4 kernel of sums, gives the same (Shi et al. 2016, "Is the deconvolution
     layer the same as a convolutional layer?") for four ninths of the multiplications, and nothing is copied.
 
@@ -72,7 +72,7 @@ class UpsampledConv2D(keras.layers.Layer):
 
 
 def spread(kernel):
-    """Kernel of a 3x3 convolution of a doubled picture -> kernel of a transposed convolution of the small one.
+    """Kernel of a 3x3 convolution of a doubled image -> kernel of a transposed convolution of the small one.
 
     Args:
         kernel: float (3, 3, channels, filters).
@@ -88,9 +88,9 @@ def spread(kernel):
 
 @keras.saving.register_keras_serializable("tfseg")
 class AtrousDepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` of 3x3 with a dilation rate, as a sum of nine shifted pictures; without a bias.
+    """`keras.layers.DepthwiseConv2D` of 3x3 with a dilation rate, as a sum of nine shifted images; without a bias.
 
-    TensorFlow would cut the picture into interleaved ones and back, by operations that Metal has no kernels for.
+    TensorFlow would cut the image into interleaved ones and back, by operations that Metal has no kernels for.
     """
 
     def __init__(self, dilation_rate: int, **kwargs):
@@ -236,7 +236,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     and inference, by moving statistics, would give something else. There training, too, takes the moving statistics,
     which stay as they are: at first 0 and 1, as if there was no normalisation.
 
-    Under a half precision policy the kernel takes half precision pictures with float32 statistics.
+    Under a half precision policy the kernel takes half precision images with float32 statistics.
     """
 
     def call(self, inputs, training=None, mask=None):

@@ -1,4 +1,4 @@
-"""The network: encoder features -> decoder -> head, for pictures of any height and width.
+"""The network: encoder features -> decoder -> head, for images of any height and width.
 
 The encoder's activations at strides 2, 4, 8, 16 and 32 feed a decoder, of which the head makes logits at full size.
 """

@@ -4,13 +4,13 @@ config.yaml                     the run's settings, resolved
 records.json                    where its records lie, from the root on, and the SHA-256 of their manifest.json
 .lock                           while it is trained: by which process
 labels.json                     names and colours of the classes that it learns, as in its SavedModel
-history.csv  tensorboard/       losses and scores of each epoch, and pictures
+history.csv  tensorboard/       losses and scores of each epoch, and images
 trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
-checkpoints/                    the last states, for a run that was stopped to go on from (see `checkpoints`)
+checkpoints/                    the last ones, from which a stopped run resumes (see `checkpoints`)
 metrics.json                    scores of the best epoch's network on the validation split, device and versions
 saved_model/                    that network, for use elsewhere
-scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each picture in
+scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each image in
 matrices-SPLIT.npz
 report.html  report/            the page of all this by `report`, and its figures
 
@@ -47,8 +47,7 @@ BEST_WEIGHTS = "best.weights.h5"
 CHECKPOINTS = "checkpoints"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model"
-replacing = write_whole  # its name before
-# Settings that make no other training of it; one stopped on a GPU may go on elsewhere.
+# Settings that make no other training of it; one stopped on a GPU may resume elsewhere.
 MAY_CHANGE = ("overwrite", "run_dir", "accelerator.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
 
@@ -86,7 +85,7 @@ def hold_run(directory: Path) -> Iterator[str | None]:
 
 
 def open_run(config: Config) -> Path:
-    """Makes the run folder of a training, or gives that of the same training, stopped before its end, or to go on.
+    """Makes the run folder of a training, or gives that of the same training, to be resumed.
 
     What a start that learnt nothing left there is deleted.
 
@@ -103,7 +102,7 @@ def open_run(config: Config) -> Path:
         names += [TRACKERS] if list_lasting(read_config(directory)) != list_lasting(config) else []
         left = [directory / name for name in names]
     else:
-        left = [directory / METRICS]  # of a run that goes on for more epochs; written anew at its end
+        left = [directory / METRICS]  # of a run that continues for more epochs; written anew at its end
     for path in left:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -113,15 +112,15 @@ def open_run(config: Config) -> Path:
 
 
 def has_learnt(directory: Path) -> bool:
-    """Whether a run has anything to go on from: a state, or the weights of an epoch."""
+    """Whether a run has anything to resume from: a checkpoint, or the weights of an epoch."""
     return any((directory / CHECKPOINTS).glob("[0-9]*.json")) or (directory / BEST_WEIGHTS).exists()
 
 
 def check_run(config: Config) -> None:
     """Raises ValueError unless a training can have its run folder.
 
-    What is in it must be the same training, stopped before its end, or ended and to go on for more epochs, or one that
-    never got to anything, or any run if `overwrite` is set.
+    What is in it must be the same training, stopped before its end, or ended and to continue for more epochs, or one
+    that never learnt anything, or any run if `overwrite` is set.
     """
     directory = Path(config.run_dir)
     if not directory.exists() or not {path.name for path in directory.iterdir()} - {LOCK}:
@@ -132,7 +131,7 @@ def check_run(config: Config) -> None:
         return
     remedy = "give another run_dir, or --overwrite true to delete it"
     if (directory / METRICS).exists() and not adds_epochs(directory, config):
-        more = "raise train.epochs to go on with it, " if not list_other_settings(directory, config) else ""
+        more = "raise train.epochs to continue it, " if not list_other_settings(directory, config) else ""
         raise ValueError(f"{directory}: holds an earlier run; {more}{remedy}")
     if has_learnt(directory) and (changed := list_other_settings(directory, config)):
         raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
@@ -145,15 +144,15 @@ def list_other_settings(directory: Path, config: Config) -> str:
     """
     before, now, other = list_lasting(read_config(directory)), list_lasting(config), ""
     if adds_epochs(directory, config):
-        before.pop("train.epochs"), now.pop("train.epochs")
+        del before["train.epochs"], now["train.epochs"]
     if noted := read_noted(directory):
-        before.pop("data.records"), now.pop("data.records")
+        del before["data.records"], now["data.records"]
         other = compare_records(noted["manifest"], noted["records"], config.data.records)
     return "; ".join(filter(None, [other, list_changes(before, now)]))
 
 
 def adds_epochs(directory: Path, config: Config) -> bool:
-    """Whether a config has the run in a folder go on for more epochs than it was begun with."""
+    """Whether a config continues the run in a folder for more epochs than it was begun with."""
     return config.train.epochs > read_config(directory).train.epochs
 
 
@@ -277,7 +276,7 @@ def load_network(directory: str | Path):
     """Builds a run's network with the weights of its best epoch.
 
     Returns:
-        keras.Model, see `network.build_network`.
+        keras.Model, see `segmenter.build_network`.
 
     Raises:
         FileNotFoundError: the folder holds no run, or its first epoch has not ended.

@@ -120,7 +120,7 @@ def read_scores(path: Path) -> str:
     try:
         return tables.scores_table(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no scores as tfseg.train writes them: {error!r}; mend or delete it") from None
+        raise ValueError(f"{path} holds no scores as tfseg train writes them: {error!r}; mend or delete it") from None
 
 
 def open_image(content: bytes, name: str) -> OpenedImage:

@@ -21,9 +21,9 @@ def build_learner(
         config: of the run.
         device: to compute on.
         steps: of an epoch.
-        records: to learn from; None: they are opened if the class weights need them.
-        num_classes: that the network tells apart, void included; None: those of the records.
-        share: of the learning rate.
+        records: to learn from; None: they are opened if the class weights or the number of classes need them.
+        num_classes: that the network predicts, void included; None: those of the records.
+        share: by which the learning rate is multiplied.
 
     Raises:
         ValueError: as of `make_loss`, or the device cannot compute the loss.
@@ -42,7 +42,7 @@ def build_learner(
             "take loss.jaccard, or set accelerator.kind to cpu"
         )
     device, _ = choose_fused(device)
-    num_classes = num_classes or len(records.classes)
+    num_classes = num_classes or len((records or open_records(config.data.records)).classes)
     with device.scope():
         network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed

@@ -48,11 +48,12 @@ def make_training_batches(
     from tfseg.pipeline.settings import TrainSettings
 
     data = config.data
+    low, high = data.crop_scale
     settings = TrainSettings(
         size=parse_size(data.size),
         batch_size=config.train.batch_size // share[1],
         fit=data.fit,
-        crop=RandomCrop(tuple(data.crop_scale), data.cat_max_ratio, data.rare_class_sampling),
+        crop=RandomCrop((low, high), data.cat_max_ratio, data.rare_class_sampling),
         shuffle_buffer=data.shuffle_buffer,
         ram_budget=data.ram_budget,
         seed=config.train.seed,

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from tfseg.runs.run_dir import replacing
+from tfseg.io.atomic import write_text
 from tfseg.training import checkpoints
 from tfseg.training.console import Screen
 from tfseg.training.distribution import Distribution
@@ -88,7 +88,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]):
         if not math.isfinite(logs["loss"]):  # the epoch's mean so far, which Keras has got from the device
             self.model.check_loss()
         if batch + 1 == self.steps_per_epoch:
@@ -116,7 +116,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes a line an epoch into a CSV file; `epochs` is how many lines of an earlier start stay.
+    """Writes a line per epoch into a CSV file; `epochs` is how many lines of an earlier start stay.
 
     `before` is the mean IoU of the last of these, if there is one.
     """
@@ -126,15 +126,14 @@ class HistoryFile(keras.callbacks.Callback):
         self.path = path
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         lines = lines[: 1 + epochs] if epochs else []
-        with replacing(path) as unfinished:
-            unfinished.write_text("".join(lines), encoding="utf-8")
+        write_text("".join(lines), path)
         rows = list(csv.DictReader(lines))
         self.before = float(rows[-1]["val_mean_iou"]) if rows else None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.monotonic()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]):
         rate = find_learning_rate(self.model.optimizer)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row |= {"learning_rate": rate, "seconds": time.monotonic() - self.start}
@@ -158,9 +157,9 @@ def find_learning_rate(optimizer) -> float:
     `optimizer.learning_rate` is that of the step to come, which at the end of a schedule is one too far.
     """
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    rate = getattr(optimizer, "_learning_rate", None)
-    if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+    schedule = keras.optimizers.schedules.LearningRateSchedule
+    if not isinstance(getattr(optimizer, "_learning_rate", None), schedule):
         return float(ops.convert_to_numpy(optimizer.learning_rate))
     batches = getattr(optimizer, "_iterations", optimizer.iterations)  # accumulated or not
     last = int(ops.convert_to_numpy(batches)) - 1
-    return float(ops.convert_to_numpy(rate(max(last, 0))))
+    return float(ops.convert_to_numpy(optimizer._learning_rate(max(last, 0))))

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfseg.io.atomic import write_json
 from tfseg.runs.run_dir import CHECKPOINTS as FOLDER
-from tfseg.runs.run_dir import save_weights, write_json
+from tfseg.runs.run_dir import save_weights
 
 CHUNK = 2**20
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: messages, a live line on a terminal, a line an epoch."""
+"""What a training reports while it runs: messages, a live line on a terminal, a line per epoch."""
 
 import shutil
 import sys
@@ -19,7 +19,7 @@ class Screen:
     Within a `with` block a live line may be open; every message, and the end of the block, ends it first.
 
     Args:
-        quiet: whether nothing but warnings is told.
+        quiet: whether nothing but warnings is reported.
         stream: for all but warnings; None: standard output.
         errors: for warnings; None: standard error.
     """
@@ -36,7 +36,7 @@ class Screen:
         self.end_line()
 
     def show(self, *parts: str) -> None:
-        """Tells how far it is, what matters most first: in a line of its own, or on a terminal in place of the last.
+        """Shows the progress, what matters most first: in a line of its own, or on a terminal in place of the last.
 
         There it has those of the parts that the terminal is wide enough for, each of them whole but for the first.
         """
@@ -54,19 +54,19 @@ class Screen:
         print(f"\r{text.ljust(min(self.length, width))}", end="", file=self.stream, flush=True)
         self.length = len(text)
 
-    def tell(self, text: str) -> None:
-        """Tells what stays to be read."""
+    def report(self, text: str) -> None:
+        """Prints a line that stays."""
         if not self.quiet:
             self.end_line()
             print(text, file=self.stream, flush=True)
 
     def warn(self, text: str) -> None:
-        """Tells what went wrong, be it quiet or not."""
+        """Prints a warning, be it quiet or not."""
         self.end_line()
         print(f"warning: {text}", file=self.errors, flush=True)
 
     def interrupt(self, text: str) -> None:
-        """Tells within a handler of signals, where the stream may be in the middle of a line and takes no other."""
+        """Reports within a handler of signals, where the stream may be in the middle of a line and takes no other."""
         if not self.quiet:
             print("\n" * bool(self.length) + text, file=self.errors, flush=True)
         self.length = 0
@@ -78,15 +78,15 @@ class Screen:
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells step, speed, losses and time left every now and then, and the scores of each epoch.
+    """Reports step, speed, losses and time left every now and then, and the scores of each epoch.
 
     It must come after the callback that scores the epoch. Speed is that since the first step of the epoch, or of what
     is left of it, which takes longer than others. The time left is that of the whole training; a validation counts as
     long as the one before.
 
     Args:
-        screen: to tell it on.
-        batch_size: pictures a step.
+        screen: where it is shown.
+        batch_size: images per step.
         best: gives the scores of the best epoch so far: its number, "epoch", and "mean_iou".
         before: mean IoU of the epoch before, if there was one.
         clock: seconds, from whenever.
@@ -103,52 +103,59 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.screen, self.batch_size, self.best, self.before, self.clock = screen, batch_size, best, before, clock
         self.interval = TERMINAL if screen.live else ELSEWHERE
-        self.told_at = None if screen.live else clock()
+        self.shown_at = None if screen.live else clock()
         self.validation = 0.0  # seconds of the last one
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch, self.began = epoch, self.clock()
-        self.first = self.last = None  # step and time
+        self.first: tuple[int, float] | None = None  # step and time
+        self.last: tuple[int, float] | None = None
 
     def on_train_batch_begin(self, batch, logs=None):
         if self.last:
             self.between += self.clock() - self.last[1]
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]):
         now = self.clock()
         self.last = batch + 1, now
         if self.first is None:
             self.first, self.between, self.waited = self.last, 0.0, self.model.waited
         whole = self.screen.live and batch + 1 == self.params["steps"]
-        if whole or self.told_at is None or now - self.told_at >= self.interval:
-            self.told_at = now
-            self.screen.show(*self.describe(logs))
+        if whole or self.shown_at is None or now - self.shown_at >= self.interval:
+            self.shown_at = now
+            self.screen.show(*self.describe(self.first, self.last, logs))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]):
         now = self.clock()
         self.validation = now - self.last[1] if self.last else 0.0
         score, best = logs["val_mean_iou"], self.best()
         change = "" if self.before is None else f" ({score - self.before:+.4f})"
         self.before = score
-        self.screen.tell(
+        self.screen.report(
             f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, val loss {logs['val_loss']:.4f}, "
             f"mean IoU {score:.4f}{change}, best {best['mean_iou']:.4f} at epoch {best['epoch']}, "
             f"{now - self.began:.0f} s"
         )
 
-    def describe(self, logs: dict[str, float]) -> list[str]:
-        """Words the line, the terms of the loss last: what is not known, since only one step was made, is left out."""
+    def describe(self, first: tuple[int, float], last: tuple[int, float], logs: dict[str, float]) -> list[str]:
+        """Words the line, the terms of the loss last: what is not known, since only one step was made, is left out.
+
+        Args:
+            first: step and time of the first step that was measured in this epoch.
+            last: of the last one.
+            logs: the losses.
+        """
         epochs, steps = self.params["epochs"], self.params["steps"]
-        (step, now), (first, start) = self.last, self.first
+        (first_step, start), (step, now) = first, last
         words = [f"epoch {self.epoch + 1}/{epochs} step {step}/{steps}"]
-        if step > first and now > start:
-            seconds = (now - start) / (step - first)
+        if step > first_step and now > start:
+            seconds = (now - start) / (step - first_step)
             after = epochs - self.epoch - 1
             left = (steps - step + after * steps) * seconds + (after + 1) * self.validation
-            words += [f"{self.batch_size / seconds:.1f} pictures/s", f"{format_time(left)} left"]
+            words += [f"{self.batch_size / seconds:.1f} images/s", f"{format_time(left)} left"]
         words.append(f"loss {logs['loss']:.3f}")
-        words.append(f"rate {read_rate(self.model):.1e}")
-        if step > first and now > start:
+        words.append(f"lr {read_learning_rate(self.model):.1e}")
+        if step > first_step and now > start:
             waited = self.between + self.model.waited - self.waited
             words.append(f"waiting {100 * waited / (now - start):.0f} %")
         return words + [f"{name} {value:.2f}" for name, value in logs.items() if name != "loss"]
@@ -161,7 +168,7 @@ def format_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def read_rate(model: keras.Model) -> float:
+def read_learning_rate(model: keras.Model) -> float:
     """The learning rate of the next step."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # within an epoch, variables have no values on JAX

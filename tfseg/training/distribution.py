@@ -46,7 +46,7 @@ class Distribution:
 
     def any(self, *flags: bool) -> list[bool]:
         """Whether each of some flags is set on any worker; all must call it, and those that are early wait."""
-        return self.gather(flags).any(axis=0).tolist()
+        return [bool(flag) for flag in self.gather(flags).max(axis=0)]
 
     def wait(self) -> None:
         """Waits until all workers are there."""

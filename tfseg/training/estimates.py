@@ -28,7 +28,7 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
         seconds = complexity.estimate_seconds(macs * images, cores)
         text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those of docs/results/step"
         text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
-    screen.tell(text)
+    screen.report(text)
     there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
     if there and needed > there:
         screen.warn(

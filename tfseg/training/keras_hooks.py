@@ -9,7 +9,7 @@ import inspect
 import keras
 
 from tfseg import backend  # noqa: F401 - before any layer is made
-from tfseg.device import Choice
+from tfseg.device import Choice, NetworkOptions
 
 # Method -> its arguments.
 MODEL = {"make_train_function": ("force",), "compute_loss": ("x", "y", "y_pred", "sample_weight", "training")}
@@ -61,7 +61,7 @@ def choose_fused(device: Choice) -> tuple[Choice, str | None]:
     fault = f"Keras {keras.__version__} is not the one that tfseg knows: {', '.join(changed)} changed"
     if device.replicas > 1:
         raise ValueError(f"accelerator.strategy: expected none, since {fault}; install the Keras of pyproject.toml")
-    network = {**device.network, "cpu": False, "fused": False}
+    network: NetworkOptions = {**device.network, "cpu": False, "fused": False}
     warning = f"{fault}; layers, optimizer and train step are those of Keras, which take more time"
     return device._replace(fused=False, network=network), warning
 

@@ -57,7 +57,7 @@ class PlainLearner(keras.Model):
             mask = backend.as_ids(mask)
         return {"logits": self.network(backend.as_floats(image), training=training), "mask": mask}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(self, x, y, y_pred: dict, sample_weight=None, training=True):
         terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"])
         terms = {name: backend.mean_over_replicas(ops.mean(term)) for name, term in terms.items()}
         for mean in self.means:
@@ -139,16 +139,16 @@ def finish_epoch(learner: PlainLearner, batches, epoch: int, step: int, callback
         params: "epochs" and "steps" of the whole training.
     """
     learner.stop_training = False
-    callbacks = keras.callbacks.CallbackList(callbacks, model=learner, **params)
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(epoch)
+    calls = keras.callbacks.CallbackList(callbacks, model=learner, **params)
+    calls.on_train_begin()
+    calls.on_epoch_begin(epoch)
     for index in range(step, params["steps"]):
         batch = next(batches)
-        callbacks.on_train_batch_begin(index)
+        calls.on_train_batch_begin(index)
         before = [ops.convert_to_numpy(variable) for variable in learner.metrics_variables]
         learner.train_on_batch(batch)  # which begins its sums anew
         for variable, value in zip(learner.metrics_variables, before, strict=True):
             variable.assign(value + variable)
-        callbacks.on_train_batch_end(index, learner.get_metrics_result())
+        calls.on_train_batch_end(index, learner.get_metrics_result())
     logs = {name: float(value) for name, value in learner.get_metrics_result().items()}
-    callbacks.on_epoch_end(epoch, logs)
+    calls.on_epoch_end(epoch, logs)

@@ -81,14 +81,14 @@ def prepare(config: Config) -> Training:
 
     screen = Screen(config.quiet)
     if config.accelerator.strategy == "multiworker":
-        screen.tell("waiting until all workers of TF_CONFIG are there")
+        screen.report("waiting until all workers of TF_CONFIG are there")
     device, warning = choose_fused(choose_device(**dataclasses.asdict(config.accelerator)))
     workers = distribution.distribute(device)
     screen.quiet |= not workers.chief
     if warning and workers.chief:
         screen.warn(warning)
     trackers = make_trackers(config, screen) if workers.chief else []
-    screen.tell(str(device))
+    screen.report(str(device))
     check_shares(config, workers, device.strategy is not None)
     records, data = open_records(config.data.records), config.data
     records.check_learnable(data.train_split, data.val_split, config.loss.ignore_class)
@@ -109,7 +109,7 @@ def learn_until_finite(training: Training) -> dict:
     directory = training.directory
     checkpoint = None if training.config.overwrite else checkpoints.find_last(directory)
     if checkpoint and not run_dir.read_noted(directory):
-        training.screen.tell(f"{directory}: has no {run_dir.RECORDS}, so that data.records alone names its records")
+        training.screen.report(f"{directory}: has no {run_dir.RECORDS}, so that data.records alone names its records")
     rollbacks = checkpoint.rollbacks if checkpoint else 0
     while True:
         try:
@@ -143,7 +143,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
         rollbacks: how often the learning rate was halved.
 
     Returns:
-        The scores of the best epoch, see `validation.Validate`; those that the chief alone has may be None elsewhere.
+        The scores of the best epoch, see `validation.Validate`; {} on a worker that validates nothing.
 
     Raises:
         NotFinite: the loss was not finite.
@@ -153,9 +153,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
 
     from tfseg.pipeline.damage import explain_read_errors
     from tfseg.pipeline.transfer import to_device
-    from tfseg.training.assembly import build_learner
     from tfseg.training.batches import make_batches
-    from tfseg.training.estimates import report_estimates
     from tfseg.training.reports import make_callbacks
     from tfseg.training.stopping import stoppable
 
@@ -166,34 +164,50 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
         run.check_classes(training.directory, records, records.classes)
     epoch, step = locate(checkpoint, steps)
     batches, val_batches = make_batches(config, records, epoch, step, workers.share, workers.replicas)
-    learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
-    network = learner.network
-    screen.tell(f"network: {network.name}, {network.count_params():,} parameters")
-    report_estimates(config, learner, steps, device, screen)
+    learner = build(training, rollbacks)
     run.begin_run(training)
-    screen.tell(FIRST_STEP[keras.backend.backend()])
+    screen.report(FIRST_STEP[keras.backend.backend()])
     with explain_read_errors(records), stoppable(screen) as stop, screen:
         val_batches = to_device(val_batches, **device.batches)
         callbacks, validate = make_callbacks(training, learner, val_batches, stop, checkpoint, rollbacks, epoch)
         if checkpoint:
-            screen.tell(f"resuming after step {step} of epoch {epoch + 1}")
+            screen.report(f"resuming after step {step} of epoch {epoch + 1}")
             checkpoints.load(learner, training.directory, checkpoint)
             resume_epoch(training, learner, batches, epoch, step, callbacks)
             if learner.stop_training:
-                return validate.best_scores
+                return validate.best_scores or {}
             epoch += 1
             del batches  # with what it keeps in memory
             batches, _ = make_batches(config, records, epoch, share=workers.share, replicas=workers.replicas)
-        learner.fit(
-            workers.spread(to_device(batches, **device.batches)),
-            initial_epoch=epoch,
-            epochs=config.train.epochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # the batches are
-            verbose=0,
-            callbacks=callbacks,
-        )
-    return validate.best_scores
+        fit(training, learner, batches, epoch, callbacks)
+    return validate.best_scores or {}
+
+
+def build(training: Training, rollbacks: int) -> "PlainLearner":
+    """Builds what a training trains, and reports its size and what it will take."""
+    from tfseg.training.assembly import build_learner
+    from tfseg.training.estimates import report_estimates
+
+    config, records, device, _, screen, _, steps = training
+    learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
+    screen.report(f"network: {learner.network.name}, {learner.network.count_params():,} parameters")
+    report_estimates(config, learner, steps, device, screen)
+    return learner
+
+
+def fit(training: Training, learner: "PlainLearner", batches, epoch: int, callbacks: list) -> None:
+    """Trains from the beginning of an epoch, counted from 0, to the end."""
+    from tfseg.pipeline.transfer import to_device
+
+    learner.fit(
+        training.distribution.spread(to_device(batches, **training.device.batches)),
+        initial_epoch=epoch,
+        epochs=training.config.train.epochs,
+        steps_per_epoch=training.steps,
+        shuffle=False,  # the batches are
+        verbose=0,
+        callbacks=callbacks,
+    )
 
 
 def resume_epoch(training: Training, learner: "PlainLearner", batches, epoch: int, step: int, callbacks: list) -> None:
@@ -202,7 +216,7 @@ def resume_epoch(training: Training, learner: "PlainLearner", batches, epoch: in
     from tfseg.training.learner import finish_epoch
 
     workers = training.distribution
-    rest = to_device(batches, **{**training.device.batches, "ahead": False})
+    rest = to_device(batches, signed=training.device.batches["signed"], ahead=False)
     rest = rest.as_numpy_iterator() if workers.replicas == 1 else iter(workers.spread(rest))
     params = {"epochs": training.config.train.epochs, "steps": training.steps}
     finish_epoch(learner, rest, epoch, step, callbacks, params)

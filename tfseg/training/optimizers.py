@@ -37,15 +37,15 @@ def make_optimizer(
         )
     total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
     # A number would become a variable, which a checkpoint overwrites, halved or not.
-    rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
+    learning_rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
     options = {"global_clipnorm": settings.clip_norm}
     if settings.gradient_accumulation_steps > 1:
         options["gradient_accumulation_steps"] = settings.gradient_accumulation_steps
     if settings.ema_momentum is not None:
         options |= {"use_ema": True, "ema_momentum": settings.ema_momentum}
     if settings.name == "adam":
-        return (Adam if fused else PlainAdam)(rate, **options)
-    optimizer = (AdamW if fused else PlainAdamW)(rate, weight_decay=settings.weight_decay, **options)
+        return (Adam if fused else PlainAdam)(learning_rate, **options)
+    optimizer = (AdamW if fused else PlainAdamW)(learning_rate, weight_decay=settings.weight_decay, **options)
     # All but kernels: "variable" is the scale of each channel in ConvNeXt, which has no name.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "variable"])
     return optimizer
@@ -56,7 +56,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up from 0 to `peak`, then `peak` for good or its decay to 0 at step `total`.
 
     Args:
-        peak: the highest rate.
+        peak: the highest learning rate.
         warmup: steps until then.
         total: steps of the whole training.
         decay: "constant"; "cosine" (Loshchilov and Hutter 2017, without restarts); or "polynomial", of power 0.9, as
@@ -68,20 +68,20 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        rate = ops.minimum((step + 1) / max(self.warmup, 1), 1.0)
+        share = ops.minimum((step + 1) / max(self.warmup, 1), 1.0)
         done = ops.clip((step - self.warmup) / max(self.total - self.warmup, 1), 0, 1)
         if self.decay == "cosine":
-            rate *= 0.5 * (1 + ops.cos(math.pi * done))
+            share *= 0.5 * (1 + ops.cos(math.pi * done))
         elif self.decay == "polynomial":
-            rate *= (1 - done) ** 0.9
-        return self.peak * rate
+            share *= (1 - done) ** 0.9
+        return self.peak * share
 
     def get_config(self):
         return {"peak": self.peak, "warmup": self.warmup, "total": self.total, "decay": self.decay}
 
 
-class WholeAverages:
-    """Ends a training with the averages of all weights in their place, those of a frozen encoder too.
+class WholeAverages(keras.optimizers.Adam):
+    """Adam that ends a training with the averages of all weights in their place, those of a frozen encoder too.
 
     Keras takes the averages of all for those of the weights that are not frozen, and fails.
     """
@@ -105,7 +105,7 @@ class FusedSteps(WholeAverages):
         self.slow, self.share = frozenset(map(self._var_key, variables)), share
 
     def apply_rest(self) -> None:
-        """Makes a step, with its own rate, of the accumulated gradients of the last batches, fewer than make one.
+        """Makes a step, at its own learning rate, of the gradients of the last batches, fewer than make one.
 
         Done again, it does nothing. It is for the end of a training, outside of compiled steps, on one device.
         """
@@ -119,7 +119,7 @@ class FusedSteps(WholeAverages):
             return
         variables = [variable for variable, _ in learnt]
         before = [ops.convert_to_numpy(variable).copy() for variable in variables]
-        self._iterations.assign(count - 1)  # of the last batch: so is the rate
+        self._iterations.assign(count - 1)  # of the last batch: so is the learning rate
         grads = self._clip_gradients([ops.convert_to_tensor(sums) / rest for _, sums in learnt])
         self._apply_weight_decay(variables)
         self._backend_update_step(grads, variables, self.learning_rate)
@@ -153,7 +153,7 @@ class FusedSteps(WholeAverages):
             super()._backend_update_step(*zip(*group, strict=True), rate)
 
     def _apply_weight_decay(self, variables):
-        """Does nothing: decay is part of `update_step`, which knows the variable's own rate."""
+        """Does nothing: decay is part of `update_step`, which knows the variable's own learning rate."""
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
         """As Keras' for JAX, which does not take the gradients of a network whose encoder is frozen."""
@@ -201,7 +201,7 @@ class FusedSteps(WholeAverages):
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class Adam(FusedSteps, keras.optimizers.Adam):
+class Adam(FusedSteps):
     """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps."""
 
 
@@ -211,7 +211,7 @@ class AdamW(FusedSteps, keras.optimizers.AdamW):
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class PlainAdam(WholeAverages, keras.optimizers.Adam):
+class PlainAdam(WholeAverages):
     """`keras.optimizers.Adam`, whose steps are its own."""
 
 

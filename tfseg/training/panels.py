@@ -1,4 +1,4 @@
-"""TensorBoard's pictures: after each epoch, what the network makes of some of the validation split."""
+"""TensorBoard's images: after each epoch, what the network makes of some of the validation split."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,13 +9,13 @@ from keras import ops
 
 from tfseg.training.validation import averaged
 
-PIXELS = 512  # that a picture has at most, on its longer side
+PIXELS = 512  # that an image has at most, on its longer side
 
 
 class Panels(keras.callbacks.Callback):
-    """Draws picture, truth and prediction side by side after each epoch, by averaged weights if there are any.
+    """Draws image, ground truth and prediction side by side after each epoch, by averaged weights if there are any.
 
-    Training goes on as it would have without.
+    Training continues as it would have without.
 
     Args:
         folder: for TensorBoard's file.
@@ -39,13 +39,13 @@ class Panels(keras.callbacks.Callback):
         self.writer.flush()
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """The classes of a picture: uint8 (height, width, 3) -> integers (height, width)."""
+        """The classes of an image: uint8 (height, width, 3) -> integers (height, width)."""
         logits = self.model.network(image[np.newaxis].astype("float32"), training=False)
         return ops.convert_to_numpy(logits)[0].argmax(axis=-1)
 
 
 def draw_panel(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, colors: np.ndarray) -> np.ndarray:
-    """Lays a picture, its truth and its prediction side by side, shrunk by a whole number to at most `PIXELS`.
+    """Lays an image, its ground truth and its prediction side by side, shrunk by a whole number to at most `PIXELS`.
 
     Args:
         image: uint8 (height, width, 3).

@@ -67,5 +67,5 @@ def make_reports(training: Training, validate: Validate, epoch: int) -> list:
         history,
         TensorBoard(tensorboard, write_graph=False),
         Panels(tensorboard / "validation", examples, records.palette),
-        Progress(training.screen, config.train.batch_size, lambda: validate.best_scores, history.before),
+        Progress(training.screen, config.train.batch_size, lambda: validate.best_scores or {}, history.before),
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.device import Choice
+from tfseg.io.atomic import write_json
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 
@@ -61,8 +62,8 @@ def begin_run(training: Training) -> None:
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config, records)
         sizes = validated_sizes(records.size, config.data.eval_size)
-        labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.learn_void)
-        run_dir.write_json(labels, directory / run_dir.LABELS)
+        labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.ignore_class)
+        write_json(labels, directory / run_dir.LABELS)
     workers.wait()
     if not (directory / run_dir.CONFIG).is_file():
         raise ValueError(
@@ -90,7 +91,7 @@ def finish_run(training: Training, best_scores: dict, start: float) -> dict:
     export(directory)
     metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
     metrics |= {"device": training.device.reasons, "versions": read_versions()}
-    run_dir.write_json(metrics, directory / run_dir.METRICS)
+    write_json(metrics, directory / run_dir.METRICS)
     for tracker in training.trackers:
         tracker.finish(metrics)
     size = "x".join(map(str, config.data.eval_size or ())) or "the stored size"
@@ -108,7 +109,7 @@ def export(run: Path) -> None:
     if keras.backend.backend() == "tensorflow":
         keras.mixed_precision.set_dtype_policy("float32")
         labels, sizes = run_dir.read_labels(run), run_dir.read_sizes(run) or ()
-        learn_void = run_dir.read_config(run).loss.learn_void
-        export_saved_model(run_dir.load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, learn_void)
+        ignore_class = run_dir.read_config(run).loss.ignore_class
+        export_saved_model(run_dir.load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, ignore_class)
     else:
         export_by_tensorflow(run, run / run_dir.SAVED_MODEL)

@@ -1,6 +1,6 @@
 """Weights & Biases and MLflow: settings, scores of each epoch and final scores go there too.
 
-The ids of a run there are kept in the run folder, so that a training that goes on does so in the same one.
+The ids of a run there are kept in the run folder, so that a training that resumes is sent to the same one.
 """
 
 import json
@@ -9,12 +9,13 @@ from pathlib import Path
 import keras
 
 from tfseg.config.schema import Config, list_settings
+from tfseg.io.atomic import write_json
 from tfseg.runs import run_dir
 from tfseg.training.console import Screen
 
 
 class Tracker(keras.callbacks.Callback):
-    """Sends a training to a tracker. An error is told once; the training then goes on without it.
+    """Sends a training to a tracker. An error is reported once; the training then continues without it.
 
     It must come after the callback that scores the epoch.
 
@@ -29,7 +30,7 @@ class Tracker(keras.callbacks.Callback):
         self.name, self.failed, self.started = type(service).__name__, False, False
 
     def start(self, directory: Path, config: Config) -> None:
-        """Begins a run there, or goes on with that whose id the run folder holds; a second call does nothing."""
+        """Begins a run there, or resumes that whose id the run folder holds; a second call does nothing."""
         if not self.started:
             self.started = True
             self.attempt(lambda: self.open_run(directory, config))
@@ -38,7 +39,7 @@ class Tracker(keras.callbacks.Callback):
         path = directory / run_dir.TRACKERS
         ids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         id = self.service.start(directory, config, ids.get(self.name))
-        run_dir.write_json({**ids, self.name: id}, path)
+        write_json({**ids, self.name: id}, path)
 
     def on_epoch_end(self, epoch, logs=None):
         self.attempt(lambda: self.service.log(logs, epoch + 1))
@@ -74,7 +75,7 @@ class Wandb:
     """Weights & Biases; account, address and mode are its own environment variables, such as WANDB_MODE."""
 
     def __init__(self, project: str):
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]  # of an extra
 
         self.module, self.project = wandb, project
 
@@ -102,7 +103,7 @@ class MLflow:
     """MLflow; the address is that of its own environment variable MLFLOW_TRACKING_URI."""
 
     def __init__(self, experiment: str):
-        import mlflow
+        import mlflow  # pyright: ignore[reportMissingImports]  # of an extra
 
         self.module, self.experiment = mlflow, experiment
 

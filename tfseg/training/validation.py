@@ -31,11 +31,11 @@ class Validate(keras.callbacks.Callback):
         best_scores: of the epochs before, if there were any.
         patience: epochs without a better score after which the training ends; None: it never does.
         stop: whether a stop is asked for.
-        screen: to tell on that it ends.
+        screen: where its end is reported.
         distribution: whose chief scores; the other workers wait, and end when it does.
 
     Raises:
-        Stopped: a stop was asked for. The state was saved before.
+        Stopped: a stop was asked for. A checkpoint was saved before.
     """
 
     SHOWN = ("loss", "mean_iou", "mean_f1", "mean_iou_with_void", "mean_f1_with_void", "pixel_accuracy")
@@ -57,19 +57,20 @@ class Validate(keras.callbacks.Callback):
         self.patience, self.stop = patience or math.inf, stop or threading.Event()
         self.screen, self.distribution = screen or Screen(), distribution or Distribution()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict):
         stopped = ended = False
         if self.distribution.chief:
             try:
                 self.score(epoch, logs)
             except checkpoints.Stopped:
                 stopped = True
-            ended = not stopped and epoch + 1 - self.best_scores["epoch"] >= self.patience
+            best = self.best_scores or {"epoch": 0}
+            ended = not stopped and epoch + 1 - best["epoch"] >= self.patience
         stopped, ended = self.distribution.any(stopped, ended)
         if stopped:
             raise checkpoints.Stopped(f"stopped in epoch {epoch + 1}'s validation; the same command resumes there")
         if ended:
-            self.screen.tell(f"no better mean IoU for {self.patience} epochs")
+            self.screen.report(f"no better mean IoU for {self.patience} epochs")
             self.model.stop_training = True
 
     def score(self, epoch: int, logs: dict) -> None:
@@ -91,7 +92,7 @@ class Validate(keras.callbacks.Callback):
 def averaged(model: keras.Model) -> Iterator[None]:
     """Has the averages of a model's weights in their place for a while, if its optimizer keeps any.
 
-    Unlike `keras.callbacks.SwapEMAWeights` it leaves every bit as it was, so that a training goes on as it would have.
+    Unlike `keras.callbacks.SwapEMAWeights` it leaves every bit as it was: the training continues as it would have.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     variables, averages = [], []
@@ -108,7 +109,7 @@ def averaged(model: keras.Model) -> Iterator[None]:
 
 
 def score_again(before: dict, scorer: Scorer) -> dict:
-    """Returns scores of an earlier start as they are now, should that have left out void, though the loss learns it."""
+    """Returns scores of an earlier start with void as a class, if they left it out though the loss learns it."""
     if before.get("learn_void") or getattr(scorer.loss_function, "ignore_class", VOID) is not None:
         return before
     return before | scores(before["confusion_matrix"], scorer.classes, ignore_class=None)

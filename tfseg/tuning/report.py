@@ -12,9 +12,10 @@ import numpy as np
 
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
-from tfseg.runs.run_dir import replacing
-from tfseg.tuning.search import SCORE, brief, find_best
+from tfseg.io.atomic import write_whole
+from tfseg.io.command import program
 from tfseg.tuning.space import Choices, Range, Space, make_config
+from tfseg.tuning.study import SCORE, brief, find_best, keep_names, value_of
 from tfseg.visualization.figures import save_figure
 
 if TYPE_CHECKING:
@@ -27,48 +28,47 @@ FIGURE = "importance.png"
 ENOUGH = 50
 
 
-def write(study: "optuna.Study", out: Path, config: Config, space: Space, command: Sequence[str]) -> str:
+def write_report(study: "optuna.Study", out: Path, config: Config, space: Space, command: Sequence[str]) -> str:
     """Writes trials.csv and, once a trial has ended with a score, best.yaml and importance.png.
 
     Args:
-        study: of `search.open_study`.
+        study: of `study.open_study`.
         out: its folder.
         config: what all trials have in common.
         space: what they differ in.
-        command: of the search, to be told in best.yaml.
+        command: of the search, which best.yaml names.
 
     Returns:
         A table of the best trials, and where the files are.
     """
+    space = keep_names(study, space)
     write_trials(study, space, out / TRIALS)
     best = find_best(study)
     if best is None:
         return f"no trial has ended with a score yet; {out / TRIALS} lists them"
-    write_best(study, out, config, space, command)
+    found = dataclasses.replace(make_config(config, space, best.params), run_dir=str(out / "best"))
+    write_best(found, best, len(study.get_trials(deepcopy=False)), out / BEST, command)
     draw(study, space, out / FIGURE)
     return f"{table(study, space)}\n\n{out / BEST}: the settings of trial {best.number}\n{out / FIGURE}: what mattered"
 
 
-def write_best(study: "optuna.Study", out: Path, config: Config, space: Space, command: Sequence[str]) -> None:
-    """Writes the settings of the best trial, for a training of its own, and how they were found."""
-    best = find_best(study)
-    found = dataclasses.replace(make_config(config, space, best.params), run_dir=str(out / "best"))
-    count = len(study.get_trials(deepcopy=False))
+def write_best(found: Config, best: "optuna.trial.FrozenTrial", count: int, path: Path, command: Sequence[str]) -> None:
+    """Writes the settings of the best of `count` trials, for a training of its own, and how they were found."""
     lines = [
-        f"{SCORE} {best.value:.4f} on {found.data.val_split}: trial {best.number}, the best of {count}, with",
+        f"{SCORE} {value_of(best):.4f} on {found.data.val_split}: trial {best.number}, the best of {count}, with",
         *(f"  {name} {brief(value)}" for name, value in best.params.items()),
         f"It was found by\n#   {shlex.join(command)}",
-        f"and is trained again by\n#   python -m tfseg.train --config {shlex.quote(str(out / BEST))}",
+        f"and is trained again by\n#   {program('train')} --config {shlex.quote(str(path))}",
     ]
-    with replacing(out / BEST) as unfinished:
+    with write_whole(path) as unfinished:
         save_config(found, unfinished)
         settings = unfinished.read_text(encoding="utf-8")
         unfinished.write_text("".join(f"# {line}\n" for line in lines) + f"\n{settings}", encoding="utf-8")
 
 
 def write_trials(study: "optuna.Study", space: Space, path: Path) -> None:
-    """Writes a line a trial: number, how it ended, score, epochs, what was drawn, and the error of a failed one."""
-    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    """Writes a line per trial: number, how it ended, score, epochs, what was drawn, and the error of a failed one."""
+    with write_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", "state", SCORE, "epochs", *space, "error"])
         for trial in study.get_trials(deepcopy=False):
@@ -94,6 +94,12 @@ def score_of(trial: "optuna.trial.FrozenTrial") -> float | None:
     return trial.value if trial.state == TrialState.COMPLETE else max(curve, default=None)
 
 
+def rank(trial: "optuna.trial.FrozenTrial") -> float:
+    """By which trials are sorted: their score; those without one come last."""
+    score = score_of(trial)
+    return -math.inf if score is None else score
+
+
 def list_scored(study: "optuna.Study") -> tuple[list["optuna.trial.FrozenTrial"], list["optuna.trial.FrozenTrial"]]:
     """Lists the trials that ran to their end, and those that were pruned, without any that have no score."""
     from optuna.trial import TrialState
@@ -106,7 +112,7 @@ def list_scored(study: "optuna.Study") -> tuple[list["optuna.trial.FrozenTrial"]
 
 def table(study: "optuna.Study", space: Space, rows: int = 10) -> str:
     """Lays out the best trials, those that were pruned below those that were not, and counts how all ended."""
-    whole, pruned = (sorted(trials, key=score_of, reverse=True) for trials in list_scored(study))
+    whole, pruned = (sorted(trials, key=rank, reverse=True) for trials in list_scored(study))
     cells = [["trial", SCORE, "epochs", *space]]
     for trial in [*whole, *pruned][:rows]:
         epochs = f"{max(trial.intermediate_values)}{' pruned' if trial in pruned else ''}"
@@ -153,11 +159,11 @@ def draw(study: "optuna.Study", space: Space, path: Path) -> None:
     columns = max(2, min(4, len(space)))
     rows = math.ceil(len(space) / columns)
     figure = Figure((4 * columns, 3.6 * (1 + rows)), layout="constrained")
-    above, below = figure.subfigures(2, height_ratios=(1, rows))
+    (above,), (below,) = figure.subfigures(2, squeeze=False, height_ratios=(1, rows))
     shares, order = above.subplots(1, 2)
     _draw_shares(shares, weigh(study), len(whole) + len(pruned))
     _draw_points(order, whole, pruned, [trial.number for trial in whole], [trial.number for trial in pruned])
-    best = np.maximum.accumulate([trial.value for trial in whole])
+    best = np.maximum.accumulate([value_of(trial) for trial in whole])
     order.step([trial.number for trial in whole], best, where="post", color="C0", alpha=0.5, label="best so far")
     order.set(xlabel="trial", ylabel=SCORE)
     order.legend(fontsize=8)
@@ -181,10 +187,10 @@ def _draw_shares(axis, shares: dict[str, float], trials: int) -> None:
     axis.invert_yaxis()
     axis.set_title("what decided whether a trial was among the best tenth", fontsize=10)
     if not shares:
-        axis.text(0.5, 0.5, f"{trials} trials are too few to tell", ha="center", transform=axis.transAxes)
+        axis.text(0.5, 0.5, f"{trials} trials are too few to say", ha="center", transform=axis.transAxes)
         axis.set_axis_off()
     elif trials < ENOUGH:
-        axis.set_xlabel(f"share; no more than a hint, from {trials} trials: {ENOUGH} tell more")
+        axis.set_xlabel(f"share; no more than a hint, from {trials} trials: {ENOUGH} say more")
     else:
         axis.set_xlabel(f"share, from {trials} trials")
 

@@ -3,7 +3,7 @@
 What to try next is drawn by TPE (Bergstra et al. 2011, https://papers.nips.cc/paper/4443), of Optuna. A trial is pruned
 if its best score so far is below the median of what those that ran to their end had after as many epochs (Golovin et
 al. 2017, https://doi.org/10.1145/3097983.3098043). Hyperband promises more, but deals trials out to brackets, each of
-which wants dozens before it tells good from bad; the median needs five trials, and no budget to be set.
+which needs dozens before it separates good from bad; the median needs five trials, and no budget to be set.
 
 OUT/study.db                       what was tried and what came of it; SQLite, since that is whole after kill -9
 OUT/trial-0007/                    run folder of trial 7; weights and SavedModel stay in the best alone
@@ -14,37 +14,41 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from tfseg.config.parse import save_config
-from tfseg.config.renames import rename_settings
 from tfseg.config.schema import Config
 from tfseg.io import locks
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints
-from tfseg.tuning.space import Space, find_start, make_config
+from tfseg.tuning.processes import GRACE, close_input, last_lines, share_cores, start_process, stop
+from tfseg.tuning.report import write_report
+from tfseg.tuning.space import Space, make_config, read_space
+from tfseg.tuning.study import (
+    SCORE,
+    STUDY,
+    brief,
+    count_ended,
+    find_best,
+    keep_names,
+    make_sampler,
+    open_study,
+    value_of,
+)
 
 if TYPE_CHECKING:
     import optuna
 
-STUDY = "study.db"
-LOCK = ".lock"
-SCORE = "mean_iou"
 COMMAND = (sys.executable, "-m", "tfseg.tuning.trial")  # trains what --config names, into its run_dir
 POLL = 0.2  # seconds
-GRACE = 60  # seconds that a process has for its end
 ALIKE = 3  # failures in a row that end the search
 
 
@@ -58,57 +62,41 @@ class Running:
     kill_at: float = math.inf  # by time.monotonic; once it is pruned
 
 
-@contextmanager
-def open_study(out: Path, config: Config, space: Space) -> Iterator["optuna.Study"]:
-    """Gives the study of a folder, which no other process has meanwhile; a new one begins with the config's own values.
+def search_settings(
+    config: Config,
+    space_file: str | Path,
+    out: Path,
+    trials: int = 40,
+    parallel: int = 1,
+    minutes: float = math.inf,
+    seed: int = 0,
+    command: Sequence[str] = (),
+) -> None:
+    """Searches for the settings with the best score, and leaves in a folder what `report.write_report` writes.
+
+    What it prints are the trials as they start and end, and at last, however it ends, a table of the best. A search
+    that was stopped resumes by the same call.
+
+    Args:
+        config: what all trials have in common.
+        space_file: YAML file of what they differ in, see `space`.
+        out: folder of the search.
+        trials, parallel, minutes: as of `Search.run`.
+        seed: of what is drawn.
+        command: which best.yaml names as what has found it.
 
     Raises:
-        ValueError: another search runs there, or the folder holds another search or something else.
-        OSError: the folder cannot be written.
+        ValueError: the space does not fit the config; or as of `open_study` and `Search.run`.
+        OSError: a file cannot be read or written.
     """
-    import optuna  # here and below: --help answers without it
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as lock:
-        if not locks.take(lock):
-            raise ValueError(f"{out}: another search is running here; wait for it, or give another --out")
-        if not (out / STUDY).exists() and {path.name for path in out.iterdir()} != {LOCK}:
-            raise ValueError(f"{out}: is not empty and holds no search ({STUDY} is missing); give another --out")
-        study = optuna.create_study(
-            storage=f"sqlite:///{out / STUDY}",
-            study_name="search",
-            load_if_exists=True,
-            direction="maximize",
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=_warmup(config)),
-        )
-        _check_same(out, study, config, space)
-        if not study.get_trials(deepcopy=False):
-            study.enqueue_trial(find_start(config, space))
-        yield study
-
-
-def _warmup(config: Config) -> int:
-    """The first epoch that may be the last: a quarter of all, after that of the rising rate."""
-    return max(math.ceil(config.train.epochs / 4), math.ceil(config.optimizer.warmup_epochs) + 1)
-
-
-def _check_same(out: Path, study: "optuna.Study", config: Config, space: Space) -> None:
-    ranges = {f"the range of {name}": dataclasses.asdict(parameter) for name, parameter in space.items()}
-    now = json.loads(json.dumps(run_dir.list_lasting(config) | ranges))
-    before, manifest = study.user_attrs.get("settings"), study.user_attrs.get("manifest")
-    if before is not None:  # under the names of the version that began the search
-        before = rename_settings(before.items(), set())
-    if before is None:
-        study.set_user_attr("settings", now)
-        study.set_user_attr("manifest", run_dir.identify(config.data.records))
-        return
-    if manifest == run_dir.identify(config.data.records):  # the same records, wherever they lie now
-        before.pop("data.records", None), now.pop("data.records")
-    elif manifest and before.get("data.records") == now["data.records"]:
-        before, now = before | {"manifest.json": manifest}, now | {"manifest.json": "another"}
-    if changed := run_dir.list_changes(before, now):
-        raise ValueError(f"{out}: holds a search with other settings ({changed}); give another --out")
+    space = read_space(space_file, config, warn=not (out / STUDY).exists())
+    with open_study(out, config, space) as study:
+        try:
+            Search(study, out, config, space, seed).run(trials, parallel, minutes)
+        finally:
+            print(write_report(study, out, config, space, command))
+            if (ended := count_ended(study)) < trials:
+                print(f"{ended} of {trials} trials have ended; the same command resumes the search")
 
 
 class Search:
@@ -123,7 +111,8 @@ class Search:
             space: what they differ in.
             seed: of what is drawn. One trial at a time, a search that was stopped draws as if it never was.
         """
-        self.study, self.out, self.config, self.space, self.seed = study, out, config, space, seed
+        self.study, self.out, self.config, self.seed = study, out, config, seed
+        self.space = keep_names(study, space)
         self.running: dict[int, Running] = {}
         self.failures: list[str] = []  # the last in a row
 
@@ -168,7 +157,7 @@ class Search:
         return self.study.ask() if count < trials else None
 
     def start(self, slot: int, trial: "optuna.Trial", cores: list[int]) -> None:
-        """Starts the training of a trial, or lets it go on; what has ended already is only noted."""
+        """Starts the training of a trial, or resumes it; what has ended already is only noted."""
         self.study.sampler = make_sampler(self.seed, trial.number)
         values = {name: parameter.suggest(trial) for name, parameter in self.space.items()}
         run = self.run_of(trial.number)
@@ -183,7 +172,7 @@ class Search:
             self.finish(trial)
             return
         text = ", ".join(f"{name} {brief(value)}" for name, value in values.items())
-        print(f"trial {trial.number}{' goes on' if run.exists() else ''}: {text}", flush=True)
+        print(f"trial {trial.number}{' resumes' if run.exists() else ''}: {text}", flush=True)
         save_config(dataclasses.replace(config, run_dir=str(run), overwrite=False), run.with_suffix(".yaml"))
         with run.with_suffix(".log").open("a", encoding="utf-8") as log:
             if not locks.take(log):
@@ -204,7 +193,7 @@ class Search:
         elif time.monotonic() > running.kill_at:
             process.kill()
         if ended:
-            process.stdin.close()
+            close_input(process)
             del self.running[slot]
             if running.kill_at == math.inf:
                 self.finish(trial, process.returncode)
@@ -219,7 +208,7 @@ class Search:
         return epoch
 
     def prune(self, running: Running) -> None:
-        """Notes that a training is not worth going on with, and asks it to end."""
+        """Notes that a training is not worth continuing, and asks it to end."""
         from optuna.trial import TrialState
 
         trial = running.trial
@@ -243,7 +232,8 @@ class Search:
         self.study.tell(trial, score)
         self.failures.clear()
         best = find_best(self.study)
-        print(f"trial {trial.number}: {SCORE} {score:.4f}; best {best.value:.4f}, trial {best.number}", flush=True)
+        leading = f"; best {value_of(best):.4f}, trial {best.number}" if best else ""
+        print(f"trial {trial.number}: {SCORE} {score:.4f}{leading}", flush=True)
 
     def fail(self, trial: "optuna.Trial", reason: str) -> None:
         """Notes that a trial has no score; raises if it is always the same that goes wrong."""
@@ -258,7 +248,7 @@ class Search:
             raise ValueError(f"{ALIKE} trials in a row failed in the same way, the last with: {line}")
 
     def tidy(self) -> None:
-        """Deletes states and weights of trials that have ended; the best keeps its weights."""
+        """Deletes checkpoints and weights of trials that have ended; the best keeps its weights."""
         best = find_best(self.study)
         running = {one.trial.number for one in self.running.values()}
         for trial in self.study.get_trials(deepcopy=False):
@@ -273,86 +263,9 @@ class Search:
         return self.out / f"trial-{number:04d}"
 
 
-def make_sampler(seed: int, number: int) -> "optuna.samplers.BaseSampler":
-    """Makes what draws trial `number`. One for all would begin anew with the same draws whenever a search goes on."""
-    from optuna.samplers import TPESampler
-
-    seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-    return TPESampler(seed=seed, constant_liar=True)  # a trial that runs counts as bad, or all would try the same
-
-
-def find_best(study: "optuna.Study") -> "optuna.trial.FrozenTrial | None":
-    """Finds the trial with the highest score, the first of equals; None: none has ended with one."""
-    from optuna.trial import TrialState
-
-    whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return max(whole, key=lambda trial: trial.value, default=None)
-
-
-def count_ended(study: "optuna.Study") -> int:
-    """Counts the trials that need no more work."""
-    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
-
-
-def share_cores(parallel: int) -> list[list[int]]:
-    """Shares out the cores that this process may use; the threads of one core, counted far apart, stay together."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    if not 1 <= parallel <= len(cores):
-        raise ValueError(
-            f"expected 1 to {len(cores)} trials at a time, as many as there are cores here, got {parallel}"
-        )
-    return [cores[index::parallel] for index in range(parallel)]
-
-
-def start_process(command: Sequence[str], log: IO, cores: list[int]) -> subprocess.Popen:
-    """Starts a command on some cores, its output in a file, its input a pipe that this process holds open."""
-    threads = str(len(cores))
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # a terminal's Ctrl-C is for the search, which then stops them in its own way
-        env={"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, **os.environ},
-    )
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(process.pid, cores)  # it has not yet begun any thread
-    return process
-
-
-def stop(processes: Sequence[subprocess.Popen]) -> None:
-    """Ends processes: at first by SIGTERM, so that they can go on; after a minute, or one more Ctrl-C, at once."""
-    if processes:
-        print("stopping the trials after their steps; once more stops them at once", flush=True)
-    for process in processes:
-        process.terminate()
-    end = time.monotonic() + GRACE
-    try:
-        for process in processes:
-            process.wait(max(0, end - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-            process.stdin.close()
-
-
 def read_curve(run: Path) -> list[tuple[int, float]]:
     """Reads (epoch, score on the validation split) of each epoch that a training has ended."""
     path = run / run_dir.HISTORY
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     whole = text[: text.rfind("\n") + 1].splitlines()  # the last line may not be
     return [(int(row["epoch"]), float(row[f"val_{SCORE}"])) for row in csv.DictReader(whole)]
-
-
-def last_lines(log: Path, count: int = 5) -> str:
-    """The last lines of what a process printed."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line for line in lines if line.strip()][-count:]) or "ended without a word"
-
-
-def brief(value: float | str) -> str:
-    """A drawn value, as short as one reads it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -10,8 +10,10 @@ of factors, such as augment.zoom, is raised to its power, so that 0 leaves no ef
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from tfseg.config.parse import change_config, type_settings
 from tfseg.config.renames import rename_settings, warn_renamed
@@ -58,16 +60,18 @@ class Range:
             return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
 
-    def settings(self, value: float, before: dict[str, object]) -> dict[str, object]:
+    def settings(self, value: object, before: dict[str, object]) -> dict[str, object]:
         """What a number makes of the settings of a run."""
         if not self.multiplies:
-            return {self.name: value}
+            return {_setting_of(self.name): value}
+        if not _is_number(value):
+            raise ValueError(_describe_fault(self.name, "a number", value))
         return {name: _strengthen(before[name], value) for name in self.multiplies}
 
     def find(self, before: dict[str, object]) -> float | None:
         """The number that leaves the settings of a run as they are; None: it is not in the range."""
-        value = 1.0 if self.multiplies else before[self.name]
-        return value if value is not None and self.low <= value <= self.high and self._is_whole(value) else None
+        value = 1.0 if self.multiplies else before[_setting_of(self.name)]
+        return value if _is_number(value) and self.low <= value <= self.high and self._is_whole(value) else None
 
     def _is_whole(self, value: float) -> bool:
         """Whether a number is a whole number of steps above `low`."""
@@ -90,26 +94,33 @@ class Choices:
         """Draws what a value is called by an `optuna.Trial`."""
         return trial.suggest_categorical(self.name, list(self.values))
 
-    def settings(self, value: str, before: dict[str, object]) -> dict[str, object]:
+    def settings(self, value: object, before: dict[str, object]) -> dict[str, object]:
         """What a choice makes of the settings of a run."""
-        return {self.name: self.values[value]}
+        return {_setting_of(self.name): self.values[str(value)]}
 
     def find(self, before: dict[str, object]) -> str | None:
         """The choice that leaves the settings of a run as they are; None: there is none."""
-        return next((called for called, value in self.values.items() if value == before[self.name]), None)
+        return next((called for called, value in self.values.items() if value == before[_setting_of(self.name)]), None)
 
 
 Space = dict[str, Range | Choices]
 
 
-def read_space(path: str | Path, config: Config) -> Space:
+def read_space(path: str | Path, config: Config, warn: bool = True) -> Space:
     """Reads a space to search around a run.
+
+    Args:
+        path: of the YAML file.
+        config: the run.
+        warn: whether settings under an old name are reported on stderr.
 
     Raises:
         ValueError: the file is no such space, or the run cannot have one of its values; in one line, with file and key.
         OSError: the file cannot be read.
     """
-    entries = _rename(read_yaml(path), path)
+    entries, old = _rename(read_yaml(path), path)
+    if warn:
+        warn_renamed(old)
     if not entries:
         raise ValueError(f"{path}: expected settings to search, each as {FORM}")
     try:
@@ -124,9 +135,14 @@ def read_space(path: str | Path, config: Config) -> Space:
     return space
 
 
-def _rename(entries: dict, path: str | Path) -> dict:
-    """Gives the settings of a space the names that they have now."""
-    renamed = set()
+def _setting_of(name: str) -> str:
+    """The setting that a parameter stands for, which may have the name that the setting had before."""
+    return SETTINGS.get(name, name)
+
+
+def _rename(entries: dict, path: str | Path) -> tuple[dict, set[str]]:
+    """Gives the settings of a space the names that they have now; returns the old names beside them."""
+    renamed: set[str] = set()
     try:
         entries = rename_settings(entries.items(), renamed)
     except ValueError as error:
@@ -136,11 +152,10 @@ def _rename(entries: dict, path: str | Path) -> dict:
             old = [setting for setting in entry["multiplies"] if isinstance(setting, str) and setting in SETTINGS]
             entries[name] = {**entry, "multiplies": [SETTINGS.get(str(one), one) for one in entry["multiplies"]]}
             renamed |= set(old)
-    warn_renamed(renamed)
-    return entries
+    return entries, renamed
 
 
-def make_config(config: Config, space: Space, values: dict[str, object]) -> Config:
+def make_config(config: Config, space: Space, values: Mapping[str, object]) -> Config:
     """Makes a run with drawn values, by the names of the space.
 
     Raises:
@@ -173,41 +188,50 @@ def _scored_on(config: Config) -> str:
 
 def _read_parameter(name: str, entry: object, config: Config) -> Range | Choices:
     _check(name not in FIXED, name, f"no range, since {FIXED.get(name)}", entry)
-    keys = set(entry) if isinstance(entry, dict) else set()
+    if not isinstance(entry, dict):
+        raise ValueError(_describe_fault(name, FORM, entry))
+    keys = set(entry)
     if keys == {"choices"}:
         return _read_choices(name, entry["choices"])
     _check({"low", "high"} <= keys <= {"low", "high", "log", "step", "multiplies"}, name, FORM, entry)
-    log, multiplied = entry.get("log", False), entry.get("multiplies", [])
+    log = entry.get("log", False)
     _check(isinstance(log, bool), name, "log as true or false", log)
+    multiplied = ()
     if "multiplies" in entry:
-        _check_multiplied(name, multiplied, list_settings(config))
-    numbers = {key: entry[key] for key in ("low", "high", "step") if key in entry}
+        multiplied = _read_multiplied(name, entry["multiplies"], list_settings(config))
+    numbers = {key: _read_number(name, key, entry[key], multiplied) for key in ("low", "high", "step") if key in entry}
+    return Range(name, numbers["low"], numbers["high"], numbers.get("step"), log, multiplied)
+
+
+def _read_number(name: str, key: str, number: object, multiplied: tuple[str, ...]) -> float:
+    """Reads an end or the step of a range: in the type of its setting, or the factor of several."""
     if not multiplied:
-        numbers = {key: type_settings({name: number})[name] for key, number in numbers.items()}
-    for key, number in numbers.items():
-        _check(_is_number(number), name, f"{key} as a number; of others, give choices", number)
-    if multiplied:
-        numbers = {key: float(number) for key, number in numbers.items()}
-    return Range(name, numbers["low"], numbers["high"], numbers.get("step"), log, tuple(multiplied))
+        number = type_settings({name: number})[name]
+    if not _is_number(number):
+        raise ValueError(_describe_fault(name, f"{key} as a number; of others, give choices", number))
+    return float(number) if multiplied else number
 
 
 def _read_choices(name: str, choices: object) -> Choices:
-    _check(isinstance(choices, list), name, "choices as a list", choices)
+    if not isinstance(choices, list):
+        raise ValueError(_describe_fault(name, "choices as a list", choices))
     values = [type_settings({name: choice})[name] for choice in choices]
     called = {value if isinstance(value, str) else as_yaml(value): value for value in values}
     _check(len(called) == len(choices) > 1, name, "two or more choices, each once", choices)
     return Choices(name, called)
 
 
-def _check_multiplied(name: str, multiplied: object, before: dict[str, object]) -> None:
+def _read_multiplied(name: str, multiplied: object, before: dict[str, object]) -> tuple[str, ...]:
     _check(name not in before, name, "another name beside multiplies, since this is a setting", name)
-    _check(isinstance(multiplied, list) and len(multiplied) > 0, name, "multiplies as a list of settings", multiplied)
+    if not isinstance(multiplied, list) or not multiplied:
+        raise ValueError(_describe_fault(name, "multiplies as a list of settings", multiplied))
     for setting in multiplied:
         value = before[setting] if setting in before else type_settings({str(setting): None})  # says what is wrong
         numbers = value if isinstance(value, tuple) else (value,)
         _check(all(map(_is_number, numbers)), name, f"settings of numbers; {setting} is", value)
         if _strengthen(value, 0.5) == value:
             raise ValueError(f"{name}: no factor changes {setting}, which is {as_yaml(value)} in the config")
+    return tuple(multiplied)
 
 
 def _check_each_once(space: Space) -> None:
@@ -219,15 +243,23 @@ def _check_each_once(space: Space) -> None:
             seen[setting] = name
 
 
-def _strengthen(value: float | tuple[float, ...], factor: float) -> float | tuple[float, ...]:
+def _strengthen(value: object, factor: float) -> float | tuple[float, ...]:
     """Multiplies a strength, and raises the ends of a range of factors to a power: (0.8, 1.25), 2 -> (0.64, 1.5625)."""
-    return tuple(end**factor for end in value) if isinstance(value, tuple) else value * factor
+    if isinstance(value, tuple):
+        return tuple(end**factor for end in value)
+    if not _is_number(value):
+        raise ValueError(f"expected a number, or a range of factors, got {as_yaml(value)}")
+    return value * factor
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _check(correct: bool, name: str, wanted: str, got: object) -> None:
     if not correct:
-        raise ValueError(f"{name}: expected {wanted}, got {as_yaml(got)}")
+        raise ValueError(_describe_fault(name, wanted, got))
+
+
+def _describe_fault(name: str, wanted: str, got: object) -> str:
+    return f"{name}: expected {wanted}, got {as_yaml(got)}"

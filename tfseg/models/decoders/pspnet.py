@@ -15,7 +15,7 @@ GRIDS = (1, 2, 3, 6)
 
 
 def decode(features: Sequence, channels: Sequence[int]):
-    """Sets beside each place of the deeper features their means over the picture, and over its parts.
+    """Sets beside each place of the deeper features their means over the image, and over its parts.
 
     Args:
         features: at strides 2, 4, 8, 16 and 32; the first two have no part in it.

@@ -154,10 +154,10 @@ def test_runs_are_scored_to_be_compared(city, metrics, capsys):
 
 
 def test_an_ended_run_goes_on_for_more_epochs(settings, city, metrics, capsys):
-    """From its last state, for the epochs that are missing."""
+    """From its last checkpoint, for the epochs that are missing."""
     arguments = [*settings, "--run_dir", str(city / "longer")]
     train_run(parse_config([*arguments, "--train.epochs", "2"]))
-    with pytest.raises(ValueError, match=r"holds an earlier run; raise train\.epochs to go on with it, give another"):
+    with pytest.raises(ValueError, match=r"holds an earlier run; raise train\.epochs to continue it, give another"):
         train_run(parse_config([*arguments, "--train.epochs", "2"]))
     with pytest.raises(ValueError, match=r"holds a run with other settings \(train\.seed was .* and is 1\)"):
         train_run(parse_config([*arguments, "--train.seed", "1"]))

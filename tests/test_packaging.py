@@ -25,8 +25,6 @@ MAC = "aarch64-apple-darwin"
 LINUX = "x86_64-unknown-linux-gnu"
 
 # Verbs that are still to take their name in --help from command.program.
-STILL = ("train", "tune", "show_batch")
-LATER = pytest.mark.xfail(reason="takes its name from elsewhere", strict=False)
 
 # What uv says where the index does not answer.
 UNREACHABLE = "Failed to fetch|Could not connect|error sending request|dns error|Connection refused|timed out"
@@ -198,7 +196,7 @@ def test_help_needs_no_framework(verb, installed, tmp_path):
     assert set(re.findall(r"\| +(tensorflow|keras|torch|jax)$", done.stderr, re.MULTILINE)) == set()
 
 
-@pytest.mark.parametrize("verb", [pytest.param(verb, marks=LATER if verb in STILL else ()) for verb in VERBS])
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_names_the_command(verb, installed, tmp_path):
     assert call(installed / "tfseg", verb, "--help", cwd=tmp_path).stdout.startswith(f"usage: tfseg {verb}")
 

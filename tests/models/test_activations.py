@@ -5,6 +5,8 @@ import tensorflow as tf
 
 from tfseg.models.activations import jit_swish, tanh_sigmoid, tanh_swish
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 4e-3), ("float16", 5e-4)])
 def test_jit_swish_is_swish(dtype, tolerance):

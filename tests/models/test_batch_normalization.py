@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from tfseg.models.layers import BatchNormalization
 
+pytestmark = pytest.mark.tensorflow
+
 
 @pytest.fixture
 def pair():

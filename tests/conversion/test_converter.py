@@ -19,7 +19,6 @@ from tfseg.io import locks
 from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
 from tfseg.records.manifest import read_manifest, shard_name
-from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import open_records
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
@@ -56,6 +55,7 @@ def open_raw(root, splits=None):
 def read_split(folder, split):
     """Every record of a split, parsed, by id in the stored order."""
     tf = pytest.importorskip("tensorflow", reason="reads the records back with TensorFlow")
+    from tfseg.records.parsing import parse_example
 
     manifest = read_manifest(folder)
     data = tf.data.TFRecordDataset([str(folder / shard.name) for shard in manifest.splits[split].shards])

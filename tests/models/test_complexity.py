@@ -74,6 +74,7 @@ def test_models_within_a_model_are_walked_through():
     assert sum(map(complexity.count_macs, calls)) == 32 * 32 * (27 * 8 + 8 * 2)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_network_does_what_tensorflow_counts(decoder):
     """Its profiler also counts what takes a few operations a number, and the sums of the decoder's kernels."""
@@ -169,6 +170,7 @@ def make_positive(model):
             weight.assign(tf.ones_like(weight) / np.prod(weight.shape[:-1]))
 
 
+@pytest.mark.tensorflow
 @pytest.mark.parametrize(
     "layer",
     [
@@ -199,6 +201,7 @@ def test_the_gradient_of_a_layer_sees_its_receptive_field(layer, size):
         assert complexity.trace_back(calls, place) == find_seen(model, size, place)
 
 
+@pytest.mark.tensorflow
 def test_the_gradient_of_the_network_sees_its_receptive_field():
     model = build_network(2, "tiny", None, decoder_channels=(4, 4, 4, 4, 4))
     make_positive(model)

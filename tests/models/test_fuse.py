@@ -2,11 +2,14 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfseg.models import layers
 from tfseg.models.activations import jit_swish, tanh_sigmoid
 from tfseg.models.fuse import fuse
+
+pytestmark = pytest.mark.tensorflow
 
 
 def test_fuse_keeps_the_function():

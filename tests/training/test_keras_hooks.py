@@ -101,6 +101,7 @@ def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+@pytest.mark.tensorflow
 def test_gradients_are_accumulated_on_the_only_mirrored_device(tiny_records, tmp_path):
     settings = {"optimizer.gradient_accumulation_steps": 2, "accelerator.kind": "cpu"}
     plain = train(tiny_records, tmp_path / "plain", **settings)

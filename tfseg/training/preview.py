@@ -44,6 +44,8 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
         ValueError: a setting does not fit the records, or a record is damaged.
         OSError: the records cannot be read.
     """
+    from keras import ops
+
     from tfseg.augmentation.layer import Augmentation
     from tfseg.pipeline.damage import explain_read_errors
     from tfseg.training.batches import make_batches
@@ -55,4 +57,5 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
     augmentation = Augmentation(**augment, num_classes=num_classes, seed=config.train.seed)
     steps = records.count_steps(config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
-    return np.rint(image).astype(np.uint8), np.asarray(mask).astype(np.uint8)
+    image, mask = ops.convert_to_numpy(image), ops.convert_to_numpy(mask)
+    return np.rint(image).astype(np.uint8), mask.astype(np.uint8)

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tfseg.training import optimizers
 
+pytestmark = pytest.mark.tensorflow
+
 
 def variables():
     random = np.random.default_rng(0)
@@ -121,8 +123,6 @@ import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tfseg.training import optimizers
-
-pytestmark = pytest.mark.tensorflow
 def run(optimizer):
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():

@@ -1,32 +1,11 @@
 """Operations that were wrong on some devices are found, and right ones pass."""
 
-import keras
 import numpy as np
 import pytest
 
-from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, Train
 from tfseg.device import choose_device
 from tfseg.diagnostics import probes
 from tfseg.diagnostics.checks import FAILED, OK, WARNING
-
-
-@pytest.fixture(autouse=True)
-def policy():
-    yield
-    keras.mixed_precision.set_dtype_policy("float32")
-
-
-@pytest.fixture
-def config(tmp_path):
-    return Config(
-        Data(str(tmp_path / "records"), size="32x32"),
-        run_dir="none",
-        augment=Augment(flip=0.5, rotation=10.0, contrast=0.2),
-        model=Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8)),
-        loss=Loss(1.0, 1.0),
-        optimizer=Optimizer("adamw", weight_decay=0.01),
-        train=Train(batch_size=2),
-    )
 
 
 @pytest.mark.parametrize("name", probes.PROBES)

@@ -22,7 +22,10 @@ from tfseg.synthetic import sample_city
 
 BACKENDS = ("tensorflow", "torch", "jax")
 MISSING = [name for name in BACKENDS if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; see make test-backends")
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; see make test-backends"),
+    pytest.mark.skipif(keras.backend.backend() == "jax", reason="trains on all backends, from one process of PyTorch"),
+]
 
 # Everything that a training can have; but what is drawn differs by backend, so the draws leave no choice.
 SETTINGS = {

@@ -26,7 +26,7 @@ def build_learner(
         share: by which the learning rate is multiplied.
 
     Raises:
-        ValueError: as of `make_loss`, or the device cannot compute the loss.
+        ValueError: as of `make_loss`, or the device cannot compute the loss, or keep the encoder frozen.
         OSError: as of `make_loss`.
     """
     from tfseg.augmentation.layer import Augmentation
@@ -42,6 +42,7 @@ def build_learner(
             "take loss.jaccard, or set accelerator.kind to cpu"
         )
     device, _ = choose_fused(device)
+    check_frozen_encoder(config, device)
     num_classes = num_classes or len((records or open_records(config.data.records)).classes)
     with device.scope():
         network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
@@ -55,6 +56,25 @@ def build_learner(
             encoder = network.get_layer(config.model.encoder)
             optimizer.slow_down(encoder.trainable_variables, settings.encoder_lr_multiplier)
     return learner
+
+
+def check_frozen_encoder(config: Config, device: Choice) -> None:
+    """Raises ValueError if the encoder is to be frozen in a way that Keras cannot compute on JAX."""
+    import keras
+
+    if not config.train.frozen_epochs or keras.backend.backend() != "jax":
+        return
+    # There, an optimizer sees the weights that learn alone, and not those of which it keeps averages as well.
+    if config.optimizer.ema_momentum is not None:
+        raise ValueError(
+            f"train.frozen_epochs: expected 0 on JAX with optimizer.ema_momentum, got {config.train.frozen_epochs}; "
+            "leave one of them out, or set the environment variable KERAS_BACKEND to tensorflow"
+        )
+    if not device.fused:
+        raise ValueError(
+            f"train.frozen_epochs: expected 0 on JAX without what is fused, got {config.train.frozen_epochs}; "
+            "see accelerator.fused"
+        )
 
 
 def count_classes(config: Config) -> int:

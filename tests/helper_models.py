@@ -36,7 +36,7 @@ def write_model(directory, serving=True, images_name="images", classes_type="uin
 
 
 class FakePredictor:
-    """Tells each pixel's class from its picture alone: all flat where red is above 100, else sky."""
+    """Tells each pixel's class from its image alone: all flat where red is above 100, else sky."""
 
     classes = [*CATEGORIES]  # noqa: RUF012
     sizes = ((12, 16), (6, 8))
@@ -74,11 +74,11 @@ def true_network(images, training):
 
 
 def make_parity_report():
-    """The report of parity on two pictures, with one format that answers as the network and one that does not."""
+    """The report of parity on two images, with one format that answers as the network and one that does not."""
     from tfseg.exporters.parity import ENCODED, compare
 
-    pictures = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
-    examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in pictures]
+    drawn = [(f"p{index}".encode(), *draw(index, 24, 32)) for index in range(2)]
+    examples = [{"id": id, "image": image, "mask": mask} for id, image, mask in drawn]
     models = {"SavedModel": Recolored(0).probabilities, "LiteRT int8": Recolored(2).probabilities}
     encoded = {ENCODED: lambda image: Recolored(1)(image[np.newaxis])[0]}
     return compare(true_network, models, examples, self_resizing=encoded)

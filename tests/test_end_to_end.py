@@ -1,4 +1,4 @@
-"""The main job as its user runs it, on a small sample city with the tiny encoder: raw pictures -> predicted mask."""
+"""The main job as its user runs it, on a small sample city with the tiny encoder: raw images -> predicted mask."""
 
 import csv
 import dataclasses
@@ -64,7 +64,7 @@ def test_run_folder(city, metrics):
     assert [row["epoch"] for row in history] == ["1", "2", "3"]
     assert float(history[2]["loss"]) < float(history[0]["loss"])
     with h5py.File(run / "checkpoints/00000012.weights.h5") as file:
-        assert file["optimizer/vars/0"][()] == 3 * 4, "16 pictures in batches of 4, three times, and not a step more"
+        assert file["optimizer/vars/0"][()] == 3 * 4, "16 images in batches of 4, three times, and not a step more"
     best = max(history, key=lambda row: float(row["val_mean_iou"]))
     assert json.loads((run / "metrics.json").read_text())["epoch"] == int(best["epoch"]) == metrics["epoch"]
     assert metrics["mean_iou"] == pytest.approx(float(best["val_mean_iou"]), rel=1e-5)
@@ -90,8 +90,8 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
     counted = 0
     for id in file_ids(city / "ids"):
         [truth] = (city / "raw/gtFine/val").rglob(f"{id}_gtFine_labelIds.png")
-        pictures = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
-        counted += count_label_ids(*pictures)
+        masks = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (truth, city / f"ids/{id}_labelIds.png"))
+        counted += count_label_ids(*masks)
     assert counted.tolist() == official["confusion_matrix"]
     evaluate.main(["--run", str(city / "run"), "--split", "train"])
     assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
@@ -124,11 +124,11 @@ def test_a_split_without_truth_is_not_scored(settings, city, metrics):
 
 
 def test_the_saved_model_predicts_in_a_fresh_process(city, metrics):
-    pictures = sorted((city / "raw/leftImg8bit/val").rglob("*.png"))
+    images = sorted((city / "raw/leftImg8bit/val").rglob("*.png"))
     command = [sys.executable, "-m", "tfseg.predict", "--model", city / "run/saved_model", "--out", city / "masks"]
-    subprocess.run([*command, *pictures], check=True, timeout=120)
-    for picture in pictures:
-        mask = cv2.imread(str(city / "masks" / f"{picture.stem}_classes.png"), cv2.IMREAD_UNCHANGED)
+    subprocess.run([*command, *images], check=True, timeout=120)
+    for image in images:
+        mask = cv2.imread(str(city / "masks" / f"{image.stem}_classes.png"), cv2.IMREAD_UNCHANGED)
         assert (mask.shape, mask.dtype) == ((64, 128), np.uint8)
         assert mask.max() < 8
     assert len(list((city / "masks").glob("*_overlay.png"))) == 5

@@ -37,7 +37,7 @@ class Described:
     id: str
     image: np.ndarray
     mask: np.ndarray  # raw values
-    orientation: int  # of the picture as it is stored
+    orientation: int  # of the image as it is stored
 
 
 @dataclass
@@ -123,7 +123,7 @@ def encode_image(image, orientation):
 
 
 def write(root, described):
-    """Writes a data set; the files of each sample, picture and mask."""
+    """Writes a data set; the files of each sample, image and mask."""
     files = []
     for place, sample in enumerate(described.samples):
         pair = []

@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.evaluation.run_report import report_run
-from tfseg.io import command
+from tfseg.io import command, renamed
 from tfseg.visualization.figures import COLUMNS
 from tfseg.visualization.tables import evaluation_tables
-
-OLD_COLUMNS = {"picture": "image"}  # until the next release
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,12 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def read_column(name: str) -> str:
     """Takes a column under its old name as well, with a warning."""
-    if name in OLD_COLUMNS:
-        now = OLD_COLUMNS[name]
+    now = renamed.COLUMNS.get(name, name)
+    if now != name:
         print(
             f"warning: --columns {name} is now called {now}; the old name goes with the next release", file=sys.stderr
         )
-    return OLD_COLUMNS.get(name, name)
+    return now
 
 
 if __name__ == "__main__":

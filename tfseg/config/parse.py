@@ -21,12 +21,12 @@ import jsonargparse
 import yaml
 
 from tfseg.config import schema
-from tfseg.config.renames import SECTIONS as OLD_SECTIONS
 from tfseg.config.renames import rename_arguments, rename_settings, warn_renamed
 from tfseg.config.schema import SECTIONS, SETTINGS, Config, as_yaml, check, list_settings
 from tfseg.config.suggestions import describe_unknown, describe_wanted, list_names
 from tfseg.config.yaml_file import join_lines, read_yaml
 from tfseg.io.atomic import write_text
+from tfseg.io.renamed import SECTIONS as OLD_SECTIONS
 from tfseg.io.renamed import SETTINGS as OLD_SETTINGS
 
 

@@ -8,9 +8,6 @@ import yaml
 from tfseg.config.schema import as_yaml
 from tfseg.io.renamed import SETTING_VALUES, SETTINGS
 
-# Section of which all settings have another name -> theirs.
-SECTIONS = {"device": "accelerator"}
-
 
 def rename_settings(settings: Iterable[tuple[str, object]], found: set[str]) -> dict[str, object]:
     """Gives settings, pairs of dotted key and value, the names that they have now.

@@ -5,8 +5,8 @@ import difflib
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
-from tfseg.config.renames import SECTIONS as OLD_SECTIONS
 from tfseg.config.schema import SECTIONS, SETTINGS
+from tfseg.io.renamed import SECTIONS as OLD_SECTIONS
 
 # What users of Keras, PyTorch, mmsegmentation and others type -> the setting, or why there is none.
 OTHER_NAMES = {

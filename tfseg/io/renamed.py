@@ -6,7 +6,9 @@ Delete an entry in the release after the one that renamed it.
 import sys
 from collections.abc import Sequence
 
-# Dotted key of a config -> its name now. A whole section stands as "section.".
+# Section of a config of which all settings have another name -> theirs.
+SECTIONS = {"device": "accelerator"}
+# Dotted key of a config -> its name now.
 SETTINGS = {
     "device.kind": "accelerator.kind",
     "device.precision": "accelerator.precision",
@@ -36,6 +38,8 @@ FLAGS = {
     "evaluate": {**_INFERENCE, "--learn-void": ("--ignore-class", "none")},
     "export": {"--pictures": ("--images", "{}")},
 }
+# Column of `report --columns` -> its name now.
+COLUMNS = {"picture": "image"}
 
 
 def accept_renamed(arguments: Sequence[str] | None, verb: str) -> list[str]:

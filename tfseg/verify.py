@@ -12,6 +12,7 @@ import os
 import sys
 
 from tfseg.io import command
+from tfseg.io.names import printable
 from tfseg.records.verifier import find_faults, summarise_faults
 
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Checks what the command line says, prints all faults and ends with exit code 1 if there are any."""
     options = parse_arguments(arguments)
     faults = find_faults(options.records, options.quick, options.workers)
-    print(*faults, summarise_faults(options.records, faults, options.quick), sep="\n")
+    print(*faults, printable(summarise_faults(options.records, faults, options.quick)), sep="\n")
     if faults:
         sys.exit(1)
 

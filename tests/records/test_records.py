@@ -126,7 +126,7 @@ def test_a_crop_is_what_lies_there_in_the_whole(codec, tile_width):
     assert np.array_equal(whole["mask"], mask) and np.array_equal(decoded.mask, mask)
     assert np.array_equal(whole["image"], decoded.image)
     if codec == "jpeg":
-        one_piece = codecs.decode_stored_image(codecs.encode_image(image, codec, 90), codec, 40)
+        one_piece = codecs.decode_stored_image(codecs.encode_image(image, codec, 90), codec, 40, 56)
         assert np.array_equal(decoded.image, one_piece)
     else:
         assert np.array_equal(decoded.image, image)
@@ -354,7 +354,7 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
         ({"mask/encoded": codecs.pack_mask(MASK)[:-5]}, "has a mask that is cut short or damaged"),
         ({"mask/encoded": codecs.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
         ({"image/format": b"raw"}, "raw bytes, which do not fill 2 rows"),
-        ({"image/encoded": b"GIF"}, "is no PNG, JPEG, BMP, TIFF or WebP image"),
+        ({"image/encoded": b"GIF"}, "is no PNG or JPEG image"),
     ],
 )
 def test_decode_example_refuses(change, message):

@@ -397,7 +397,9 @@ def test_a_manifest_that_the_records_belie(folder, change, line):
     assert faults_of(folder) == []
     edit_manifest(folder, change)
     assert faults_of(folder) == [line]
-    assert faults_of(folder, quick=True) == []
+    quick = faults_of(folder, quick=True)
+    absurd = "nan" in line or "std []" in line  # so that the manifest alone shows it
+    assert quick == ([line.partition(", its")[0] + ", expected 3 numbers in 0..255"] if absurd else [])
 
 
 def test_faults_come_shard_by_shard_and_record_by_record(folder):
@@ -479,7 +481,7 @@ def test_no_records(folder):
             "is cut short or damaged ({} bytes); copy it again",
         ),
         ({"id": None, "image__format": None}, "lacks id, image/format"),
-        ({"id": b"\xff"}, "has something else than text as id or image/format"),
+        ({"id": b"\xff"}, "has something else than text as id"),
         ({"id": 3, "mask__encoded": 4}, "has a value of the wrong kind as id, mask/encoded"),
         ({"label_ids__encoded": None}, "lacks label_ids/encoded, which split val must have"),
         (

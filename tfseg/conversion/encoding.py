@@ -10,10 +10,9 @@ from tfseg.conversion import evidence
 from tfseg.conversion.evidence import Evidence
 from tfseg.conversion.samples import Sample, Traits, named, read_traits
 from tfseg.io import codecs, masks, resizing
-from tfseg.records import labels, records
+from tfseg.records import labels, records, storage
 
-MASK_RESIZES = ("nearest", "majority")
-EXIF_MODES = ("rotate", "ignore")
+MASK_RESIZES, EXIF_MODES = storage.MASK_RESIZES, storage.EXIF_MODES
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,19 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from tfseg.io.image_headers import PNG_SIGNATURE, read_png_head
+from tfseg.io.image_headers import (
+    DAMAGED,
+    JPEG_FRAMES,
+    JPEG_SIGNATURE,
+    PNG_SIGNATURE,
+    jpeg_segments,
+    read_png_head,
+)
 from tfseg.io.images import decode_file
 from tfseg.io.masks import decode_mask
 
 LONGEST_SIDE = {".jpg": 65_500, ".png": 1_000_000}  # of the files that can be written
+JPEG_LIMIT = 1024  # pixels that one byte of a JPEG can stand for: a bit a block of 64 takes at least
 
 
 def encode_image(image: np.ndarray, codec: str, quality: int | None) -> bytes:
@@ -56,18 +64,31 @@ def pack_mask(mask: np.ndarray) -> bytes:
     return zlib.compress(mask.tobytes(), 3)
 
 
-def unpack_mask(data: bytes | memoryview, height: int) -> np.ndarray:
+def unpack_mask(data: bytes | memoryview, height: int, width: int) -> np.ndarray:
     """Unpacks what `pack_mask` made of a mask of a height, or decodes a PNG, as (height, W) uint8.
 
+    Args:
+        data: packed.
+        height: of the mask.
+        width: that it has at most; nothing more is unpacked, however much a few bytes may stand for.
+
     Raises:
-        ValueError: the data are damaged, or do not fill rows.
+        ValueError: the data are damaged, do not fill rows, or are of more pixels.
     """
     if data[: len(PNG_SIGNATURE)] == PNG_SIGNATURE:
-        return decode_mask(bytes(data))
+        data = bytes(data)
+        _check_size("a mask", read_file_size(data), (height, width))
+        return decode_mask(data)
+    unpacking = zlib.decompressobj()
     try:
-        return as_rows(zlib.decompress(data), height)
+        pixels = unpacking.decompress(data, height * width + 1)
     except zlib.error:
-        raise ValueError(f"has a mask that is cut short or damaged ({len(data)} bytes)") from None
+        pixels = b""
+    if len(pixels) > height * width:
+        raise ValueError(f"has a mask of more than {height}x{width}")
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError(f"has a mask that is cut short or damaged ({len(data)} bytes)")
+    return as_rows(pixels, height)
 
 
 def as_rows(data: bytes | memoryview, height: int, *channels: int) -> np.ndarray:
@@ -101,13 +122,46 @@ def as_grey_png(mask: np.ndarray, file: bytes) -> bytes:
     return file if (png.depth, png.color) == (8, "grey") and png.plain else encode_mask(mask)
 
 
-def decode_stored_image(data: bytes, codec: str, height: int) -> np.ndarray:
-    """Decodes what `encode_image` made of an image of a height, as (height, W, 3) uint8 RGB.
+def decode_stored_image(data: bytes, codec: str, height: int, width: int) -> np.ndarray:
+    """Decodes what `encode_image` made of an image of a height, as (height, W, 3) uint8 RGB, as it is stored.
+
+    Args:
+        data: encoded.
+        codec: as of `encode_image`.
+        height: of the image.
+        width: that it has at most; nothing larger is decoded.
 
     Raises:
-        ValueError: the data are damaged, or for "raw" do not fill rows.
+        ValueError: the data are damaged, of more pixels, or for "raw" do not fill rows.
     """
-    return as_rows(data, height, 3) if codec == "raw" else decode_file(data)
+    if codec == "raw":
+        return as_rows(data, height, 3)
+    _check_size("an image", read_file_size(data), (height, width))
+    return decode_file(data, upright=False)
+
+
+def read_file_size(data: bytes) -> tuple[int, int]:
+    """Reads height and width of a PNG or JPEG file.
+
+    Raises:
+        ValueError: it is neither, is damaged before its pixels, or too short for so many.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        png = read_png_head(data)
+        return png.height, png.width
+    if not data.startswith(JPEG_SIGNATURE):
+        raise ValueError(f"is no PNG or JPEG image ({len(data)} bytes)")
+    places = (place for kind, place in jpeg_segments(data) if kind in JPEG_FRAMES)
+    place = next(places, len(data))
+    height, width = (int.from_bytes(data[place + start : place + start + 2]) for start in (5, 7))
+    if not height or not width or height * width > JPEG_LIMIT * len(data):
+        raise ValueError(DAMAGED.format(len(data)))
+    return height, width
+
+
+def _check_size(what: str, size: tuple[int, int], most: tuple[int, int]) -> None:
+    if size[0] > most[0] or size[1] > most[1]:
+        raise ValueError("has {} of {}x{}, expected at most {}x{}".format(what, *size, *most))
 
 
 def channel_sums(image: np.ndarray) -> tuple[list[int], list[int]]:

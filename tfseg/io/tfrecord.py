@@ -14,10 +14,17 @@ from typing import Protocol
 
 import google_crc32c
 
+from tfseg.io.names import shown
+
 Value = bytes | int | list[bytes]  # a list has several
 
 _HEAD = struct.Struct("<QI")  # length of the data, checksum of these 8 bytes
 _CHECKSUM = struct.Struct("<I")
+
+MOST_RECORD_BYTES = 2**31 - 1  # that TensorFlow parses
+MOST_FIELDS = (
+    100_000  # of an Example, which has some 40 beside its tiles; a walk over so many takes a fifth of a second
+)
 
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of a Feature; 2 is a float_list, which no record of ours has
 _LENGTH_DELIMITED, _VARINT = 2, 0  # wire types
@@ -53,7 +60,8 @@ def read_records(file: SeekableFile) -> Iterator[bytes]:
     """Reads the records of a TFRecord file, from its start, one by one.
 
     Raises:
-        DamagedRecordError: the file ends within a record, or a checksum fails.
+        DamagedRecordError: the file ends within a record, a checksum fails, or a record is larger than any that can be
+            parsed.
     """
     remaining = file.seek(0, io.SEEK_END)
     file.seek(0)
@@ -65,6 +73,8 @@ def read_records(file: SeekableFile) -> Iterator[bytes]:
         remaining -= _HEAD.size + length + _CHECKSUM.size
         if remaining < 0:  # known before so much memory is asked for
             raise DamagedRecordError(index, "is cut short")
+        if length > MOST_RECORD_BYTES:
+            raise DamagedRecordError(index, f"has {length:,} bytes, more than the {MOST_RECORD_BYTES:,} that are read")
         data = file.read(length)
         if file.read(_CHECKSUM.size) != _masked_crc(data):
             raise DamagedRecordError(index, "is damaged: its checksum fails")
@@ -114,7 +124,7 @@ def decode_example(data: bytes) -> dict[str, Value]:
     """Reads what `encode_example` wrote; a feature of another kind is left out.
 
     Raises:
-        ValueError: the data are no tf.train.Example.
+        ValueError: the data are no tf.train.Example, or one that readers may take in more ways than one.
     """
     return {key: _own(value) for key, value in view_example(memoryview(data)).items()}
 
@@ -127,17 +137,26 @@ def _own(value: memoryview | int | list[memoryview]) -> Value:
 
 def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryview]]:
     """Does as `decode_example`, but copies nothing: what it finds stays where it lies."""
-    features = {}
+    features, steps = {}, iter(range(MOST_FIELDS))
+    twice = None
     try:
-        for message in _messages(data):
-            for entry in _messages(message):
-                pair = {number: content for number, content in _fields(entry) if not isinstance(content, int)}
-                value = _decode_feature(pair[2])
-                if value is not None:
-                    features[bytes(pair[1]).decode()] = value
-    except (IndexError, KeyError, TypeError, ValueError):
+        for message in _messages(data, steps):
+            for entry in _messages(message, steps):
+                (_, name), (_, feature) = sorted(_fields(entry, steps), key=_number_of)
+                if isinstance(name, int) or isinstance(feature, int):
+                    raise ValueError("a number where a message is expected")
+                key = bytes(name).decode()
+                twice = key if key in features else twice
+                features[key] = _decode_feature(feature, steps)
+    except (IndexError, TypeError, ValueError):
         raise ValueError("is no tf.train.Example") from None
-    return features
+    if twice is not None:  # of which readers take the first or the last
+        raise ValueError(f"has the key {shown(twice)} twice")
+    return {key: value for key, value in features.items() if value is not None}
+
+
+def _number_of(field: tuple[int, memoryview | int]) -> int:
+    return field[0]
 
 
 def _encode_feature(number: int, value: Value) -> list[bytes]:
@@ -149,16 +168,32 @@ def _encode_feature(number: int, value: Value) -> list[bytes]:
     return _field(number, *_field(_INT64_LIST, *_field(1, _varint(value))))
 
 
-def _decode_feature(feature: memoryview) -> memoryview | int | list[memoryview] | None:
-    for kind, values in _fields(feature):
-        if isinstance(values, int):
-            raise ValueError("a number where a list is expected")
-        if kind == _BYTES_LIST and (pieces := list(_messages(values))):
-            return pieces[0] if len(pieces) == 1 else pieces
-        items = [item for _, item in _fields(values)]
-        if kind == _INT64_LIST and len(items) == 1:
-            return items[0] if isinstance(items[0], int) else _read_varint(items[0], 0)[0]
-    return None
+def _decode_feature(feature: memoryview, steps: Iterator[int]) -> memoryview | int | list[memoryview] | None:
+    fields = [*_fields(feature, steps)]
+    if not fields:
+        return None
+    ((kind, values),) = fields  # of several, readers may take one or all
+    if isinstance(values, int):
+        raise ValueError("a number where a list is expected")
+    if kind == _BYTES_LIST:
+        pieces = [*_messages(values, steps)]
+        return pieces[0] if len(pieces) == 1 else pieces or None
+    items = [item for _, item in _fields(values, steps)] if kind == _INT64_LIST else []
+    if len(items) != 1:
+        return None
+    return _signed(items[0]) if isinstance(items[0], int) else _decode_packed(items[0])
+
+
+def _decode_packed(numbers: memoryview) -> int | None:
+    """Reads a row of varints, if it is of one."""
+    if not len(numbers):
+        return None
+    value, end = _read_varint(numbers, 0)
+    return _signed(value) if end == len(numbers) else None
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
 
 
 def _field(number: int, *pieces: bytes) -> list[bytes]:
@@ -166,10 +201,12 @@ def _field(number: int, *pieces: bytes) -> list[bytes]:
     return [bytes([number << 3 | _LENGTH_DELIMITED]) + _varint(sum(map(len, pieces))), *pieces]
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Reads the fields of a message, each as (number, content)."""
+def _fields(message: memoryview, steps: Iterator[int]) -> Iterator[tuple[int, memoryview | int]]:
+    """Reads the fields of a message, each as (number, content); a step for each."""
     position = 0
     while position < len(message):
+        if next(steps, None) is None:
+            raise ValueError(f"more than {MOST_FIELDS} fields")
         tag, position = _read_varint(message, position)
         number, kind = tag >> 3, tag & 7
         value, position = _read_varint(message, position)
@@ -183,11 +220,11 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         yield number, value
 
 
-def _messages(message: memoryview) -> Iterator[memoryview]:
-    """Reads the fields of a message that are messages or bytes themselves, as all of it must be."""
-    for _, content in _fields(message):
-        if isinstance(content, int):
-            raise ValueError("a number where a message is expected")
+def _messages(message: memoryview, steps: Iterator[int]) -> Iterator[memoryview]:
+    """Reads the fields of a message that has only one, which is a message or bytes, any number of times."""
+    for number, content in _fields(message, steps):
+        if isinstance(content, int) or number != 1:
+            raise ValueError("another field than the one that is expected")
         yield content
 
 
@@ -201,10 +238,11 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, 70, 7):  # ten bytes hold 64 bits
         byte = data[position]
         value |= (byte & 0x7F) << shift
-        shift, position = shift + 7, position + 1
-        if byte < 0x80:
+        position += 1
+        if byte < 0x80 and value < 2**64:
             return value, position
+    raise ValueError("a number of more than 64 bits")

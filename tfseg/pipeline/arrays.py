@@ -126,8 +126,10 @@ class Mapped(Pixels):
         return self._join(found.images, lambda tile: codecs.as_rows(tile, self.size[0], 3), top, left, height, width)
 
     def cut_mask(self, place, top, left, height, width):
-        masks = self.found[place].masks
-        return self._join(masks, lambda tile: codecs.unpack_mask(tile, self.size[0]), top, left, height, width)
+        def unpack(tile):
+            return codecs.unpack_mask(tile, self.size[0], self.tile_width)
+
+        return self._join(self.found[place].masks, unpack, top, left, height, width)
 
     def _join(self, tiles, decode, top, left, height, width) -> np.ndarray:
         first, last = left // self.tile_width, (left + width - 1) // self.tile_width

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
@@ -15,10 +14,15 @@ import numpy as np
 from tqdm import tqdm
 
 from tfseg.io import codecs, image_headers, masks, tfrecord
+from tfseg.io.json_reader import MOST_VALUES
+from tfseg.io.names import printable, shorten
 from tfseg.io.workers import open_pool
-from tfseg.records import records
+from tfseg.records import labels, records, storage
 from tfseg.records.manifest import Manifest, Shard, count_fault
 from tfseg.records.records import Record
+from tfseg.records.storage import MASK_CODECS
+
+MOST_FAULTS = 1000  # of a shard, and of the manifest; more are counted
 
 _LABEL_IDS = "label_ids/encoded"
 _TILED = {"image/encoded": "an image", "mask/encoded": "a mask"}
@@ -38,7 +42,7 @@ class Fault(NamedTuple):
 
     def __str__(self) -> str:
         record = "" if self.index is None else f"record {self.index} "
-        return f"{self.path}: {record}{'' if self.id is None else f'({self.id}) '}{self.message}"
+        return printable(f"{self.path}: {record}{'' if self.id is None else f'({self.id}) '}{self.message}")
 
 
 class Job(NamedTuple):
@@ -56,11 +60,19 @@ class Content:
     """What was found in a shard."""
 
     sha256: str | None = None  # None: it could not be read to its end
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)  # the first `MOST_FAULTS`
+    passed_over: int = 0  # faults besides
     ids: list[str | None] = field(default_factory=list)  # of its records; None: it cannot be decoded
     mask_values: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # how often each occurs
     # Sums of the values and of their squares in red, green and blue.
     channel_sums: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+
+    def add(self, fault: Fault) -> None:
+        """Keeps a fault, or counts it if there are many."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(fault)
+        else:
+            self.passed_over += 1
 
 
 def read_contents(directory: Path, manifest: Manifest, workers: int) -> dict[str, Content]:
@@ -72,12 +84,15 @@ def read_contents(directory: Path, manifest: Manifest, workers: int) -> dict[str
 
 
 def _jobs(directory: Path, manifest: Manifest) -> Iterator[Job]:
-    alone = dataclasses.replace(manifest, splits={})
+    alone = dataclasses.replace(manifest, splits={}, findings=None)
+    taken = set()  # a manifest may list a shard twice
     for name, split in manifest.splits.items():
         start, agrees = 0, count_fault(name, split) is None
         for shard in split.shards:
             ids = split.ids[start : start + shard.count] if agrees else None
-            yield Job(directory / shard.name, name, shard, ids, alone)
+            if shard.name not in taken:
+                yield Job(directory / shard.name, name, shard, ids, alone)
+            taken.add(shard.name)
             start += shard.count
 
 
@@ -88,31 +103,37 @@ def read_content(job: Job) -> Content:
         with job.path.open("rb") as file:
             _read_records(_HashingReader(file), job, content)
     except OSError as error:
-        content.faults.append(Fault(job.path, None, None, f"cannot be read: {error.strerror or error}"))
+        content.add(Fault(job.path, None, None, f"cannot be read: {error.strerror or error}"))
+    if content.passed_over:
+        content.faults.append(Fault(job.path, None, None, f"has {content.passed_over:,} faults more"))
     return content
 
 
 def _read_records(reader: "_HashingReader", job: Job, content: Content) -> None:
     """Fills in what the records hold."""
-    ids = content.ids
+    ids, most = content.ids, min(job.shard.count, MOST_VALUES) + MOST_FAULTS
     try:
         for data in _read_past_damage(reader):
+            if len(ids) >= most:
+                content.add(Fault(job.path, None, None, f"has {most:,} records or more, not {job.shard.count:,}"))
+                return
             record, messages = (None, [data]) if isinstance(data, str) else examine(data, job)
-            content.faults += (_record_fault(job, len(ids), record, message) for message in messages)
+            for message in messages:
+                content.add(_record_fault(job, len(ids), record, message))
             ids.append(None if record is None else record.id)
             if record is not None:
                 content.mask_values += masks.count_values(record.mask)
                 content.channel_sums += codecs.channel_sums(record.image)
     except tfrecord.DamagedRecordError as error:
-        content.faults.append(_lost_fault(job, len(ids), error.reason, reader.remaining()))
+        content.add(_lost_fault(job, len(ids), error.reason, reader.remaining()))
     else:
         content.sha256 = reader.digest.hexdigest()
         if len(ids) != job.shard.count:
-            content.faults.append(Fault(job.path, None, None, _count_message(job, ids)))
+            content.add(Fault(job.path, None, None, _count_message(job, ids)))
             return  # from the first lost record on, no place would agree
     for index, (id, expected) in enumerate(zip(ids, job.ids or [], strict=False)):
         if id not in (None, expected):
-            content.faults.append(Fault(job.path, index, id, f"stands where the manifest has {expected}"))
+            content.add(Fault(job.path, index, id, f"stands where the manifest has {expected}"))
 
 
 def _record_fault(job: Job, index: int, record: Record | None, message: str) -> Fault:
@@ -194,34 +215,44 @@ def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
             raise ValueError(records.WRONG_KIND.format(", ".join(odd)))
         messages += _storage_messages(features, job.manifest)
         record = records.decode_example(data)
-    except UnicodeDecodeError:
-        return None, ["has something else than text as id or image/format"]
     except ValueError as error:
         return None, [*messages, str(error)]
+    except MemoryError:
+        return None, [*messages, "takes more memory than there is"]
     return record, [*messages, *_disagreements(record, job)]
 
 
 def _storage_messages(features: dict[str, tfrecord.Value], manifest: Manifest) -> Iterator[str]:
     """Says what is stored in another way than the manifest promises to those who decode by it."""
     tiles = {key: records.take_tiles(features, key) if key in features else [b""] for key in _TILED}
-    stored = records.take_bytes(features, "image/format").decode() if "image/format" in features else ""
+    stored = records.take_text(features, "image/format") if "image/format" in features else ""
     if stored and stored != manifest.codec:
-        yield f"is stored as {stored}, the manifest says {manifest.codec}"
+        yield f"is stored as {shorten(stored)}, the manifest says {manifest.codec}"
     elif not all(tile.startswith(_SIGNATURES.get(stored, b"")) for tile in tiles["image/encoded"]):
         yield f"says that its image is stored as {stored}, which it is not"
-    mask_is_png = any(tile.startswith(image_headers.PNG_SIGNATURE) for tile in tiles["mask/encoded"])
-    if mask_is_png and manifest.mask_codec != "png":
-        yield f"has a mask stored as png, the manifest says {manifest.mask_codec}"
-    width = manifest.tile_width
-    expected = math.ceil(manifest.size[1] / width) if width and manifest.size else 1
-    for key, name in _TILED.items():
-        if key in features and len(tiles[key]) != expected:
-            yield f"has {name} in {len(tiles[key])} tiles, by the manifest it must have {expected}"
+    pngs = [tile for tile in tiles["mask/encoded"] if tile.startswith(image_headers.PNG_SIGNATURE)]
+    if "mask/encoded" in features and manifest.mask_codec in MASK_CODECS:
+        mask_codec = "png" if pngs else "zlib"
+        if mask_codec != manifest.mask_codec:
+            yield f"has a mask stored as {mask_codec}, the manifest says {manifest.mask_codec}"
+    for png in map(image_headers.read_png_head, pngs):
+        if (png.depth, png.color) != (8, "grey"):  # TensorFlow reads the greys that its colours make
+            yield f"has a mask stored as {png.depth}-bit {png.color}, expected 8-bit grey"
+    if any(storage.faults(manifest)):
+        return
+    for key, expected in zip(_TILED, storage.tile_widths(manifest, 1), strict=True):
+        if key in features and len(tiles[key]) != len(expected):
+            yield f"has {_TILED[key]} in {len(tiles[key])} tiles, by the manifest it must have {len(expected)}"
 
 
 def _disagreements(record: Record, job: Job) -> Iterator[str]:
     if job.manifest.size not in (None, list(record.mask.shape)):
-        yield f"is {size_text(record.mask.shape)}, the manifest says {size_text(job.manifest.size)}"
+        yield f"is {size_text(record.mask.shape)}, the manifest says {shorten(size_text(job.manifest.size))}"
+    elif not any(storage.faults(job.manifest)):
+        expected = storage.tile_widths(job.manifest, record.mask.shape[1])
+        for name, own, widths in zip(_TILED.values(), (record.image_widths, record.mask_widths), expected, strict=True):
+            if len(own) == len(widths) and [*own] != widths:
+                yield f"has {name} in tiles of {_list(own)} columns, by the manifest they must have {_list(widths)}"
     if wrong := [value for value in _values(record.mask) if value >= len(job.manifest.classes)]:
         yield f"has a mask with the values {wrong}, expected 0 to {len(job.manifest.classes) - 1}"
     keeps = records.keeps_label_ids(job.split)
@@ -232,6 +263,27 @@ def _disagreements(record: Record, job: Job) -> Iterator[str]:
             yield f"has {_LABEL_IDS}, which split {job.split} must not have"
         if wrong := [value for value in _values(record.label_ids) if value not in job.manifest.label_map]:
             yield f"has label ids with the values {wrong}, which the label map lacks"
+        elif keeps and (record.mask < len(job.manifest.classes)).all():
+            yield from _label_map_messages(record.mask, record.label_ids, job.manifest)
+
+
+def _label_map_messages(mask: np.ndarray, label_ids: np.ndarray, manifest: Manifest) -> Iterator[str]:
+    """Says whether a mask is other than what conversion makes of its raw mask."""
+    try:
+        lookup = labels.make_lookup(manifest.classes, manifest.label_map)
+    except ValueError:  # a fault of the manifest
+        return
+    if manifest.classes[labels.VOID] != "void":  # likewise
+        return
+    if manifest.mask_resize == "majority":
+        expected = masks.resize_majority(labels.remap(label_ids, lookup), (mask.shape[0], mask.shape[1]))
+        tolerated = mask.size // 1000  # areas that are as good as equal, rounded on another machine
+    else:
+        expected = labels.remap(masks.resize_nearest(label_ids, (mask.shape[0], mask.shape[1])), lookup)
+        tolerated = 0
+    wrong = int(np.count_nonzero(expected != mask))
+    if wrong > tolerated:
+        yield f"has a mask that {wrong:,} of {mask.size:,} pixels of its label ids contradict, by the label map"
 
 
 def _values(mask: np.ndarray) -> list[int]:
@@ -248,6 +300,10 @@ def count_things(items: Sized, word: str) -> str:
 def some(names: Iterable[str], limit: int = 3) -> str:
     names = list(itertools.islice(names, limit + 1))
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return some(map(str, numbers), 10)
 
 
 def size_text(size: Iterable[int]) -> str:

@@ -96,10 +96,26 @@ def make_label_map(
         names: value of a raw mask in 0..255 -> name of its class.
         own_colors: see `LabelMap`.
     """
+    colors = np.array(list(classes.values()), np.uint8)
+    return LabelMap(tuple(classes), colors, make_lookup([*classes], names), own_colors)
+
+
+def make_lookup(classes: Sequence[str], names: Mapping[int, str]) -> np.ndarray:
+    """Makes the lookup of a `LabelMap`, (256,) uint8.
+
+    Args:
+        classes: in the order of the class ids.
+        names: value of a raw mask -> name of its class.
+
+    Raises:
+        ValueError: a value is not in 0..255, or a name is none of the classes.
+    """
     lookup = np.full(256, UNKNOWN, np.uint8)
     for value, name in names.items():
-        lookup[value] = list(classes).index(name)
-    return LabelMap(tuple(classes), np.array(list(classes.values()), np.uint8), lookup, own_colors)
+        if name not in classes or not 0 <= value <= 255:
+            raise ValueError(f"maps the mask value {value} to {name}, expected 0 to 255 and one of the classes")
+        lookup[value] = classes.index(name)
+    return lookup
 
 
 def _color_of(name: str) -> tuple[int, int, int]:

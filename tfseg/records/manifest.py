@@ -4,21 +4,20 @@ Conversion writes it last and training reads it first, so neither knows the othe
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from tfseg.io import atomic, command
+from tfseg.io.json_reader import MOST_DIGITS, parse_json, read_bounded
+from tfseg.io.names import MOST_NAME_BYTES, check_id, check_name, check_text, shorten, shown
 from tfseg.io.paths import open_path
-from tfseg.records import labels
+from tfseg.records import labels, storage
+from tfseg.records.json_fields import fields_of
 
 SCHEMA_VERSION = 2  # raise it with every change that an older reader would misunderstand
 OLDEST_VERSION = 1  # that this one reads: images in one piece, masks as PNG
@@ -76,7 +75,7 @@ class Manifest:
     quality: int | None  # of JPEG; None for the exact codecs
     splits: dict[str, Split]
     mask_resize: str = "nearest"  # or "majority"
-    mask_codec: str = "png"  # of MASK_CODECS; PNG in schema version 1
+    mask_codec: str = "png"  # of storage.MASK_CODECS; PNG in schema version 1
     tile_width: int | None = None  # of the column tiles of images and masks; None: they are in one piece
     colors: list[list[int]] | None = None  # RGB of each class; None: as of the categories
     exif: str = "rotate"  # images were turned upright by their EXIF data; or "ignore"
@@ -135,11 +134,15 @@ def read_manifest_bytes(directory: str | Path) -> bytes:
 
     Raises:
         FileNotFoundError: the folder or its manifest is missing.
+        ValueError: it is larger than any manifest.
     """
     directory = open_path(directory)
     if fault := folder_fault(directory):
         raise FileNotFoundError(f"{directory}: {fault}; {_ADVICE}")
-    return (directory / MANIFEST_NAME).read_bytes()
+    try:
+        return read_bounded(directory / MANIFEST_NAME)
+    except ValueError as error:
+        raise ValueError(f"{directory / MANIFEST_NAME}: {error}; {_ADVICE}") from None
 
 
 def check_manifest(directory: str | Path, data: bytes) -> Manifest:
@@ -155,6 +158,8 @@ def check_manifest(directory: str | Path, data: bytes) -> Manifest:
         manifest = parse_manifest(data)
     except ValueError as error:
         raise ValueError(f"{path}: {error}; {_ADVICE}") from None
+    if fault := next(storage.faults(manifest), None):
+        raise ValueError(f"{path}: {fault}; {_ADVICE}")
     for name, split in manifest.splits.items():
         if fault := count_fault(name, split):
             raise ValueError(f"{path}: {fault}; {_ADVICE}")
@@ -179,9 +184,12 @@ def count_fault(name: str, split: Split) -> str | None:
 
 
 def shard_fault(path: Path, shard: Shard) -> str | None:
-    """Says what is wrong with a shard that need not be read to see it: it is missing, or of another size."""
+    """Says what is wrong with a shard that need not be read to see it: it is missing, or of another size.
+
+    A link may lead to a file elsewhere, as those of many stores and caches do; what it is to hold, the SHA-256 says.
+    """
     if not path.is_file():
-        return "this shard is missing"
+        return "is no file, but a folder, a device or a pipe" if path.exists() else "this shard is missing"
     size = path.stat().st_size
     return None if size == shard.bytes else f"has {size} bytes, the manifest says {shard.bytes}"
 
@@ -196,68 +204,52 @@ def parse_manifest(data: bytes) -> Manifest:
     """Parses what manifest.json holds, without a look at the files beside it.
 
     Raises:
-        ValueError: it is damaged or of another schema version; the message leaves it to the caller to name the file.
+        ValueError: it is damaged or of another schema version, or has a name that must not be one of a file; the
+            message leaves it to the caller to name the file.
     """
-    return _manifest_from(json.loads(data.decode()))  # broken JSON or UTF-8 are ValueErrors too
+    return _manifest_from(parse_json(data))
 
 
 def _manifest_from(entry: object) -> Manifest:
     version = entry.get("schema_version", SCHEMA_VERSION) if isinstance(entry, dict) else SCHEMA_VERSION
-    if version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
-        raise ValueError(f"has schema version {version}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}")
-    fields = _fields_of(Manifest, entry, "the manifest")
-    label_map = {int(value): name for value, name in fields["label_map"].items()}
+    if type(version) is not int or version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
+        known = f"this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}"
+        raise ValueError(f"has schema version {shorten(version)}, {known}")
+    fields = fields_of(Manifest, entry, "the manifest")
+    for name in fields["splits"]:
+        check_name(name, "split")
+    for name in fields["classes"]:
+        check_text(name, "class")
     splits = {name: _split_from(split, f"split {name}") for name, split in fields["splits"].items()}
-    colors = fields.get("colors")
-    if colors is not None and [len(color) for color in colors] != [3] * len(fields["classes"]):
-        raise ValueError(f"the manifest has colors other than 3 numbers for each of {len(fields['classes'])} classes")
+    manifest = Manifest(**fields | {"label_map": _label_map_from(fields["label_map"]), "splits": splits})
+    colors = manifest.colors
+    if colors is not None and [len(color) for color in colors] != [3] * len(manifest.classes):
+        raise ValueError(f"the manifest has colors other than 3 numbers for each of {len(manifest.classes)} classes")
     if not {*itertools.chain(*colors or [])} <= {*range(256)}:
-        raise ValueError(f"the manifest has colors {colors}, expected numbers in 0..255")
-    return Manifest(**fields | {"label_map": label_map, "splits": splits})
+        raise ValueError(f"the manifest has colors {shorten(colors, MOST_NAME_BYTES)}, expected numbers in 0..255")
+    return manifest
+
+
+def _label_map_from(entry: dict) -> dict[int, str]:
+    label_map = {}
+    for key, name in entry.items():
+        if len(key) > MOST_DIGITS or not isinstance(name, str):
+            raise ValueError(f"the manifest maps {shown(key)} to {shown(name)}, expected a mask value and a class")
+        value = int(key)
+        if value in label_map:
+            raise ValueError(f"the manifest maps the mask value {value} twice")
+        label_map[value] = name
+    return label_map
 
 
 def _split_from(entry: object, name: str) -> Split:
-    fields = _fields_of(Split, entry, name)
-    shards = [Shard(**_fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
+    fields = fields_of(Split, entry, name)
+    shards = [Shard(**fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
+    try:
+        for shard in shards:
+            check_name(shard.name, "shard")
+        for id in fields["ids"]:
+            check_id(id)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None
     return Split(**{**fields, "shards": shards})
-
-
-@functools.cache
-def _types_of(kind: type) -> dict[str, Any]:
-    """What the fields of a dataclass declare, by name."""
-    return get_type_hints(kind)
-
-
-def _fields_of(kind: type, entry: object, name: str) -> dict[str, Any]:
-    """Takes a dataclass's fields out of a JSON object; what else it has is left."""
-    if not isinstance(entry, dict):
-        raise ValueError(f"{name} must be a JSON object, not a {type(entry).__name__}")
-    fields = dataclasses.fields(kind)
-    missing = [field.name for field in fields if field.name not in entry and field.default is dataclasses.MISSING]
-    if missing:
-        raise ValueError(f"{name} lacks {', '.join(missing)}")
-    for key, declared in _types_of(kind).items():
-        if key in entry and not _is_a(entry[key], declared):
-            raise ValueError(f"{name} has something else as {key} than {_in_json(declared)}")
-    return {field.name: entry[field.name] for field in fields if field.name in entry}
-
-
-def _is_a(value: object, kind: type) -> bool:
-    """Whether a JSON value is what a field declares, such as list[int] | None."""
-    if isinstance(kind, UnionType):
-        return any(_is_a(value, option) for option in get_args(kind))
-    if get_origin(kind) is list:
-        return isinstance(value, list) and all(_is_a(item, get_args(kind)[0]) for item in value)
-    if dataclasses.is_dataclass(kind):  # checked when its own fields are read
-        return True
-    return isinstance(value, int | float if kind is float else get_origin(kind) or kind)
-
-
-def _in_json(kind: type) -> str:
-    """Words for what a field declares."""
-    if isinstance(kind, UnionType):
-        return " or ".join(map(_in_json, get_args(kind)))
-    if get_origin(kind) is list:
-        return f"a list of {_in_json(get_args(kind)[0])}"
-    words = {str: "text", int: "an integer", float: "a number", NoneType: "null"}
-    return words.get(kind, "a JSON object")

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg.io import atomic, codecs, masks, tfrecord
-from tfseg.records import labels
+from tfseg.io.image_headers import MOST_PIXELS
+from tfseg.io.names import check_id
+from tfseg.records import labels, storage
 from tfseg.records.manifest import Manifest, Shard
 
-CODECS = ("jpeg", "png", "raw")  # of the image
-MASK_CODECS = ("zlib", "png")  # zlib: plain bytes, packed
+CODECS = storage.CODECS
 MOST_TILES, NARROWEST_TILE = 8, 128
 WRONG_KIND = "has a value of the wrong kind as {}"
 KEYS = ("id", "image/encoded", "image/format", "image/height", "image/width", "mask/encoded")  # of every record
@@ -59,7 +60,7 @@ def encode_example(
         codec: one of `CODECS`.
         height: of the stored image, in pixels.
         width: of the stored image, in pixels.
-        mask: (height, width) class ids, whole or in tiles as the image; encoded with one of `MASK_CODECS`.
+        mask: (height, width) class ids, whole or in tiles as the image; encoded with one of `storage.MASK_CODECS`.
         label_ids: the raw mask at its original size as a one-channel PNG, see `keeps_label_ids`.
     """
     features = {
@@ -80,30 +81,52 @@ class Record(NamedTuple):
     image: np.ndarray  # (height, width, 3) uint8 RGB
     mask: np.ndarray  # (height, width) uint8 class ids
     label_ids: np.ndarray | None  # (height0, width0) uint8 raw mask, see `keeps_label_ids`
+    image_widths: Sequence[int] = ()  # of the tiles of the image, as they are stored
+    mask_widths: Sequence[int] = ()
 
 
 def decode_example(serialized: bytes) -> Record:
     """Decodes one record to arrays, what `parse_example` does inside tf.data.
 
+    Nothing is decoded that is larger than the record says, and that may be `MOST_PIXELS`.
+
     Raises:
-        ValueError: it is no tf.train.Example, lacks a key, or an image in it is damaged or of another size.
+        ValueError: it is no tf.train.Example, lacks a key, has an id that cannot be a file's name, or an image in it is
+            damaged or of another size.
     """
     features = tfrecord.decode_example(serialized)
     missing = [key for key in KEYS if key not in features]
     if missing:
         raise ValueError(f"lacks {', '.join(missing)}")
-    height, width = size = take_number(features, "image/height"), take_number(features, "image/width")
-    codec = take_bytes(features, "image/format").decode()
+    id, codec = check_id(take_text(features, "id")), take_text(features, "image/format")
+    height, width = size = take_size(features)
     tiles = take_tiles(features, "image/encoded")
-    image = _join_tiles(tiles, lambda tile: codecs.decode_stored_image(tile, codec, height), width)
-    mask = _join_tiles(take_tiles(features, "mask/encoded"), lambda tile: codecs.unpack_mask(tile, height), width)
+    image, image_widths = _join_tiles(tiles, lambda tile: codecs.decode_stored_image(tile, codec, height, width), width)
+    tiles = take_tiles(features, "mask/encoded")
+    mask, mask_widths = _join_tiles(tiles, lambda tile: codecs.unpack_mask(tile, height, width), width)
     if image.shape[:2] != size or mask.shape != size:
         shapes = [f"{height}x{width}" for height, width in (image.shape[:2], mask.shape, size)]
         raise ValueError("has an image of {} and a mask of {}, but says {}".format(*shapes))
     label_ids = None
     if "label_ids/encoded" in features:
         label_ids = masks.decode_mask(take_bytes(features, "label_ids/encoded"))
-    return Record(take_bytes(features, "id").decode(), image, mask, label_ids)
+    return Record(id, image, mask, label_ids, image_widths, mask_widths)
+
+
+def take_size(features: dict[str, tfrecord.Value]) -> tuple[int, int]:
+    """Takes height and width of the image of a record; raises ValueError if no image has them."""
+    height, width = take_number(features, "image/height"), take_number(features, "image/width")
+    if min(height, width) < 1 or height * width > MOST_PIXELS:
+        raise ValueError(f"says that it is {height}x{width}, expected 1x1 or more, and at most {MOST_PIXELS:,} pixels")
+    return height, width
+
+
+def take_text(features: dict[str, tfrecord.Value], key: str) -> str:
+    """Takes a text out of a record; raises ValueError as `take_bytes`, and if it is not in UTF-8."""
+    try:
+        return take_bytes(features, key).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"has something else than text as {key}") from None
 
 
 def take_bytes(features: dict[str, tfrecord.Value], key: str) -> bytes:
@@ -130,16 +153,23 @@ def take_number(features: dict[str, tfrecord.Value], key: str) -> int:
     return value
 
 
-def _join_tiles(encoded: list[bytes], decode: Callable[[bytes], np.ndarray], width: int) -> np.ndarray:
-    if len(encoded) == 1:
-        return decode(encoded[0])
-    tiles = [decode(tile) for tile in encoded]
-    shapes = [tile.shape[:2] for tile in tiles]
-    if len({*shapes[:-1]}) > 1 or shapes[-1][0] != shapes[0][0]:
-        raise ValueError(
-            f"has tiles of {', '.join(f'{height}x{width}' for height, width in shapes)}, which do not match"
-        )
-    return np.concatenate(tiles, axis=1)[:, :width]  # the last may be padded
+def _join_tiles(
+    encoded: list[bytes], decode: Callable[[bytes], np.ndarray], width: int
+) -> tuple[np.ndarray, list[int]]:
+    """Decodes column tiles; returns what they make together, and how wide each is."""
+    tiles, left = [], 0
+    for tile in encoded:
+        if tiles and left >= width:
+            raise ValueError(f"has {len(encoded)} tiles, more than its {width} columns take")
+        tiles.append(decode(tile))
+        left += tiles[-1].shape[1]
+    widths = [tile.shape[1] for tile in tiles]
+    if len(tiles) == 1:
+        return tiles[0], widths
+    if len({*widths[:-1]}) > 1 or len({tile.shape[0] for tile in tiles}) > 1:
+        sizes = ", ".join("{}x{}".format(*tile.shape) for tile in tiles[:20])
+        raise ValueError(f"has tiles of {sizes}, which do not match")
+    return np.concatenate(tiles, axis=1)[:, :width], widths  # the last may be padded
 
 
 def find_truth(manifest: Manifest, mask: np.ndarray, label_ids: np.ndarray | None) -> np.ndarray:
@@ -158,10 +188,7 @@ def find_truth(manifest: Manifest, mask: np.ndarray, label_ids: np.ndarray | Non
     """
     if label_ids is None:
         return mask
-    lookup = np.full(256, labels.UNKNOWN, np.uint8)
-    for value, name in manifest.label_map.items():
-        lookup[value] = manifest.classes.index(name)
-    return labels.remap(label_ids, lookup)
+    return labels.remap(label_ids, labels.make_lookup(manifest.classes, manifest.label_map))
 
 
 def write_shard(path: Path, examples: Iterable[bytes]) -> Shard:

@@ -5,14 +5,17 @@ a record at a time; what can be seen without reading any is a check of its own, 
 """
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from tfseg.io.json_reader import read_bounded
+from tfseg.io.names import has_line_break, shorten, shown
 from tfseg.io.paths import open_path
-from tfseg.records import labels, records
+from tfseg.records import labels, storage
 from tfseg.records.contents import Content, Fault, count_things, read_contents, some
 from tfseg.records.manifest import (
     MANIFEST_NAME,
@@ -32,6 +35,9 @@ ADVICE = "copy what is damaged again, or convert again with: python -m tfseg.con
 # Mean and deviation of a channel are measured before JPEG, which moves them by up to 2 of 255 at the lowest quality.
 JPEG_TOLERANCE = 5.0
 
+MOST_LINES = 10_000  # of one kind of fault; more are counted
+LONGEST = 255  # characters of a list or a name in a line
+
 
 def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) -> list[Fault]:
     """Checks a folder of records.
@@ -50,19 +56,28 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
     if fault := folder_fault(directory):
         return [Fault(directory, None, None, fault)]
     try:
-        manifest = parse_manifest(path.read_bytes())
+        manifest = parse_manifest(read_bounded(path))
     except ValueError as error:
         return [Fault(path, None, None, str(error))]
     contents = {} if quick else read_contents(directory, manifest, workers)
     messages = itertools.chain(manifest_faults(manifest), sum_faults(manifest, contents))
-    faults = [Fault(path, None, None, message) for message in messages]
-    faults += itertools.chain(shard_faults(directory, manifest, contents), id_faults(directory, manifest))
+    faults = _some(directory, (Fault(path, None, None, message) for message in messages))
+    faults += _some(directory, shard_faults(directory, manifest, contents))
+    faults += _some(directory, id_faults(directory, manifest))
     order = {name: place for place, name in enumerate([MANIFEST_NAME, *_shards(manifest)])}
     strays = sorted(file for file in directory.glob("*.tfrecord") if file.name not in order)
-    faults += [Fault(file, None, None, "is not in the manifest") for file in strays]
+    faults += _some(directory, (Fault(file, None, None, "is not in the manifest") for file in strays))
     return sorted(
         faults, key=lambda fault: (order.get(fault.path.name, len(order)), -1 if fault.index is None else fault.index)
     )
+
+
+def _some(directory: Path, faults: Iterable[Fault]) -> list[Fault]:
+    """Takes the first of many faults, and counts the others."""
+    faults = iter(faults)
+    first = list(itertools.islice(faults, MOST_LINES))
+    more = sum(1 for _ in faults)
+    return first + ([Fault(directory, None, None, f"has {more:,} faults more of this kind")] if more else [])
 
 
 # ---- what needs no reading of shards
@@ -71,20 +86,50 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
 def manifest_faults(manifest: Manifest) -> Iterator[str]:
     """Says where a manifest disagrees with itself or with this program."""
     if len({*manifest.classes}) < len(manifest.classes) or manifest.classes[labels.VOID : labels.VOID + 1] != ["void"]:
-        yield f"has the classes {', '.join(manifest.classes)}, expected void first, and each once"
-    if manifest.codec not in records.CODECS:
-        yield f"has the codec {manifest.codec}, expected one of {', '.join(records.CODECS)}"
-    for value, name in manifest.label_map.items():
-        if name not in manifest.classes or not 0 <= value <= 255:
-            yield f"maps the mask value {value} to {name}, expected 0 to 255 and one of the classes"
+        yield f"has the classes {', '.join(manifest.classes[:LONGEST])}, expected void first, and each once"
+    yield from storage.faults(manifest)
+    yield from _value_faults(manifest)
+    yield from _label_map_faults(manifest)
+    if not manifest.splits:
+        yield "has no split"
     for name, split in manifest.splits.items():
         if fault := count_fault(name, split):
             yield fault
-        if len(split.class_pixels) != len(manifest.classes):
-            count = len(split.class_pixels)
-            yield f"split {name} has class_pixels of {count} classes, expected {len(manifest.classes)}"
+        for shard in split.shards:
+            if not re.fullmatch("[0-9a-f]{64}", shard.sha256):
+                yield f"split {name} has {shown(shard.sha256)} as the SHA-256 of {shard.name}"
         for fault in name_faults(name, [shard.name for shard in split.shards]):
             yield f"split {name} lists {fault}"
+
+
+def _value_faults(manifest: Manifest) -> Iterator[str]:
+    """Says which fields have values that this program does not write."""
+    for key, value, known in (
+        ("way to resize masks", manifest.mask_resize, storage.MASK_RESIZES),
+        ("way to take EXIF data", manifest.exif, storage.EXIF_MODES),
+    ):
+        if value not in known:
+            yield f"has the {key} {shown(value)}, expected {' or '.join(known)}"
+    if manifest.quality is not None and not 1 <= manifest.quality <= 100:
+        yield f"has the quality {manifest.quality}, expected null or 1 to 100"
+    if not manifest.source or len(manifest.source) > LONGEST or has_line_break(manifest.source):
+        yield f"has the source {shown(manifest.source)}, expected the name of a layout"
+    if manifest.findings is not None:
+        yield from storage.findings_faults(manifest.findings)
+
+
+def _label_map_faults(manifest: Manifest) -> Iterator[str]:
+    """Says where the label map names what cannot be, or cannot have made the masks."""
+    known, used = {*manifest.classes}, {*manifest.label_map.values()}
+    odd = [(value, name) for value, name in manifest.label_map.items() if name not in known or not 0 <= value <= 255]
+    for value, name in odd:
+        yield f"maps the mask value {value} to {shorten(name)}, expected 0 to 255 and one of the classes"
+    if odd:
+        return
+    for name, split in manifest.splits.items():
+        for cls, pixels in zip(manifest.classes, split.class_pixels, strict=False):
+            if pixels > 0 and cls not in used:
+                yield f"split {name} has {pixels:,} pixels of {cls}, to which no mask value is mapped"
 
 
 def name_faults(split: str, names: list[str]) -> Iterator[str]:
@@ -161,12 +206,14 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
         ids = [id for content in own for id in content.ids if id is not None]
         whole = len(ids) == sum(len(content.ids) for content in own)
         if not ids or not whole or sorted(ids) != sorted(split.ids):
+            yield from _statistics_faults(name, split)
             continue
         masks = np.sum([content.mask_values for content in own], axis=0)
         mean, mean_square = np.sum([content.channel_sums for content in own], axis=0) / masks.sum()
         class_pixels = masks[: len(manifest.classes)].tolist()
         if class_pixels != split.class_pixels and sum(class_pixels) == masks.sum():
-            yield f"split {name} has class_pixels {split.class_pixels}, its masks have {class_pixels}"
+            there = shorten(split.class_pixels, LONGEST)
+            yield f"split {name} has class_pixels {there}, its masks have {class_pixels}"
         statistics = {
             "channel_mean": (split.channel_mean, mean),
             "channel_std": (split.channel_std, np.sqrt((mean_square - mean**2).clip(0))),
@@ -174,6 +221,13 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
         for key, (there, found) in statistics.items():
             if not _agree(there, found, manifest.codec):
                 yield f"split {name} has {key} {_numbers(there)}, its images have {_numbers(found)}"
+
+
+def _statistics_faults(name: str, split: Split) -> Iterator[str]:
+    """Says which statistics can be of no images, where those of the images are not known."""
+    for key, values in (("channel_mean", split.channel_mean), ("channel_std", split.channel_std)):
+        if len(values) != 3 or not all(0 <= value <= 255 for value in values):  # nan is not
+            yield f"split {name} has {key} {_numbers(values)}, expected 3 numbers in 0..255"
 
 
 def _agree(there: list[float], found: np.ndarray, codec: str) -> bool:
@@ -194,7 +248,7 @@ def summarise_faults(directory: str | Path, faults: list[Fault], quick: bool = F
     """
     number = count_things(faults, "fault")
     try:
-        splits = parse_manifest((open_path(directory) / MANIFEST_NAME).read_bytes()).splits.values()
+        splits = parse_manifest(read_bounded(open_path(directory) / MANIFEST_NAME)).splits.values()
     except (ValueError, OSError):
         return f"{number}; {ADVICE}"
     shards = {shard.name for split in splits for shard in split.shards}
@@ -218,4 +272,4 @@ def _shards(manifest: Manifest) -> dict[str, Shard]:
 
 
 def _numbers(values: Iterable[float]) -> str:
-    return f"[{', '.join(f'{value:.8g}' for value in values)}]"
+    return shorten(f"[{', '.join(f'{value:.8g}' for value in itertools.islice(values, LONGEST))}]", LONGEST)

@@ -1,0 +1,60 @@
+"""JSON files that strangers may have written: read within bounds, and only if they say one thing.
+
+Python's own reader takes as much memory as a file asks for, dies of deep nesting, and lets the later of two equal keys
+win without a warning.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfseg.io.names import shown
+
+MOST_BYTES = 128 * 2**20  # of a file: a manifest of some 2.5 million images
+MOST_VALUES = 4_000_000  # in a file; each takes up to 120 bytes beside its text
+MOST_DIGITS = 19  # of an integer of 64 bits
+
+
+def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Reads a file that may have so many bytes.
+
+    Raises:
+        ValueError: it has more; the message leaves it to the caller to name the file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"has more than {most:,} bytes, which are not read")
+    return data
+
+
+def parse_json(data: bytes) -> Any:
+    """Parses JSON, of at most `MOST_VALUES` values; it takes up to some 500 MB beside its text.
+
+    Raises:
+        ValueError: it is broken or not in UTF-8, nested too deep, too large, has a key twice or an integer of more than
+            64 bits; the message leaves it to the caller to name the file.
+    """
+    marks = sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))  # one a value at least
+    if marks > MOST_VALUES:
+        raise ValueError(f"has more than {MOST_VALUES:,} values, which are not read")
+    try:
+        return json.loads(data.decode(), parse_int=_read_integer, object_pairs_hook=_read_object)
+    except RecursionError:
+        raise ValueError("is nested too deep") from None
+
+
+def _read_integer(text: str) -> int:
+    if len(text.lstrip("-")) > MOST_DIGITS or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"has the number {shown(text)}, expected integers of 64 bits")
+    return int(text)
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"has the key {shown(twice)} twice")
+    return entries

@@ -22,12 +22,13 @@ import yaml
 
 from tfseg.config import schema
 from tfseg.config.renames import rename_arguments, rename_settings, warn_renamed
-from tfseg.config.schema import SECTIONS, SETTINGS, Config, as_yaml, check, list_settings
+from tfseg.config.schema import SECTIONS, SETTINGS, Config, check, list_settings, show
 from tfseg.config.suggestions import describe_unknown, describe_wanted, list_names
-from tfseg.config.yaml_file import join_lines, read_yaml
 from tfseg.io.atomic import write_text
+from tfseg.io.escaping import printable, shorten
 from tfseg.io.renamed import SECTIONS as OLD_SECTIONS
 from tfseg.io.renamed import SETTINGS as OLD_SETTINGS
+from tfseg.io.yaml_reader import check_text, read_yaml
 
 
 def parse_config(arguments: list[str] | None = None, program: str = "python -m tfseg.train") -> Config:
@@ -50,9 +51,11 @@ def parse_config(arguments: list[str] | None = None, program: str = "python -m t
             return _build({**stored, **given})
         except ValueError as error:
             key = str(error).partition(":")[0]
-            raise ValueError(f"{path}: {error}" if key in stored and key not in given else str(error)) from None
+            raise ValueError(
+                f"{printable(path)}: {error}" if key in stored and key not in given else str(error)
+            ) from None
     except (ValueError, OSError) as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {printable(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -74,7 +77,7 @@ def load_config(path: str | Path, warn: bool = True) -> Config:
     try:
         return _build(settings)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable(path)}: {error}") from None
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -120,11 +123,26 @@ def _is_required(part: dataclasses.Field) -> bool:
 
 def _read(parser: jsonargparse.ArgumentParser, path: str | Path, renamed: set[str]) -> dict[str, object]:
     """A YAML file's settings by dotted key, in their types; old names among them are added to `renamed`."""
-    tree = read_yaml(path)
+    tree = read_settings(path)
     try:
         return _typed(parser.parse_object, rename_settings(_flatten(tree), renamed))
     except ValueError as error:
-        raise ValueError(f"{path}: {join_lines(error)}") from None
+        raise ValueError(f"{printable(path)}: {' '.join(str(error).split())}") from None
+
+
+def read_settings(path: str | Path) -> dict:
+    """Reads a YAML file of `key: value`; {} if it is empty.
+
+    Raises:
+        ValueError: the file holds something else, or as of `yaml_reader.read_yaml`; in one line, with the file.
+        OSError: the file cannot be read.
+    """
+    tree = read_yaml(path)
+    if isinstance(tree, str):  # it may be any file, whose content nobody asked to see
+        raise ValueError(f"{printable(path)}: expected settings as `key: value`, got plain text")
+    if not isinstance(tree, dict | None):
+        raise ValueError(f"{printable(path)}: expected settings as `key: value`, got {show(tree)}")
+    return tree or {}
 
 
 def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -139,7 +157,7 @@ def _flatten(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield from _flatten(value, f"{key}.")
         else:
             names = list_names(OLD_SECTIONS.get(key, key))
-            raise ValueError(f"{key}: expected the settings {names} below it, got {as_yaml(value)}")
+            raise ValueError(f"{key}: expected the settings {names} below it, got {show(value)}")
 
 
 def _parser(program: str) -> jsonargparse.ArgumentParser:
@@ -181,20 +199,41 @@ def _docs_of(kind: ast.ClassDef) -> Iterator[tuple[str, str]]:
             yield named.id, str(written.value)
 
 
-def _typed(parse: Callable[..., jsonargparse.Namespace], source: object) -> dict[str, object]:
+def _typed(parse: Callable[..., jsonargparse.Namespace], source: list[str] | dict[str, object]) -> dict[str, object]:
     """What a jsonargparse method reads from a source, by dotted key; its reports of many lines become one.
 
     Raises:
         ValueError: one line, starting with the key.
     """
+    for key, value in source.items() if isinstance(source, dict) else (("", word) for word in source):
+        _check_text(key, value)
     try:
         settings = vars(parse(source, defaults=False).as_flat())
     except argparse.ArgumentError as error:
         raise ValueError(_in_one_line(str(error))) from None
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # of !!bool x, say, which it reads as YAML
+        raise ValueError(f"a value is not what it seems to be ({shorten(error)})") from None
     for key, value in settings.items():  # jsonargparse takes null for any type
         if key in SETTINGS and value is None:
             check(NoneType in get_args(SETTINGS[key].type), key, None, describe_wanted(key))
     return settings
+
+
+def _check_text(key: str, value: object) -> None:
+    """Refuses text that would take jsonargparse, which reads it as YAML, more than a moment."""
+    try:
+        if isinstance(value, str):
+            check_text(value)
+        elif isinstance(value, list | dict):
+            for item in [*value, *value.values()] if isinstance(value, dict) else value:
+                _check_text("", item)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}" if key else str(error)) from None
 
 
 def _in_one_line(report: str) -> str:
@@ -202,10 +241,10 @@ def _in_one_line(report: str) -> str:
     report = " ".join(report.split())
     if (match := re.match(r'Parser key "(.+?)"', report)) and match[1] in SETTINGS:
         got = re.search(r"value: (.*?)( - Expected a .*)?$", report)
-        return f"{match[1]}: expected {describe_wanted(match[1])}{f', got {got[1]}' if got else ''}"
+        return f"{match[1]}: expected {describe_wanted(match[1])}{f', got {shorten(got[1])}' if got else ''}"
     if match := re.match(r"(?i)unrecognized arguments: (\S+)", report):
         flag, _, _ = match[1].partition("=")
         if flag.startswith("--"):
             return describe_unknown(flag.removeprefix("--"))
         return f"{flag} stands alone: a file goes after --config, a value after its flag, as in --train.epochs 3"
-    return report
+    return shorten(report, 1000)

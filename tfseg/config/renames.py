@@ -3,10 +3,9 @@
 import sys
 from collections.abc import Iterable
 
-import yaml
-
 from tfseg.config.schema import as_yaml
 from tfseg.io.renamed import SETTING_VALUES, SETTINGS
+from tfseg.io.yaml_reader import parse_yaml
 
 
 def rename_settings(settings: Iterable[tuple[str, object]], found: set[str]) -> dict[str, object]:
@@ -75,7 +74,7 @@ def warn_renamed(found: set[str]) -> None:
 def _convert(name: str, text: str) -> str:
     """The value of a flag that had other values before."""
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value = parse_yaml(text, name)
+    except ValueError:
         return text
     return as_yaml(SETTING_VALUES[name][value]) if isinstance(value, bool) else text

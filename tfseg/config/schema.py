@@ -11,6 +11,7 @@ from typing import Literal
 
 from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, count_channels
 from tfseg.io.command import parse_size
+from tfseg.io.escaping import shorten
 
 
 @dataclass(frozen=True)
@@ -355,9 +356,14 @@ def as_yaml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
+def show(value: object) -> str:
+    """What an error repeats of a value: as its user writes it, cut short, and fit for a terminal."""
+    return shorten(as_yaml(value))
+
+
 def check(correct: bool, key: str, got: object, wanted: str) -> None:
     if not correct:
-        raise ValueError(f"{key}: expected {wanted}, got {as_yaml(got)}")
+        raise ValueError(f"{key}: expected {wanted}, got {show(got)}")
 
 
 def _check_size(key: str, text: str) -> None:

@@ -6,6 +6,7 @@ from types import NoneType
 from typing import Literal, get_args, get_origin
 
 from tfseg.config.schema import SECTIONS, SETTINGS
+from tfseg.io.escaping import shorten
 from tfseg.io.renamed import SECTIONS as OLD_SECTIONS
 
 # What users of Keras, PyTorch, mmsegmentation and others type -> the setting, or why there is none.
@@ -67,16 +68,16 @@ NO_SETTING = {
 def describe_unknown(key: str) -> str:
     """The message on a key that is no setting, with the nearest one that is."""
     section, _, name = key.rpartition(".")
-    section = OLD_SECTIONS.get(section, section)
+    section, shown = OLD_SECTIONS.get(section, section), shorten(key, 80)
     if key in SECTIONS:
         return f"{key}: expected one of its settings, as --{key}.NAME; they are {list_names(key)}"
     if reason := NO_SETTING.get(name.replace("-", "_").lower()):
-        return f"{key}: unknown setting; {reason}"
+        return f"{shown}: unknown setting; {reason}"
     if meant := find_meant(section, name):
-        return f"{key}: unknown setting; did you mean {meant}?"
+        return f"{shown}: unknown setting; did you mean {meant}?"
     if section in SECTIONS:
-        return f"{key}: unknown setting; those of {section} are {list_names(section)}"
-    return f"{key}: unknown setting; --help lists all"
+        return f"{shown}: unknown setting; those of {section} are {list_names(section)}"
+    return f"{shown}: unknown setting; --help lists all"
 
 
 def find_meant(section: str, name: str) -> str | None:

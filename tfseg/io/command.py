@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import reprlib
 import signal
 import sys
 import threading
@@ -72,9 +73,9 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         ValueError: the text is not two positive integers with an x between them.
     """
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip())
+    match = re.fullmatch("([1-9][0-9]{0,6})x([1-9][0-9]{0,6})", text.strip())
     if not match:
-        raise ValueError(f"expected a size as HEIGHTxWIDTH, such as 512x1024, got {text!r}")
+        raise ValueError(f"expected a size as HEIGHTxWIDTH, such as 512x1024, got {reprlib.repr(text)}")
     return int(match[1]), int(match[2])
 
 

@@ -199,20 +199,9 @@ def one_class_fault(names: Iterable[str]) -> str | None:
 
 
 def _read_entries(path: str | Path) -> dict:
-    import yaml
+    from tfseg.io.yaml_reader import read_yaml
 
-    from tfseg.config.yaml_file import load_unique
-
-    text = Path(path).read_bytes()
-    try:
-        entries = load_unique(text)
-    except yaml.constructor.ConstructorError as error:  # a key that is there twice
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ValueError(f"{path}{line}: {error.problem}") from None
-    except RecursionError:
-        raise ValueError(f"{path}: not a YAML file of `mask value: class` lines: nested too deep") from None
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:  # the last: tags like !!int
-        raise ValueError(f"{path}: not a YAML file: {' '.join(str(error).split())[:300]}") from None
+    entries = read_yaml(path)
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{path}: expected lines of `mask value: class`, got {type(entries).__name__}")
     return entries

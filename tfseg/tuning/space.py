@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
-from tfseg.config.parse import change_config, type_settings
+from tfseg.config.parse import change_config, read_settings, type_settings
 from tfseg.config.renames import rename_settings, warn_renamed
-from tfseg.config.schema import Config, as_yaml, list_settings
-from tfseg.config.yaml_file import read_yaml
+from tfseg.config.schema import Config, as_yaml, list_settings, show
 from tfseg.io.renamed import SETTINGS
 
 # What every trial has of its own, or all must have alike.
@@ -118,7 +117,7 @@ def read_space(path: str | Path, config: Config, warn: bool = True) -> Space:
         ValueError: the file is no such space, or the run cannot have one of its values; in one line, with file and key.
         OSError: the file cannot be read.
     """
-    entries, old = _rename(read_yaml(path), path)
+    entries, old = _rename(read_settings(path), path)
     if warn:
         warn_renamed(old)
     if not entries:
@@ -248,7 +247,7 @@ def _strengthen(value: object, factor: float) -> float | tuple[float, ...]:
     if isinstance(value, tuple):
         return tuple(end**factor for end in value)
     if not _is_number(value):
-        raise ValueError(f"expected a number, or a range of factors, got {as_yaml(value)}")
+        raise ValueError(f"expected a number, or a range of factors, got {show(value)}")
     return value * factor
 
 
@@ -262,4 +261,4 @@ def _check(correct: bool, name: str, wanted: str, got: object) -> None:
 
 
 def _describe_fault(name: str, wanted: str, got: object) -> str:
-    return f"{name}: expected {wanted}, got {as_yaml(got)}"
+    return f"{name}: expected {wanted}, got {show(got)}"

@@ -1,0 +1,39 @@
+"""Text from outside, made fit for where it is shown: terminals, Markdown, tables for spreadsheets.
+
+Names of classes, images and files come from data. Where they are shown, they must stay text: in a terminal they may not
+move its cursor, in a page of Markdown they may not become images or links, in a spreadsheet no formulas.
+"""
+
+import re
+
+SHORT = 200  # letters of a value that an error repeats
+# All that means something to any flavour of Markdown, HTML included. A backslash before it makes it itself.
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^=:@-])")
+_FORMULA = ("=", "+", "-", "@")  # how one begins in any spreadsheet
+
+
+def printable(text: object) -> str:
+    """Writes what no terminal shows as it is, such as escape sequences, line breaks and broken Unicode, as its number.
+
+    A letter that turns the direction of what follows, say, becomes \\\\u202e.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in str(text)
+    )
+
+
+def shorten(text: object, longest: int = SHORT) -> str:
+    """Does what `printable` does, and cuts what is longer than so many letters."""
+    shown = printable(str(text)[: longest + 1])
+    return shown if len(shown) <= longest else f"{shown[: longest - 3]}..."
+
+
+def markdown(text: object) -> str:
+    """Writes text so that Markdown shows it as it is, in one line, whatever it holds."""
+    return _MARKDOWN.sub(r"\\\1", printable(text))
+
+
+def csv_cell(text: object) -> str:
+    """Writes text so that no spreadsheet takes it for a formula: what begins like one gets an apostrophe before it."""
+    shown = printable(text)
+    return f"'{shown}" if shown.lstrip().startswith(_FORMULA) else shown

@@ -1,0 +1,59 @@
+"""Files that a user named or a folder lists -> their content, without waiting for what never ends.
+
+To open a named pipe waits for a writer, and a device such as /dev/zero has no end.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from tfseg.io.escaping import printable
+from tfseg.io.paths import is_local, open_path
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe (FIFO)",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+# A pipe that takes the place of a file between a look at it and its opening is not waited for either.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_file(path: str | Path, most: int | None = None) -> bytes:
+    """Reads a file whole.
+
+    Args:
+        path: of the file, on this machine or in a store.
+        most: bytes that it may have; None: as many as it likes.
+
+    Raises:
+        ValueError: it is no regular file, or has more bytes; in one line, with the path.
+        OSError: it cannot be read.
+    """
+    local = open_path(path)
+    if not is_local(local):
+        return local.read_bytes()
+    check_regular(path)
+    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+        _check_kind(path, os.fstat(file.fileno()).st_mode)
+        content = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(content) > most:
+        raise ValueError(f"{printable(path)}: has more than {most:,} bytes, which is too large for what it should be")
+    return content
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuses what is there and is no regular file: a pipe, a socket, a device, a folder.
+
+    Raises:
+        ValueError: it is; in one line, with the path.
+        OSError: there is nothing, or it cannot be looked at.
+    """
+    _check_kind(path, Path(path).stat().st_mode)
+
+
+def _check_kind(path: str | Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{printable(path)}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, expected a file")

@@ -29,6 +29,7 @@ from tfseg.conversion.encoding import EXIF_MODES, MASK_RESIZES
 from tfseg.conversion.shards import BadFilesError
 from tfseg.conversion.summary import summary_notes, summary_rows
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.records.manifest import Manifest
 from tfseg.records.records import CODECS
 from tfseg.visualization.tables import plain_table
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
             splits=options.splits,
             label_map=options.label_map,
             coarse=options.coarse,
-            warn=lambda text: print(f"{command.called()}: warning: {text}", file=sys.stderr),
+            warn=lambda text: print(f"{command.called()}: warning: {printable(text)}", file=sys.stderr),
             size=None if options.size == "original" else command.parse_size(options.size),
             codec=options.codec,
             quality=options.quality,
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         if error.count == 1:
             raise
         for fault in error.faults:
-            print(f"{command.called()}: {fault}", file=sys.stderr)
+            print(f"{command.called()}: {printable(fault)}", file=sys.stderr)
         more = f", of which the first {len(error.faults)} are" if error.count > len(error.faults) else ","
         raise ValueError(f"{error.count} files cannot be converted{more} named above") from None
     print(make_table(records.manifest))
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def make_table(manifest: Manifest) -> str:
     """Makes the closing table: the splits, then what was decided. Many classes take a row each."""
-    return "\n".join([*plain_table(summary_rows(manifest)), *summary_notes(manifest)])
+    return "\n".join(map(printable, [*plain_table(summary_rows(manifest)), *summary_notes(manifest)]))
 
 
 if __name__ == "__main__":

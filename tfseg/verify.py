@@ -12,7 +12,7 @@ import os
 import sys
 
 from tfseg.io import command
-from tfseg.io.names import printable
+from tfseg.io.escaping import printable
 from tfseg.records.verifier import find_faults, summarise_faults
 
 

@@ -19,6 +19,7 @@ from tfseg.conversion.encoding import EXIF_MODES, MASK_RESIZES, Settings
 from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part, journal_settings, plan_parts, samples_by_split
 from tfseg.conversion.sources import Source, open_source
+from tfseg.io.escaping import shorten
 from tfseg.io.paths import open_path
 from tfseg.records import records
 from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, read_manifest, write_manifest
@@ -166,7 +167,7 @@ def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
     differences = [
-        f"{name} is {getattr(there, name)}, not {getattr(wanted, name)}"
+        f"{name} is {shorten(getattr(there, name))}, not {getattr(wanted, name)}"
         for name in ("source", "size", "codec", "quality", "mask_resize", "mask_codec", "tile_width", "exif")
         if getattr(there, name) != getattr(wanted, name)
     ]

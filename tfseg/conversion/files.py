@@ -18,6 +18,8 @@ from tfseg.conversion.layouts import (
     id_of,
 )
 from tfseg.io import paths
+from tfseg.io.escaping import printable
+from tfseg.io.names import check_id, has_control
 
 
 class File(NamedTuple):
@@ -116,9 +118,13 @@ def _checked_id(id: str, path: Path) -> str:
         id = os.fsencode(id).decode()  # the same whatever Python took the bytes of the name for
     except (UnicodeDecodeError, UnicodeEncodeError):
         raise ValueError(f"{ascii(str(path))[1:-1]}: its name is not in UTF-8; rename it") from None
-    if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in id):
+    if has_control(id):
         raise ValueError(f"{ascii(str(path))[1:-1]}: its name has a line break or another control character; rename it")
-    return unicodedata.normalize("NFC", id)  # a Mac may take the ü of one of two names apart
+    id = unicodedata.normalize("NFC", id)  # a Mac may take the ü of one of two names apart
+    try:
+        return check_id(id)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)}: {error}; rename it") from None
 
 
 def walk(folder: Path, way: tuple[str, ...] = ()) -> Iterator[File]:
@@ -148,12 +154,8 @@ def warn_of_strays(layout: Layout, root: Path) -> list[str]:
 
 def in_words(passed: Passed) -> str:
     return ", ".join(
-        f"{len(files)} {reason}, such as {_escaped(min(files))}" for reason, files in sorted(passed.items())
+        f"{len(files)} {reason}, such as {printable(min(files))}" for reason, files in sorted(passed.items())
     )
-
-
-def _escaped(path: Path) -> str:
-    return str(path).encode(errors="backslashreplace").decode()
 
 
 def list_entries(folder: Path) -> list[tuple[str, bool]]:

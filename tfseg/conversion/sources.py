@@ -29,6 +29,7 @@ from tfseg.conversion.files import Passed, find_files, in_words, some, walk, war
 from tfseg.conversion.layouts import OTHER_KIND, OTHER_KINDS, SAMPLE_CITY, Layout
 from tfseg.conversion.samples import Sample
 from tfseg.io import paths
+from tfseg.io.names import check_name
 from tfseg.records import labels
 
 _FilesById = dict[str, dict[str, Path]]  # split -> id -> file
@@ -69,6 +70,11 @@ def open_source(
     root = paths.open_path(root)
     layout = detect_layout(root, splits, coarse, label_map)
     names, halves = choose_splits(layout, root, splits)
+    for name in names:
+        try:
+            check_name(name, "split")
+        except ValueError as error:
+            raise ValueError(f"{root}: {error}; rename the folder") from None
     chosen = choose_label_map(layout, root, label_map)
     found = {split: find_files(layout, root, split) for split in names}
     images = {split: files.images for split, files in found.items()}

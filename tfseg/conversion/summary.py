@@ -35,7 +35,9 @@ def summary_notes(manifest: Manifest) -> list[str]:
         for name, split in manifest.splits.items()
         if not split.has_truth
     ]
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):  # a manifest that someone has edited
+    with contextlib.suppress(
+        LookupError, TypeError, ValueError, AttributeError, ArithmeticError
+    ):  # a manifest that someone has edited
         decided, warnings = in_words(manifest)
         width = max(map(len, decided), default=0)
         lines += [f"warning: {warning}" for warning in warnings]

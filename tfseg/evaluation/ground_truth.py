@@ -1,5 +1,6 @@
 """Reads a split image by image, each with its ground truth at the size at which it is scored."""
 
+import glob
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from tfseg.io import masks
+from tfseg.io.names import check_id
 from tfseg.records.record_set import RecordSet
 from tfseg.records.records import find_truth
 
@@ -51,9 +53,13 @@ def read_example(example: Mapping, records: RecordSet) -> Example:
         records: where it is from.
 
     Raises:
-        ValueError: image and mask differ in size, or the raw mask is damaged or has unknown label ids.
+        ValueError: its id cannot be a file's name, image and mask differ in size, or the raw mask is damaged or has
+            unknown label ids.
     """
-    id, raw = example["id"].decode(), example["label_ids"]
+    try:
+        id, raw = check_id(example["id"].decode(errors="surrogateescape")), example["label_ids"]
+    except ValueError as error:
+        raise ValueError(f"{records}: a record {error}") from None
     shapes = example["image"].shape[:2], example["mask"].shape
     if shapes[0] != shapes[1]:
         image, mask = ("x".join(map(str, shape)) for shape in shapes)
@@ -85,7 +91,7 @@ def read_instances(root: Path, split: str, id: str) -> np.ndarray:
     """
     from PIL import Image
 
-    pattern = f"gtFine/{split}/*/{id}_gtFine_instanceIds.png"
+    pattern = f"gtFine/{glob.escape(split)}/*/{glob.escape(id)}_gtFine_instanceIds.png"
     found = sorted(root.glob(pattern))
     if len(found) != 1:
         raise FileNotFoundError(f"{root / pattern}: expected one file, found {len(found)}; see --instances")

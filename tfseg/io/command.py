@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from tfseg.io.escaping import printable
 from tfseg.io.memory import find_want_of_memory
 
 # What stands before a verb's name on the command line; tfseg/__main__.py sets another.
@@ -84,6 +85,11 @@ def program(verb: str) -> str:
     return f"{FRONT}{verb}"
 
 
+def escape_lines(text: object) -> str:
+    """Writes text of several lines as `printable` does, but for the ends of the lines."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def called() -> str:
     """The name that this command was called by, which begins its errors and warnings: "train"."""
     return Path(sys.argv[0]).stem
@@ -108,7 +114,7 @@ def run(main: Callable[[], None]) -> None:
     except (ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             sys.exit(f"{name}: error: {advise_memory(name, error)}")
-        sys.exit(f"{name}: error: {error}")
+        sys.exit(f"{name}: error: {escape_lines(error)}")
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "tensorflow":

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tfseg.io.names import shown
+from tfseg.io.names import quote
 
 MOST_BYTES = 128 * 2**20  # of a file: a manifest of some 2.5 million images
 MOST_VALUES = 4_000_000  # in a file; each takes up to 120 bytes beside its text
@@ -47,7 +47,7 @@ def parse_json(data: bytes) -> Any:
 
 def _read_integer(text: str) -> int:
     if len(text.lstrip("-")) > MOST_DIGITS or not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"has the number {shown(text)}, expected integers of 64 bits")
+        raise ValueError(f"has the number {quote(text)}, expected integers of 64 bits")
     return int(text)
 
 
@@ -56,5 +56,5 @@ def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(entries) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise ValueError(f"has the key {shown(twice)} twice")
+        raise ValueError(f"has the key {quote(twice)} twice")
     return entries

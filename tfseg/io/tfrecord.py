@@ -14,7 +14,7 @@ from typing import Protocol
 
 import google_crc32c
 
-from tfseg.io.names import shown
+from tfseg.io.names import quote
 
 Value = bytes | int | list[bytes]  # a list has several
 
@@ -151,7 +151,7 @@ def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryvi
     except (IndexError, TypeError, ValueError):
         raise ValueError("is no tf.train.Example") from None
     if twice is not None:  # of which readers take the first or the last
-        raise ValueError(f"has the key {shown(twice)} twice")
+        raise ValueError(f"has the key {quote(twice)} twice")
     return {key: value for key, value in features.items() if value is not None}
 
 

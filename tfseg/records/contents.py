@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tfseg.io import codecs, image_headers, masks, tfrecord
+from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import MOST_VALUES
-from tfseg.io.names import printable, shorten
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records, storage
 from tfseg.records.manifest import Manifest, Shard, count_fault

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfseg.io.escaping import shorten
+from tfseg.io.names import check_text
+
 
 class Label(NamedTuple):
     """One Cityscapes label."""
@@ -176,7 +179,8 @@ def read_label_map(path: str | Path) -> LabelMap:
             raise ValueError(f"{path}: mask value {reprlib.repr(value)} is not an integer in 0..255")
         if name not in [*classes]:  # a list has no hash
             raise ValueError(
-                f"{path}: value {value} has the class {reprlib.repr(name)}; it must be one of {', '.join(classes)}"
+                f"{path}: value {value} has the class {reprlib.repr(name)}; it must be one of "
+                f"{shorten(', '.join(classes))}"
             )
     # Of classes of its own all that it names: their masks may be in another split. Of the categories those in use.
     learnt = classes if own else {*entries.values()}
@@ -214,11 +218,15 @@ def _with_void(path: str | Path, classes: object) -> dict[str, list[int]]:
     for name, color in classes.items():
         is_color = isinstance(color, list) and len(color) == 3 and all(type(part) is int for part in color)
         if not isinstance(name, str) or not is_color or not 0 <= min(color) <= max(color) <= 255:
-            shown = color if isinstance(color, str) else reprlib.repr(color)
-            raise ValueError(f"{path}: classes: expected `name: [red, green, blue]` in 0..255, got `{name}: {shown}`")
+            shown = f"{shorten(name)}: {shorten(color if isinstance(color, str) else reprlib.repr(color))}"
+            raise ValueError(f"{path}: classes: expected `name: [red, green, blue]` in 0..255, got `{shown}`")
+        try:
+            check_text(name, "class")
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     if "void" in classes and [*classes][VOID] != "void":
         raise ValueError(
-            f"{path}: classes: expected void first, which counts nowhere, got {[*classes][VOID]}; or leave void out"
+            f"{path}: classes: expected void first, which counts nowhere, got {shorten([*classes][VOID])}; or leave void out"
         )
     if odd := [name for name in classes if name != "void" and name.strip().lower() == "void"]:
         raise ValueError(f"{path}: classes: {odd[0]!r} is not void, which is written in small letters")

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.io import atomic, command
+from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import MOST_DIGITS, parse_json, read_bounded
-from tfseg.io.names import MOST_NAME_BYTES, check_id, check_name, check_text, shorten, shown
+from tfseg.io.names import MOST_NAME_BYTES, check_id, check_name, check_text, quote
 from tfseg.io.paths import open_path
 from tfseg.records import labels, storage
 from tfseg.records.json_fields import fields_of
@@ -234,7 +235,7 @@ def _label_map_from(entry: dict) -> dict[int, str]:
     label_map = {}
     for key, name in entry.items():
         if len(key) > MOST_DIGITS or not isinstance(name, str):
-            raise ValueError(f"the manifest maps {shown(key)} to {shown(name)}, expected a mask value and a class")
+            raise ValueError(f"the manifest maps {quote(key)} to {quote(name)}, expected a mask value and a class")
         value = int(key)
         if value in label_map:
             raise ValueError(f"the manifest maps the mask value {value} twice")

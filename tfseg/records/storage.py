@@ -18,8 +18,9 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tfseg.io.escaping import shorten
 from tfseg.io.image_headers import MOST_PIXELS
-from tfseg.io.names import shorten, shown
+from tfseg.io.names import quote
 
 if TYPE_CHECKING:
     from tfseg.records.manifest import Manifest
@@ -57,7 +58,7 @@ def faults(manifest: "Manifest") -> Iterator[str]:
         elif min(split.class_pixels, default=0) < 0:
             yield f"split {name} has class_pixels {shorten(split.class_pixels)}, expected none below 0"
         if odd := [shard for shard in split.shards if min(shard.count, shard.bytes) < 0]:
-            yield f"split {name} has {shown(odd[0].name)} of {odd[0].count} records and {odd[0].bytes} bytes"
+            yield f"split {name} has {quote(odd[0].name)} of {odd[0].count} records and {odd[0].bytes} bytes"
 
 
 def _size_faults(size: list[int] | None, tile_width: int | None) -> Iterator[str]:
@@ -84,8 +85,8 @@ def tile_widths(manifest: "Manifest", width: int) -> tuple[list[int], list[int]]
 def findings_faults(findings: dict) -> Iterator[str]:
     """Says what the converter did not write into a manifest's findings."""
     for key, kind in FINDINGS.items():
-        if not isinstance(value := findings.get(key), kind):
-            yield f"has findings with {key} {shown(type(value).__name__)}, expected {kind.__name__}"
+        if key in findings and not isinstance(value := findings[key], kind):
+            yield f"has findings with a {type(value).__name__} as {key}, expected a {kind.__name__}"
     level: list = [findings]
     for _ in range(DEEPEST):
         held = [[*it.values()] if isinstance(it, dict) else it for it in level if isinstance(it, dict | list)]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import read_bounded
-from tfseg.io.names import has_line_break, shorten, shown
+from tfseg.io.names import has_control, quote
 from tfseg.io.paths import open_path
 from tfseg.records import labels, storage
 from tfseg.records.contents import Content, Fault, count_things, read_contents, some
@@ -97,7 +98,7 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
             yield fault
         for shard in split.shards:
             if not re.fullmatch("[0-9a-f]{64}", shard.sha256):
-                yield f"split {name} has {shown(shard.sha256)} as the SHA-256 of {shard.name}"
+                yield f"split {name} has {quote(shard.sha256)} as the SHA-256 of {shard.name}"
         for fault in name_faults(name, [shard.name for shard in split.shards]):
             yield f"split {name} lists {fault}"
 
@@ -109,11 +110,11 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
         ("way to take EXIF data", manifest.exif, storage.EXIF_MODES),
     ):
         if value not in known:
-            yield f"has the {key} {shown(value)}, expected {' or '.join(known)}"
+            yield f"has the {key} {quote(value)}, expected {' or '.join(known)}"
     if manifest.quality is not None and not 1 <= manifest.quality <= 100:
         yield f"has the quality {manifest.quality}, expected null or 1 to 100"
-    if not manifest.source or len(manifest.source) > LONGEST or has_line_break(manifest.source):
-        yield f"has the source {shown(manifest.source)}, expected the name of a layout"
+    if not manifest.source or len(manifest.source) > LONGEST or has_control(manifest.source):
+        yield f"has the source {quote(manifest.source)}, expected the name of a layout"
     if manifest.findings is not None:
         yield from storage.findings_faults(manifest.findings)
 

@@ -35,9 +35,8 @@ def summary_notes(manifest: Manifest) -> list[str]:
         for name, split in manifest.splits.items()
         if not split.has_truth
     ]
-    with contextlib.suppress(
-        LookupError, TypeError, ValueError, AttributeError, ArithmeticError
-    ):  # a manifest that someone has edited
+    # A manifest that someone has edited.
+    with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         decided, warnings = in_words(manifest)
         width = max(map(len, decided), default=0)
         lines += [f"warning: {warning}" for warning in warnings]

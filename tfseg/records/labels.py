@@ -224,9 +224,9 @@ def _with_void(path: str | Path, classes: object) -> dict[str, list[int]]:
             check_text(name, "class")
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    if "void" in classes and [*classes][VOID] != "void":
+    if "void" in classes and (first := [*classes][VOID]) != "void":
         raise ValueError(
-            f"{path}: classes: expected void first, which counts nowhere, got {shorten([*classes][VOID])}; or leave void out"
+            f"{path}: classes: expected void first, which counts nowhere, got {shorten(first)}; or leave void out"
         )
     if odd := [name for name in classes if name != "void" and name.strip().lower() == "void"]:
         raise ValueError(f"{path}: classes: {odd[0]!r} is not void, which is written in small letters")

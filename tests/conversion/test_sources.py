@@ -631,6 +631,22 @@ def test_refuses_names_that_would_break_a_line(tmp_path, label_map, name):
     assert "its name has a line break or another control character; rename it" in message and message.isascii()
 
 
+def test_refuses_names_that_lead_out_of_a_folder_on_windows(tmp_path, label_map):
+    folders(tmp_path, "train", "a\\..\\..\\b")
+    message = refused(tmp_path, None, label_map)
+    assert message.endswith(
+        r"has the id 'a\..\..\b', expected one that is not absolute and has no part that is . or ..; rename it"
+    )
+
+
+@pytest.mark.parametrize(("split", "shown"), [("a\nb", r"a\nb"), ("a\\b", r"a\b"), ("a\x1b[2J", r"a\x1b[2J")])
+def test_refuses_splits_that_can_be_no_names_of_files(tmp_path, label_map, split, shown):
+    folders(tmp_path, split, "a")
+    message = refused(tmp_path, None, label_map)
+    assert message.startswith(f"{tmp_path}: has the split '{shown}', expected ")
+    assert message.endswith("; rename the folder")
+
+
 def test_refuses_names_that_are_no_text(tmp_path, label_map):
     folders(tmp_path, "train", "a")
     (tmp_path / "images/train/a.jpg").rename(os.fsdecode(os.fsencode(tmp_path) + b"/images/train/Z\xfcrich.jpg"))

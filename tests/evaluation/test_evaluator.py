@@ -1,11 +1,12 @@
 """Evaluation of a model that is a function; the end-to-end test scores a real one."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 from helper_models import FakePredictor
-from helpers import draw
+from helpers import VAL, change_record, draw
 
 from tfseg.evaluation import evaluator
 from tfseg.inference.image_segmenter import ImageSegmenter
@@ -30,6 +31,17 @@ def masks_of(records, sizes):
     segment = ImageSegmenter(FakePredictor("").network, 8, sizes)
     examples = read_places(open_records(records), "val", range(5), size=None)
     return {example["id"].decode(): segment(example["image"]) for example in examples}
+
+
+@pytest.mark.parametrize("id", ["../../x", "{folder}/x"])
+def test_no_id_leads_out_of_the_folder_of_a_submission(tiny_records, tmp_path, monkeypatch, id):
+    monkeypatch.setattr(evaluator, "label_ids_of", lambda classes: np.arange(8, dtype=np.uint8))
+    records = shutil.copytree(tiny_records, tmp_path / "records")
+    id = id.format(folder=tmp_path)
+    change_record(records, VAL, 0, id=id.encode())
+    with pytest.raises(ValueError, match=rf"records: a record has the id '{id}', expected one that is not absolute"):
+        run(records, tmp_path, submission=tmp_path / "a/b/submission")
+    assert not list(tmp_path.rglob("*_labelIds.png"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5])

@@ -28,6 +28,7 @@ def raises(error):
     ("error", "code"),
     [
         (ValueError("b.png: is cut short"), "make: error: b.png: is cut short"),
+        (ValueError("a\x1b[2Jb\u202ec\nsecond line"), "make: error: a\\x1b[2Jb\\u202ec\nsecond line"),
         (FileNotFoundError("no such folder"), "make: error: no such folder"),
         (KeyboardInterrupt(), 130),
         (

@@ -63,6 +63,54 @@ def test_refuses_what_is_no_example(data):
         tfrecord.decode_example(data)
 
 
+def message(number: int, *contents: bytes) -> bytes:
+    """Fields of one number, each with a content."""
+    return b"".join(b"".join(tfrecord._field(number, content)) for content in contents)
+
+
+def entry(key: bytes, feature: bytes) -> bytes:
+    """An entry of an Example."""
+    return message(1, message(1, key) + message(2, feature))
+
+
+HOSTILE = {
+    "a number of 70 bits": b"\n" + b"\xff" * 9 + b"\x7f",
+    "a megabyte of 0xFF": b"\xff" * 10**6,
+    "a length beyond the end": b"\n\xff\xff\xff\xff\x0f",
+    "200,000 empty fields": b"\n\x00" * 200_000,
+    "another field of an Example": message(5, entry(b"id", message(1, message(1, b"a")))),
+    "a feature of two lists": message(1, entry(b"id", message(1, message(1, b"a")) + message(1, message(1, b"b")))),
+    "an entry of two keys": message(1, message(1, message(1, b"a", b"b") + message(2, b""))),
+    "a key that is no text": message(1, entry(b"\xff", message(1, message(1, b"a")))),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
+def test_refuses_what_readers_take_in_more_ways_than_one(data):
+    with pytest.raises(ValueError, match=r"^is no tf\.train\.Example$"):
+        tfrecord.decode_example(data)
+
+
+def test_refuses_a_key_that_is_there_twice():
+    data = message(1, b"".join(entry(b"i\n", message(1, message(1, value))) for value in (b"a", b"b")))
+    with pytest.raises(ValueError, match=r"^has the key 'i\\n' twice$"):
+        tfrecord.decode_example(data)
+
+
+def test_lists_what_has_another_kind_of_value():
+    features = {
+        b"floats": message(2, message(1, b"\0\0\0\0")),
+        b"none": message(1, b""),
+        b"numbers": message(3, message(1, b"\x18\x19")),
+        b"unset": b"",
+        b"id": message(1, message(1, b"a")),
+        b"below": message(3, message(1, b"\xff" * 9 + b"\x01")),
+    }
+    data = message(1, b"".join(entry(key, feature) for key, feature in features.items()))
+    assert tfrecord.decode_example(data) == {"id": b"a", "below": -1}
+    assert tfrecord.list_others(data) == ["floats", "none", "numbers"]
+
+
 def test_finds_any_changed_byte_and_any_cut():
     data = b"".join(map(tfrecord.frame, [b"abc", b"defgh"]))
     for place in range(len(data)):
@@ -110,5 +158,17 @@ def test_a_wild_length_asks_for_no_memory(tmp_path):
     with (
         (tmp_path / "a").open("rb") as file,
         pytest.raises(tfrecord.DamagedRecordError, match="record 0 is cut short"),
+    ):
+        list(tfrecord.read_records(file))
+
+
+def test_a_record_too_large_to_be_parsed_is_not_read(tmp_path):
+    length = (2**31).to_bytes(8, "little")
+    with (tmp_path / "a").open("wb") as file:
+        file.write(length + tfrecord._masked_crc(length))
+        file.truncate(2**31 + 16)  # takes no room on the disk
+    with (
+        (tmp_path / "a").open("rb") as file,
+        pytest.raises(tfrecord.DamagedRecordError, match=r"has 2,147,483,648 bytes, more than the 2,147,483,647 that"),
     ):
         list(tfrecord.read_records(file))

@@ -133,7 +133,7 @@ def examples(draw):
     for _ in range(draw(st.integers(1, 2))):
         key = draw(st.sampled_from(sorted(features)) | st.just("label_ids/encoded"))
         found = features.get(key, b"")
-        if draw(st.booleans()) and isinstance(found, bytes | list):  # change a byte, or cut
+        if found and isinstance(found, bytes | list) and draw(st.booleans()):  # change a byte, or cut
             tiles = [bytearray(tile) for tile in (found if isinstance(found, list) else [found])]
             tile = tiles[draw(st.integers(0, len(tiles) - 1))]
             at = draw(st.integers(0, max(len(tile) - 1, 0)))

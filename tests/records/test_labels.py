@@ -81,6 +81,14 @@ def test_train_ids():
         ("0: road", r"map.yaml: value 0 has the class 'road'; it must be one of void, flat"),
         ("300: sky", r"map.yaml: mask value 300 is not an integer in 0..255"),
         ("true: sky", r"map.yaml: mask value True is not an integer"),
+        (
+            'classes: {"a\\nb": [0, 0, 0], b: [1, 1, 1]}\n0: b',
+            r"map.yaml: has the class 'a\\nb', expected no line breaks",
+        ),
+        (
+            f"classes: {{{'x' * 300}: [0, 0, 0], b: [1, 1, 1]}}\n0: b",
+            r"has the class 'x{77}...' of 300 bytes, expected",
+        ),
         ("- sky", r"map.yaml: expected lines of `mask value: class`, got list"),
         ("", r"map.yaml: expected lines"),
         ("0: [sky", r"map.yaml, line 1: expected ',' or '\]'"),

@@ -1,6 +1,7 @@
 """The record: encode and parse, shard names, the manifest."""
 
 import dataclasses
+import io
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helper_files import bomb
+from PIL import Image
 
 from tfseg.io import codecs, tfrecord
 from tfseg.records import labels, records
@@ -31,6 +34,14 @@ LABEL_IDS = np.array([[0, 7, 11, 33], [255, 24, 23, 1]], np.uint8)
 
 def png(array):
     return cv2.imencode(".png", array)[1].tobytes()
+
+
+def jpeg_of(height, width):
+    """A JPEG whose header promises so many pixels."""
+    data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16, 3), np.uint8))[1].tobytes())
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = height.to_bytes(2) + width.to_bytes(2)
+    return bytes(data)
 
 
 def example(codec, label_ids=None):
@@ -355,6 +366,28 @@ def test_decode_example_and_tensorflow_agree_on_jpeg():
         ({"mask/encoded": codecs.pack_mask(MASK[:1, :1])}, "has 1 raw bytes, which do not fill 2 rows"),
         ({"image/format": b"raw"}, "raw bytes, which do not fill 2 rows"),
         ({"image/encoded": b"GIF"}, "is no PNG or JPEG image"),
+        ({"image/encoded": bomb(60000, 60000)}, r"is cut short or damaged \(69 bytes\)"),
+        (
+            {"image/encoded": png(np.zeros((2000, 2000, 3), np.uint8))},
+            "has an image of 2000x2000, expected at most 2x3",
+        ),
+        ({"image/encoded": jpeg_of(2**15, 2**15), "image/format": b"jpeg"}, "is cut short or damaged"),
+        (
+            {"image/encoded": jpeg_of(300, 300), "image/format": b"jpeg"},
+            "has an image of 300x300, expected at most 2x3",
+        ),
+        ({"mask/encoded": png(np.zeros((2000, 2000), np.uint8))}, "has a mask of 2000x2000, expected at most 2x3"),
+        ({"mask/encoded": codecs.pack_mask(np.zeros((2000, 2000), np.uint8))}, "has a mask of more than 2x3"),
+        ({"mask/encoded": codecs.pack_mask(MASK) + b"x"}, "has a mask that is cut short or damaged"),
+        ({"mask/encoded": [codecs.pack_mask(MASK)] * 1000}, "has 1000 tiles, more than its 3 columns take"),
+        ({"image/height": 2**63, "image/width": 3}, "says that it is -9223372036854775808x3, expected 1x1 or more"),
+        (
+            {"image/height": 2**20, "image/width": 2**20},
+            "says that it is 1048576x1048576, expected .*1,073,741,824 pixels",
+        ),
+        ({"image/height": 0}, "says that it is 0x3"),
+        ({"id": b"../../x"}, r"has the id '../../x', expected one that is not absolute"),
+        ({"id": b"\xff"}, "has something else than text as id"),
     ],
 )
 def test_decode_example_refuses(change, message):
@@ -362,6 +395,19 @@ def test_decode_example_refuses(change, message):
     features = {key: value for key, value in features.items() if value is not None}
     with pytest.raises(ValueError, match=message):
         records.decode_example(tfrecord.encode_example(features))
+
+
+def test_stored_images_are_not_turned_which_tensorflow_does_not():
+    import tensorflow as tf
+
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(IMAGE).save(file, "png", exif=exif)
+    record = records.encode_example(
+        id="a", image=file.getvalue(), codec="png", height=2, width=3, mask=codecs.encode_mask(MASK)
+    )
+    assert np.array_equal(records.decode_example(record).image, IMAGE)
+    assert np.array_equal(parse_example(tf.constant(record), stored("png"))["image"], IMAGE)
 
 
 def test_read_shard_names_file_and_record(tmp_path):

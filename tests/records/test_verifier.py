@@ -1,5 +1,6 @@
 """The check of records: each kind of damage is named by file and record, and no byte can change unseen."""
 
+import io
 import random
 import shutil
 import subprocess
@@ -9,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from helpers import OTHER, TRAIN, VAL, change_record, edit_manifest, encode_bgr, flip, rewrite, write_records
+from helpers import OTHER, TRAIN, VAL, change_record, draw, edit_manifest, encode_bgr, flip, rewrite, write_records
+from PIL import Image
 
 from tfseg import verify as verify_tfrecords
 from tfseg.io import tfrecord
@@ -35,6 +37,14 @@ def frames(path: Path) -> list[bytes]:
 
 
 # ---- sound records
+
+
+def palette_png() -> bytes:
+    """The mask of the second record of "val", as a palette whose greys are other than its indexes."""
+    image, file = Image.fromarray(draw(1, 24, 32)[1]), io.BytesIO()
+    image.putpalette([value for index in range(256) for value in [index, index, index + 1 & 255]])
+    image.save(file, "png")
+    return file.getvalue()
 
 
 def test_sound_records_have_no_faults(tiny_records, capsys):
@@ -481,6 +491,9 @@ def test_no_records(folder):
             "is cut short or damaged ({} bytes); copy it again",
         ),
         ({"id": None, "image__format": None}, "lacks id, image/format"),
+        ({"label_ids__encoded": []}, "has a value of the wrong kind as label_ids/encoded"),
+        ({"mask__encoded": palette_png()}, "has a mask stored as 8-bit palette, expected 8-bit grey"),
+        ({"id": b"\x1b[2J"}, r"has the id '\x1b[2J', expected no line breaks and no other control characters"),
         ({"id": b"\xff"}, "has something else than text as id"),
         ({"id": 3, "mask__encoded": 4}, "has a value of the wrong kind as id, mask/encoded"),
         ({"label_ids__encoded": None}, "lacks label_ids/encoded, which split val must have"),

@@ -28,6 +28,7 @@ MOST_FIELDS = (
 
 _BYTES_LIST, _INT64_LIST = 1, 3  # fields of a Feature; 2 is a float_list, which no record of ours has
 _LENGTH_DELIMITED, _VARINT = 2, 0  # wire types
+_OTHER = object()  # a value of another kind than `Value`
 
 
 class SeekableFile(Protocol):
@@ -137,6 +138,16 @@ def _own(value: memoryview | int | list[memoryview]) -> Value:
 
 def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryview]]:
     """Does as `decode_example`, but copies nothing: what it finds stays where it lies."""
+    features = _read_features(data).items()
+    return {key: value for key, value in features if value is not None and value is not _OTHER}
+
+
+def list_others(data: bytes) -> list[str]:
+    """Lists the keys that `decode_example` leaves out though they have something: floats, no value, several numbers."""
+    return [key for key, value in _read_features(memoryview(data)).items() if value is _OTHER]
+
+
+def _read_features(data: memoryview) -> dict:
     features, steps = {}, iter(range(MOST_FIELDS))
     twice = None
     try:
@@ -152,7 +163,7 @@ def view_example(data: memoryview) -> dict[str, memoryview | int | list[memoryvi
         raise ValueError("is no tf.train.Example") from None
     if twice is not None:  # of which readers take the first or the last
         raise ValueError(f"has the key {quote(twice)} twice")
-    return {key: value for key, value in features.items() if value is not None}
+    return features
 
 
 def _number_of(field: tuple[int, memoryview | int]) -> int:
@@ -168,7 +179,8 @@ def _encode_feature(number: int, value: Value) -> list[bytes]:
     return _field(number, *_field(_INT64_LIST, *_field(1, _varint(value))))
 
 
-def _decode_feature(feature: memoryview, steps: Iterator[int]) -> memoryview | int | list[memoryview] | None:
+def _decode_feature(feature: memoryview, steps: Iterator[int]) -> memoryview | int | list[memoryview] | object | None:
+    """Reads the value of a feature; None if it has none, `_OTHER` if that is of another kind."""
     fields = [*_fields(feature, steps)]
     if not fields:
         return None
@@ -177,19 +189,19 @@ def _decode_feature(feature: memoryview, steps: Iterator[int]) -> memoryview | i
         raise ValueError("a number where a list is expected")
     if kind == _BYTES_LIST:
         pieces = [*_messages(values, steps)]
-        return pieces[0] if len(pieces) == 1 else pieces or None
+        return pieces[0] if len(pieces) == 1 else pieces or _OTHER
     items = [item for _, item in _fields(values, steps)] if kind == _INT64_LIST else []
     if len(items) != 1:
-        return None
+        return _OTHER
     return _signed(items[0]) if isinstance(items[0], int) else _decode_packed(items[0])
 
 
-def _decode_packed(numbers: memoryview) -> int | None:
+def _decode_packed(numbers: memoryview) -> int | object:
     """Reads a row of varints, if it is of one."""
     if not len(numbers):
-        return None
+        return _OTHER
     value, end = _read_varint(numbers, 0)
-    return _signed(value) if end == len(numbers) else None
+    return _signed(value) if end == len(numbers) else _OTHER
 
 
 def _signed(value: int) -> int:

@@ -211,6 +211,7 @@ def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
     try:
         features = tfrecord.decode_example(data)
         odd = [key for key, kind in _KINDS.items() if key in features and not isinstance(features[key], kind)]
+        odd += sorted({*tfrecord.list_others(data)} & {*_KINDS})
         if odd:
             raise ValueError(records.WRONG_KIND.format(", ".join(odd)))
         messages += _storage_messages(features, job.manifest)

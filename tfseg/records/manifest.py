@@ -23,6 +23,7 @@ from tfseg.records.json_fields import fields_of
 SCHEMA_VERSION = 2  # raise it with every change that an older reader would misunderstand
 OLDEST_VERSION = 1  # that this one reads: images in one piece, masks as PNG
 MANIFEST_NAME = "manifest.json"
+MOST_SHARDS = 100_000  # of a split; the converter makes one for 128 images
 
 _ADVICE = f"make the records with: {command.program('convert')}"
 
@@ -245,6 +246,8 @@ def _label_map_from(entry: dict) -> dict[int, str]:
 
 def _split_from(entry: object, name: str) -> Split:
     fields = fields_of(Split, entry, name)
+    if len(fields["shards"]) > MOST_SHARDS:
+        raise ValueError(f"{name} has {len(fields['shards']):,} shards, more than the {MOST_SHARDS:,} that are read")
     shards = [Shard(**fields_of(Shard, shard, f"a shard of {name}")) for shard in fields["shards"]]
     try:
         for shard in shards:

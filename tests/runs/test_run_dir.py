@@ -9,7 +9,7 @@ from helpers import write_run
 
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Accelerator, Config, Data, Model, Train
-from tfseg.io import locks
+from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.models.segmenter import build_network
 from tfseg.records.record_set import open_records
@@ -140,7 +140,7 @@ def test_a_start_that_learnt_nothing_refuses_nothing(tmp_path, tiny_records):
     (run / run_dir.HISTORY).write_text("")
     (run / run_dir.TENSORBOARD).mkdir()
     run_dir.open_run(train_in(run, "others", train=Train(batch_size=8)))
-    assert sorted(path.name for path in run.iterdir()) == [run_dir.CONFIG, run_dir.RECORDS]
+    assert sorted(path.name for path in run.iterdir()) == [removal.MARK, run_dir.CONFIG, run_dir.RECORDS]
 
 
 def test_records_of_a_run_are_found_from_anywhere(tmp_path, tiny_records, monkeypatch):

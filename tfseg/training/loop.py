@@ -57,7 +57,8 @@ def _train(config: Config) -> dict:
     run_dir.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is reported before anything is read
     training = prepare(config)
-    best_scores = learn_until_finite(training)
+    with run_dir.hold_records(training.records):
+        best_scores = learn_until_finite(training)
     metrics = {}
     if training.distribution.chief:
         metrics = run.finish_run(training, best_scores, start)
@@ -108,7 +109,10 @@ def learn_until_finite(training: Training) -> dict:
 
     directory = training.directory
     checkpoint = None if training.config.overwrite else checkpoints.find_last(directory)
-    if checkpoint and not run_dir.read_noted(directory):
+    if checkpoint and checkpoint.records not in (None, training.records.manifest_hash):
+        other = run_dir.compare_records(checkpoint.records, "another place", training.records.folder)
+        raise ValueError(f"{directory}: its checkpoint is of other records ({other}); give another run_dir")
+    if checkpoint and not checkpoint.records and not run_dir.read_noted(directory):
         training.screen.report(f"{directory}: has no {run_dir.RECORDS}, so that data.records alone names its records")
     rollbacks = checkpoint.rollbacks if checkpoint else 0
     while True:

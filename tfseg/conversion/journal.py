@@ -114,6 +114,8 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 def clear(out: Path) -> None:
     """Removes what only a conversion needs; one that was killed in its last moment leaves it behind."""
     removal.remove_files(out, re.escape(JOURNAL_NAME), re.escape(LOCK))
+    if is_local(out):
+        staging.tidy(out, RECORDS)
 
 
 def _check_unread(out: Path) -> None:

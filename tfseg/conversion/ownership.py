@@ -31,7 +31,7 @@ def check_ours(folder: Path) -> None:
         raise ValueError(f"{folder / MANIFEST_NAME}: is damaged, or none of tfseg's ({error}); {remedy}") from None
     unnamed = [path.name for path in paths if not re.fullmatch("".join(known), path.name.removeprefix(UNFINISHED))]
     if unnamed:
-        raise ValueError(f"{folder}: holds {removal.describe(unnamed)} that no {MANIFEST_NAME} there names; {remedy}")
+        raise ValueError(f"{folder}: holds {removal.describe(unnamed)}, which no {MANIFEST_NAME} there names; {remedy}")
 
 
 def is_of_records(name: str) -> bool:

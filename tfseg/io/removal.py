@@ -7,7 +7,7 @@ open, so that no link is followed, and nothing that came meanwhile is lost.
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,9 +143,9 @@ def check_place(folder: Path) -> None:
 
 def describe(strangers: list[str]) -> str:
     """Words what a folder holds, some of it by name: "5 files or folders (a.txt, b/, c ...)"."""
-    names = ", ".join(name.encode(errors="replace").decode() for name in strangers[:NAMED])
+    shown = ["".join(letter if letter.isprintable() else "?" for letter in name) for name in strangers[:NAMED]]
     count = f"{len(strangers)} files or folders" if len(strangers) > 1 else "a file or folder"
-    return f"{count} ({names}{' ...' if len(strangers) > NAMED else ''})"
+    return f"{count} ({', '.join(shown)}{' ...' if len(strangers) > NAMED else ''})"
 
 
 @contextmanager
@@ -158,8 +158,8 @@ def _checked(folder: Path, kind: Kind) -> Iterator[_Seen]:
     _look(folder, (), _split(kind, folder), seen, strangers)
     if strangers:
         raise RefusedError(
-            f"{folder}: holds {describe(strangers)} that belong to no {kind.name}, so nothing in it is removed; "
-            "move them away, or name another folder"
+            f"{folder}: holds {describe(strangers)}, no part of a {kind.name}, so nothing in it is removed; "
+            "move that away, or name another folder"
         )
     yield seen
 
@@ -189,11 +189,11 @@ def _look(folder: Path, parts: tuple[str, ...], known: list[list[str]], seen: _S
                 strangers.append("/".join(path) + (" (a link)" if entry.is_symlink() else ""))
 
 
-def _fits(parts: tuple[str, ...], pattern: list[str], folder: bool) -> bool:
+def _fits(parts: Sequence[str], pattern: Sequence[str], folder: bool) -> bool:
     """Whether a path is of a pattern, or for a folder, whether it is on the way to one."""
     if not pattern:
         return not parts and not folder
-    if pattern == ["**"]:
+    if [*pattern] == ["**"]:
         return True
     if not parts:
         return folder

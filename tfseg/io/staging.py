@@ -93,6 +93,14 @@ def stage_folder(
                 remove_folder(new, _NEW)
 
 
+def tidy(place: Path, kind: Kind) -> None:
+    """Ends what a process had begun that was killed while two folders changed places, unless another does so now."""
+    box = staging_path(place)
+    if (box / REPLACED).exists():
+        with suppress(RefusedError), _hold(box, place):
+            _end_exchange(box, place, kind)
+
+
 def _end_exchange(box: Path, place: Path, kind: Kind) -> None:
     """Ends an exchange at any point of it: the old folder is removed if the new one is there, else brought back."""
     replaced = box / REPLACED

@@ -134,7 +134,7 @@ def test_places_that_are_never_removed(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     refuse(folder, "ours: is the working directory, which is never removed")
     with pytest.raises(RefusedError, match=r"\.: is the working directory"):
-        removal.remove_folder(Path("."), KIND)
+        removal.remove_folder(Path(), KIND)
     monkeypatch.chdir(folder / "inner")
     refuse(folder, "ours: holds the working directory")
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,8 @@ Whatever ends a process, NAME is then the old folder or the new one, or the next
 one back.
 """
 
+import dataclasses
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,8 +32,8 @@ from tfseg.io.removal import (
 )
 
 LOCK, NEW, REPLACED = ".lock", "new", "replaced"
-BOX = Kind("folder in the making", (r"\.lock", "new/**", "replaced/**"))
-_NEW = Kind("folder in the making", ("**",), lambda _: True)  # in a sibling that is ours
+BOX = Kind("folder in the making", ())  # of its mark alone: what lies in it is removed part by part
+_NEW = Kind("folder in the making", ("**",), lambda _: True)
 
 
 def staging_path(place: Path) -> Path:
@@ -113,7 +115,8 @@ def _end_exchange(box: Path, place: Path, kind: Kind) -> None:
     elif (box / NEW).exists():
         raise RefusedError(f"{replaced}: is what {place} was before something else came there; move one of them away")
     else:
-        remove_folder(replaced, kind)
+        # Where it lies proves it: a process may have been killed that had removed half of it.
+        remove_folder(replaced, dataclasses.replace(kind, proven=lambda _: True))
 
 
 @contextmanager
@@ -124,9 +127,12 @@ def _hold(box: Path, place: Path) -> Iterator[None]:
         write_mark(box, BOX, place=place.name)
         yield
     finally:
-        if not any((box / name).exists() for name in (NEW, REPLACED)):
-            remove_files(box, *(name.replace(".", r"\.") for name in (MARK, UNFINISHED + MARK)))
-        lock.release()
+        try:
+            if not any((box / name).exists() for name in (NEW, REPLACED)):
+                left = (MARK, UNFINISHED + MARK, *(() if lock.file else (LOCK,)))  # the lock goes when it is let go of
+                remove_files(box, *map(re.escape, left))
+        finally:
+            lock.release()
         with suppress(OSError):  # something is kept, or another process has it now
             box.rmdir()
 

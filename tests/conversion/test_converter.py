@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helper_killed import moments
 from PIL import Image
 
 from tfseg import convert
@@ -21,6 +22,7 @@ from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
 from tfseg.records.manifest import read_manifest, shard_name
 from tfseg.records.record_set import open_records
+from tfseg.runs import run_dir
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -366,6 +368,71 @@ def test_two_conversions_to_one_folder(raw, tmp_path):
         with pytest.raises(ValueError, match=busy):
             converter.convert(open_raw(raw), tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+def test_killed_at_any_moment_while_records_are_replaced(raw, tmp_path, monkeypatch):
+    (place := tmp_path / "x").mkdir()
+    converter.convert(open_raw(raw, ["val"]), place / "old", limit=1)
+    converter.convert(open_raw(raw, ["val"]), place / "new", limit=1, codec="png")
+    old, new = contents(place / "old"), contents(place / "new")
+
+    def prepare():
+        shutil.rmtree(place)
+        place.mkdir()
+        converter.convert(open_raw(raw, ["val"]), place / "out", limit=1)
+
+    def replace():
+        converter.convert(open_raw(raw, ["val"]), place / "out", limit=1, codec="png", overwrite=True)
+
+    found = []
+    for moment in moments(monkeypatch, prepare, replace):
+        there = place / "out" if (place / "out").exists() else place / ".out.tfseg-incomplete/replaced"
+        found.append(contents(there))
+        found[-1].pop("journal.json", None)
+        assert found[-1] in (old, new), moment
+        replace()
+        assert contents(place / "out") == new, moment
+        assert [path.name for path in place.iterdir()] == ["out"], moment
+    assert old in found and found[-1] == new
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_records_that_a_training_reads_are_not_replaced(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with run_dir.hold_records(open_records(tmp_path / "out")), run_dir.hold_records(open_records(tmp_path / "out")):
+        with pytest.raises(ValueError, match="out: a training reads these records; wait until it ends, or choose"):
+            converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
+        converter.convert(open_raw(raw), tmp_path / "out")  # which changes nothing
+    assert contents(tmp_path / "out") == before
+    converter.convert(open_raw(raw), tmp_path / "out", overwrite=True, codec="png")
+
+
+def test_the_working_directory_is_not_replaced(raw, tmp_path, monkeypatch):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(ValueError, match="out: is the working directory, which is never removed"):
+        converter.convert(open_raw(raw), ".", overwrite=True)
+
+
+def test_a_link_to_records_is_not_followed_to_replace_them(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    (tmp_path / "link").symlink_to("out")
+    converter.convert(open_raw(raw), tmp_path / "link")
+    with pytest.raises(ValueError, match="link: is a symbolic link to out; name that folder itself"):
+        converter.convert(open_raw(raw), tmp_path / "link", overwrite=True)
+
+
+def test_shards_of_others_in_a_store_are_kept(raw):
+    upath = pytest.importorskip("upath")
+    out = upath.UPath("memory://others/out")
+    (out / "train-00000-of-00002.tfrecord").write_bytes(b"of others")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"which no manifest\.json there names; choose another --out"):
+            converter.convert(open_raw(raw), "memory://others/out", overwrite=overwrite)
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [
+        ("train-00000-of-00002.tfrecord", b"of others")
+    ]
 
 
 def test_an_empty_folder_will_do(raw, tmp_path):

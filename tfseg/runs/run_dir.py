@@ -18,9 +18,8 @@ report.html  report/            the page of all this by `report`, and its figure
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
-import errno
+import io
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -355,14 +354,24 @@ def load_network(directory: str | Path):
     return network
 
 
+class _InMemory(io.BytesIO):
+    """A file of weights, whose name Keras looks at.
+
+    HDF5 itself must not meet a full disk: it then never lets go of its file, nor of the room that this takes, and
+    crashes when the process ends, see https://github.com/h5py/h5py/issues/914.
+    """
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+
 def save_weights(model, path: Path) -> None:
     """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole.
 
     Raises:
         OSError: the disk does not take it.
     """
-    try:
-        with write_whole(path) as unfinished:
-            model.save_weights(unfinished)
-    except OSError as error:  # HDF5's is a page long
-        raise OSError(f"{path}: cannot be written ({os.strerror(error.errno or errno.EIO)})") from error
+    file = _InMemory()
+    model.save_weights(file)
+    with write_whole(path) as unfinished:
+        unfinished.write_bytes(file.getbuffer())

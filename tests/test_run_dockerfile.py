@@ -45,3 +45,23 @@ def test_a_file_of_two_names_counts_once(tmp_path):
     (tmp_path / "b").hardlink_to(tmp_path / "a")
     (tmp_path / "c").write_bytes(bytes(500))
     assert run_dockerfile.measure(tmp_path) == pytest.approx(1500e-9)
+
+
+def test_a_stage_is_deleted_only_where_this_program_made_it(tmp_path):
+    (tmp_path / "mine/base").mkdir(parents=True)
+    (tmp_path / "mine/base/thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="mine: is not empty, and no work folder of this program; name another"):
+        run_dockerfile.open_work(tmp_path / "mine")
+    run_dockerfile.open_work(work := tmp_path / "work")
+    for _ in range(2):
+        run_dockerfile.make_room(work / "base")
+        (work / "base/usr/share").mkdir(parents=True)
+        (work / "base/usr/share/thesis.tex").symlink_to(tmp_path / "mine/base/thesis.tex")
+    run_dockerfile.open_work(work)
+    (work / "model").mkdir()
+    (work / "model/thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="model: holds no stage of a Dockerfile that tfseg made"):
+        run_dockerfile.make_room(work / "model")
+    run_dockerfile.make_room(work / "base")
+    assert sorted(path.name for path in work.iterdir()) == [".tfseg.json", "model"]
+    assert (work / "model/thesis.tex").exists() and (tmp_path / "mine/base/thesis.tex").exists()

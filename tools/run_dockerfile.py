@@ -6,7 +6,8 @@
 Needs root on Linux. Each stage is a folder, made by the steps as a builder would make it: with nothing of this machine
 but its network and what --share and --env name, such as the settings by which pip reaches an index here. At the end it
 prints the sum of the image's files, starts its command as its user, and asks its health check until that is content.
-Folders are temporary unless --work names a place for them.
+Folders are temporary unless --work names a place for them: a folder that is new or empty, or one of an earlier run, in
+which nothing but the stages of that run is ever deleted.
 
 Of a Dockerfile it knows ARG, CMD, COPY, ENV, EXPOSE, FROM, HEALTHCHECK, RUN, USER and WORKDIR, as used here.
 """
@@ -28,7 +29,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # this program runs where tfseg is not installed, too
+
+from tfseg.io import removal  # noqa: E402
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+WORK = removal.Kind("work folder of run_dockerfile", ())  # its mark names the stages that were made there
+STAGE = removal.Kind("stage of a Dockerfile", ("**",), lambda folder: folder.name in made_stages(folder.parent))
+
+SHARED = removal.Kind("folder of a stage", ("**",), lambda folder: removal.is_ours(folder.parents[2], STAGE))
 
 # As in Debian's images.
 DOCKER_CLEAN = """\
@@ -71,7 +81,7 @@ def read_stages(text: str) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     for line in re.sub(r"\\\n", " ", text).splitlines():
         instruction, _, value = line.strip().partition(" ")
         if instruction == "FROM":
-            source, name = re.fullmatch(r"(\S+) AS (\S+)", value.strip()).groups()
+            source, name = re.fullmatch(r"(\S+) AS ([a-z0-9][\w.-]*)", value.strip()).groups()
             steps = []
             stages[name] = source, steps
         elif instruction:
@@ -109,9 +119,38 @@ def needed_stages(stages: dict[str, tuple[str, list]], target: str) -> set[str]:
     return needed
 
 
+def made_stages(work: Path) -> list[str]:
+    """Names the stages that this program made in a folder."""
+    return (removal.read_mark(work, WORK) or {}).get("stages", [])
+
+
+def open_work(work: Path) -> None:
+    """Makes the folder of the stages, or takes that of an earlier run.
+
+    Raises:
+        ValueError: it is not empty, and was not made by this program.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    if removal.read_mark(work, WORK) is None:
+        if not removal.is_empty(work):
+            raise ValueError(f"--work {work}: is not empty, and no work folder of this program; name another")
+        removal.write_mark(work, WORK, stages=[])
+
+
+def make_room(folder: Path) -> None:
+    """Deletes a stage of an earlier run, and notes that the one to come was made here.
+
+    Raises:
+        ValueError: something else lies there, or a mount point in it.
+    """
+    removal.remove_folder(folder, STAGE)
+    stages = sorted({*made_stages(folder.parent), folder.name})
+    removal.write_mark(folder.parent, WORK, stages=stages)
+
+
 def start_stage(source: str, stages: dict[str, Stage], folder: Path, mirror: str) -> Stage:
     """Makes a stage of another, or of Debian's packages, which is what Debian's images are made of."""
-    shutil.rmtree(folder, ignore_errors=True)
+    make_room(folder)
     if source in stages:
         before = stages[source]
         subprocess.run(["cp", "--archive", "--reflink=auto", str(before.folder), str(folder)], check=True)
@@ -123,7 +162,7 @@ def start_stage(source: str, stages: dict[str, Stage], folder: Path, mirror: str
     (folder / "etc/apt/apt.conf.d/docker-clean").write_text(DOCKER_CLEAN)
     subprocess.run(["chroot", str(folder), "apt-get", "clean"], check=True)
     for kind in ("doc", "info", "locale", "man"):  # which the slim images leave out
-        shutil.rmtree(folder / "usr/share" / kind, ignore_errors=True)
+        removal.remove_folder(folder / "usr/share" / kind, SHARED)
     return Stage(folder)
 
 
@@ -232,13 +271,13 @@ def main() -> None:
     stages = read_stages((ROOT / "Dockerfile").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as temporary:
         options.work = (options.work or Path(temporary)).resolve()
-        options.work.mkdir(parents=True, exist_ok=True)
         try_target(stages, options)
 
 
 def try_target(stages: dict[str, tuple[str, list]], options: argparse.Namespace) -> None:
     """Builds what the command line says, and starts it."""
     try:
+        open_work(options.work)
         image = build(stages, options.target, options)
         print(f"{measure(image.folder):.2f} GB in {image.folder}", flush=True)
         healthy, code = try_command(image, options.patience)

@@ -118,7 +118,7 @@ def test_goes_on_after_ctrl_c(apache_beam, raw, tmp_path, monkeypatch, stops, go
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         count_encoded(patch, fails_at=id_in(raw, 2))
         run(stops)
-    finished = {path.name for path in (tmp_path / "out.incomplete").glob("*.tfrecord")}
+    finished = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").glob("*.tfrecord")}
     again = count_encoded(monkeypatch)
     manifest = run(goes_on)
     lengths = {shard.name: shard.count for split in manifest.splits.values() for shard in split.shards}
@@ -155,9 +155,9 @@ def test_a_bad_image_is_told_in_one_line(apache_beam, raw, tmp_path):
     message = f"{re.escape(str(bad))}: is cut short or damaged \\(\\d+ bytes\\); copy it again"
     with pytest.raises(ValueError, match=f"^{message}$"):
         convert_with("DirectRunner", raw, tmp_path / "out")
-    kept = {path.name for path in (tmp_path / "out.incomplete").iterdir()}
+    kept = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").iterdir()}
     shards = {"train-00000-of-00003.tfrecord", "train-00002-of-00003.tfrecord", "val-00000-of-00001.tfrecord"}
-    assert kept == {"journal.json", ".lock", *shards} and not (tmp_path / "out").exists()
+    assert kept == {"journal.json", *shards} and not (tmp_path / "out").exists()
     bad.write_bytes(whole)
     convert_with("DirectRunner", raw, tmp_path / "out")
     converter.convert(open_raw(raw), tmp_path / "whole")

@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,16 +11,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helper_killed import moments
 from PIL import Image
 
 from tfseg import convert
 from tfseg.conversion import converter, encoding, journal, plan, samples, sources
 from tfseg.io import command as cli
-from tfseg.io import locks
+from tfseg.io import locks, removal, staging
 from tfseg.records import records
 from tfseg.records.labels import CITYSCAPES
 from tfseg.records.manifest import read_manifest, shard_name
 from tfseg.records.record_set import open_records
+from tfseg.runs import run_dir
 
 TOOL = Path(__file__).parents[2] / "tools" / "make_tfrecords.py"
 VALUES = [0, 3, 4, 200]  # of the raw masks: void, sky, road, a car
@@ -259,31 +262,177 @@ def test_refuses_a_file_as_folder(raw, tmp_path):
 
 def test_records_that_a_killed_conversion_had_set_aside_come_back(raw, tmp_path):
     before = converter.convert(open_raw(raw), tmp_path / "out")
-    (tmp_path / "out").rename(tmp_path / "out.replaced")
+    box = tmp_path / ".out.tfseg-incomplete"
+    box.mkdir()
+    removal.write_mark(box, staging.BOX)
+    (tmp_path / "out").rename(box / "replaced")
     bad = raw / "images/train/t0.png"
     bad.write_bytes(bad.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"t0\.png: is cut short"):
         converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
     assert read_manifest(tmp_path / "out") == before
-    assert not (tmp_path / "out.replaced").exists()
+    assert not (box / "replaced").exists()
 
 
-@pytest.mark.parametrize("name", ["out.incomplete", "out.replaced"])
+@pytest.mark.parametrize(
+    "name", [".out.tfseg-incomplete", ".out.tfseg-incomplete/new", ".out.tfseg-incomplete/replaced"]
+)
 def test_what_no_conversion_left_is_not_cleared_away(raw, tmp_path, name):
-    (tmp_path / name).mkdir()
+    (tmp_path / name).mkdir(parents=True)
     (tmp_path / name / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=rf"{name}: holds other files than records, such as thesis\.tex"):
+    with pytest.raises(ValueError, match=r"\.out\.tfseg-incomplete: was not made by tfseg; move it away"):
         converter.convert(open_raw(raw), tmp_path / "out")
     assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("name", ["out.incomplete", "out.replaced"])
+def test_folders_of_the_names_of_before_are_left_as_they_are(raw, tmp_path, name, capsys):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "thesis.tex").write_text("years of work")
+    converter.convert(open_raw(raw), tmp_path / "out")
+    assert (tmp_path / name / "thesis.tex").read_text() == "years of work"
+    assert (
+        f"{tmp_path / name}: is left as it is; an earlier version may have left it, or you\n" in capsys.readouterr().err
+    )
+
+
+def test_ones_own_copy_is_neither_deleted_nor_in_the_way(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    for name in ("out.replaced", "out.incomplete"):
+        shutil.copytree(tmp_path / "out", tmp_path / name)
+    before = contents(tmp_path / "out")
+    for settings in ({}, {"overwrite": True}, {"overwrite": True, "codec": "png"}):
+        converter.convert(open_raw(raw), tmp_path / "out", **settings)
+        assert contents(tmp_path / "out.replaced") == contents(tmp_path / "out.incomplete") == before
+
+
+def test_what_an_earlier_version_had_finished_is_taken_over(raw, tmp_path):
+    with pytest.raises(ValueError, match=r"t4\.png"):
+        (bad := raw / "images/train/t4.png").rename(tmp_path / "t4.png")
+        bad.write_bytes(b"")
+        converter.convert(open_raw(raw), tmp_path / "out")
+    (tmp_path / "t4.png").rename(bad)
+    (tmp_path / ".out.tfseg-incomplete/new").rename(tmp_path / "out.incomplete")
+    (tmp_path / "out.incomplete/.lock").touch()
+    (tmp_path / ".out.tfseg-incomplete/.tfseg.json").unlink()
+    (finished,) = (tmp_path / "out.incomplete").glob("*.tfrecord")
+    place = finished.stat().st_ino
+    converter.convert(open_raw(raw), tmp_path / "out")
+    assert (tmp_path / "out" / finished.name).stat().st_ino == place, "taken over as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
+@pytest.mark.parametrize("manifest", [None, "{}", '{"name": "an app", "version": 1}', "half a"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_shards_of_others_are_not_replaced(raw, tmp_path, overwrite, manifest):
+    """A name like this has many owners, and so has manifest.json."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/train-00000-of-00002.tfrecord").write_text("of others")
+    if manifest is not None:
+        (tmp_path / "out/manifest.json").write_text(manifest)
+    before = contents(tmp_path / "out")
+    message = "is damaged, or none of tfseg's" if manifest else r"holds a file or folder \(train-00000-of-00002"
+    with pytest.raises(ValueError, match=message):
+        converter.convert(open_raw(raw), tmp_path / "out", overwrite=overwrite)
+    assert contents(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
+def test_a_shard_that_our_manifest_does_not_name_is_not_replaced(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    (tmp_path / "out/train-00000-of-00009.tfrecord").write_text("of others")
+    before = contents(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"train-00000-of-00009\.tfrecord\), which no manifest\.json there names"):
+        converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
+    assert contents(tmp_path / "out") == before
+
+
+def test_what_systems_leave_is_no_obstacle(raw, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/.DS_Store").write_text("of macOS")
+    converter.convert(open_raw(raw), tmp_path / "out")
+    for name in (".DS_Store", "Thumbs.db", "._manifest.json"):
+        (tmp_path / "out" / name).write_text("of a system")
+    converter.convert(open_raw(raw), tmp_path / "out")
+    converter.convert(open_raw(raw), tmp_path / "out", overwrite=True, codec="png")
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".tfrecord"}
+    (tmp_path / "out/.thesis").write_text("years of work")
+    with pytest.raises(ValueError, match=r"other files than records, such as \.thesis"):
+        converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
+
+
 @pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
 def test_two_conversions_to_one_folder(raw, tmp_path):
-    (tmp_path / "out.incomplete").mkdir()
-    with journal._lock(tmp_path / "out.incomplete"):
-        with pytest.raises(ValueError, match=r"out\.incomplete: another conversion is writing here; wait for it"):
+    with staging.stage_folder(tmp_path / "out", journal.RECORDS):
+        busy = rf"out: another process is writing here \(process {os.getpid()} on \S+\); wait for it"
+        with pytest.raises(ValueError, match=busy):
             converter.convert(open_raw(raw), tmp_path / "out")
-        assert (tmp_path / "out.incomplete").is_dir() and not (tmp_path / "out").exists()
+        assert not (tmp_path / "out").exists()
+
+
+def test_killed_at_any_moment_while_records_are_replaced(raw, tmp_path, monkeypatch):
+    (place := tmp_path / "x").mkdir()
+    converter.convert(open_raw(raw, ["val"]), place / "old", limit=1)
+    converter.convert(open_raw(raw, ["val"]), place / "new", limit=1, codec="png")
+    old, new = contents(place / "old"), contents(place / "new")
+
+    def prepare():
+        shutil.rmtree(place)
+        place.mkdir()
+        converter.convert(open_raw(raw, ["val"]), place / "out", limit=1)
+
+    def replace():
+        converter.convert(open_raw(raw, ["val"]), place / "out", limit=1, codec="png", overwrite=True)
+
+    found = []
+    for moment in moments(monkeypatch, prepare, replace):
+        there = place / "out" if (place / "out").exists() else place / ".out.tfseg-incomplete/replaced"
+        found.append(contents(there))
+        found[-1].pop("journal.json", None)
+        assert found[-1] in (old, new), moment
+        replace()
+        assert contents(place / "out") == new, moment
+        assert [path.name for path in place.iterdir()] == ["out"], moment
+    assert old in found and found[-1] == new
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_records_that_a_training_reads_are_not_replaced(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    before = contents(tmp_path / "out")
+    with run_dir.hold_records(open_records(tmp_path / "out")), run_dir.hold_records(open_records(tmp_path / "out")):
+        with pytest.raises(ValueError, match="out: a training reads these records; wait until it ends, or choose"):
+            converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
+        converter.convert(open_raw(raw), tmp_path / "out")  # which changes nothing
+    assert contents(tmp_path / "out") == before
+    converter.convert(open_raw(raw), tmp_path / "out", overwrite=True, codec="png")
+
+
+def test_the_working_directory_is_not_replaced(raw, tmp_path, monkeypatch):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    monkeypatch.chdir(tmp_path / "out")
+    with pytest.raises(ValueError, match="out: is the working directory, which is never removed"):
+        converter.convert(open_raw(raw), ".", overwrite=True)
+
+
+def test_a_link_to_records_is_not_followed_to_replace_them(raw, tmp_path):
+    converter.convert(open_raw(raw), tmp_path / "out")
+    (tmp_path / "link").symlink_to("out")
+    converter.convert(open_raw(raw), tmp_path / "link")
+    with pytest.raises(ValueError, match="link: is a symbolic link to out; name that folder itself"):
+        converter.convert(open_raw(raw), tmp_path / "link", overwrite=True)
+
+
+def test_shards_of_others_in_a_store_are_kept(raw):
+    upath = pytest.importorskip("upath")
+    out = upath.UPath("memory://others/out")
+    (out / "train-00000-of-00002.tfrecord").write_bytes(b"of others")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r"which no manifest\.json there names; choose another --out"):
+            converter.convert(open_raw(raw), "memory://others/out", overwrite=overwrite)
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [
+        ("train-00000-of-00002.tfrecord", b"of others")
+    ]
 
 
 def test_an_empty_folder_will_do(raw, tmp_path):
@@ -344,8 +493,8 @@ def test_refuses_a_bad_file_and_leaves_nothing(raw, tmp_path, damage, message):
     assert "\n" not in str(raised.value)
     # The other shard was finished before.
     assert not (tmp_path / "out").exists()
-    kept = {path.name for path in (tmp_path / "out.incomplete").iterdir()}
-    assert kept == {"journal.json", ".lock", "train-00000-of-00002.tfrecord"}
+    kept = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").iterdir()}
+    assert kept == {"journal.json", "train-00000-of-00002.tfrecord"}
 
 
 def test_a_bad_file_in_the_first_shard_leaves_nothing(raw, tmp_path):

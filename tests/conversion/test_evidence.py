@@ -303,7 +303,7 @@ def test_train_ids_under_the_names_of_label_ids(tmp_path):
         ValueError, match=r"labelIds\.png: this and all 2 masks of split valid hold none of the label ids 19"
     ):
         convert_raw(tmp_path / "r", tmp_path / "out", None)
-    assert not (tmp_path / "out.incomplete").exists()  # nothing was done before
+    assert not (tmp_path / ".out.tfseg-incomplete/new").exists()  # nothing was done before
     manifest = convert_raw(tmp_path / "r", tmp_path / "out", "categories")
     assert manifest.findings["assumed"] is False
 
@@ -465,8 +465,8 @@ def test_all_bad_files_are_named_at_once(tmp_path, monkeypatch):
     assert [fault.split(": ")[0] for fault in raised.value.faults] == [str(path) for path in paths]
     assert raised.value.count == 3 and "\n" not in str(raised.value)
     assert encoded == [sample.id for part in parts for sample in part.samples][:19]  # nothing after the first
-    kept = {path.name for path in (tmp_path / "out.incomplete").iterdir()}
-    assert kept == {"journal.json", ".lock", parts[0].name, parts[1].name}
+    kept = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").iterdir()}
+    assert kept == {"journal.json", parts[0].name, parts[1].name}
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tfseg.conversion import converter, encoding, journal, shards, sources
+from tfseg.io import removal, staging
 from tfseg.io.atomic import UNFINISHED
 from tfseg.records.manifest import read_manifest
 from tfseg.records.records import file_sha256
@@ -100,7 +102,7 @@ def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
             kills += 1
             assert group_is_empty(process.pid)  # no worker outlives its parent
             assert not out.exists() or contents(out).keys() >= whole.keys()
-            kept.add(len(list((tmp_path / "out.incomplete").glob("*.tfrecord"))))
+            kept.add(len(list((tmp_path / ".out.tfseg-incomplete/new").glob("*.tfrecord"))))
         else:
             assert process.returncode == 0 and contents(out) == whole
     assert any(kept)  # not always before the first shard
@@ -114,7 +116,7 @@ def test_interrupted(raw, whole, tmp_path, number):
     out = tmp_path / "out"
     for _ in range(20):
         process = run(raw, out, workers=2)
-        while not list(tmp_path.glob("*/*.tfrecord")):
+        while not list(tmp_path.glob("**/*.tfrecord")):
             time.sleep(0.001)
         os.killpg(process.pid, number)  # as a terminal does
         _, errors = process.communicate(timeout=20)
@@ -132,7 +134,7 @@ def test_two_conversions_to_one_folder(raw, whole, tmp_path):
     out = tmp_path / "out"
     for _ in range(20):
         first = run(raw, out)
-        while not list(tmp_path.glob("*/*.tfrecord")):
+        while not list(tmp_path.glob("**/*.tfrecord")):
             time.sleep(0.001)
         os.kill(first.pid, signal.SIGSTOP)
         if not out.exists():
@@ -143,7 +145,10 @@ def test_two_conversions_to_one_folder(raw, whole, tmp_path):
     second = run(raw, out)
     _, errors = second.communicate(timeout=20)
     assert second.returncode == 1
-    assert errors == f"make_tfrecords: error: {out}.incomplete: another conversion is writing here; wait for it\n"
+    busy = (
+        rf"make_tfrecords: error: {out}: another process is writing here \(process {first.pid} on \S+\); wait for it\n"
+    )
+    assert re.fullmatch(busy, errors)
     os.kill(first.pid, signal.SIGCONT)
     _, errors = first.communicate(timeout=20)
     assert (first.returncode, contents(out)) == (0, whole), errors
@@ -166,11 +171,14 @@ def test_full_disk(raw, whole, small_disk):
     ballast.write_bytes(bytes(3_000_000))
     _, errors = (process := run(raw, out, workers=2)).communicate(timeout=20)
     assert process.returncode == 1
-    assert f"{out}.incomplete: keeps the finished shards; the same command resumes from them\n" in errors
+    assert (
+        f"{small_disk}/.out.tfseg-incomplete/new: keeps the finished shards; the same command resumes from them\n"
+        in errors
+    )
     assert errors.endswith("tfrecord: cannot be written: No space left on device\n") and "Traceback" not in errors
     assert not out.exists()
     ballast.unlink()
-    shards = len(list((small_disk / "out.incomplete").glob("*.tfrecord")))
+    shards = len(list((small_disk / ".out.tfseg-incomplete/new").glob("*.tfrecord")))
     answer, _ = run(raw, out).communicate(timeout=20)
     assert 1 <= shards < 10 and f"resuming, {shards} of 10 shards are finished" in answer
     assert contents(out) == whole
@@ -180,7 +188,7 @@ def test_read_only_disk(raw, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     _, errors = (process := run(raw, small_disk / "out")).communicate(timeout=20)
     assert process.returncode == 1
-    assert errors == f"make_tfrecords: error: [Errno 30] Read-only file system: '{small_disk}/out.incomplete'\n"
+    assert errors == f"make_tfrecords: error: [Errno 30] Read-only file system: '{small_disk}/.out.tfseg-incomplete'\n"
 
 
 # ---- what is kept, and what is not
@@ -212,7 +220,7 @@ def count_encoded(monkeypatch):
 
 
 def incomplete(out):
-    return out.with_name("out.incomplete")
+    return out.with_name(".out.tfseg-incomplete") / "new"
 
 
 def nothing(out, raw):
@@ -317,7 +325,7 @@ def test_the_journal_says_what_is_finished(half, raw):
 def test_killed_between_the_two_renames(half, raw, whole, tmp_path, overwrite):
     """The old records are set aside, the new ones finished but not yet in their place."""
     convert_raw(raw, tmp_path / "old", limit=1)
-    (tmp_path / "old").rename(tmp_path / "out.replaced")
+    (tmp_path / "old").rename(tmp_path / ".out.tfseg-incomplete/replaced")
     convert_raw(raw, half, overwrite=overwrite)
     assert contents(half) == whole
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
@@ -328,7 +336,7 @@ def test_the_old_records_come_back_if_the_new_cannot_take_their_place(raw, tmp_p
     before, rename = contents(tmp_path / "out"), Path.rename
 
     def refuse(path, target):
-        if path.name == "out.incomplete":
+        if path.name == "new":
             raise PermissionError(13, "Permission denied", str(path))
         return rename(path, target)
 
@@ -342,7 +350,9 @@ def test_what_a_conversion_killed_in_its_last_moment_leaves_is_cleared(raw, whol
     convert_raw(raw, tmp_path / "out")
     (tmp_path / "out" / journal.JOURNAL_NAME).write_text("{}")
     (tmp_path / "out" / journal.LOCK).touch()
-    shutil.copytree(tmp_path / "out", tmp_path / "out.replaced")
+    box = tmp_path / ".out.tfseg-incomplete"
+    shutil.copytree(tmp_path / "out", box / "replaced")
+    removal.write_mark(box, staging.BOX)
     convert_raw(raw, tmp_path / "out")
     assert contents(tmp_path / "out") == whole
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
@@ -371,5 +381,5 @@ def test_converts_to_and_from_a_store(raw, whole, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shards, "write_part", break_off)
         converter.convert(source, "memory://bucket/out", limit=1, overwrite=True)
-    with pytest.raises(FileNotFoundError, match=r"out: no such folder of records"):
+    with pytest.raises(FileNotFoundError, match=r"out: has no manifest\.json"):  # but a journal
         read_manifest("memory://bucket/out")

@@ -1,6 +1,8 @@
 import dataclasses
+import os
 import re
 import shutil
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,6 +108,41 @@ def test_other_shards_replace_it(folder, tmp_path):
     assert len(open_cache(folder).images) == 6
     new, other = files(folder)
     assert new != old and other == "val-0123.pixels"
+
+
+def test_only_pixels_of_this_split_are_replaced(folder):
+    cache_folder = folder.with_name("records.cache")
+    cache_folder.mkdir()
+    others = [
+        "train-night-0123456789abcdef.pixels",
+        "train-notes.txt",
+        "incomplete-train-notes.txt",
+        "train-0123.pixels.bak",
+    ]
+    for name in others:
+        (cache_folder / name).write_text("years of work")
+    (cache_folder / "train-0123456789abcdef.pixels").write_text("of other shards")
+    open_cache(folder)
+    found = {path.name for path in cache_folder.iterdir()}
+    assert found >= {*others} and "train-0123456789abcdef.pixels" not in found
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+def test_no_clock_decides_what_it_holds(folder, years, capsys):
+    open_cache(folder)
+    capsys.readouterr()
+    then = time.time() + years * 365 * 24 * 3600
+    for path in (*folder.iterdir(), *folder.with_name("records.cache").iterdir()):
+        os.utime(path, (then, then))
+    open_cache(folder)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_was_cut_is_written_anew(folder):
+    expected = open_cache(folder).images.copy()
+    (path,) = folder.with_name("records.cache").glob("*.pixels")
+    path.write_bytes(path.read_bytes()[:-1])
+    np.testing.assert_array_equal(open_cache(folder).images, expected)
 
 
 def test_no_room_on_the_disk(folder, monkeypatch):

@@ -5,15 +5,17 @@ import subprocess
 import sys
 
 import pytest
+from helper_killed import moments
 from helpers import write_run
 
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Accelerator, Config, Data, Model, Train
-from tfseg.io import locks
+from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.models.segmenter import build_network
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
+from tfseg.runs.contents import RUN
 from tfseg.training import distribution, loop
 
 
@@ -42,6 +44,138 @@ def test_what_is_no_run_is_never_deleted(tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
         run_dir.open_run(settings(tmp_path, overwrite=True))
     assert (tmp_path / "thesis.tex").exists()
+
+
+def whole_run(directory, mark=True):
+    """A run with everything that trainings, evaluations and reports leave."""
+    write_run(settings(directory))
+    for name in (
+        *("records.json", "history.csv", "trackers.json", "best.weights.h5", "metrics.json", "report.html"),
+        *("scores-val.json", "matrices-val.npz", "checkpoints/00000300.weights.h5", "checkpoints/00000300.json"),
+        *("checkpoints/incomplete-00000301.json", "tensorboard/train/events.out.tfevents.1700.host.1.0.v2"),
+        *("tensorboard/validation/events.out.tfevents.1700.host.1.1.v2", "report/curves.png", "report/panel-best.png"),
+        *("saved_model/saved_model.pb", "saved_model/labels.json", "saved_model/variables/variables.index"),
+        *("saved_model/model.onnx", "wandb/run-1/logs/debug.log", "predictions/oakhollow/a_classes.png"),
+        *("predictions/b_overlay.png", ".saved_model.tfseg-incomplete/new/saved_model.pb", "incomplete-metrics.json"),
+    ):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_text(name)
+    (directory / "saved_model/assets").mkdir()
+    (directory / "wandb/latest-run").symlink_to("run-1")
+    if mark:
+        removal.write_mark(directory, RUN)
+    return directory
+
+
+def names(directory):
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_all_that_a_run_leaves_is_deleted_if_asked(tmp_path, mark):
+    run = whole_run(tmp_path / "run", mark)
+    (run / ".DS_Store").touch()
+    run_dir.open_run(settings(run, overwrite=True))
+    assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("notes.md", ".notes", "records/manifest.json", "records/train-00000-of-00001.tfrecord", "my.yaml"),
+        *("checkpoints/2024-notes.txt", "checkpoints/300.json", "saved_model/notes.txt", "report/mine.png"),
+        *("tensorboard/train/mine.txt", "predictions/a.png", "config.yaml.bak", "saved_model/assets/mine.txt"),
+    ],
+)
+def test_a_run_with_what_is_not_of_it_is_kept_whole(tmp_path, name):
+    run = whole_run(tmp_path / "run")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text("years of work")
+    before = names(run)
+    stranger = "records/" if name.startswith("records") else name
+    with pytest.raises(ValueError, match=rf"run: holds a file or folder \({stranger}\), no part of a run, so nothing"):
+        run_dir.open_run(settings(run, overwrite=True))
+    assert names(run) == before
+
+
+def test_a_link_in_a_run_is_not_followed(tmp_path):
+    run = whole_run(tmp_path / "run")
+    (run / "saved_model").rename(tmp_path / "away")
+    (run / "saved_model").symlink_to(tmp_path / "away")
+    before = names(tmp_path)
+    with pytest.raises(ValueError, match=r"\(saved_model \(a link\)\)"):
+        run_dir.open_run(settings(run, overwrite=True))
+    (tmp_path / "latest").symlink_to("run")
+    with pytest.raises(ValueError, match="latest: is a symbolic link to run; name that folder itself"):
+        run_dir.open_run(settings(tmp_path / "latest", overwrite=True))
+    assert names(tmp_path) == sorted([*before, "latest"])
+
+
+def test_the_working_directory_is_no_run_to_delete(tmp_path, monkeypatch):
+    run = whole_run(tmp_path / "run")
+    before = names(run)
+    for place, name in ((run, "."), (run / "report", ".."), (run / "report", str(run))):
+        monkeypatch.chdir(place)
+        with pytest.raises(ValueError, match="working directory, which is never removed"):
+            run_dir.open_run(settings(name, overwrite=True))
+    assert names(run) == before
+
+
+@pytest.mark.parametrize("text", ["a: 1\n", "- 1\n", "\x00", "data: {records: x}\nrun_dir: x\n"])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_config_of_somebody_makes_no_run(tmp_path, text, overwrite):
+    """Not even that of a training, alone: it is what its user wrote."""
+    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds no run \(its config\.yaml is not that of a training, or alone\)"):
+        run_dir.open_run(settings(tmp_path, overwrite=overwrite))
+    (tmp_path / "thesis.tex").unlink()
+    with pytest.raises(ValueError, match="holds no run"):
+        run_dir.open_run(settings(tmp_path, overwrite=overwrite))
+    assert (tmp_path / "config.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_killed_at_any_moment_while_a_run_is_deleted(tmp_path, monkeypatch, mark):
+    run = tmp_path / "run"
+
+    def prepare():
+        shutil.rmtree(run, ignore_errors=True)
+        whole_run(run, mark)
+
+    for _ in moments(monkeypatch, prepare, lambda: run_dir.open_run(settings(run, overwrite=True))):
+        run_dir.open_run(settings(run, overwrite=True))
+        assert {*names(run)} <= {removal.MARK}, "which is no run, and in nobody's way"
+
+
+def test_weights_that_a_search_needs_no_more(tmp_path):
+    run = whole_run(tmp_path / "run")
+    before = names(run)
+    assert run_dir.remove_weights(run, best=True) == ""
+    assert {*before} - {*names(run)} == {name for name in before if name.startswith("checkpoints")}
+    assert run_dir.remove_weights(run, best=False) == ""
+    gone = {*before} - {*names(run)}
+    assert gone == {name for name in before if name.startswith(("checkpoints", "saved_model", "best.weights.h5"))}
+    run = whole_run(tmp_path / "other")
+    (run / "checkpoints/notes.txt").touch()
+    before = names(run)
+    assert "checkpoints: holds a file or folder (notes.txt)" in run_dir.remove_weights(run, best=False)
+    assert names(run) == before
+
+
+def test_a_lock_takes_no_file_of_others(tmp_path):
+    (tmp_path / "precious").write_text("years of work")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/.lock").symlink_to(tmp_path / "precious")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/.lock").write_text("years of work")
+    for name, message in (
+        ("a", "is no plain file"),
+        ("b", "is not the file of a lock, it begins with 'years of work'"),
+    ):
+        with pytest.raises(OSError, match=rf"\.lock: {message}"), run_dir.hold_run(tmp_path / name):
+            pass
+        assert (tmp_path / name / ".lock").read_text() == "years of work"
 
 
 def test_a_stopped_run_goes_on_with_the_same_settings_alone(tmp_path):
@@ -127,6 +261,21 @@ def test_records_are_known_by_what_they_are(tmp_path, tiny_records, monkeypatch)
         run_dir.check_run(train_in("run", "recs"))
 
 
+def test_records_that_are_replaced_under_a_training_end_it(tmp_path, tiny_records):
+    records = open_records(shutil.copytree(tiny_records, tmp_path / "recs"))
+    run_dir.check_records(records)
+    (tmp_path / "recs").rename(tmp_path / "away")
+    run_dir.check_records(records)  # nothing is known
+    shutil.copytree(tiny_records, tmp_path / "recs")
+    run_dir.check_records(records)
+    with (tmp_path / "recs/manifest.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(ValueError, match=r"recs: has another manifest\.json than when this training began"):
+        run_dir.check_records(records)
+    with pytest.raises(ValueError, match="has another manifest"), run_dir.hold_records(records):
+        pytest.fail("began to train")
+
+
 def test_a_run_of_before_is_compared_by_the_words(tmp_path, tiny_records):
     run = begin(train_in(tmp_path / "run", tiny_records))
     (run / run_dir.RECORDS).unlink()
@@ -140,7 +289,7 @@ def test_a_start_that_learnt_nothing_refuses_nothing(tmp_path, tiny_records):
     (run / run_dir.HISTORY).write_text("")
     (run / run_dir.TENSORBOARD).mkdir()
     run_dir.open_run(train_in(run, "others", train=Train(batch_size=8)))
-    assert sorted(path.name for path in run.iterdir()) == [run_dir.CONFIG, run_dir.RECORDS]
+    assert sorted(path.name for path in run.iterdir()) == [removal.MARK, run_dir.CONFIG, run_dir.RECORDS]
 
 
 def test_records_of_a_run_are_found_from_anywhere(tmp_path, tiny_records, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tfseg import sample_city as verb
+from tfseg.io import removal, staging
 from tfseg.records.labels import CATEGORIES, LABELS, remap
 from tfseg.synthetic import sample_city as tool
 
@@ -174,3 +175,14 @@ def test_command_line_says_where_everything_lies(tmp_path, monkeypatch, capsys):
     for word in ("lie", "already lie"):
         verb.main()
         assert capsys.readouterr().out.splitlines()[-1] == f"3 images and their labels {word} in {out}"
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path, monkeypatch):
+    box = tmp_path / ".city.tfseg-incomplete"
+    (box / "new/leftImg8bit").mkdir(parents=True)
+    removal.write_mark(box, staging.BOX)
+    (tmp_path / "city").mkdir()
+    (tmp_path / "city/.DS_Store").touch()
+    monkeypatch.setattr(tool, "write_images", lambda out, *_: (out / "image").touch())
+    assert tool.make_sample_city(tmp_path / "city", SIZE, COUNTS)
+    assert files_of(tmp_path).keys() == {"city/image", "city/sample_city.json"}

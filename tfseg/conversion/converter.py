@@ -20,7 +20,8 @@ from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part, journal_settings, plan_parts, samples_by_split
 from tfseg.conversion.sources import Source, open_source
 from tfseg.io.escaping import shorten
-from tfseg.io.paths import open_path
+from tfseg.io.paths import is_local, open_path
+from tfseg.io.staging import resolve_place
 from tfseg.records import records
 from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split, read_manifest, write_manifest
 from tfseg.records.record_set import RecordSet, open_records
@@ -126,7 +127,8 @@ def convert(
     settings = make_settings(source, size, codec, quality, mask_resize, exif)
     parts = plan_parts(source, limit)
     blank = blank_manifest(source, settings)
-    out = open_path(out).resolve()
+    out = open_path(out)
+    out = resolve_place(out) if overwrite and is_local(out) else out.resolve()
     if journal.is_there(out) and not overwrite:
         manifest = _reuse(out, blank, parts)
         journal.clear(out)

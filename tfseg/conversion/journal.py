@@ -1,8 +1,9 @@
 """A folder of shards in the making: locked, noted down shard by shard, and in its place only when it is whole.
 
-A conversion to DIR writes into DIR.incomplete. Each finished shard is noted in the journal there, so that whatever ends
-a conversion, an error, Ctrl-C, a full disk, a power cut, the next one resumes after the last finished shard. A store
-such as gs:// has neither locks nor a rename in one step: there DIR itself is written, the manifest last.
+A conversion to DIR writes into a hidden sibling, see `io.staging`. Each finished shard is noted in the journal there,
+so that whatever ends a conversion, an error, Ctrl-C, a full disk, a power cut, the next one resumes after the last
+finished shard. A store such as gs:// has neither locks nor a rename in one step: there DIR itself is written, the
+manifest last.
 
 Workers of other machines cannot share one journal: each leaves a note beside its shard, to be gathered later.
 """
@@ -10,23 +11,30 @@ Workers of other machines cannot share one journal: each leaves a note beside it
 import dataclasses
 import hashlib
 import json
-import shutil
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.conversion.evidence import Evidence
-from tfseg.io import locks
-from tfseg.io.atomic import UNFINISHED, write_json
+from tfseg.conversion.ownership import (
+    JOURNAL_NAME,
+    LOCK,
+    NOTE,
+    RECORDS,
+    check_ours,
+    has_journal,
+    has_shards,
+    is_note,
+    is_of_records,
+)
+from tfseg.io import locks, removal, staging
+from tfseg.io.atomic import write_json
 from tfseg.io.paths import is_local
-from tfseg.records.manifest import MANIFEST_NAME, Shard, is_shard_name
+from tfseg.records.manifest import MANIFEST_NAME, Shard
 from tfseg.records.records import file_sha256
-
-JOURNAL_NAME = "journal.json"
-NOTE = ".json"  # ends the name of a note, after that of its shard
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -59,8 +67,8 @@ def is_there(out: Path) -> bool:
         return False
     if not out.is_dir():
         raise ValueError(f"{out}: is a file, not a folder; choose another --out")
-    _check_only_records(out)
-    return any(out.iterdir())
+    check_ours(out)
+    return not removal.is_empty(out)
 
 
 @contextmanager
@@ -74,72 +82,75 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         overwrite: whether records that are there may be replaced.
 
     Raises:
-        ValueError: another conversion is writing there, or it holds what no conversion wrote.
+        ValueError: another conversion is writing there, a training reads what is there, or no conversion wrote it.
         OSError: the place cannot be written to.
     """
     if not is_local(out):
-        (out / MANIFEST_NAME).unlink(missing_ok=True)  # not whole any more
+        _claim(out)
         yield out
         clear(out)
         return
-    incomplete, replaced = (out.with_name(out.name + ending) for ending in (".incomplete", ".replaced"))
-    for leftover in (incomplete, replaced):
-        _check_only_records(leftover)
-    incomplete.mkdir(parents=True, exist_ok=True)
-    with _lock(incomplete):
+    # A conversion that may replace them was killed when it had set the old records aside.
+    overwrite = overwrite or (staging.staging_path(out) / staging.REPLACED).exists()
+
+    def check() -> None:
+        if is_there(out) and not overwrite:
+            raise ValueError(f"{out}: another conversion has just made it")
+        _check_unread(out)
+
+    check()
+    with staging.stage_folder(out, RECORDS, has_shards, check) as folder:
+        check()
+        _adopt(out, folder)
         try:
-            if is_there(out) and not overwrite:
-                raise ValueError(f"{out}: another conversion has just made it")
-            yield incomplete
-            if out.exists():
-                out.rename(replaced)
-            incomplete.rename(out)
+            yield folder
         except BaseException:  # Ctrl-C too
-            if replaced.exists() and not out.exists():  # set aside just now, or by one that was killed
-                replaced.rename(out)
-            _keep_finished(incomplete)
+            if has_shards(folder):
+                print(f"{folder}: keeps the finished shards; the same command resumes from them", file=sys.stderr)
             raise
-        clear(out)
+    clear(out)
 
 
 def clear(out: Path) -> None:
     """Removes what only a conversion needs; one that was killed in its last moment leaves it behind."""
-    for name in (JOURNAL_NAME, LOCK):
-        (out / name).unlink(missing_ok=True)
-    if is_local(out) and (replaced := out.with_name(out.name + ".replaced")).exists():
-        _check_only_records(replaced)
-        shutil.rmtree(replaced)
+    removal.remove_files(out, re.escape(JOURNAL_NAME), re.escape(LOCK))
+    if is_local(out):
+        staging.tidy(out, RECORDS)
 
 
-def _keep_finished(incomplete: Path) -> None:
-    if any(is_shard_name(path.name) for path in incomplete.iterdir()):
-        print(f"{incomplete}: keeps the finished shards; the same command resumes from them", file=sys.stderr)
-    else:
-        shutil.rmtree(incomplete, ignore_errors=True)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process."""
-    with (folder / LOCK).open("w") as file:
+def _check_unread(out: Path) -> None:
+    """Raises ValueError while a training reads the records of a folder, see `runs.run_dir.hold_records`."""
+    with suppress(OSError), (out / MANIFEST_NAME).open("rb") as file:  # there are none, or no locks
         if not locks.take(file):
-            raise ValueError(f"{folder}: another conversion is writing here; wait for it")
-        yield
+            raise ValueError(f"{out}: a training reads these records; wait until it ends, or choose another --out")
 
 
-def _check_only_records(folder: Path) -> None:
-    """Refuses a folder that holds what no conversion wrote: it is about to be replaced."""
-    foreign = [path.name for path in sorted(folder.iterdir()) if not _is_ours(path)] if folder.exists() else []
-    if foreign:
-        raise ValueError(f"{folder}: holds other files than records, such as {foreign[0]}; choose another --out")
+def _claim(out: Path) -> None:
+    """Begins to write into a store: from now on a journal says whose the shards there are, and no manifest does."""
+    check_ours(out)
+    if not has_journal(out):
+        write_json({"settings": {}, "shards": {}}, out / JOURNAL_NAME, indent=None)
+    (out / MANIFEST_NAME).unlink(missing_ok=True)  # not whole any more
 
 
-def _is_ours(path: Path) -> bool:
-    name = path.name.removeprefix(UNFINISHED).removesuffix(".tmp")  # the latter of version 0.1.0
-    # .DS_Store is left by macOS in every folder it shows.
-    return path.is_file() and (
-        name in (MANIFEST_NAME, JOURNAL_NAME, LOCK, ".DS_Store") or is_shard_name(name.removesuffix(NOTE))
-    )
+def _adopt(out: Path, folder: Path) -> None:
+    """Takes over what a conversion of an earlier version had finished, and names what else may be left of one."""
+    old = out.with_name(out.name + ".incomplete")
+    if not has_shards(folder) and not old.is_symlink() and has_journal(old):
+        with suppress(ValueError):  # somebody has put other things there
+            check_ours(old)
+            _move(old, folder)
+    for left in (old, out.with_name(out.name + ".replaced")):
+        if left.exists():
+            print(f"{left}: is left as it is; an earlier version may have left it, or you", file=sys.stderr)
+
+
+def _move(old: Path, folder: Path) -> None:
+    with locks.open_lock(old / LOCK) as file:
+        for path in sorted(old.iterdir()) if locks.take(file) else []:
+            path.rename(folder / path.name)
+    with suppress(OSError):
+        old.rmdir()
 
 
 # ---- the journal
@@ -161,9 +172,9 @@ def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> 
         for name, entry in noted.items()
         if entry.sources == fingerprints.get(name) and _is_sound(folder, entry.shard)
     }
-    for path in list(folder.iterdir()) if folder.exists() else []:
-        if path.name not in (LOCK, JOURNAL_NAME, *entries) and _is_ours(path):
-            path.unlink()
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    others = [name for name in names if name not in (LOCK, JOURNAL_NAME, *entries) and is_of_records(name)]
+    removal.remove_files(folder, "|".join(map(re.escape, others)))
     return entries
 
 
@@ -197,19 +208,14 @@ def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tup
         # It would list again what it listed before the workers wrote.
         folder.fs.invalidate_cache()  # pyright: ignore[reportAttributeAccessIssue]  a UPath has it
     paths = sorted(folder.iterdir(), key=str) if folder.exists() else []
-    paths = [path for path in paths if _is_note(path.name)]
+    paths = [path for path in paths if is_note(path.name)]
     notes = [_read(path, settings) for path in paths]
     for note in notes:
         entries = entries | note.get("shards", {})
     if notes:
         write_entries(folder, settings, entries)
-    for path in paths:
-        path.unlink()
+    removal.remove_files(folder, "|".join(re.escape(path.name) for path in paths))
     return entries, [failure for note in notes for failure in note.get("failures", [])]
-
-
-def _is_note(name: str) -> bool:
-    return name.endswith(NOTE) and is_shard_name(name.removesuffix(NOTE))
 
 
 def fingerprint(files: Sequence[Path]) -> str:

@@ -1,6 +1,7 @@
 """Locks on open files, which the system lets go of when the process ends, however it ends."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -11,16 +12,20 @@ except ImportError:  # Windows: two processes at one thing are the user's to avo
     fcntl = None
 
 
+_HOLDER = re.compile(r"process \d+ on \S+\n?")  # what a lock's file says
+
+
 class NoLocks(OSError):
     """The file system, or the operating system, has no locks."""
 
 
-def take(file: IO, wait: bool = False) -> bool:
+def take(file: IO, wait: bool = False, shared: bool = False) -> bool:
     """Locks a file for as long as this process, or one that it was handed to as it is, has it open.
 
     Args:
         file: open.
         wait: until another process lets go of it.
+        shared: with others that ask for no more than that.
 
     Returns:
         Whether it was free.
@@ -28,10 +33,27 @@ def take(file: IO, wait: bool = False) -> bool:
     if fcntl is None:
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     return True
+
+
+def open_lock(path: Path) -> IO:
+    """Opens the file of a lock, which is made if it is not there; what it says stays.
+
+    Raises:
+        OSError: it cannot be opened, or is no file of a lock but a link, a folder or somebody's notes.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(f"{path}: is no plain file, where the file of a lock belongs; move it away")
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    file = os.fdopen(os.open(path, flags, 0o666), "a+", encoding="utf-8", errors="replace")
+    file.seek(0)
+    if (text := file.read(200)) and not _HOLDER.fullmatch(text):
+        file.close()
+        raise OSError(f"{path}: is not the file of a lock, it begins with {text[:20]!r}; move it away")
+    return file
 
 
 class Lock:
@@ -60,7 +82,7 @@ class Lock:
         import socket
 
         while self.file is None:
-            file = self.path.open("a+", encoding="utf-8", errors="replace")
+            file = open_lock(self.path)
             try:
                 free = take(file)
             except OSError as error:

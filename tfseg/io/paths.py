@@ -70,3 +70,11 @@ _LEFT_BY_SYSTEMS = {
 def is_hidden(name: str) -> bool:
     """Whether a name in a folder is none of the user's: ._x.png, .ipynb_checkpoints, __MACOSX, Thumbs.db."""
     return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name was left by a system in a folder that it showed or packed: .DS_Store, Thumbs.db.
+
+    Unlike hidden names in general, such a file is nobody's, and may go with the folder that it lies in.
+    """
+    return name.lower() in {".ds_store", *_LEFT_BY_SYSTEMS} or name.startswith("._")

@@ -5,6 +5,7 @@ A file is written once, beside the records, and used for as long as the shards a
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import tensorflow as tf
 from tfseg.io import locks
 from tfseg.io.atomic import UNFINISHED, write_whole
 from tfseg.io.paths import is_local
+from tfseg.io.removal import remove_files
 from tfseg.pipeline.arrays import Decoded
 from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import RecordSet
@@ -54,7 +56,7 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
     path = cache_path(records, split)
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
-        if not path.exists():
+        if not path.is_file() or path.stat().st_size != total:
             _write(path, records, split, size, needs)
     return Decoded(count, size, np.memmap(path, np.uint8, "r"))
 
@@ -75,16 +77,15 @@ def cache_path(records: RecordSet, split: str) -> Path:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    with (folder / ".lock").open("w") as file:
+    with locks.open_lock(folder / ".lock") as file:
         locks.take(file, wait=True)
         yield
 
 
 def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], needs: str) -> None:
     """Writes the file of a split's pixels in the place of those of other shards, or of a run that was killed."""
-    for pattern in (f"{split}-*", f"{UNFINISHED}{split}-*"):
-        for older in path.parent.glob(pattern):
-            older.unlink()
+    # In full: what begins with train- may as well be of a split train-night.
+    remove_files(path.parent, rf"({UNFINISHED})?{re.escape(split)}-[0-9a-f]+\.pixels")
     count = records.split(split).count
     total = count * size[0] * size[1] * CHANNELS
     free = shutil.disk_usage(path.parent).free

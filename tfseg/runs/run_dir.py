@@ -2,6 +2,7 @@
 
 config.yaml                     the run's settings, resolved
 records.json                    where its records lie, from the root on, and the SHA-256 of their manifest.json
+.tfseg.json                     the mark of a folder that a training made, without which little in it is ever deleted
 .lock                           while it is trained: by which process
 labels.json                     names and colours of the classes that it learns, as in its SavedModel
 history.csv  tensorboard/       losses and scores of each epoch, and images
@@ -17,10 +18,9 @@ report.html  report/            the page of all this by `report`, and its figure
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
-import errno
+import io
 import json
-import os
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,23 +30,28 @@ import numpy as np
 from tfseg.config.parse import load_config
 from tfseg.config.schema import Config, as_yaml, list_settings
 from tfseg.inference import labels_file
-from tfseg.io import locks
+from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json, write_whole
-from tfseg.io.paths import is_local, open_path
+from tfseg.io.paths import is_leftover, is_local, open_path
 from tfseg.records.manifest import MANIFEST_NAME, folder_fault, hash_manifest, read_manifest_bytes
 from tfseg.records.record_set import OtherRecordsError, RecordSet, open_records
+from tfseg.runs.contents import (
+    BEST_WEIGHTS,
+    CHECKPOINT_FILES,
+    CHECKPOINTS,
+    CONFIG,
+    HISTORY,
+    LABELS,
+    LOCK,
+    METRICS,
+    RECORDS,
+    RUN,
+    SAVED_MODEL,
+    TENSORBOARD,
+    TRACKERS,
+    folder_of_run,
+)
 
-CONFIG = "config.yaml"
-RECORDS = "records.json"
-LOCK = ".lock"
-LABELS = "labels.json"
-HISTORY = "history.csv"
-TENSORBOARD = "tensorboard"
-TRACKERS = "trackers.json"
-BEST_WEIGHTS = "best.weights.h5"
-CHECKPOINTS = "checkpoints"
-METRICS = "metrics.json"
-SAVED_MODEL = "saved_model"
 # Settings that make no other training of it; one stopped on a GPU may resume elsewhere.
 MAY_CHANGE = ("overwrite", "run_dir", "accelerator.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
 
@@ -95,39 +100,62 @@ def open_run(config: Config) -> Path:
     check_run(config)
     directory = Path(config.run_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    if config.overwrite:
-        left = [path for path in directory.iterdir() if path.name != LOCK]  # which this process has open
+    if (directory / CONFIG).is_file():  # proven, and it is to stay so if this process is killed while it deletes
+        removal.write_mark(directory, RUN)
+    if config.overwrite and (directory / CONFIG).is_file():
+        removal.empty_folder(directory, RUN, keep=(LOCK,))  # which this process has open
     elif (directory / CONFIG).is_file() and not has_learnt(directory):
-        names = [LABELS, HISTORY, TENSORBOARD]
-        names += [TRACKERS] if list_lasting(read_config(directory)) != list_lasting(config) else []
-        left = [directory / name for name in names]
+        other = list_lasting(read_config(directory)) != list_lasting(config)
+        removal.remove_folder(directory / TENSORBOARD, folder_of_run(TENSORBOARD))
+        removal.remove_files(directory, *map(re.escape, (LABELS, HISTORY, *((TRACKERS,) if other else ()))))
     else:
-        left = [directory / METRICS]  # of a run that continues for more epochs; written anew at its end
-    for path in left:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        removal.remove_files(directory, re.escape(METRICS))  # of a run that continues; written anew at its end
     return directory
+
+
+def remove_weights(directory: Path, best: bool) -> str:
+    """Deletes the checkpoints of a run, and unless it is the best of several, the weights that it would score with.
+
+    Returns:
+        Why something could not be deleted; empty if all is.
+    """
+    try:
+        removal.remove_folder(directory / CHECKPOINTS, folder_of_run(CHECKPOINTS))
+        if not best:
+            removal.remove_folder(directory / SAVED_MODEL, folder_of_run(SAVED_MODEL))
+            removal.remove_files(directory, re.escape(BEST_WEIGHTS))
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def has_learnt(directory: Path) -> bool:
     """Whether a run has anything to resume from: a checkpoint, or the weights of an epoch."""
-    return any((directory / CHECKPOINTS).glob("[0-9]*.json")) or (directory / BEST_WEIGHTS).exists()
+    return bool(find_steps(directory)) or (directory / BEST_WEIGHTS).exists()
+
+
+def find_steps(directory: Path) -> list[int]:
+    """Lists the steps of which a run has a checkpoint, whole or damaged, the last one last."""
+    names = [path.name for path in (directory / CHECKPOINTS).glob("*.json")]
+    return sorted({int(name.partition(".")[0]) for name in names if re.fullmatch(CHECKPOINT_FILES[0], name)})
 
 
 def check_run(config: Config) -> None:
     """Raises ValueError unless a training can have its run folder.
 
     What is in it must be the same training, stopped before its end, or ended and to continue for more epochs, or one
-    that never learnt anything, or any run if `overwrite` is set.
+    that never learnt anything, or any run if `overwrite` is set, and nothing but what a training or a report wrote.
     """
     directory = Path(config.run_dir)
-    if not directory.exists() or not {path.name for path in directory.iterdir()} - {LOCK}:
+    if not directory.exists() or all(_says_nothing(path.name) for path in directory.iterdir()):
         return
     if not (directory / CONFIG).is_file():
         raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
+    if not removal.is_ours(directory, RUN):
+        fault = f"its {CONFIG} is not that of a training, or alone"
+        raise ValueError(f"{directory}: is not empty and holds no run ({fault}); give another run_dir")
     if config.overwrite:
+        removal.check_removable(directory, RUN)
         return
     remedy = "give another run_dir, or --overwrite true to delete it"
     if (directory / METRICS).exists() and not adds_epochs(directory, config):
@@ -135,6 +163,10 @@ def check_run(config: Config) -> None:
         raise ValueError(f"{directory}: holds an earlier run; {more}{remedy}")
     if has_learnt(directory) and (changed := list_other_settings(directory, config)):
         raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
+
+
+def _says_nothing(name: str) -> bool:
+    return name in (LOCK, removal.MARK) or is_leftover(name)
 
 
 def list_other_settings(directory: Path, config: Config) -> str:
@@ -183,6 +215,31 @@ def identify(records: str | Path) -> str:
         return hash_records(records)
     except FileNotFoundError:
         return str(records)
+
+
+@contextmanager
+def hold_records(records: RecordSet) -> Iterator[None]:
+    """Keeps conversions from replacing records while the block lasts; other trainings may read them, too.
+
+    Raises:
+        ValueError: other records are there now, or a conversion is replacing them.
+    """
+    if not is_local(records.path):
+        yield
+        return
+    with (records.path / MANIFEST_NAME).open("rb") as file:
+        with suppress(OSError):  # where nothing can be locked
+            if not locks.take(file, shared=True):
+                raise ValueError(f"{records}: a conversion is replacing these records; wait until it ends")
+        check_records(records)
+        yield
+
+
+def check_records(records: RecordSet) -> None:
+    """Raises ValueError if other records have come where a training reads; what cannot be read now says nothing."""
+    with suppress(OSError):
+        if hash_records(records.folder) != records.manifest_hash:
+            raise ValueError(f"{records}: has another {MANIFEST_NAME} than when this training began; start it again")
 
 
 def note_records(config: Config, records: RecordSet) -> None:
@@ -297,14 +354,24 @@ def load_network(directory: str | Path):
     return network
 
 
+class _InMemory(io.BytesIO):
+    """A file of weights, whose name Keras looks at.
+
+    HDF5 itself must not meet a full disk: it then never lets go of its file, nor of the room that this takes, and
+    crashes when the process ends, see https://github.com/h5py/h5py/issues/914.
+    """
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+
 def save_weights(model, path: Path) -> None:
     """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole.
 
     Raises:
         OSError: the disk does not take it.
     """
-    try:
-        with write_whole(path) as unfinished:
-            model.save_weights(unfinished)
-    except OSError as error:  # HDF5's is a page long
-        raise OSError(f"{path}: cannot be written ({os.strerror(error.errno or errno.EIO)})") from error
+    file = _InMemory()
+    model.save_weights(file)
+    with write_whole(path) as unfinished:
+        unfinished.write_bytes(file.getbuffer())

@@ -7,9 +7,7 @@ Cityscapes may not be passed on, so a first try of the pipeline needs something 
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from tfseg.io import staging
+from tfseg.io.removal import Kind, is_empty
 from tfseg.synthetic.canvas import LABEL_BY_NAME
 from tfseg.synthetic.street_scene import FRAME_LABELS, draw_scene
 
@@ -28,6 +28,7 @@ CITIES = {
     "test": ("pinewick", "quarryton"),
 }
 SMALLEST_SIZE = (64, 128)
+EMPTY = Kind("sample city", ())  # one that is there is never replaced
 PARAMETERS = "sample_city.json"  # lies in a finished folder and says what it was made with
 
 
@@ -99,18 +100,10 @@ def make_sample_city(
     parameters = {"size": list(size), "counts": {split: counts[split] for split in CITIES}, "seed": seed}
     if is_finished(out, parameters):
         return False
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".unfinished", dir=out.parent))
-    try:
-        unfinished.chmod(0o755)  # mkdtemp lets nobody else in
+    out = staging.resolve_place(out)
+    with staging.stage_folder(out, EMPTY) as unfinished:
         write_images(unfinished, size, counts, seed, workers or os.cpu_count() or 1)
         (unfinished / PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
-        if out.exists():
-            out.rmdir()  # empty, or is_finished would have refused it
-        unfinished.rename(out)
-    except BaseException:  # Ctrl-C too
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return True
 
 
@@ -130,7 +123,7 @@ def check_parameters(size: tuple[int, int], counts: dict[str, int], seed: int, w
 
 def is_finished(out: Path, parameters: dict) -> bool:
     """True if the folder holds this very data set, False if it is empty or missing; anything else is refused."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and is_empty(out)):
         return False
     if not (out / PARAMETERS).is_file():
         raise ValueError(f"{out} exists and is no sample city; name another folder or remove this one")

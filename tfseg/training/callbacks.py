@@ -10,6 +10,8 @@ import keras
 from keras import ops
 
 from tfseg.io.atomic import write_text
+from tfseg.records.record_set import RecordSet
+from tfseg.runs import run_dir
 from tfseg.training import checkpoints
 from tfseg.training.console import Screen
 from tfseg.training.distribution import Distribution
@@ -60,10 +62,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         rollbacks: how often the training went back to a checkpoint already.
         screen: for warnings.
         distribution: whose chief saves; a stop asked of any worker stops all.
+        records: what is learnt from; None: whatever it is.
 
     Raises:
         Stopped: a stop was asked for, and the checkpoint is saved.
         NotFinite: the loss was not finite.
+        ValueError: other records have come in their place since the training began.
     """
 
     def __init__(
@@ -76,8 +80,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         rollbacks: int = 0,
         screen: Screen | None = None,
         distribution: Distribution | None = None,
+        records: RecordSet | None = None,
     ):
         super().__init__()
+        self.records = records
         self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
         self.validate, self.stop, self.rollbacks, self.screen = validate, stop, rollbacks, screen or Screen()
         self.distribution = distribution or Distribution()
@@ -103,10 +109,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
     def save(self, batches: int, stop: bool) -> None:
         """Saves a checkpoint after so many batches of this epoch, and ends the training if it is to stop."""
         self.model.check_loss()
+        if self.records:
+            run_dir.check_records(self.records)
         step = self.epoch * self.steps_per_epoch + batches
         try:
             best, writes = self.validate.best_scores, self.distribution.chief
-            checkpoints.save(self.model, self.run, step, best, self.rollbacks, writes=writes)
+            origin = self.records.manifest_hash if self.records else None
+            checkpoints.save(self.model, self.run, step, best, self.rollbacks, writes=writes, records=origin)
         except OSError as error:
             self.screen.warn(f"the checkpoint after step {step} is not saved: {error}")
         self.saved_at = time.monotonic()

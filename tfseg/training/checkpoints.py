@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tfseg.io.atomic import write_json
-from tfseg.runs.run_dir import CHECKPOINTS as FOLDER
-from tfseg.runs.run_dir import save_weights
+from tfseg.io.atomic import UNFINISHED, write_json
+from tfseg.io.removal import remove_files
+from tfseg.runs.contents import CHECKPOINT_FILES
+from tfseg.runs.contents import CHECKPOINTS as FOLDER
+from tfseg.runs.run_dir import find_steps, save_weights
 
 CHUNK = 2**20
 
@@ -29,6 +31,7 @@ class Checkpoint(NamedTuple):
     losses: list[float]  # of which the epoch's mean loss is made, see `keras.Model.metrics_variables`
     seeds: list[list[int]]  # of layers that draw, which no file of weights holds
     rollbacks: int  # how often it had gone back to a checkpoint before, each time with half the learning rate
+    records: str | None = None  # SHA-256 of manifest.json of what it learnt from; None before that was noted
 
 
 class Stopped(Exception):
@@ -36,7 +39,14 @@ class Stopped(Exception):
 
 
 def save(
-    model, run: Path, step: int, best: dict | None, rollbacks: int = 0, keep: int = 2, writes: bool = True
+    model,
+    run: Path,
+    step: int,
+    best: dict | None,
+    rollbacks: int = 0,
+    keep: int = 2,
+    writes: bool = True,
+    records: str | None = None,
 ) -> None:
     """Saves a model's checkpoint, and deletes all but the last `keep`.
 
@@ -48,6 +58,7 @@ def save(
         rollbacks: how often the training went back to a checkpoint before.
         keep: how many checkpoints stay.
         writes: whether this process is the one of several that does; all must call it, since losses lie with all.
+        records: SHA-256 of manifest.json of what it learns from.
 
     Raises:
         OSError: the disk does not take it. The checkpoints before stay.
@@ -58,25 +69,50 @@ def save(
     (run / FOLDER).mkdir(exist_ok=True)
     path = weights_path(run, step)
     save_weights(model, path)
-    checkpoint = Checkpoint(step, best, losses, [to_list(variable) for variable in find_seeds(model)], rollbacks)
+    seeds = [to_list(variable) for variable in find_seeds(model)]
+    checkpoint = Checkpoint(step, best, losses, seeds, rollbacks, records)
     write_json({**checkpoint._asdict(), "crc32": checksum(path)}, record_path(run, step))
-    kept = {name(run, step) for step in find_steps(run)[-keep:] for name in (record_path, weights_path)}
-    for file in {*(run / FOLDER).glob("incomplete-*"), *(run / FOLDER).glob("[0-9]*")} - kept:
-        file.unlink()  # older ones, and what a killed process was about to write
+    delete_older(run, step, keep)
+
+
+def delete_older(run: Path, step: int, keep: int) -> None:
+    """Deletes all but the last `keep` checkpoints up to a step, and what a killed process was about to write.
+
+    Later ones cannot be of this training, and are not counted: two such names would cost all that is saved now.
+    """
+    steps = find_steps(run)
+    kept = [*[one for one in steps if one <= step][-keep:], *(one for one in steps if one > step)]
+    others = "".join(f"(?!{one:08d}\\.)" for one in kept)
+    names = [start + name for name in CHECKPOINT_FILES for start in (others, UNFINISHED)]
+    remove_files(run / FOLDER, *names)
 
 
 def find_last(run: Path) -> Checkpoint | None:
-    """Finds the last whole checkpoint of a run; reports on stderr which newer ones are damaged."""
+    """Finds the last whole checkpoint of a run; reports on stderr which newer ones are damaged or have other names."""
     for step in reversed(find_steps(run)):
         try:
-            record = json.loads(record_path(run, step).read_text(encoding="utf-8"))
-            if record.pop("crc32") == checksum(weights_path(run, step)):
-                return Checkpoint(**record)
-            fault = f"{weights_path(run, step)}: is not what was saved"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            fault = f"{record_path(run, step)}: cannot be read ({error})"
-        print(f"warning: {fault}; resuming from an earlier checkpoint", file=sys.stderr, flush=True)
+            return _read(run, step)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            fault = " ".join(str(error).split()) if isinstance(error, OSError | ValueError) else repr(error)[:200]
+            warning = f"{record_path(run, step)}: {fault}; resuming from an earlier checkpoint"
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
     return None
+
+
+def _read(run: Path, step: int) -> Checkpoint:
+    """Reads the checkpoint of a step; raises one of many errors if it is not what was saved there."""
+    record = json.loads(record_path(run, step).read_text(encoding="utf-8"))
+    crc32 = record.pop("crc32")
+    found = Checkpoint(**record)
+    if found.step != step:
+        raise ValueError(f"is the checkpoint after step {found.step!r}, under the name of another")
+    if crc32 != checksum(weights_path(run, step)):
+        raise ValueError(f"{weights_path(run, step).name} is not what was saved")
+    if not (
+        isinstance(found.rollbacks, int) and isinstance(found.best, dict | None) and isinstance(found.losses, list)
+    ):
+        raise ValueError("is no checkpoint's record")
+    return found
 
 
 def load(model, run: Path, checkpoint: Checkpoint) -> None:
@@ -98,11 +134,6 @@ def to_list(variable):
     from keras import ops
 
     return ops.convert_to_numpy(variable).tolist()
-
-
-def find_steps(run: Path) -> list[int]:
-    """Lists the steps of which there is a checkpoint, whole or damaged, the last one last."""
-    return sorted(int(path.stem) for path in (run / FOLDER).glob("*.json") if path.stem.isdigit())
 
 
 def weights_path(run: Path, step: int) -> Path:

@@ -57,7 +57,8 @@ def _train(config: Config) -> dict:
     run_dir.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is reported before anything is read
     training = prepare(config)
-    best_scores = learn_until_finite(training)
+    with run_dir.hold_records(training.records):
+        best_scores = learn_until_finite(training)
     metrics = {}
     if training.distribution.chief:
         metrics = run.finish_run(training, best_scores, start)
@@ -108,7 +109,9 @@ def learn_until_finite(training: Training) -> dict:
 
     directory = training.directory
     checkpoint = None if training.config.overwrite else checkpoints.find_last(directory)
-    if checkpoint and not run_dir.read_noted(directory):
+    if checkpoint:
+        check_origin(training, checkpoint)
+    if checkpoint and not checkpoint.records and not run_dir.read_noted(directory):
         training.screen.report(f"{directory}: has no {run_dir.RECORDS}, so that data.records alone names its records")
     rollbacks = checkpoint.rollbacks if checkpoint else 0
     while True:
@@ -132,6 +135,17 @@ def learn_until_finite(training: Training) -> dict:
         rollbacks += 1
         place = f"the checkpoint after step {checkpoint.step}" if checkpoint else "the start"
         training.screen.warn(f"{fault}; resuming from {place}, with the learning rate times {0.5**rollbacks:g}")
+
+
+def check_origin(training: Training, checkpoint: checkpoints.Checkpoint) -> None:
+    """Raises ValueError if a checkpoint has learnt from other records than those that are there now."""
+    records = training.records
+    if checkpoint.records not in (None, records.manifest_hash):
+        raise ValueError(
+            f"{training.directory}: its checkpoint has learnt from other records, of manifest.json "
+            f"{checkpoint.records[:12]}, and {records} has {records.manifest_hash[:12]}; give another run_dir, "
+            "or --overwrite true to delete it"
+        )
 
 
 def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbacks: int) -> dict:

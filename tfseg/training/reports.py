@@ -47,7 +47,9 @@ def make_callbacks(
     callbacks = [  # in this order: a run that is stopped while it validates does so again
         Freeze(learner.network.get_layer(config.model.encoder), config.train.frozen_epochs),
         ApplyRest(),
-        SaveCheckpoints(directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen, workers),
+        SaveCheckpoints(
+            directory, steps, config.train.save_minutes, validate, stop, rollbacks, screen, workers, records
+        ),
         validate,
     ]
     if workers.chief:

@@ -9,8 +9,10 @@ from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.device import Choice
 from tfseg.io.atomic import write_json
+from tfseg.io.removal import write_mark
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
+from tfseg.runs.contents import RUN
 
 if TYPE_CHECKING:
     from tfseg.training.console import Screen
@@ -59,6 +61,7 @@ def begin_run(training: Training) -> None:
     workers = training.distribution
     if workers.chief:
         run_dir.open_run(config)
+        write_mark(directory, RUN)
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config, records)
         sizes = validated_sizes(records.size, config.data.eval_size)

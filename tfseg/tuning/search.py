@@ -14,7 +14,6 @@ import csv
 import dataclasses
 import json
 import math
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.io import locks
 from tfseg.runs import run_dir
-from tfseg.training import checkpoints
+from tfseg.runs.run_dir import remove_weights
 from tfseg.tuning.processes import GRACE, close_input, last_lines, share_cores, start_process, stop
 from tfseg.tuning.report import write_report
 from tfseg.tuning.space import Space, make_config, read_space
@@ -115,6 +114,7 @@ class Search:
         self.space = keep_names(study, space)
         self.running: dict[int, Running] = {}
         self.failures: list[str] = []  # the last in a row
+        self.kept: set[str] = set()  # what could not be deleted, and why
 
     def run(self, trials: int, parallel: int = 1, minutes: float = math.inf) -> None:
         """Runs trials until there are so many, with those before.
@@ -254,10 +254,10 @@ class Search:
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state.is_finished() and trial.number not in running:
                 run = self.run_of(trial.number)
-                shutil.rmtree(run / checkpoints.FOLDER, ignore_errors=True)
-                if best is None or trial.number != best.number:
-                    shutil.rmtree(run / run_dir.SAVED_MODEL, ignore_errors=True)
-                    (run / run_dir.BEST_WEIGHTS).unlink(missing_ok=True)
+                left = remove_weights(run, best=best is not None and trial.number == best.number)
+                if left and left not in self.kept:
+                    self.kept.add(left)
+                    print(f"{left}; it is kept", flush=True)
 
     def run_of(self, number: int) -> Path:
         return self.out / f"trial-{number:04d}"

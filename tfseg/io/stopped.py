@@ -1,0 +1,38 @@
+"""Which processes are stopped, as by SIGSTOP or Ctrl-Z: they neither end nor go on.
+
+A stopped process and a slow one, such as one that waits for memory from the disk, are told apart by what the system
+says of them. Silence would not do: a decoder may keep Python's lock for as long as one image takes.
+"""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+_STOPPED = "T"  # and "t" in a debugger, which is left alone
+
+
+def find_stopped(processes: Iterable[int | None]) -> set[int]:
+    """Finds those of some processes, by their numbers, that are stopped; none on Windows, which knows no such state."""
+    pids = {pid for pid in processes if pid is not None}
+    if Path("/proc/self/stat").exists():
+        return {pid for pid in pids if _read_state(pid) == _STOPPED}
+    return {pid for pid, state in _list_states(pids).items() if state.startswith(_STOPPED)}
+
+
+def _read_state(pid: int) -> str | None:
+    """The state of a process in one letter, on Linux; None: there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[0]  # the name before it is in brackets, and may hold any
+
+
+def _list_states(pids: Iterable[int]) -> dict[int, str]:
+    """The states of processes, on macOS and other kinds of Unix."""
+    command = ["ps", "-o", "pid=,state=", "-p", ",".join(map(str, sorted(pids)))]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=10).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return {int(pid): state for pid, state in map(str.split, listed.splitlines())}

@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+_PROC = Path("/proc")  # of Linux
 _STOPPED = "T"  # and "t" in a debugger, which is left alone
 
 
 def find_stopped(processes: Iterable[int | None]) -> set[int]:
     """Finds those of some processes, by their numbers, that are stopped; none on Windows, which knows no such state."""
     pids = {pid for pid in processes if pid is not None}
-    if Path("/proc/self/stat").exists():
+    if (_PROC / "self/stat").exists():
         return {pid for pid in pids if _read_state(pid) == _STOPPED}
     return {pid for pid, state in _list_states(pids).items() if state.startswith(_STOPPED)}
 
@@ -22,7 +23,7 @@ def find_stopped(processes: Iterable[int | None]) -> set[int]:
 def _read_state(pid: int) -> str | None:
     """The state of a process in one letter, on Linux; None: there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = (_PROC / f"{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
     return stat.rpartition(")")[2].split()[0]  # the name before it is in brackets, and may hold any

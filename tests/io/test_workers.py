@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tfseg.io import workers
+from tfseg.io import stopped, workers
 
 
 def fail_on_three(number):
@@ -88,7 +88,8 @@ ENDS = [(name, workers.KILLED) for name in SIGNALS] + ([("SIGSTOP", STOPPED)] if
 
 @pytest.fixture
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(workers, "LOOK", 0.05)
+    monkeypatch.setattr(stopped, "LOOK", 0.05)
+    monkeypatch.setattr(stopped, "PATIENCE", 0.25)
 
 
 def test_a_killed_worker_is_told():
@@ -125,17 +126,16 @@ def test_a_worker_that_ends_or_stops_after_its_work_changes_nothing(name):
     assert not multiprocessing.active_children()
 
 
-def test_a_slow_worker_is_waited_for(monkeypatch):
-    monkeypatch.setattr(workers, "LOOK", 0.01)
+def test_a_slow_worker_is_waited_for(quick_looks):
     with workers.open_pool(2) as mapper:
         assert list(mapper(time.sleep, [0.5, 0.5])) == [None, None]
 
 
 COMMAND = """
 import multiprocessing, time
-from tfseg.io import workers
+from tfseg.io import stopped, workers
 if __name__ == "__main__":
-    workers.LOOK = 0.1
+    stopped.LOOK, stopped.PATIENCE = 0.1, 0.5
     with workers.open_pool(2) as mapper:
         list(mapper(abs, range(4)))
         print(*(process.pid for process in multiprocessing.active_children()), flush=True)

@@ -5,11 +5,33 @@ says of them. Silence would not do: a decoder may keep Python's lock for as long
 """
 
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
+LOOK = 1.0  # seconds between two looks
+PATIENCE = 5.0  # seconds that a process may be stopped
 _PROC = Path("/proc")  # of Linux
 _STOPPED = "T"  # and "t" in a debugger, which is left alone
+
+
+class StopWatch:
+    """Looks for processes that are stopped and do not continue."""
+
+    def __init__(self):
+        self._last = time.monotonic()
+        self._seconds: dict[int, float] = {}  # for how long each has been found stopped
+
+    def look(self, processes: Iterable[int | None]) -> set[int]:
+        """Finds those of some processes, by their numbers, that have been stopped for too long; to be called often."""
+        now = time.monotonic()
+        if now - self._last < LOOK / 2:
+            return set()
+        # At most, since time passes, too, while this process is stopped, with the others or alone.
+        passed = min(now - self._last, LOOK)
+        self._last = now
+        self._seconds = {pid: self._seconds.get(pid, 0) + passed for pid in find_stopped(processes)}
+        return {pid for pid, seconds in self._seconds.items() if seconds > PATIENCE}
 
 
 def find_stopped(processes: Iterable[int | None]) -> set[int]:

@@ -23,14 +23,12 @@ from multiprocessing import connection
 
 import cv2
 
-from tfseg.io.stopped import find_stopped
+from tfseg.io import stopped
 
 Mapper = Callable[[Callable, Iterable], Iterator]
 
 KILLED = "a worker process was killed, perhaps for want of memory; try fewer --workers"
 STOPPED = "a worker process was stopped by a signal, as by SIGSTOP, and did not continue, so it was ended; run it again"
-LOOK = 1.0  # seconds between two looks for stopped processes
-LOOKS = 5  # in a row that find a process stopped; those that continue with their parent, after Ctrl-Z, are found less
 
 
 @contextmanager
@@ -69,6 +67,7 @@ class _Pool:
         self.workers: list[_Worker] = []
         self.idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         self.threads = ThreadPoolExecutor(count)
+        self.watch = stopped.StopWatch()
         self.most_pending = 4 * count
 
     def start_worker(self) -> None:
@@ -94,17 +93,10 @@ class _Pool:
             self.idle.put(worker)
 
     def _wait_for(self, future: Future):
-        while not wait([future], LOOK).done:
-            self._look_for_stopped()
-        return future.result()
-
-    def _look_for_stopped(self) -> None:
-        # Looks are counted, not seconds: those go on while the whole command is stopped, or a laptop asleep.
-        stopped = find_stopped([worker.process.pid for worker in self.workers])
-        for worker in self.workers:
-            worker.looks = worker.looks + 1 if worker.process.pid in stopped else 0
-            if worker.looks >= LOOKS:
+        while not wait([future], stopped.LOOK).done:
+            if self.watch.look(worker.process.pid for worker in self.workers):
                 raise OSError(STOPPED)
+        return future.result()
 
     def end(self) -> None:
         """Ends all processes, whatever they do, and then the threads, whose pipes end with them."""
@@ -120,16 +112,11 @@ class _Pool:
 
 
 class _Worker:
-    """A process and the pipe to it.
-
-    Attributes:
-        looks: how often in a row it was found stopped.
-    """
+    """A process and the pipe to it."""
 
     def __init__(self):
         context = multiprocessing.get_context("spawn")
         self.pipe, other_end = context.Pipe()
-        self.looks = 0
         self.process = context.Process(target=_work, args=(other_end,), daemon=True)
         with other_end:  # closed here, so that the pipe ends with the process
             self.process.start()

@@ -194,6 +194,20 @@ def test_workers_are_deaf_to_ctrl_c_from_their_first_moment():
     assert signal.getsignal(signal.SIGINT) == before
 
 
+def test_a_worker_that_may_start_no_thread_reports_it(monkeypatch):
+    def refuse(**_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(workers.threading, "Thread", refuse)
+    monkeypatch.setattr(workers.signal, "signal", lambda *_: None)  # this is no process of its own
+    monkeypatch.setattr(workers.cv2, "setNumThreads", lambda _: None)
+    ours, theirs = multiprocessing.Pipe()
+    with ours, theirs:
+        workers._work(theirs)
+        _, error, _ = ours.recv()
+    assert (type(error), str(error)) == (RuntimeError, "can't start new thread")
+
+
 def test_refuses_none():
     with pytest.raises(ValueError, match="expected at least 1 worker, got 0"), workers.open_pool(0):
         pass

@@ -156,8 +156,12 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 def _work(pipe: connection.Connection) -> None:
     """Answers jobs until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which Windows does not pass on
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # a process a core is parallel enough
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    except RuntimeError as error:  # no more threads may be started
+        _send(pipe, (None, error, traceback.format_exc()))
+        return
     try:
         while True:
             _send(pipe, _answer(*pipe.recv()))

@@ -126,6 +126,7 @@ def chained(error):
             None,
         ),
         (RuntimeError("Dst tensor is not initialized."), ""),
+        (ImportError("libaom.so: failed to map segment from shared object"), ""),
         (OSError(12, "Cannot allocate memory"), ""),
     ],
 )

@@ -18,9 +18,9 @@ import pytest
 
 from tfseg import tune
 from tfseg.config.parse import load_config, parse_config
-from tfseg.io import locks
+from tfseg.io import locks, stopped
 from tfseg.runs import run_dir
-from tfseg.tuning import report, search
+from tfseg.tuning import processes, report, search
 from tfseg.tuning.space import read_space
 from tfseg.tuning.study import open_study
 
@@ -221,6 +221,26 @@ def test_a_killed_training_is_reported(arguments, monkeypatch):
     monkeypatch.setattr(search, "COMMAND", (sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"))
     with pytest.raises(ValueError, match="the last with: killed by SIGKILL, perhaps for want of memory"):
         tune.main(arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_a_training_that_is_stopped_is_ended_and_reported(arguments, monkeypatch):
+    monkeypatch.setattr(stopped, "LOOK", 0.05)
+    monkeypatch.setattr(stopped, "PATIENCE", 0.25)
+    command = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)")
+    monkeypatch.setattr(search, "COMMAND", command)
+    with pytest.raises(ValueError, match="the last with: was stopped by a signal, as by SIGSTOP, and did not continue"):
+        tune.main(arguments)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_a_training_that_is_stopped_hears_that_the_search_ends():
+    program = "import sys, time; print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        processes.stop([process])
+        assert process.returncode == -signal.SIGTERM
 
 
 def test_a_score_that_is_no_number_is_none(arguments, monkeypatch):

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfseg.io.escaping import printable
+from tfseg.io.limits import advise_limit
 from tfseg.io.memory import find_want_of_memory
+from tfseg.io.streams import fill_closed_streams, finish_output
 
 # What stands before a verb's name on the command line; tfseg/__main__.py sets another.
 FRONT = "python -m tfseg."
@@ -98,9 +100,11 @@ def called() -> str:
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback.
 
-    SIGTERM ends it as Ctrl-C does, so that nothing half-written stays, unless the command handles it itself.
+    SIGTERM ends it as Ctrl-C does, so that nothing half-written stays, unless the command handles it itself; so does
+    the end of whoever reads its output, without a line.
     """
     name = called()
+    fill_closed_streams()
     if name not in REPORT_THEMSELVES:
         sys.meta_path.insert(0, Announcement(name))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings would bury that line
@@ -111,10 +115,9 @@ def run(main: Callable[[], None]) -> None:
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the shell's code for it
     try:
         main()
+        sys.stdout.flush()
     except (ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-            sys.exit(f"{name}: error: {advise_memory(name, error)}")
-        sys.exit(f"{name}: error: {escape_lines(error)}")
+        sys.exit(explain(name, error))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package == "tensorflow":
@@ -127,13 +130,29 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)  # the shell's code for Ctrl-C
     except Exception as error:
-        if (fault := find_want_of_memory(error)) is None:
+        advice = advise_limit(error)
+        if fault := find_want_of_memory(error):
+            advice = advise_memory(name, fault)
+        if advice is None:
             raise
-        sys.exit(f"{name}: error: {advise_memory(name, fault)}")
+        sys.exit(f"{name}: error: {advice}")
     finally:
         be_quiet()
+        finish_output()
         if alone:
             signal.signal(signal.SIGTERM, before)
+
+
+def explain(name: str, error: ValueError | OSError) -> str | int:
+    """The line on an error that ends a command; or an exit code, if there is nothing to say."""
+    lost = finish_output()
+    if isinstance(lost, BrokenPipeError):
+        return 141  # the shell's code for it: whoever read the output, such as `head -1`, has had enough
+    if lost is not None:
+        return f"{name}: error: standard output: {lost.strerror}"
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return f"{name}: error: {advise_memory(name, error)}"
+    return f"{name}: error: {advise_limit(error) or escape_lines(error)}"
 
 
 class Announcement(importlib.abc.MetaPathFinder):

@@ -6,7 +6,7 @@ import re
 # Words in which frameworks say that memory is not enough, in errors of no kind of their own.
 _WORDS = re.compile(
     r"out of memory|\bOOM\b|RESOURCE_EXHAUSTED|(failed|unable) to alloc|(cannot|can't) allocate memory"
-    r"|(not enough|insufficient) memory|ALLOC_FAILED|bad_alloc|Dst tensor is not initialized",
+    r"|(not enough|insufficient) memory|failed to map segment|ALLOC_FAILED|bad_alloc|Dst tensor is not initialized",
     re.IGNORECASE,
 )
 

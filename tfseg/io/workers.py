@@ -2,62 +2,139 @@
 
 Processes, since decoding is Python and C by turns; spawned, since a fork would copy the threads of whatever the parent
 has loaded. The functions they run work on pixels with OpenCV and NumPy and never import TensorFlow.
+
+Each process has a pipe of its own, and a thread here that sends it one job at a time and waits for the answer. They
+share no queue and no lock, unlike those of ProcessPoolExecutor, where a process that is killed while it holds one, or
+with half an answer sent, keeps all others and the parent waiting for ever. Here its own pipe ends, and its thread
+raises. One that is stopped ends nothing: whoever waits for an answer looks for it every second.
 """
 
-import functools
 import multiprocessing
 import os
+import queue
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from multiprocessing import connection
 
 import cv2
 
+from tfseg.io import stopped
+
 Mapper = Callable[[Callable, Iterable], Iterator]
+
+KILLED = "a worker process was killed, perhaps for want of memory; try fewer --workers"
+STOPPED = "a worker process was stopped by a signal, as by SIGSTOP, and did not continue, so it was ended; run it again"
 
 
 @contextmanager
 def open_pool(workers: int) -> Iterator[Mapper]:
     """Gives a `map` that works in processes, keeps the order and holds only a few results at a time.
 
+    Errors of the function are raised here with their type, caused by the traceback of the process.
+
     Args:
         workers: how many; with 1 this process does the work, when the results are asked for.
 
     Raises:
         ValueError: fewer than 1.
-        OSError: a process was killed from outside.
+        OSError: a process could not be started, or was killed or stopped from outside.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker, got {workers}")
     if workers == 1:
         yield map
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    pool = _Pool(workers)
     try:
         with _deaf_to_ctrl_c():
             for _ in range(workers):
-                pool.submit(int)  # starts one process
-        yield functools.partial(_map_in_order, pool, 4 * workers)
-    except BrokenProcessPool:
-        raise OSError("a worker process was killed, perhaps for want of memory; try fewer --workers") from None
+                pool.start_worker()
+        yield pool.map
     finally:
-        pool.shutdown(cancel_futures=True)
+        with _deaf_to_ctrl_c():
+            pool.end()
 
 
-def _map_in_order(pool: ProcessPoolExecutor, ahead: int, function: Callable, items: Iterable) -> Iterator:
-    """Yields results in the order of the items, while at most `ahead` of them are waited for."""
-    pending = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) >= ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+class _Pool:
+    """Processes, and as many threads, each of which waits for one of them at a time."""
+
+    def __init__(self, count: int):
+        self.workers: list[_Worker] = []
+        self.idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        self.threads = ThreadPoolExecutor(count)
+        self.watch = stopped.StopWatch()
+        self.most_pending = 4 * count
+
+    def start_worker(self) -> None:
+        worker = _Worker()
+        self.workers.append(worker)
+        self.idle.put(worker)
+
+    def map(self, function: Callable, items: Iterable) -> Iterator:
+        """Yields results in the order of the items, while only a few of them are waited for."""
+        pending = deque()
+        for item in items:
+            pending.append(self.threads.submit(self._ask_idle, function, item))
+            if len(pending) >= self.most_pending:
+                yield self._wait_for(pending.popleft())
+        while pending:
+            yield self._wait_for(pending.popleft())
+
+    def _ask_idle(self, function: Callable, item):
+        worker = self.idle.get()
+        try:
+            return worker.ask(function, item)
+        finally:
+            self.idle.put(worker)
+
+    def _wait_for(self, future: Future):
+        while not wait([future], stopped.LOOK).done:
+            if self.watch.look(worker.process.pid for worker in self.workers):
+                raise OSError(STOPPED)
+        return future.result()
+
+    def end(self) -> None:
+        """Ends all processes, whatever they do, and then the threads, whose pipes end with them."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self.workers:
+            if not connection.wait([worker.process.sentinel], 0):  # else its number may be another's by now
+                worker.process.kill()
+        for worker in self.workers:
+            worker.process.join()
+        self.threads.shutdown()
+        for worker in self.workers:
+            worker.pipe.close()
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_work, args=(other_end,), daemon=True)
+        with other_end:  # closed here, so that the pipe ends with the process
+            self.process.start()
+
+    def ask(self, function: Callable, item):
+        """Has the process call a function; raises what that raises."""
+        try:
+            self.pipe.send((function, item))
+            result, error, lines = self.pipe.recv()
+        except (EOFError, OSError):
+            raise OSError(KILLED) from None
+        if error is not None:
+            raise error from _WorkerTraceback(lines)
+        return result
+
+
+class _WorkerTraceback(Exception):
+    """Shows where in a process an error was raised."""
 
 
 @contextmanager
@@ -73,9 +150,40 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def _start_worker() -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+# ---- in the processes
+
+
+def _work(pipe: connection.Connection) -> None:
+    """Answers jobs until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # which Windows does not pass on
     cv2.setNumThreads(1)  # a process a core is parallel enough
+    try:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    except RuntimeError as error:  # no more threads may be started
+        _send(pipe, (None, error, traceback.format_exc()))
+        return
+    try:
+        while True:
+            _send(pipe, _answer(*pipe.recv()))
+    except (EOFError, OSError):
+        pass
+
+
+def _answer(function: Callable, item) -> tuple:
+    """The result of a function, or the error it raises and where."""
+    try:
+        return function(item), None, None
+    except Exception as error:
+        return None, error, f"in a worker process:\n{traceback.format_exc()}"
+
+
+def _send(pipe: connection.Connection, answer: tuple) -> None:
+    try:
+        pipe.send(answer)
+    except (EOFError, OSError):
+        raise
+    except Exception as error:  # the answer cannot be pickled, of which nothing is sent then
+        pipe.send((None, RuntimeError(f"{type(error).__name__}: {error}"), traceback.format_exc()))
 
 
 def _end_with_parent() -> None:

@@ -5,20 +5,17 @@ Cityscapes may not be passed on, so a first try of the pipeline needs something 
 """
 
 import json
-import multiprocessing
 import os
-import signal
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from tfseg.io import staging
 from tfseg.io.removal import Kind, is_empty
+from tfseg.io.workers import open_pool
 from tfseg.synthetic.canvas import LABEL_BY_NAME
 from tfseg.synthetic.street_scene import FRAME_LABELS, draw_scene
 
@@ -135,24 +132,10 @@ def is_finished(out: Path, parameters: dict) -> bool:
 
 def write_images(out: Path, size: tuple[int, int], counts: dict[str, int], seed: int, workers: int) -> None:
     jobs = [(split, index) for split in CITIES for index in range(counts[split])]
-    write = partial(write_image, out, size, seed)
-    with tqdm(total=len(jobs), unit="image") as progress:
-        if workers == 1:
-            for job in jobs:
-                write(*job)
-                progress.update()
-            return
-        # Spawned, not forked: the same on every system, and safe next to threads of the caller.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(jobs)), context, initializer=start_worker) as executor:
-            try:
-                for _ in executor.map(write, *zip(*jobs, strict=True), chunksize=4):
-                    progress.update()
-            except BaseException:
-                executor.shutdown(cancel_futures=True)
-                raise
+    with open_pool(min(workers, len(jobs))) as mapper:
+        for _ in tqdm(mapper(partial(_write_job, out, size, seed), jobs), total=len(jobs), unit="image"):
+            pass
 
 
-def start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which then ends its workers in order
-    cv2.setNumThreads(1)
+def _write_job(out: Path, size: tuple[int, int], seed: int, job: tuple[str, int]) -> None:
+    write_image(out, size, seed, *job)

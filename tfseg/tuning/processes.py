@@ -1,6 +1,7 @@
 """Trainings as processes: started on their share of the cores, and ended."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
     if processes:
         print("stopping the trials after their steps; once more stops them at once", flush=True)
     for process in processes:
-        process.terminate()
+        ask_to_end(process)
     end = time.monotonic() + GRACE
     try:
         for process in processes:
@@ -53,6 +54,13 @@ def stop(processes: Sequence[subprocess.Popen]) -> None:
             process.kill()
             process.wait()
             close_input(process)
+
+
+def ask_to_end(process: subprocess.Popen) -> None:
+    """Sends SIGTERM to a process, and has it continue if it is stopped, so that it can do as it is asked."""
+    process.terminate()
+    if hasattr(signal, "SIGCONT"):
+        process.send_signal(signal.SIGCONT)
 
 
 def close_input(process: subprocess.Popen) -> None:

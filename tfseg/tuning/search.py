@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.io import locks
+from tfseg.io.stopped import StopWatch
 from tfseg.runs import run_dir
 from tfseg.runs.run_dir import remove_weights
-from tfseg.tuning.processes import GRACE, close_input, last_lines, share_cores, start_process, stop
+from tfseg.tuning.processes import GRACE, ask_to_end, close_input, last_lines, share_cores, start_process, stop
 from tfseg.tuning.report import write_report
 from tfseg.tuning.space import Space, make_config, read_space
 from tfseg.tuning.study import (
@@ -115,6 +116,7 @@ class Search:
         self.running: dict[int, Running] = {}
         self.failures: list[str] = []  # the last in a row
         self.kept: set[str] = set()  # what could not be deleted, and why
+        self.stop_watch = StopWatch()
 
     def run(self, trials: int, parallel: int = 1, minutes: float = math.inf) -> None:
         """Runs trials until there are so many, with those before.
@@ -137,6 +139,7 @@ class Search:
                 if not self.running:
                     return
                 time.sleep(POLL)
+                self.end_stopped()
                 for slot in list(self.running):
                     self.watch(slot)
         finally:
@@ -199,6 +202,18 @@ class Search:
                 self.finish(trial, process.returncode)
             self.tidy()
 
+    def end_stopped(self) -> None:
+        """Ends trainings that a signal such as SIGSTOP has stopped, and notes why; nothing else would ever end them."""
+        stopped = self.stop_watch.look(running.process.pid for running in self.running.values())
+        for slot, running in list(self.running.items()):
+            if running.process.pid in stopped:
+                running.process.kill()
+                running.process.wait()
+                close_input(running.process)
+                del self.running[slot]
+                if running.kill_at == math.inf:
+                    self.fail(running.trial, "was stopped by a signal, as by SIGSTOP, and did not continue")
+
     def report(self, trial: "optuna.Trial", epoch: int) -> int:
         """Reports the epochs of a training after one, and returns the last."""
         for number, score in read_curve(self.run_of(trial.number)):
@@ -215,7 +230,7 @@ class Search:
         self.study.tell(trial, state=TrialState.PRUNED)
         print(f"trial {trial.number}: pruned after epoch {running.epoch}", flush=True)
         self.failures.clear()
-        running.process.terminate()
+        ask_to_end(running.process)
         running.kill_at = time.monotonic() + GRACE
 
     def finish(self, trial: "optuna.Trial", code: int = 0) -> None:

@@ -5,8 +5,8 @@
 For each attack the service is started anew, with a limit of 1,024 open files. A second process holds 8 honest clients,
 each of which posts a small image as soon as it has the mask of the last; a third asks for /healthz ten times a second,
 over a new connection each time. After some seconds of peace and some of the attack, SIGTERM is sent while the attack
-goes on. The table says, for each attack: the longest that /healthz took; the honest images/s in peace and the share of
-them under attack; how often the worker was replaced; the seconds from SIGTERM to the end. Attacks: benchmarks/attacks.py.
+goes on. The table says, for each attack of attacks.py: the longest that /healthz took; the honest images/s in peace and
+the share of them under attack; how often the worker was replaced; the seconds from SIGTERM to the end.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def be_honest(port: int, answered, ends) -> None:
 
 
 def probe(port: int, times, ends) -> None:
-    """Asks for /healthz again and again; `times` holds when it last began to, 0 for not now, and the longest it took."""
+    """Asks for /healthz again and again; `times`: when it began to (0: it waits), and the longest that it took."""
     while not ends.wait(0.1):
         times[0] = start = time.monotonic()
         while time.monotonic() - start < DEAD and not ends.is_set():
@@ -148,7 +148,9 @@ def main() -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     chosen = [name for name in ATTACKS if any(word in name for word in options.attacks.split(","))]
-    print("| attack | /healthz s | images/s | share | restarts | SIGTERM s |\n|---|---:|---:|---:|---:|---:|", flush=True)
+    print(
+        "| attack | /healthz s | images/s | share | restarts | SIGTERM s |\n|---|---:|---:|---:|---:|---:|", flush=True
+    )
     results = {}
     for name in chosen:
         results[name] = measure(options.model, name, options)

@@ -73,8 +73,8 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def read_slowly(count: int, target: Target) -> None:
-    """Asks for overlays of some megabytes and does not read them."""
-    image = image_file(1024)
+    """Asks for overlays of a megabyte and does not read them."""
+    image = image_file(512)
     said = b"POST /predict?format=overlay HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % len(image)
     for _ in range(count):
         with suppress(OSError):

@@ -92,9 +92,9 @@ def test_names_behind_a_proxy(host):
     assert not any("corsAllowedOrigins=https://*" in argument for argument in arguments)
 
 
-@pytest.mark.parametrize("name", ["", "https://seg.example.com", "seg.example.com:443", "a b", "*", "seg.*.com", "a..b"])
+@pytest.mark.parametrize("name", ["", "https://seg.com", "seg.com:443", "a b", "*", "seg.*.com", "a..b"])
 def test_what_is_no_name_behind_a_proxy(served, port, name):
-    with pytest.raises(ValueError, match="--allowed-host: expected a name such as seg.example.com, got"):
+    with pytest.raises(ValueError, match="--allowed-host: expected a name such as"):
         web_app.open_page([Path("nowhere")], port=port, allowed_hosts=[name])
     assert not served
 

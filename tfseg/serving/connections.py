@@ -154,8 +154,13 @@ class Connection(ASGIProtocol):
             self.enter(Phase.HEAD, HEAD)
         if self.phase is Phase.HEAD:
             self._bytes += len(data)
-        if not (self.is_damaged or self._out.is_closing()):
+        if self.is_damaged or self._out.is_closing():
+            return
+        try:
             super().data_received(data)
+        except ValueError:  # of numbers with thousands of digits
+            self._send_error_response(400, NOT_HTTP)
+            self._close_transport()
         if self.phase is Phase.HEAD and self._bytes > MOST_HEAD:
             self._send_error_response(431, NOT_HTTP)
             self._close_transport()

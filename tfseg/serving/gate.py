@@ -15,6 +15,7 @@ from tfseg.serving.uploads import Refused
 DISCARD_SECONDS = 2.0
 PROBES = ("/healthz", "/readyz")  # have a thread of their own
 Message = dict[str, Any]
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
 Receive = Callable[[], Awaitable[Message]]
 
 
@@ -57,7 +58,7 @@ class Gate:
         """
         self.app, self.connections, self.wants_body = app, connections, wants_body
         self.most_body, self.timeout = most_body, timeout
-        self._most_held, self._held = threads * most_body, 0
+        self.most_held, self.held = threads * most_body, 0
         self._threads = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
 
@@ -66,33 +67,39 @@ class Gate:
         connection = self.connections.find(scope["client"])
         if connection is None:
             return
-        environ = make_environ(scope)
-        pieces: list[bytes] = []
+        held = Held(self)
         try:
-            body = await self._read(environ, connection, receive, pieces)
-            if body is None:
+            answer = await self._handle(make_environ(scope), connection, receive, held)
+            if answer is None:
                 return  # the client is gone
-            environ["wsgi.input"] = body
-            connection.enter(Phase.WORK)
-            threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
-            status, headers, content = await asyncio.get_running_loop().run_in_executor(
-                threads, call, self.app, environ
-            )
+            status, headers, content = answer
+            connection.enter(Phase.ANSWER, self.timeout)
+            if not held.add(len(content)):
+                self.connections.shed(Phase.ANSWER, Phase.BODY)
+            if ends := connection.is_last:
+                headers.append((b"connection", b"close"))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
         finally:
-            self._held -= sum(map(len, pieces))
-        connection.enter(Phase.ANSWER, self.timeout)
-        if ends := connection.is_last:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+            held.release()
         if ends:
             connection.close()
         else:
             connection.enter(Phase.WAIT, 1 if connection.stopped.done() else KEEP_ALIVE)
 
-    async def _read(self, environ: dict, connection: Connection, receive: Receive, pieces: list[bytes]) -> Body | None:
-        """Reads the body into pieces; None if the connection is gone."""
-        deadline, size = environ[START] + self.timeout, 0
+    async def _handle(self, environ: dict, connection: Connection, receive: Receive, held: "Held") -> Answer | None:
+        """Reads a request and calls the application; None if the client is gone."""
+        body = await self._read(environ, connection, receive, held)
+        if body is None:
+            return None
+        environ["wsgi.input"] = body
+        connection.enter(Phase.WORK)
+        threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
+        return await asyncio.get_running_loop().run_in_executor(threads, call, self.app, environ)
+
+    async def _read(self, environ: dict, connection: Connection, receive: Receive, held: "Held") -> Body | None:
+        """Reads the body; None if the client is gone."""
+        deadline, pieces, size = environ[START] + self.timeout, [], 0
         if not self.wants_body(environ) or int(environ.get("CONTENT_LENGTH", 0)) > self.most_body:
             await self._discard(connection, receive)
             return Body()
@@ -103,14 +110,13 @@ class Gate:
                     return None
                 pieces.append(message["body"])
                 size += len(message["body"])
-                self._held += len(message["body"])
                 if size > self.most_body:
                     await self._discard(connection, receive)
                     break
+                if not held.add(len(message["body"])) and not self.connections.shed(Phase.ANSWER, Phase.BODY):
+                    return Body(error=Refused(503, "too much is read at once"))
                 if not message["more_body"]:
                     break
-                if self._held > self._most_held and not self.connections.shed(Phase.BODY):
-                    return Body(error=Refused(503, "too many bodies are read at once"))
         except TimeoutError as error:
             return Body(error=error)
         except EOFError:
@@ -131,6 +137,23 @@ class Gate:
             return
 
 
+class Held:
+    """Bytes of one request and its answer that are in memory, as a part of those of all."""
+
+    def __init__(self, gate: Gate):
+        self._gate, self._size = gate, 0
+
+    def add(self, size: int) -> bool:
+        """Adds bytes; says whether all together are as few as they may be."""
+        self._size += size
+        self._gate.held += size
+        return self._gate.held <= self._gate.most_held
+
+    def release(self) -> None:
+        """Gives them back."""
+        self._gate.held -= self._size
+
+
 async def receive_until(deadline: float, connection: Connection, receive: Receive) -> Message:
     """Waits for the next piece of a body; TimeoutError by the deadline, EOFError where no more can come."""
     task = asyncio.ensure_future(receive())
@@ -145,8 +168,8 @@ async def receive_until(deadline: float, connection: Connection, receive: Receiv
     raise EOFError if connection.stopped.done() else TimeoutError
 
 
-def call(app: Callable, environ: dict) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Calls a WSGI application: status, headers and content of its answer."""
+def call(app: Callable, environ: dict) -> Answer:
+    """Calls a WSGI application."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
     answer = app(environ, lambda status, headers, error=None: started.append((status, headers)))
     try:

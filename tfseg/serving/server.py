@@ -117,6 +117,7 @@ class Server(BaseApplication):
             "worker_class": Worker,
             "asgi_loop": "asyncio",
             "asgi_lifespan": "off",
+            "asgi_disconnect_grace_period": 0,  # nobody works for who is gone
             "http_parser": "python",
             "keepalive": KEEP_ALIVE,
             "timeout": 120,  # of the event loop, for which the import of TensorFlow leaves little room

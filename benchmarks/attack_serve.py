@@ -11,6 +11,7 @@ the share of them under attack; how often the worker was replaced; the seconds f
 
 import argparse
 import http.client
+import json
 import multiprocessing
 import resource
 import signal
@@ -133,6 +134,21 @@ def row(name: str, one: dict) -> str:
     return f"| {name} | {one['healthz']:.2f} | {one['peace']:.0f} | {share:.2f} | {one['restarts']} | {ended} |"
 
 
+def compare(before: dict, after: dict) -> list[str]:
+    """Rows of two states of the service side by side."""
+    rows = [
+        "| attack | /healthz s: before | after | honest share: before | after | restarts: before | after "
+        "| SIGTERM s: before | after |",
+        f"|---{'|---:' * 8}|",
+    ]
+    for name, new in after.items():
+        old = [cell.strip() for cell in row(name, before[name]).split("|")[2:-1]]
+        new = [cell.strip() for cell in row(name, new).split("|")[2:-1]]
+        pairs = [cell for place in (0, 2, 3, 4) for cell in (old[place], new[place])]
+        rows.append(f"| {name} | {' | '.join(pairs)} |")
+    return rows
+
+
 def main() -> None:
     """Attacks as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -143,6 +159,7 @@ def main() -> None:
     parser.add_argument("--patience", type=float, default=12, help="seconds that the end may take (default: 12)")
     parser.add_argument("--options", default="", help="of the service, such as '--max-batch 4'")
     parser.add_argument("--json", type=Path, help="file for the measurements")
+    parser.add_argument("--before", type=Path, metavar="JSON", help="measurements to compare with")
     options = parser.parse_args()
     multiprocessing.set_start_method("spawn")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -155,6 +172,9 @@ def main() -> None:
     for name in chosen:
         results[name] = measure(options.model, name, options)
         print(row(name, results[name]), flush=True)
+    if options.before:
+        before = json.loads(options.before.read_text(encoding="utf-8"))["results"]
+        print("", *compare(before, results), sep="\n")
     save_results(options.json, "attack_serve", results)
 
 

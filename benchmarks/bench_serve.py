@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.results import save_results
@@ -50,8 +51,8 @@ def run_bare(model: Path, paths: list[Path], pipe) -> None:
 class Service:
     """The service as a process."""
 
-    def __init__(self, model: Path, options: list[str]):
-        command = [sys.executable, "-m", "tfseg.serve", "--model", model, "--port", "0", *options]
+    def __init__(self, model: Path, options: list[str], wrapper: Sequence[str] = ()):
+        command = [*wrapper, sys.executable, "-m", "tfseg.serve", "--model", model, "--port", "0", *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline().rpartition(":")[2])
         threading.Thread(target=self.process.stdout.read, daemon=True).start()  # its log

@@ -41,6 +41,14 @@ def make_parser() -> argparse.ArgumentParser:
         default="127.0.0.1",
         help="address to listen at; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name of the page behind a proxy, such as seg.example.com; may be repeated (default: any name where "
+        "other machines are let in, else those of this machine alone)",
+    )
     return parser
 
 
@@ -48,7 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serves the page until it is stopped."""
     options = make_parser().parse_args(arguments)
     open_page(
-        options.model, samples=options.samples, input_size=options.input_size, host=options.host, port=options.port
+        options.model,
+        samples=options.samples,
+        input_size=options.input_size,
+        host=options.host,
+        port=options.port,
+        allowed_hosts=options.allowed_host,
     )
 
 

@@ -14,7 +14,7 @@ from tfseg.inference.model_folder import HELP
 from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
 from tfseg.io.renamed import accept_renamed
-from tfseg.serving.launcher import ServiceSettings, serve_model
+from tfseg.serving.launcher import ServiceSettings, check_key, serve_model
 
 KEY = "TFSEG_API_KEY"
 
@@ -34,6 +34,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", help="port of the service; 0 takes a free one (default: $PORT, or else 8080)")
     parser.add_argument(
         "--alpha", type=float, default=0.5, help="opacity of the overlay's colours, 0 to 1 (default: 0.5)"
+    )
+    parser.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="https://HOST[:PORT] of pages whose scripts may use the service; may be repeated (default: none)",
     )
     limits = parser.add_argument_group("limits")
     for name, kind, metavar, text in (
@@ -62,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings=ServiceSettings(**{field.name: getattr(options, field.name) for field in fields(ServiceSettings)}),
         input_size=options.input_size,
         key=read_key(),
+        origins=options.cors_origin,
     )
 
 
@@ -74,11 +82,17 @@ def read_port(given: str | None) -> int:
 
 
 def read_key() -> str | None:
-    """Reads the API key from the environment; raises ValueError for an empty one."""
+    """Reads the API key from the environment, without blanks and line breaks around it.
+
+    Raises:
+        ValueError: it is empty, or no client could send it.
+    """
     key = os.environ.get(KEY)
-    if key is not None and not key.strip():
+    if key is None:
+        return None
+    if not key.strip():
         raise ValueError(f"{KEY} is empty; give it a key, or unset it to let everyone in")
-    return key
+    return check_key(key.strip(), KEY)
 
 
 if __name__ == "__main__":

@@ -131,7 +131,8 @@ def test_class_shares(client, how):
     [
         ("POST", "/predict", {"data": b""}, 400, "empty"),
         ("POST", "/predict", {"data": b"hello"}, 415, "no PNG, JPEG"),
-        ("POST", "/predict", {"data": PNG[:40]}, 400, "whole"),
+        ("POST", "/predict", {"data": PNG[:20]}, 400, "the file is"),
+        ("POST", "/predict", {"data": PNG[:40]}, 400, "cut short"),
         ("POST", "/predict", {"data": {"file": (io.BytesIO(PNG), "a.png")}}, 400, "fields: file"),
         ("POST", "/predict", {"data": PNG + b"\0" * 5000}, 413, "5,000 bytes"),
         ("POST", "/predict", {"data": file_of(np.zeros((21, 20, 3), np.uint8))}, 413, "21x20"),
@@ -226,6 +227,36 @@ def test_a_key(headers, status):
         assert status == 200 or answer.headers["WWW-Authenticate"] == "Bearer"
     assert client.get("/nothing", headers=headers).status_code == (404 if status == 200 else 401)
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
+
+
+PAGE = "https://seg.example.com"
+ASKS = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+
+
+def test_a_page_of_an_allowed_origin_may_use_the_service():
+    client = create_app(make_service(key=b"key", origins=frozenset([PAGE]))).test_client()
+    asked = client.open("/predict", method="OPTIONS", headers=ASKS)
+    assert asked.status_code == 204 and asked.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "X-API-Key" in asked.headers["Access-Control-Allow-Headers"]
+    assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+    for key, status in (("key", 200), ("wrong", 401)):
+        answer = client.post("/predict", data=PNG, headers={"Origin": PAGE, "X-API-Key": key})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
+        assert answer.headers["Vary"] == "Origin" and "Access-Control-Allow-Credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("origins", "headers"),
+    [
+        ([], ASKS),
+        ([PAGE], {**ASKS, "Origin": "https://evil.example.com"}),
+        ([PAGE], {"Origin": PAGE}),
+    ],
+)
+def test_others_may_not_ask(origins, headers):
+    client = create_app(make_service(key=b"key", origins=frozenset(origins))).test_client()
+    asked = client.open("/predict", method="OPTIONS", headers=headers)
+    assert asked.status_code == 401 and "Access-Control-Allow-Methods" not in asked.headers
 
 
 @pytest.mark.parametrize(("given", "kept"), [("a-1_b.C", True), ("x" * 65, False), ("a b", False), ('"\xe9', False)])

@@ -114,6 +114,7 @@ SCRIPT = """
 import os, signal, time
 from tfseg.io import command
 from tfseg.serving import launcher, server
+from tfseg.serving.connections import Connections
 
 def load():
     {load}
@@ -121,7 +122,7 @@ def load():
 listener = launcher.listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 command.run(server.Server(
-    listener, 1, 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
+    listener, Connections(9, 1), 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
 ).run)
 """
 

@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 import tracemalloc
 import zlib
 from contextlib import suppress
@@ -10,6 +11,7 @@ from PIL import Image
 
 pytest.importorskip("werkzeug")
 
+from benchmarks import attacks
 from tfseg.inference.reading import read_image
 from tfseg.serving.uploads import Limits, Refused, image_file, read_body, read_upload
 
@@ -105,6 +107,28 @@ def test_nothing_is_decoded_that_is_too_large(monkeypatch):
             read_upload(BAD[name][0], LIMITS)
     with pytest.raises(pytest.fail.Exception, match="decoded"):
         read_upload(GOOD["jpeg"], LIMITS)
+
+
+def body_of(request):
+    return request.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("attack", [attacks.empty_chunks, attacks.rationals, attacks.padding])
+def test_small_files_cost_little(attack):
+    """Each held Python's lock for seconds, for whoever reads all before the pixels."""
+    content = body_of(attack())
+    start = time.process_time()
+    with suppress(Refused):
+        read_upload(content, Limits())
+    assert time.process_time() - start < 1
+
+
+def test_a_png_without_an_end_is_refused():
+    for name in ("png", "grey", "palette", "rgba"):
+        for left_out in (12, 8, 4):
+            with pytest.raises(Refused, match="cut short or damaged") as refused:
+                read_upload(GOOD[name][:-left_out], LIMITS)
+            assert refused.value.status == 400
 
 
 def form(*fields):

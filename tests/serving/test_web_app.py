@@ -83,6 +83,34 @@ def test_only_this_machine_unless_asked(host, only_here):
     assert ("--server.allowedHosts=127.0.0.1" in arguments) == only_here  # names of other machines do not lead here
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_names_behind_a_proxy(host):
+    arguments = web_app.streamlit_arguments(host, 8501, 20, ["seg.example.com", "*.city.org"])
+    for name in ("seg.example.com", "*.city.org", "localhost", "127.0.0.1"):
+        assert f"--server.allowedHosts={name}" in arguments
+    assert "--server.corsAllowedOrigins=https://seg.example.com" in arguments
+    assert not any("corsAllowedOrigins=https://*" in argument for argument in arguments)
+
+
+@pytest.mark.parametrize("name", ["", "https://seg.com", "seg.com:443", "a b", "*", "seg.*.com", "a..b"])
+def test_what_is_no_name_behind_a_proxy(served, port, name):
+    with pytest.raises(ValueError, match="--allowed-host: expected a name such as"):
+        web_app.open_page([Path("nowhere")], port=port, allowed_hosts=[name])
+    assert not served
+
+
+def test_nobody_else_is_asked_for_our_address(monkeypatch):
+    """As Streamlit does for each page elsewhere that tries to connect."""
+    asked = types.SimpleNamespace(get_external_ip=lambda: "1.2.3.4")
+    package = types.ModuleType("streamlit")
+    package.net_util = asked
+    cli = types.SimpleNamespace(main=lambda arguments: None)
+    monkeypatch.setitem(sys.modules, "streamlit", package)
+    monkeypatch.setitem(sys.modules, "streamlit.web", types.SimpleNamespace(cli=cli))
+    web_app.run_streamlit([])
+    assert asked.get_external_ip() is None
+
+
 def test_what_streamlit_must_not_do():
     arguments = web_app.streamlit_arguments("127.0.0.1", 8501, 20)
     assert {
@@ -92,6 +120,7 @@ def test_what_streamlit_must_not_do():
         "--server.maxUploadSize=20",
         "--browser.gatherUsageStats=false",
         "--client.showErrorDetails=none",
+        "--client.allowedOrigins=https://none.invalid",
         "--logger.hideWelcomeMessage=true",
     } <= set(arguments)
 

@@ -21,7 +21,13 @@ def model(tmp_path_factory):
         ({}, ["--model", "nothing"], "labels.json is missing"),
         ({}, ["--port", "65536"], "--port: expected a number in 0..65535"),
         ({"PORT": "http"}, [], "PORT: expected a number in 0..65535, got 'http'"),
-        ({"TFSEG_API_KEY": " "}, [], "TFSEG_API_KEY is empty"),
+        ({"TFSEG_API_KEY": " \n"}, [], "TFSEG_API_KEY is empty"),
+        ({"TFSEG_API_KEY": "ab\ncd"}, [], "TFSEG_API_KEY: character 3 is a line break; a key is printable ASCII"),
+        ({"TFSEG_API_KEY": "ab cd"}, [], "TFSEG_API_KEY: character 3 is a blank"),
+        ({"TFSEG_API_KEY": "k\xe9y"}, [], r"TFSEG_API_KEY: character 2 is U\+00E9"),
+        ({"TFSEG_API_KEY": "k\x7f"}, [], r"TFSEG_API_KEY: character 2 is U\+007F"),
+        ({}, ["--cors-origin", "seg.example.com"], "expected https://HOST"),
+        ({"TFSEG_API_KEY": "key"}, ["--cors-origin", "*"], "with a key, name each origin"),
         ({}, ["--queue", "0"], "--queue must be at least 1"),
         ({}, ["--timeout", "inf"], "--timeout must be above 0 s, at most 3600"),
         ({}, ["--batch-wait", "-1"], "--batch-wait must be in 0..1000"),
@@ -35,6 +41,12 @@ def test_what_is_refused_at_the_start(model, monkeypatch, environment, options, 
         monkeypatch.setenv(name, value)
     with pytest.raises((ValueError, FileNotFoundError), match=reason):
         serve.main(["--model", str(model), *options])
+
+
+@pytest.mark.parametrize("key", ["key\n", " key\r\n", "\tkey "])
+def test_blanks_and_line_breaks_around_a_key_are_none_of_it(monkeypatch, key):
+    monkeypatch.setenv("TFSEG_API_KEY", key)
+    assert serve.read_key() == "key"
 
 
 def test_help_needs_no_flask_and_says_what_the_reference_does():

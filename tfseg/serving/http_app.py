@@ -12,7 +12,8 @@ from prometheus_client import exposition
 from werkzeug.exceptions import HTTPException
 
 from tfseg.serving.openapi import DOCUMENT
-from tfseg.serving.service import Service
+from tfseg.serving.origins import headers_for, preflight_headers
+from tfseg.serving.service import PREDICT, START, Service
 from tfseg.serving.uploads import Refused
 
 MORE_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
@@ -27,25 +28,34 @@ def create_app(service: Service) -> Flask:
 
     @app.before_request
     def begin():
-        g.start, g.fields = time.monotonic(), {}
+        g.start, g.fields = request.environ.get(START, time.monotonic()), {}
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
+        if is_preflight(service):
+            return Response(status=204, headers=preflight_headers())
         if not service.may_come_in():
             raise Refused(401, "expected the API key, as Authorization: Bearer KEY or X-API-Key: KEY")
+        return None
 
     @app.after_request
     def end(response: Response):
         return finish(service, response)
 
     add_routes(app, service)
-    add_error_handlers(app, service)
+    add_error_handlers(app)
     return app
+
+
+def is_preflight(service: Service) -> bool:
+    """Whether a browser asks, without a key, what a page of an allowed origin may send."""
+    asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    return asks and "Access-Control-Allow-Origin" in headers_for(request.headers.get("Origin"), service.origins)
 
 
 def add_routes(app: Flask, service: Service) -> None:
     """Adds all routes to an application."""
 
-    @app.post("/predict")
+    @app.post(PREDICT)
     def predict():
         return service.predict()
 
@@ -72,30 +82,28 @@ def add_routes(app: Flask, service: Service) -> None:
         return DOCUMENT
 
 
-def add_error_handlers(app: Flask, service: Service) -> None:
+def add_error_handlers(app: Flask) -> None:
     """Lets an application answer every error as a problem."""
 
     @app.errorhandler(Refused)
     def refuse(error: Refused):
-        return problem(service, error.status, error.reason, MORE_HEADERS.get(error.status, {}))
+        return problem(error.status, error.reason, MORE_HEADERS.get(error.status, {}))
 
     @app.errorhandler(HTTPException)
     def explain(error: HTTPException):
         kept = {name: value for name, value in error.get_headers() if name == "Allow"}
         reasons = {404: "no such path; /openapi.json names them", 405: f"{request.method} is no method here"}
         status = error.code or 500
-        return problem(service, status, reasons.get(status, error.description or ""), kept)
+        return problem(status, reasons.get(status, error.description or ""), kept)
 
     @app.errorhandler(Exception)
     def fail(error: Exception):
         log.error("%s", g.request_id, exc_info=error)
-        return problem(service, 500, "the service made a mistake; see its log", {})
+        return problem(500, "the service made a mistake; see its log", {})
 
 
-def problem(service: Service, status: int, reason: str, headers: dict[str, str]) -> Response:
+def problem(status: int, reason: str, headers: dict[str, str]) -> Response:
     """Answers an error as of RFC 9457."""
-    if status not in (400, 408, 500):  # after which a body may be anything
-        service.discard()
     g.fields["error"] = reason
     body = {"title": HTTPStatus(status).phrase, "status": status, "detail": reason, "request_id": g.request_id}
     return Response(json.dumps(body), status, headers, mimetype="application/problem+json")
@@ -110,6 +118,7 @@ def finish(service: Service, response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
+    response.headers.update(headers_for(request.headers.get("Origin"), service.origins))
     fields = {
         "request_id": g.request_id,
         "client": request.remote_addr,

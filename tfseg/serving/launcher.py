@@ -16,15 +16,16 @@ from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.resizing import resize_along
+from tfseg.serving.origins import check_origins
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from tfseg.serving.batching import Batcher
+    from tfseg.serving.connections import Connections
+    from tfseg.serving.gate import Gate
     from tfseg.serving.metrics import Metrics
 
 SPARE_THREADS = 8  # for requests that are refused, read, or no images, while the others wait for the model
-GRACE = 5.0  # seconds between the end of a request's time and that of its connection
+GRACE = 5.0  # seconds between the end of a body's time and that of its connection
 WARM_UP = (256, 256)
 
 
@@ -74,6 +75,7 @@ def serve_model(
     inference: InferenceSettings | None = None,
     input_size: str | None = None,
     key: str | None = None,
+    origins: Sequence[str] = (),
 ) -> None:
     """Serves a model until SIGTERM or SIGINT.
 
@@ -84,15 +86,19 @@ def serve_model(
         settings: limits of what is taken; None: those of `ServiceSettings`.
         inference: how the network sees an image; None: once, as a whole.
         input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
-        key: that requests must bring; None asks for none.
+        key: that requests must bring, of printable ASCII without blanks; None asks for none.
+        origins: of web pages whose scripts may use the service, such as https://seg.example.com; "*" stands for all.
 
     Raises:
-        ValueError, FileNotFoundError: the model does not load, or the port cannot be had.
+        ValueError, FileNotFoundError: the model does not load, the port cannot be had, or `key` or `origins` is none.
     """
     from tfseg.serving.batching import Batcher  # here: --help answers without Flask
+    from tfseg.serving.connections import Connections
     from tfseg.serving.metrics import Metrics
-    from tfseg.serving.server import Server
+    from tfseg.serving.server import Server, make_room
 
+    key = None if key is None else check_key(key, "the key")
+    allowed = check_origins(origins, has_key=key is not None)
     settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
     directory = find_model(model)
     read_labels(directory / LABELS)  # whose errors come before the port is taken
@@ -101,14 +107,18 @@ def serve_model(
     batcher = Batcher(
         settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
     )
+    connections = Connections(make_room(), settings.timeout + GRACE, metrics.on_cut)
+    metrics.connections.set_function(lambda: len(connections))
     listener = listen(host, port)
     host, port = listener.getsockname()[:2]  # port 0 takes a free one
     print(f"serving {name} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     Server(
         listener,
-        threads=settings.queue + settings.max_batch + SPARE_THREADS,
+        connections,
         timeout=settings.timeout + GRACE,
-        create_app=lambda draining: make_app(directory, name, sizes, settings, batcher, metrics, key, draining),
+        create_app=lambda draining: make_app(
+            directory, name, sizes, settings, batcher, metrics, connections, key, allowed, draining
+        ),
         load=lambda: load(directory, inference, sizes),
         work=batcher.work,
         close=batcher.close,
@@ -122,10 +132,13 @@ def make_app(
     settings: ServiceSettings,
     batcher: "Batcher",
     metrics: "Metrics",
+    connections: "Connections",
     key: str | None,
+    origins: frozenset[str],
     draining: Callable[[], bool],
-) -> "Flask":
-    """Makes the WSGI application of a model; arguments as of `serve_model` and `service.Service`."""
+) -> "Gate":
+    """Makes the ASGI application of a model; arguments as of `serve_model` and `service.Service`."""
+    from tfseg.serving.gate import Gate
     from tfseg.serving.http_app import create_app
     from tfseg.serving.service import Service
     from tfseg.serving.uploads import Limits
@@ -136,10 +149,29 @@ def make_app(
         limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
         timeout=settings.timeout,
         alpha=settings.alpha,
-        key=key.strip().encode() if key else None,
+        key=key.encode() if key else None,
+        origins=origins,
         draining=draining,
     )
-    return create_app(service)
+    return Gate(
+        create_app(service),
+        connections,
+        service.wants_body,
+        most_body=service.limits.body,
+        timeout=settings.timeout,
+        threads=settings.queue + settings.max_batch + SPARE_THREADS,
+    )
+
+
+def check_key(key: str, name: str) -> str:
+    """Gives an API key back; raises ValueError, without the key, if no client can send it in a header as it is."""
+    for place, letter in enumerate(key, start=1):
+        if not "!" <= letter <= "~":
+            kind = "a line break" if letter in "\r\n" else "a blank" if letter.isspace() else f"U+{ord(letter):04X}"
+            raise ValueError(f"{name}: character {place} is {kind}; a key is printable ASCII without blanks")
+    if not key:
+        raise ValueError(f"{name} is empty")
+    return key
 
 
 def model_id(directory: Path) -> str:

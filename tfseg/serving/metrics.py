@@ -31,6 +31,10 @@ class Metrics:
         self.model_seconds = prometheus_client.Histogram(
             "tfseg_model_seconds", "Of the model, per batch", registry=registry
         )
+        self.connections = prometheus_client.Gauge("tfseg_connections", "Connections that are open", registry=registry)
+        self.cut = prometheus_client.Counter(
+            "tfseg_connections_cut", "Connections cut off: slow, or full of others", ["reason"], registry=registry
+        )
         self.ready = prometheus_client.Gauge("tfseg_ready", "Whether images are taken", registry=registry)
 
     def _twice(self, kind: type[MetricWrapperBase], name: str, text: str, **settings) -> list:
@@ -47,6 +51,10 @@ class Metrics:
         for histogram in self.batches:
             histogram.observe(images)
         self.model_seconds.observe(seconds)
+
+    def on_cut(self, reason: str) -> None:
+        """Counts a connection that is cut off."""
+        self.cut.labels(reason).inc()
 
     def to_text(self) -> bytes:
         """Writes all of them in Prometheus' format."""

@@ -1,72 +1,82 @@
 """gunicorn around the service: one process holds the model, every request ends, a start that fails does so at once."""
 
-import contextlib
-import json
+import asyncio
 import logging
 import math
 import mmap
 import os
+import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.http import errors
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gasgi import ASGIWorker
 
+from tfseg.serving.connections import KEEP_ALIVE, Connection, Connections
 from tfseg.serving.logs import JsonLines
 
 READY = b"ready"
-STATUSES = {  # of what is no HTTP, or too much of it; 400 else
-    errors.LimitRequestLine: (414, "URI Too Long"),
-    errors.LimitRequestHeaders: (431, "Request Header Fields Too Large"),
-    errors.ExpectationFailed: (417, "Expectation Failed"),
-}
+BACKLOG = 1024  # connections that the system takes for us
+AT_ONCE = 16  # of them that are accepted before the others have their turn
+MOST_DRAIN = 8  # seconds from SIGTERM to the end; Docker and Cloud Run kill after 10
+SWITCH_SECONDS = 0.001  # that a thread may keep Python from the others; 0.005 in Python itself
+LAST_REQUESTS = 0.5  # of them, in which a connection may still ask
+MOST_CONNECTIONS = 1000
+SPARE_FILES = 128  # that are no connections: TensorFlow's, libraries that load late, the log
+FEWEST_FILES = 2 * SPARE_FILES
 
 
-class Worker(ThreadWorker):
-    """gunicorn's threads, which no client can hold for ever, and a port that is closed as soon as the end begins."""
+def make_room() -> int:
+    """Raises the limit of open files as far as this process may; returns how many connections fit below it.
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._handled: dict[TConn, float] = {}
+    Raises:
+        ValueError: hardly any do.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_CONNECTIONS + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < most:
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < FEWEST_FILES:
+        raise ValueError(f"only {soft} files may be open at a time; the service takes {FEWEST_FILES}: ulimit -n 1024")
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(soft - SPARE_FILES, MOST_CONNECTIONS)
 
-    def handle(self, conn: TConn):
-        """Handles the next request of a connection, in one of the threads."""
-        self._handled[conn] = time.monotonic() + self.cfg.graceful_timeout
-        try:
-            return super().handle(conn)
-        finally:
-            del self._handled[conn]
 
-    def notify(self) -> None:
-        """Cuts off who sends or reads too slowly; the main loop comes here every second."""
-        super().notify()
-        now = time.monotonic()
-        for conn, deadline in self._handled.copy().items():
-            if now > deadline:
-                with contextlib.suppress(OSError):
-                    conn.sock.shutdown(socket.SHUT_RDWR)
+class Worker(ASGIWorker):
+    """gunicorn's event loop, with connections that nobody can hold, and an end that is on time."""
 
-    def set_accept_enabled(self, enabled: bool | None) -> None:
-        """Begins or ends to take connections."""
-        super().set_accept_enabled(enabled)
-        if not self.alive:  # gunicorn would leave the port open, with connections that nobody answers
-            for listener in self.sockets:
-                listener.close()
+    app: "Server"  # pyright: ignore[reportIncompatibleVariableOverride]
+    loop: asyncio.AbstractEventLoop  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def handle_error(self, req, client, addr, exc) -> None:
-        """Answers what is no HTTP in the words of the service."""
-        if not isinstance(exc, errors.ParseException):
-            super().handle_error(req, client, addr, exc)
-            return
-        status, title = STATUSES.get(type(exc), (400, "Bad Request"))
-        content = json.dumps({"title": title, "status": status, "detail": "this is not HTTP as it is taken here"})
-        head = f"HTTP/1.1 {status} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        with contextlib.suppress(OSError):
-            client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
+    async def _serve(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        connections = self.app.connections
+        listeners: list[socket.socket] = [listener.sock for listener in self.sockets]  # pyright: ignore[reportAttributeAccessIssue]
+        servers = [
+            await self.loop.create_server(lambda: Connection(self, connections), sock=listener, backlog=AT_ONCE)
+            for listener in listeners
+        ]
+        for listener in listeners:
+            listener.listen(BACKLOG)
+        while self.alive and self.ppid == os.getppid():
+            self._look_after(connections)
+            await asyncio.sleep(0.1)
+        end = time.monotonic() + self.cfg.graceful_timeout - 1  # the main process kills what is there after that
+        for server in servers:
+            server.close()
+        await asyncio.sleep(LAST_REQUESTS)
+        connections.close_idle()
+        while len(connections) and time.monotonic() < end and not self._quick_shutdown:  # pyright: ignore[reportAttributeAccessIssue]
+            self._look_after(connections)
+            await asyncio.sleep(0.05)
+
+    def _look_after(self, connections: Connections) -> None:
+        self.notify()
+        connections.sweep()
 
 
 class Server(BaseApplication):
@@ -75,7 +85,7 @@ class Server(BaseApplication):
     def __init__(
         self,
         listener: socket.socket,
-        threads: int,
+        connections: Connections,
         timeout: float,
         create_app: Callable,
         load: Callable[[], Callable],
@@ -86,14 +96,14 @@ class Server(BaseApplication):
 
         Args:
             listener: bound to its address.
-            threads: requests at a time.
-            timeout: seconds after which every request has had its answer, or is cut off.
-            create_app: makes the WSGI application, given a function that says whether the service ends.
+            connections: of the worker.
+            timeout: seconds after which every request has had its answer.
+            create_app: makes the ASGI application, given a function that says whether the service ends.
             load: loads the model and returns what `work` takes; what it raises ends the service.
             work: runs the model, until `close` was called.
             close: ends `work`.
         """
-        self.listener, self.threads, self.timeout = listener, threads, timeout
+        self.listener, self.connections, self.timeout = listener, connections, timeout
         self.create_app, self.load_model, self.work, self.close = create_app, load, work, close
         self.worker: Worker | None = None
         self._fate = mmap.mmap(-1, 4096)  # of the model, known to both processes: READY, or why it does not load
@@ -105,11 +115,13 @@ class Server(BaseApplication):
             "bind": f"fd://{self.listener.fileno()}",
             "workers": 1,
             "worker_class": Worker,
-            "threads": self.threads,
-            "worker_connections": 1000 + self.threads,
-            "keepalive": 75,  # seconds; longer than load balancers keep a connection
-            "timeout": 120,  # of the main loop, for which the import of TensorFlow leaves little room
-            "graceful_timeout": math.ceil(self.timeout),
+            "asgi_loop": "asyncio",
+            "asgi_lifespan": "off",
+            "asgi_disconnect_grace_period": 0,  # nobody works for who is gone
+            "http_parser": "python",
+            "keepalive": KEEP_ALIVE,
+            "timeout": 120,  # of the event loop, for which the import of TensorFlow leaves little room
+            "graceful_timeout": min(math.ceil(self.timeout), MOST_DRAIN),
             "forwarded_allow_ips": "",  # no header is believed to come from a proxy
             "forwarder_headers": "",
             "control_socket_disable": True,

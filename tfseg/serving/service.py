@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,14 +16,16 @@ from flask import Response, g, request
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
 from tfseg.serving.metrics import Metrics
-from tfseg.serving.uploads import CHUNK, Limits, Refused, image_file, read_body, read_upload
+from tfseg.serving.uploads import Limits, Refused, image_file, read_body, read_upload
 from tfseg.visualization.overlay import blend
 
 OPEN = ("healthz", "readyz")  # routes that ask for no key
 BY_ACCEPT = {"image/png": "mask", "application/json": "json"}  # the first one is the answer to */*
 FORMATS = ("mask", "overlay", "json")
+PREDICT = "/predict"
+START = "tfseg.start"  # in the environment of a request: when its headers were there, by `time.monotonic`
+LARGE = 2**20  # bytes
 FULL = "as many images wait as may"
-DISCARD_SECONDS = 2.0
 
 
 @dataclass
@@ -49,12 +51,17 @@ class Service:
     """Of overlays."""
     key: bytes | None = None
     """The API key; None asks for none."""
+    origins: frozenset[str] = frozenset()
+    """Of web pages whose scripts may use the service."""
     draining: Callable[[], bool] = lambda: False
     """Whether the service ends."""
 
     def __post_init__(self):
         # Decoding and encoding is work of a processor, and takes memory: no more of it at a time than there are cores.
-        self._cores = threading.BoundedSemaphore(os.cpu_count() or 1)
+        cores = os.cpu_count() or 1
+        self._cores = threading.BoundedSemaphore(cores)
+        # Large files leave one core to the small ones.
+        self._large = threading.BoundedSemaphore(max(cores - 1, 1))
         for gauge in self.metrics.queue:
             gauge.set_function(lambda: len(self.batcher))
         self.metrics.ready.set_function(lambda: self.is_ready)
@@ -73,33 +80,41 @@ class Service:
         ]
 
     @contextmanager
-    def core(self, deadline: float) -> Iterator[None]:
-        """Waits for one of the cores."""
-        if not self._cores.acquire(timeout=max(deadline - time.monotonic(), 0)):
-            raise Refused(504, f"no core was free within {self.timeout:g} s")
-        try:
+    def core(self, deadline: float, size: int = 0) -> Iterator[None]:
+        """Waits for one of the cores, with a file of so many bytes."""
+        with ExitStack() as taken:
+            for places in [self._large, self._cores] if size > LARGE else [self._cores]:
+                if not places.acquire(timeout=max(deadline - time.monotonic(), 0)):
+                    raise Refused(504, f"no core was free within {self.timeout:g} s")
+                taken.callback(places.release)
             yield
-        finally:
-            self._cores.release()
 
     def may_come_in(self) -> bool:
         """Whether the request has the API key, or needs none."""
-        if self.key is None or request.endpoint in OPEN:
+        return request.endpoint in OPEN or self.has_key(request.environ)
+
+    def has_key(self, environ: dict[str, str]) -> bool:
+        """Whether a request, given as its environment, has the API key, if one is asked for."""
+        if self.key is None:
             return True
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "")
-        return hmac.compare_digest(given.encode("latin-1"), self.key)
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")
+        return hmac.compare_digest(given.encode("latin-1", "replace"), self.key)
+
+    def wants_body(self, environ: dict[str, str]) -> bool:
+        """Whether a request, given as its environment, is one whose body matters."""
+        return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == PREDICT and self.has_key(environ)
 
     def predict(self) -> Response:
         """Answers an image."""
         deadline = g.start + self.timeout
-        body = read_body(lambda size: self._read(size, deadline), request.content_length, self.limits.body, deadline)
+        body = read_body(request.stream.read, request.content_length, self.limits.body, deadline)
         form = wanted_format()
         if not self.batcher.running:
             raise Refused(503, "the model is not loaded yet")
         if self.batcher.is_full:  # before anything is decoded
             raise Refused(503, FULL)
-        with self.core(deadline):
+        with self.core(deadline, len(body)):
             image = read_upload(image_file(body, request.content_type or ""), self.limits)
             prepared = self.prepare(image)
         height, width = image.shape[:2]
@@ -117,23 +132,6 @@ class Service:
         with self.core(deadline):
             shown = result.class_ids if form == "mask" else blend(image, result.class_ids, self.colors, self.alpha)
             return Response(encode_png(shown), mimetype="image/png")
-
-    def discard(self) -> None:
-        """Reads what is left of a body, within bounds: who sends it all first would find a broken connection else."""
-        deadline, left = time.monotonic() + DISCARD_SECONDS, self.limits.body
-        with suppress(Exception):
-            while left > 0 and (chunk := self._read(CHUNK, deadline)):
-                left -= len(chunk)
-
-    def _read(self, size: int, deadline: float) -> bytes:
-        connection = request.environ.get("gunicorn.socket")
-        if connection is None:
-            return request.stream.read(size)
-        connection.settimeout(max(deadline - time.monotonic(), 0.001))  # it would wait for ever
-        try:
-            return request.stream.read(size)
-        finally:
-            connection.settimeout(self.timeout)  # for the answer
 
     def _classify(self, prepared: np.ndarray, size: tuple[int, int], deadline: float) -> Result:
         try:

@@ -6,6 +6,7 @@ So models are loaded once, before the page answers; the script `web_page` finds 
 import argparse
 import ipaddress
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ SETTINGS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",  # on the page; the console has them
     "client.showErrorLinks": "false",
+    "client.allowedOrigins": "https://none.invalid",  # pages that may steer this one in a frame; else Streamlit's own
     "client.toolbarMode": "minimal",
     "logger.hideWelcomeMessage": "true",  # to write it, Streamlit asks a server elsewhere for this machine's address
     "theme.light.primaryColor": "#0f766e",
@@ -37,6 +39,7 @@ def open_page(
     input_size: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8501,
+    allowed_hosts: Sequence[str] = (),
 ) -> None:
     """Serves the page until it is stopped.
 
@@ -46,10 +49,11 @@ def open_page(
         input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
         host: address to listen at; 0.0.0.0 lets other machines in.
         port: of the page's address.
+        allowed_hosts: names of the page, such as seg.example.com, under which a proxy makes it known.
 
     Raises:
         ValueError: there are more models than two, or one twice; a model is damaged; `samples` holds no image; `port`
-            is no port.
+            is no port; a name is none.
         FileNotFoundError: there is no such model.
         OSError: the address cannot be had.
         ModuleNotFoundError: Streamlit is not installed.
@@ -63,6 +67,7 @@ def open_page(
     from tfseg.serving import web_view
 
     check_address(host, port)
+    check_names(allowed_hosts)
     if samples:
         web_view.list_samples(samples)
         warn(list_images([samples], samples).left_out)
@@ -73,7 +78,7 @@ def open_page(
     reach = "" if is_loopback(host) else ", for every machine that reaches this one"
     print(f"http://{shown}:{port}{reach}; Ctrl-C ends it", flush=True)
     page = write_page_arguments(directories, samples, input_size)
-    run_streamlit([*streamlit_arguments(host, port, web_view.MOST_MEGABYTES), "--", *page])
+    run_streamlit([*streamlit_arguments(host, port, web_view.MOST_MEGABYTES, allowed_hosts), "--", *page])
 
 
 def is_loopback(host: str) -> bool:
@@ -98,13 +103,29 @@ def check_address(host: str, port: int) -> None:
         raise OSError(f"--host {host} --port {port} cannot be had: {error.strerror}; choose another") from None
 
 
-def streamlit_arguments(host: str, port: int, megabytes: int) -> list[str]:
-    """Makes the command line of Streamlit that serves the page; `megabytes`: the most that an upload may have."""
+def check_names(names: Sequence[str]) -> None:
+    """Raises ValueError if one is no name of a machine, as it stands in an address."""
+    for name in names:
+        if not re.fullmatch(r"(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", name):
+            raise ValueError(f"--allowed-host: expected a name such as seg.example.com, got {name!r}")
+
+
+def streamlit_arguments(host: str, port: int, megabytes: int, names: Sequence[str] = ()) -> list[str]:
+    """Makes the command line of Streamlit that serves the page.
+
+    Args:
+        host: address to listen at.
+        port: of it.
+        megabytes: the most that an upload may have.
+        names: that the page has beside the address.
+    """
     settings = [*SETTINGS.items(), ("server.address", host), ("server.port", port)]
     settings.append(("server.maxUploadSize", megabytes))
-    if is_loopback(host):
+    if is_loopback(host) or names:
         # A page elsewhere whose name is made to lead here is refused.
-        settings += [("server.allowedHosts", name) for name in ("localhost", "127.0.0.1", "::1", host)]
+        settings += [("server.allowedHosts", name) for name in ("localhost", "127.0.0.1", "::1", host, *names)]
+    # Of a proxy that passes another Host on than the browser sent.
+    settings += [("server.corsAllowedOrigins", f"https://{name}") for name in names if "*" not in name]
     script = Path(__file__).with_name("web_page.py")
     return ["run", str(script), *(f"--{name}={value}" for name, value in settings)]
 
@@ -130,8 +151,12 @@ def read_page_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def run_streamlit(arguments: Sequence[str]) -> None:
     """Runs Streamlit until it is stopped."""
-    from streamlit.web import cli  # pyright: ignore[reportMissingImports]  an extra
+    from streamlit import net_util  # pyright: ignore[reportMissingImports]  an extra
+    from streamlit.web import cli  # pyright: ignore[reportMissingImports]
 
+    # For each page elsewhere that tries to connect, Streamlit asks a server on the internet for this machine's address,
+    # and nobody else is answered meanwhile.
+    net_util.get_external_ip = lambda: None
     # At each visit Streamlit clears the session of Keras if that is loaded, as it is by TensorFlow, and with it the
     # models' optimized graphs, which take a second to make again.
     sys.modules.pop("keras", None)

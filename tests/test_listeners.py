@@ -94,7 +94,7 @@ def test_every_command_has_a_row():
 
 def test_every_row_is_tried():
     beam = {"tfseg convert --runner DirectRunner"}  # in conversion/test_beam.py
-    beam |= {f"{row} --direct_running_mode multi_processing" for row in beam}
+    beam |= {f"{row} --direct_running_mode multi_{kind}" for row in beam for kind in ("threading", "processing")}
     assert set(WHERE) == {*ENDING, *SERVERS, *beam}
 
 

@@ -387,7 +387,9 @@ def test_exif_is_ignored_with_beam_too(apache_beam, raw, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("ending", ["", " --direct_running_mode multi_processing"])
+@pytest.mark.parametrize(
+    "ending", ["", " --direct_running_mode multi_threading", " --direct_running_mode multi_processing"]
+)
 def test_where_it_listens_is_in_the_guide(apache_beam, raw, tmp_path, ending):
     runner = f"--runner DirectRunner{ending}"
     words = ["--root", raw, "--out", tmp_path / "records", "--label-map", raw / "map.yaml", *runner.split()]
@@ -395,6 +397,7 @@ def test_where_it_listens_is_in_the_guide(apache_beam, raw, tmp_path, ending):
     listening, called, output = watch([sys.executable, TOOL, *map(str, words)], cwd=tmp_path, env=environment)
     assert (tmp_path / "records" / "manifest.json").exists(), output
     address, reach = read_listeners()[f"tfseg convert {runner}"]
+    assert ("warning: for several workers, DirectRunner opens ports on every interface" in output) == bool(ending)
     if ending:
         assert (address, reach) == ("[::]:free ports", "every machine")
         assert {one.rpartition(":")[0] for one in listening} == {"::"}

@@ -3,10 +3,14 @@
 #   docker build --build-arg MODEL=models/city -t tfseg-serve .
 #   docker build --build-arg MODEL=models/city --target app -t tfseg-app .
 
-FROM debian:trixie-slim AS base
-# Debian keeps only the newest build of a package: a version named here would be gone with its next security update.
+# The index of all architectures, as it was on 2026-10-08, the newest then. `docker buildx imagetools inspect
+# debian:trixie-slim` prints today's; Dependabot proposes it, see .github/dependabot.yml.
+FROM debian:trixie-slim@sha256:a29215f6a35e51e22adffa17f89e9d2ef06214e64a2bad10d765c46aea49f11f AS base
+# Debian keeps only the newest build of a package: a version named here would be gone with its next security update. The
+# upgrade brings what Debian has mended since the image of that digest was made.
 # hadolint ignore=DL3008
 RUN apt-get update \
+    && apt-get upgrade --yes \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 tfseg

@@ -7,6 +7,9 @@
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
+# make audit  known vulnerabilities and licenses of all packages; asks PyPI's service of advisories
+# make sbom   what the images hold, as CycloneDX, into build/
+# make pins   newest versions of the images' packages, with hashes, into docker/
 # make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
@@ -20,7 +23,7 @@ INSTALLED := $(VENV)/.installed-$(EXTRA)
 CITY := data/sample-city
 RUN := runs/demo
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends lint clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends lint audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/7 score"
@@ -78,6 +81,36 @@ test-backends: .venv-backends/.installed
 	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
 	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
 
+IMAGES := serve app
+AUDIT := .venv-audit/bin
+LICENSES := MIT;Apache;BSD;ISC;MPL;Mozilla Public License;PSF;Python Software Foundation;Public Domain;Zlib
+
+# namex and cityscapesScripts do not name theirs; by their own files they are Apache 2.0 and MIT.
+audit: .venv-audit/.installed .venv-app/.installed $(INSTALLED)
+	for python in $(BIN)/python .venv-app/bin/python; do \
+	    $(AUDIT)/pip-licenses --python $$python --from=mixed --partial-match --allow-only "$(LICENSES)" \
+	        --ignore-packages namex cityscapesScripts || exit 1; \
+	done
+	for image in $(IMAGES); do \
+	    $(AUDIT)/pip-audit --strict --disable-pip --require-hashes --requirement docker/$$image.txt || exit 1; \
+	done
+	$(AUDIT)/uv pip compile --quiet --no-header --all-extras pyproject.toml --output-file .venv-audit/extras.txt
+	$(AUDIT)/pip-audit --strict --disable-pip --no-deps --requirement .venv-audit/extras.txt
+
+sbom: .venv-audit/.installed
+	mkdir -p build
+	for image in $(IMAGES); do \
+	    $(AUDIT)/cyclonedx-py requirements docker/$$image.txt --output-reproducible --validate \
+	        --output-file build/sbom-$$image.cdx.json || exit 1; \
+	done
+
+# For Linux on x86-64 and the Python of the base image.
+pins: .venv-audit/.installed
+	for image in $(IMAGES); do \
+	    $(AUDIT)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+	        --python-platform x86_64-unknown-linux-gnu docker/$$image.in --output-file docker/$$image.txt || exit 1; \
+	done
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,6 +128,7 @@ $(INSTALLED): pyproject.toml
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+.venv-audit/.installed: PACKAGES = pip-audit==2.10.1 pip-licenses==5.5.5 cyclonedx-bom==7.5.0 uv==0.13.9
 
 .venv-%/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
@@ -112,4 +146,5 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-audit data/sample-city runs/demo
+	rm -f build/sbom-*.cdx.json

@@ -39,7 +39,7 @@ def test_slurm_starts_a_worker_a_node(environment):
 
 
 def test_kubernetes_starts_a_worker_a_pod(environment):
-    service, job = yaml.safe_load_all((CLUSTER / "kubernetes.yaml").read_text(encoding="utf-8"))
+    service, policy, job = yaml.safe_load_all((CLUSTER / "kubernetes.yaml").read_text(encoding="utf-8"))
     pod, name = job["spec"]["template"]["spec"], job["metadata"]["name"]
     [container] = pod["containers"]
     variables = {variable["name"]: variable["value"] for variable in container["env"]}
@@ -49,4 +49,6 @@ def test_kubernetes_starts_a_worker_a_pod(environment):
     assert arguments.startswith("-m|tfseg.train|--config|configs/cityscapes.yaml|")
     assert service["spec"]["selector"] == {"job-name": name}
     assert service["metadata"]["name"] == pod["subdomain"]
+    pods = {"podSelector": {"matchLabels": service["spec"]["selector"]}}
+    assert policy["spec"] == {**pods, "policyTypes": ["Ingress"], "ingress": [{"from": [pods]}]}
     assert job["spec"]["parallelism"] == job["spec"]["completions"]

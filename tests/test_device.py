@@ -1,3 +1,4 @@
+import json
 import platform
 
 import keras
@@ -6,7 +7,7 @@ import pytest
 
 import tfseg
 from tfseg import device
-from tfseg.config.schema import Config, Data
+from tfseg.config.schema import Accelerator, Config, Data
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,30 @@ def test_a_training_chooses_first_of_all(monkeypatch):
         match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'strategy': 'none', 'fused': True\}",
     ):
         loop.train_run(Config(Data("none"), "none"))
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_worker_says_that_its_port_is_open_before_it_waits(monkeypatch, capsys, quiet):
+    cluster = {"worker": ["node0:2222", "node1:2223"]}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}}))
+
+    def wait(**settings):
+        raise InterruptedError
+
+    monkeypatch.setattr(device, "choose_device", wait)
+    from tfseg.training import loop
+
+    with pytest.raises(InterruptedError):
+        loop.prepare(Config(Data("none"), "none", accelerator=Accelerator(strategy="multiworker"), quiet=quiet))
+    warning = "warning: port 2223 is open on every interface, without a key or encryption: whoever reaches it can read"
+    assert capsys.readouterr().err.startswith(warning)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{}", '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}']
+)
+def test_a_port_that_is_not_said(text):
+    assert device.read_port(text) is None
 
 
 def test_versions_are_those_of_the_packages(monkeypatch):

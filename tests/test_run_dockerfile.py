@@ -1,6 +1,8 @@
 """The Dockerfile as far as it can be read without running it; tools/run_dockerfile.py runs its steps."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,10 +36,50 @@ def test_every_instruction_is_known_and_what_is_copied_is_there():
 
 @pytest.mark.parametrize("name", ["serve", "app"])
 def test_what_an_image_holds_is_pinned(name):
+    """By version and hash, and nothing else stands there, such as the address of an index."""
     wanted, pinned = ((ROOT / "docker" / f"{name}{ending}").read_text(encoding="utf-8") for ending in (".in", ".txt"))
-    pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", pinned, re.MULTILINE))
-    assert len(pins) == len(pinned.split())  # nothing else, such as the address of an index
+    pin = r"^([a-z\d.-]+)==[\w.]+((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n"
+    pins = dict(re.findall(pin, pinned, re.MULTILINE))
+    assert re.sub(pin, "", pinned, flags=re.MULTILINE) == ""
     assert {line.lower() for line in wanted.splitlines() if not line.startswith("#")} <= pins.keys()
+
+
+def test_a_file_without_its_hash_is_refused():
+    script = (ROOT / "docker/install.sh").read_text(encoding="utf-8")
+    [install] = re.findall(r"^pip install .*", script, re.MULTILINE)
+    assert {"--require-hashes", "--only-binary", "--no-deps"} <= set(install.split())
+
+
+@pytest.mark.parametrize(("name", "more"), [("serve", []), ("app", ["tfseg.serving.web_page"])])
+def test_an_image_holds_all_that_its_command_imports(name, more):
+    """Without extras, and without the progress bar of `predict`."""
+    wanted = (ROOT / f"docker/{name}.in").read_text(encoding="utf-8").lower().splitlines()
+    packages = {"cv2": "opencv-python-headless", "PIL": "pillow", "tensorflow": "tensorflow-cpu", "werkzeug": "flask"}
+    found = {packages.get(module, module.replace("_", "-")) for module in reach(f"tfseg.{name}", *more)}
+    assert found - {"pillow-heif", "tqdm", "upath"} <= set(wanted)
+
+
+def reach(*modules: str) -> set[str]:
+    """The packages of others that some modules of tfseg import, and those that they import of it, at any time."""
+    ahead, seen, found = [*modules], set(), set()
+    while ahead:
+        path = ROOT.joinpath(*ahead.pop().split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if path in seen or not path.is_file():  # a name within a module
+            continue
+        seen.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            ahead += [one for one in names if one.startswith("tfseg.")]
+            found |= {one.partition(".")[0] for one in names if not one.startswith("tfseg")}
+    return found - set(sys.stdlib_module_names)
+
+
+def test_the_base_image_is_one_of_a_digest():
+    [source] = {source for source, _ in STAGES.values()} - STAGES.keys()
+    assert re.fullmatch(r"debian:trixie-slim@sha256:[0-9a-f]{64}", source)
 
 
 def test_a_file_of_two_names_counts_once(tmp_path):

@@ -204,6 +204,15 @@ def read_cluster(text: str | None) -> Cluster:
         raise ValueError(f"TF_CONFIG: {wanted}; got {text}") from None
 
 
+def read_port(text: str | None) -> int | None:
+    """Reads from TF_CONFIG the port at which this worker will listen; None where `read_cluster` finds a fault."""
+    try:
+        cluster = read_cluster(text)
+        return int(cluster.addresses[cluster.index].rpartition(":")[2])
+    except ValueError:
+        return None
+
+
 def count_cores() -> int:
     """How many cores this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -155,7 +155,7 @@ def start_stage(source: str, stages: dict[str, Stage], folder: Path, mirror: str
         before = stages[source]
         subprocess.run(["cp", "--archive", "--reflink=auto", str(before.folder), str(folder)], check=True)
         return Stage(folder, dict(before.environment), dict(before.arguments), before.user, before.directory)
-    suite = re.fullmatch(r"debian:(\w+)-slim", source)[1]
+    suite = re.fullmatch(r"debian:(\w+)-slim(@sha256:[0-9a-f]{64})?", source)[1]
     subprocess.run(
         ["debootstrap", "--variant=minbase", suite, str(folder), mirror], check=True, stdout=subprocess.DEVNULL
     )

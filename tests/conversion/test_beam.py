@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helper_sockets import read_listeners, watch
 from PIL import Image
 
 from tfseg import convert
@@ -383,3 +384,23 @@ def test_exif_is_ignored_with_beam_too(apache_beam, raw, tmp_path):
     manifest = convert_with("DirectRunner", raw, tmp_path / "out", exif="ignore")
     assert manifest == converter.convert(open_raw(raw), tmp_path / "here", exif="ignore")
     assert contents(tmp_path / "out") == contents(tmp_path / "here") and manifest.findings["turned"] == {"3": 17}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    "ending", ["", " --direct_running_mode multi_threading", " --direct_running_mode multi_processing"]
+)
+def test_where_it_listens_is_in_the_guide(apache_beam, raw, tmp_path, ending):
+    runner = f"--runner DirectRunner{ending}"
+    words = ["--root", raw, "--out", tmp_path / "records", "--label-map", raw / "map.yaml", *runner.split()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TOOL.parents[1]), *filter(None, sys.path)])}
+    listening, called, output = watch([sys.executable, TOOL, *map(str, words)], cwd=tmp_path, env=environment)
+    assert (tmp_path / "records" / "manifest.json").exists(), output
+    address, reach = read_listeners()[f"tfseg convert {runner}"]
+    assert ("warning: for several workers, DirectRunner opens ports on every interface" in output) == bool(ending)
+    if ending:
+        assert (address, reach) == ("[::]:free ports", "every machine")
+        assert {one.rpartition(":")[0] for one in listening} == {"::"}
+    else:
+        assert address == "nowhere" and listening == set()
+    assert called == set()

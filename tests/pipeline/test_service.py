@@ -72,6 +72,29 @@ def test_nothing_answers(tiny_records):
         data_service.check_reachable("localhost:5050")
 
 
+def test_another_machine_may_have_to_be_asked_to_let_in(monkeypatch):
+    def refuse(*_, **__):
+        raise ConnectionRefusedError("Connection refused")
+
+    monkeypatch.setattr(data_service.socket, "create_connection", refuse)
+    remedy = r"dispatcher --port 5050 starts one, and there --host lets other machines in$"
+    with pytest.raises(ValueError, match=remedy):
+        data_service.check_reachable("grpc://node0:5050")
+
+
+@pytest.mark.parametrize(
+    ("fenced", "words"),
+    [(True, "port 5050: only this machine reaches it"), (False, "port 5050 is open on every interface, without a key")],
+)
+def test_who_reaches_a_server(fenced, words):
+    assert data_service.Server(None, 5050, fenced).describe_reach().startswith(words)
+
+
+def test_help_says_what_strangers_could_do():
+    done = subprocess.run([sys.executable, "-m", "tfseg.data_service", "--help"], capture_output=True, text=True)
+    assert "can read and write files as its user" in " ".join(done.stdout.split())
+
+
 def test_a_port_that_is_taken():
     with socket.socket() as taken:
         taken.bind(("", 0))

@@ -23,6 +23,7 @@ Launching on Dataflow takes `pip install 'apache-beam[gcp]'`, on Flink or Spark 
 import functools
 import io
 import logging
+import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
 
 # What DirectRunner comes down to, when it has not downloaded a program, Prism, to hand the pipeline to.
 _IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+OPEN_PORTS = (
+    "for several workers, DirectRunner opens ports on every interface, without a key or encryption: whoever reaches "
+    "them can pose as a worker; keep strangers out by a firewall or a network namespace, see docs/security.md"
+)
 
 _raised: list[BaseException] = []  # by workers that are threads of this process; Beam hands on no more than their text
 
@@ -72,6 +78,8 @@ def make_writer(runner: str, arguments: Sequence[str] = ()) -> WriteParts:
     unknown = given.keys() - PipelineOptions([]).get_all_options().keys()
     if unknown and not isinstance(pipeline.runner, PortableRunner):  # it asks its server, which may know more
         raise ValueError(f"--{min(unknown)}: neither this program nor Beam has such an option")
+    if name == _IN_THIS_PROCESS and given.get("direct_running_mode") in ("multi_threading", "multi_processing"):
+        print(f"warning: {OPEN_PORTS}", file=sys.stderr, flush=True)
     return functools.partial(_write_parts, pipeline=pipeline, runner=runner)
 
 

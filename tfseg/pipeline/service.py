@@ -2,21 +2,44 @@
 
 Each worker takes other shards of every pass, so workers must see the records under the same path as the training, and
 run the same TensorFlow. A worker may come, leave or die at any time: the others continue.
+
+Whoever reaches a dispatcher or worker can have it read and write any file that its user can: TensorFlow knows
+neither keys nor encryption here, and listens on every interface. So each keeps to this machine unless its host
+says otherwise.
 """
 
 import socket
 import urllib.parse
+from typing import NamedTuple
+
+from tfseg.io.sockets import describe_open_port, is_this_machine, keep_to_this_machine
 
 
-def start_dispatcher(port: int = 0, journal: str | None = None):
+class Server(NamedTuple):
+    """A server that runs."""
+
+    server: object  # `tf.data.experimental.service.DispatchServer` or `WorkerServer`
+    port: int
+    fenced: bool  # whether only this machine reaches it
+
+    def stop(self) -> None:
+        """Ends it."""
+        self.server._stop()  # pyright: ignore[reportAttributeAccessIssue]
+
+    def describe_reach(self) -> str:
+        """Who can reach it, in one line."""
+        if self.fenced:
+            return f"port {self.port}: only this machine reaches it"
+        return describe_open_port(self.port)
+
+
+def start_dispatcher(port: int = 0, journal: str | None = None, host: str = "localhost") -> Server:
     """Starts the server that shares work out.
 
     Args:
         port: 0 takes a free one.
         journal: folder that keeps its state for the next start; None keeps nothing.
-
-    Returns:
-        `tf.data.experimental.service.DispatchServer`, whose `target` is its address.
+        host: name or address by which workers and trainings reach this machine; localhost keeps others out.
 
     Raises:
         ValueError: the port is taken.
@@ -26,21 +49,19 @@ def start_dispatcher(port: int = 0, journal: str | None = None):
     if port:
         _check_free(port)
     service = tf.data.experimental.service
-    return service.DispatchServer(
+    server = service.DispatchServer(
         service.DispatcherConfig(port=port, work_dir=journal, fault_tolerant_mode=journal is not None)
     )
+    return _fence(server, host)
 
 
-def start_worker(dispatcher: str, host: str = "localhost", port: int = 0):
+def start_worker(dispatcher: str, host: str = "localhost", port: int = 0) -> Server:
     """Starts a server that reads and decodes.
 
     Args:
         dispatcher: address of the dispatcher, such as grpc://localhost:5050.
-        host: name or address by which trainings reach this machine.
+        host: name or address by which trainings reach this machine; localhost keeps others out.
         port: 0 takes a free one.
-
-    Returns:
-        `tf.data.experimental.service.WorkerServer`.
 
     Raises:
         ValueError: the port is taken, or nothing answers at the dispatcher's address.
@@ -51,11 +72,12 @@ def start_worker(dispatcher: str, host: str = "localhost", port: int = 0):
     if port:
         _check_free(port)
     service = tf.data.experimental.service
-    return service.WorkerServer(
+    server = service.WorkerServer(
         service.WorkerConfig(
             dispatcher_address=dispatcher.removeprefix("grpc://"), worker_address=f"{host}:%port%", port=port
         )
     )
+    return _fence(server, host)
 
 
 def check_reachable(address: str, seconds: float = 10) -> None:
@@ -70,10 +92,17 @@ def check_reachable(address: str, seconds: float = 10) -> None:
     try:
         socket.create_connection((parts.hostname, parts.port), timeout=seconds).close()
     except OSError as error:
+        remedy = "" if is_this_machine(parts.hostname or "") else ", and there --host lets other machines in"
         raise ValueError(
             f"{address}: no tf.data service answers ({error}); "
-            f"python -m tfseg.data_service dispatcher --port {parts.port} starts one"
+            f"python -m tfseg.data_service dispatcher --port {parts.port} starts one{remedy}"
         ) from None
+
+
+def _fence(server, host: str) -> Server:
+    """Keeps a server that has just been started to this machine, if its host is for this machine alone."""
+    port = int(server._address.rpartition(":")[2])
+    return Server(server, port, is_this_machine(host) and keep_to_this_machine(port))
 
 
 def _check_free(port: int) -> None:

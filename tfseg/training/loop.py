@@ -4,6 +4,7 @@ Validates after each epoch, and leaves a run folder, see `runs.run_dir`.
 """
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +74,8 @@ def prepare(config: Config) -> Training:
     Raises:
         ValueError, OSError, ModuleNotFoundError: as of `train_run`.
     """
-    from tfseg.device import choose_device
+    from tfseg.device import choose_device, read_port
+    from tfseg.io.sockets import describe_open_port
     from tfseg.training import distribution
     from tfseg.training.console import Screen
     from tfseg.training.keras_hooks import choose_fused
@@ -82,6 +84,8 @@ def prepare(config: Config) -> Training:
 
     screen = Screen(config.quiet)
     if config.accelerator.strategy == "multiworker":
+        if port := read_port(os.environ.get("TF_CONFIG")):
+            screen.warn(describe_open_port(port))
         screen.report("waiting until all workers of TF_CONFIG are there")
     device, warning = choose_fused(choose_device(**dataclasses.asdict(config.accelerator)))
     workers = distribution.distribute(device)

@@ -1,0 +1,208 @@
+"""The table of docs/security.md: where each command listens, read from the sockets of real, small runs."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from helper_models import write_model
+from helper_sockets import list_sockets, own_address, reaches, read_listeners, watch
+
+from tfseg import convert
+from tfseg.__main__ import VERBS
+from tfseg.synthetic import sample_city
+
+pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
+
+ROOT = Path(__file__).parents[1]
+WHERE = read_listeners()
+
+TINY = ["--model.encoder", "tiny", "--model.weights", "null", "--train.batch_size", "4", "--train.epochs", "1"]
+TINY += ["--data.size", "64x128", "--data.records", "records"]
+SIZES = ["--size", "64x128", "--train", "8", "--val", "4", "--test", "1"]
+# Row of a command that ends by itself -> its command line, in a folder with a city, its records, runs and a model.
+ENDING = {
+    "tfseg sample_city": ["sample_city", "--out", "city", *SIZES],
+    "tfseg convert": ["convert", "--root", "raw", "--out", "converted", "--workers", "2"],
+    "tfseg verify": ["verify", "records", "--workers", "2"],
+    "tfseg explore": ["explore", "--root", "raw", "--out", "look", "--workers", "2"],
+    "tfseg show_batch": ["show_batch", *TINY, "--out", "batch.png"],
+    "tfseg train": ["train", *TINY, "--run_dir", "run"],
+    "tfseg tune": ["tune", "--space", "space.yaml", "--out", "search", "--trials", "2", "--parallel", "2", *TINY],
+    "tfseg evaluate": ["evaluate", "--run", "trained"],
+    "tfseg compare": ["compare", "trained", "trained_too", "--out", "compared"],
+    "tfseg report": ["report", "--run", "trained"],
+    "tfseg export": ["export", "--run", "trained", "--out", "exported", "--formats", "saved_model"],
+    "tfseg predict": ["predict", "--model", "model", "--out", "masks", "raw/leftImg8bit/val"],
+    "tfseg doctor": ["doctor"],
+    "tfseg describe": ["describe", "--run", "trained", "--size", "64x128"],
+    "tfseg check_metal": ["check_metal", *TINY],
+}
+DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
+OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"
+SERVERS = {"tfseg serve", "tfseg app", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
+QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify"}
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, "-m", f"tfseg.{words[0]}", *map(str, words[1:])]
+
+
+def options(folder: Path) -> dict:
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small city, its records, and a space to search."""
+    root = tmp_path_factory.mktemp("listeners")
+    sample_city.make_sample_city(root / "raw", (64, 128), {"train": 8, "val": 4, "test": 1}, seed=0, workers=1)
+    convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
+    (root / "space.yaml").write_text("optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return write_model(folder / "model")
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The same with two runs of one training."""
+    words = command("train", *TINY, "--run_dir", "trained")
+    subprocess.run(words, **options(folder), check=True, capture_output=True, timeout=300)
+    shutil.copytree(folder / "trained", folder / "trained_too")
+    return folder
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def test_every_command_has_a_row():
+    assert {row.split()[1] for row in WHERE} == set(VERBS)
+
+
+def test_every_row_is_tried():
+    beam = {"tfseg convert --runner DirectRunner"}  # in conversion/test_beam.py
+    beam |= {f"{row} --direct_running_mode multi_{kind}" for row in beam for kind in ("threading", "processing")}
+    assert set(WHERE) == {*ENDING, *SERVERS, *beam}
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in QUICK else pytest.mark.slow) for row in ENDING])
+def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
+    for needed in {"trained", "model"} & {*ENDING[row]}:
+        request.getfixturevalue(needed)
+    assert WHERE[row][0] == "nowhere"
+    listening, called, output = watch(command(*ENDING[row]), **options(folder))
+    assert "error:" not in output and "Traceback" not in output, output
+    assert (listening, called) == (set(), set())
+
+
+def check_server(row: str, words: list[str], until: str, folder: Path, default_port: str, wanted: str) -> None:
+    """Starts what listens, at a port of our own, and compares its sockets with its row."""
+    address, reach = WHERE[row]
+    port = free_port()
+    assert address.endswith(f":{default_port}")
+    expected = f"{address.strip('[]').removesuffix(f':{default_port}').strip('[]')}:{port}"
+    process = subprocess.Popen(
+        [*command(*words), "--port", str(port)], **options(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        lines = iter(process.stdout.readline, b"")
+        assert any(re.search(until, line.decode()) for line in lines), "it ended before it listened"
+        wait_for(lambda: list_sockets(process.pid)[0])
+        assert list_sockets(process.pid) == ({expected}, set())
+        assert reach.startswith(wanted)
+        assert reaches("127.0.0.1", port)
+        if outside := own_address():
+            assert reaches(outside, port) == (wanted == "every machine")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for(condition) -> None:
+    """Waits up to a minute until something holds."""
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def test_the_dispatcher_is_reached_from_this_machine(folder):
+    words = ["data_service", "dispatcher"]
+    check_server(DISPATCHER, words, "only this machine", folder, "5050", "this machine")
+
+
+@pytest.mark.slow
+def test_with_host_the_dispatcher_is_reached_from_everywhere(folder):
+    words = ["data_service", "dispatcher", "--host", "node0"]
+    check_server(DISPATCHER + OPEN, words, "is open on every interface, without a key", folder, "5050", "every machine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ending", "until", "wanted"),
+    [("", "only this machine", "this machine"), (OPEN, "open on every interface", "every machine")],
+)
+def test_a_worker_of_the_service(folder, ending, until, wanted):
+    port = free_port()
+    words = command("data_service", "dispatcher", "--port", port)
+    with subprocess.Popen(words, **options(folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as dispatcher:
+        try:
+            assert dispatcher.stdout.readline() == f"dispatcher at grpc://localhost:{port}\n".encode()
+            words = ["data_service", "worker", "--dispatcher", f"grpc://localhost:{port}"]
+            words += ["--host", "localhost" if not ending else "node0"]
+            check_server(WORKER + ending, words, until, folder, "a free port", wanted)
+        finally:
+            dispatcher.kill()
+
+
+def test_the_service_is_reached_from_this_machine(folder, model):
+    pytest.importorskip("gunicorn")
+    words = ["serve", "--model", "model"]
+    check_server("tfseg serve", words, r"http://", folder, "8080", "this machine")
+
+
+@pytest.mark.slow
+def test_the_page_is_reached_from_this_machine(folder, model):
+    pytest.importorskip("streamlit")
+    words = ["app", "--model", "model"]
+    check_server("tfseg app", words, r"http://", folder, "8501", "this machine")
+
+
+@pytest.mark.slow
+def test_each_worker_of_a_training_is_reached_from_everywhere(folder):
+    """Before the training begins, too: one worker waits for the other."""
+    address, reach = WHERE[SEVERAL]
+    assert address == "[::]:the port in TF_CONFIG" and reach == "every machine"
+    ports = [free_port(), free_port()]
+    workers = {"worker": [f"localhost:{port}" for port in ports]}
+    words = command("train", *TINY, "--run_dir", "shared", "--accelerator.strategy", "multiworker")
+    processes = []
+    for index in range(2):
+        settings = options(folder)
+        settings["env"]["TF_CONFIG"] = json.dumps({"cluster": workers, "task": {"type": "worker", "index": index}})
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        processes.append(subprocess.Popen(words, **settings, **pipes))
+    try:
+        for process, port in zip(processes, ports, strict=True):
+            lines = iter(process.stdout.readline, "")
+            warned = f"warning: port {port} is open on every interface, without a key or encryption"
+            assert any(warned in line for line in lines)
+            assert any("epoch 1/1" in line for line in lines)
+            assert list_sockets(process.pid) == ({f":::{port}"}, set())
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()

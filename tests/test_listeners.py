@@ -1,5 +1,6 @@
 """The table of docs/security.md: where each command listens, read from the sockets of real, small runs."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,7 @@ WHERE = read_listeners()
 
 TINY = ["--model.encoder", "tiny", "--model.weights", "null", "--train.batch_size", "4", "--train.epochs", "1"]
 TINY += ["--data.size", "64x128", "--data.records", "records"]
+SEARCH = ["--config", "empty.yaml", "--space", "space.yaml", "--out", "search"]
 SIZES = ["--size", "64x128", "--train", "8", "--val", "4", "--test", "1"]
 # Row of a command that ends by itself -> its command line, in a folder with a city, its records, runs and a model.
 ENDING = {
@@ -34,7 +37,7 @@ ENDING = {
     "tfseg explore": ["explore", "--root", "raw", "--out", "look", "--workers", "2"],
     "tfseg show_batch": ["show_batch", *TINY, "--out", "batch.png"],
     "tfseg train": ["train", *TINY, "--run_dir", "run"],
-    "tfseg tune": ["tune", "--space", "space.yaml", "--out", "search", "--trials", "2", "--parallel", "2", *TINY],
+    "tfseg tune": ["tune", *SEARCH, "--trials", "2", "--parallel", "2", *TINY, "--data.val_size", "64x128"],
     "tfseg evaluate": ["evaluate", "--run", "trained"],
     "tfseg compare": ["compare", "trained", "trained_too", "--out", "compared"],
     "tfseg report": ["report", "--run", "trained"],
@@ -66,6 +69,7 @@ def folder(tmp_path_factory):
     sample_city.make_sample_city(root / "raw", (64, 128), {"train": 8, "val": 4, "test": 1}, seed=0, workers=1)
     convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
     (root / "space.yaml").write_text("optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n")
+    (root / "empty.yaml").write_text("")
     return root
 
 
@@ -108,8 +112,18 @@ def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
     assert (listening, called) == (set(), set())
 
 
-def check_server(row: str, words: list[str], until: str, folder: Path, default_port: str, wanted: str) -> None:
-    """Starts what listens, at a port of our own, and compares its sockets with its row."""
+def check_server(row, words, until, folder, default_port: str, wanted: str, ready: str | None = None) -> None:
+    """Starts what listens, at a port of our own, and compares its sockets with its row.
+
+    Args:
+        row: of the table.
+        words: of its command line, without the port.
+        until: a pattern in its output, by which it is known to listen.
+        folder: to start it in.
+        default_port: which the table names.
+        wanted: from where it is to be reached.
+        ready: path that answers once all is loaded; None: it is not waited for.
+    """
     address, reach = WHERE[row]
     port = free_port()
     assert address.endswith(f":{default_port}")
@@ -120,7 +134,7 @@ def check_server(row: str, words: list[str], until: str, folder: Path, default_p
     try:
         lines = iter(process.stdout.readline, b"")
         assert any(re.search(until, line.decode()) for line in lines), "it ended before it listened"
-        wait_for(lambda: list_sockets(process.pid)[0])
+        wait_for(lambda: list_sockets(process.pid)[0] and (not ready or answers(f"http://127.0.0.1:{port}{ready}")))
         assert list_sockets(process.pid) == ({expected}, set())
         assert reach.startswith(wanted)
         assert reaches("127.0.0.1", port)
@@ -168,10 +182,18 @@ def test_a_worker_of_the_service(folder, ending, until, wanted):
             dispatcher.kill()
 
 
-def test_the_service_is_reached_from_this_machine(folder, model):
+@pytest.mark.parametrize("loaded", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_service_is_reached_from_this_machine(folder, model, loaded):
     pytest.importorskip("gunicorn")
     words = ["serve", "--model", "model"]
-    check_server("tfseg serve", words, r"http://", folder, "8080", "this machine")
+    ready = "/readyz" if loaded else None
+    check_server("tfseg serve", words, "serving .* at http://", folder, "8080", "this machine", ready)
+
+
+def answers(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
+        return response.status == 200
+    return False
 
 
 @pytest.mark.slow
@@ -183,7 +205,7 @@ def test_the_page_is_reached_from_this_machine(folder, model):
 
 @pytest.mark.slow
 def test_each_worker_of_a_training_is_reached_from_everywhere(folder):
-    """Before the training begins, too: one worker waits for the other."""
+    """It says so before it waits for the others."""
     address, reach = WHERE[SEVERAL]
     assert address == "[::]:the port in TF_CONFIG" and reach == "every machine"
     ports = [free_port(), free_port()]
@@ -200,7 +222,7 @@ def test_each_worker_of_a_training_is_reached_from_everywhere(folder):
             lines = iter(process.stdout.readline, "")
             warned = f"warning: port {port} is open on every interface, without a key or encryption"
             assert any(warned in line for line in lines)
-            assert any("epoch 1/1" in line for line in lines)
+            wait_for(lambda one=process: list_sockets(one.pid)[0])
             assert list_sockets(process.pid) == ({f":::{port}"}, set())
     finally:
         for process in processes:

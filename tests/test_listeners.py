@@ -1,20 +1,13 @@
 """The table of docs/security.md: where each command listens, read from the sockets of real, small runs."""
 
-import contextlib
 import json
-import os
-import re
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from helper_models import write_model
-from helper_sockets import list_sockets, own_address, reaches, read_listeners, watch
+from helper_sockets import check_server, command, free_port, list_sockets, options, read_listeners, wait_for, watch
 
 from tfseg import convert
 from tfseg.__main__ import VERBS
@@ -22,9 +15,7 @@ from tfseg.synthetic import sample_city
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
 
-ROOT = Path(__file__).parents[1]
 WHERE = read_listeners()
-
 TINY = ["--model.encoder", "tiny", "--model.weights", "null", "--train.batch_size", "4", "--train.epochs", "1"]
 TINY += ["--data.size", "64x128", "--data.records", "records"]
 SEARCH = ["--config", "empty.yaml", "--space", "space.yaml", "--out", "search"]
@@ -49,17 +40,8 @@ ENDING = {
 }
 DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
 OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"
-SERVERS = {"tfseg serve", "tfseg app", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
+SERVERS = {"tfseg serve", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
 QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify"}
-
-
-def command(*words) -> list[str]:
-    return [sys.executable, "-m", f"tfseg.{words[0]}", *map(str, words[1:])]
-
-
-def options(folder: Path) -> dict:
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}}
 
 
 @pytest.fixture(scope="module")
@@ -87,19 +69,15 @@ def trained(folder):
     return folder
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def test_every_command_has_a_row():
     assert {row.split()[1] for row in WHERE} == set(VERBS)
 
 
 def test_every_row_is_tried():
-    beam = {"tfseg convert --runner DirectRunner"}  # in conversion/test_beam.py
+    beam = {"tfseg convert --runner DirectRunner"}
     beam |= {f"{row} --direct_running_mode multi_{kind}" for row in beam for kind in ("threading", "processing")}
-    assert set(WHERE) == {*ENDING, *SERVERS, *beam}
+    elsewhere = {"tfseg app", *beam}  # in serving/test_page_listens.py and conversion/test_beam.py
+    assert set(WHERE) == {*ENDING, *SERVERS, *elsewhere}
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in QUICK else pytest.mark.slow) for row in ENDING])
@@ -110,47 +88,6 @@ def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
     listening, called, output = watch(command(*ENDING[row]), **options(folder))
     assert "error:" not in output and "Traceback" not in output, output
     assert (listening, called) == (set(), set())
-
-
-def check_server(row, words, until, folder, default_port: str, wanted: str, ready: str | None = None) -> None:
-    """Starts what listens, at a port of our own, and compares its sockets with its row.
-
-    Args:
-        row: of the table.
-        words: of its command line, without the port.
-        until: a pattern in its output, by which it is known to listen.
-        folder: to start it in.
-        default_port: which the table names.
-        wanted: from where it is to be reached.
-        ready: path that answers once all is loaded; None: it is not waited for.
-    """
-    address, reach = WHERE[row]
-    port = free_port()
-    assert address.endswith(f":{default_port}")
-    expected = f"{address.strip('[]').removesuffix(f':{default_port}').strip('[]')}:{port}"
-    process = subprocess.Popen(
-        [*command(*words), "--port", str(port)], **options(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        lines = iter(process.stdout.readline, b"")
-        assert any(re.search(until, line.decode()) for line in lines), "it ended before it listened"
-        wait_for(lambda: list_sockets(process.pid)[0] and (not ready or answers(f"http://127.0.0.1:{port}{ready}")))
-        assert list_sockets(process.pid) == ({expected}, set())
-        assert reach.startswith(wanted)
-        assert reaches("127.0.0.1", port)
-        if outside := own_address():
-            assert reaches(outside, port) == (wanted == "every machine")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def wait_for(condition) -> None:
-    """Waits up to a minute until something holds."""
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def test_the_dispatcher_is_reached_from_this_machine(folder):
@@ -188,19 +125,6 @@ def test_the_service_is_reached_from_this_machine(folder, model, loaded):
     words = ["serve", "--model", "model"]
     ready = "/readyz" if loaded else None
     check_server("tfseg serve", words, "serving .* at http://", folder, "8080", "this machine", ready)
-
-
-def answers(address: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
-        return response.status == 200
-    return False
-
-
-@pytest.mark.slow
-def test_the_page_is_reached_from_this_machine(folder, model):
-    pytest.importorskip("streamlit")
-    words = ["app", "--model", "model"]
-    check_server("tfseg app", words, r"http://", folder, "8501", "this machine")
 
 
 @pytest.mark.slow

@@ -1,16 +1,20 @@
 """What processes have open to the network, as Linux and docs/security.md say it; a network with a stranger in it."""
 
+import contextlib
 import os
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).parents[1] / "docs/security.md"
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs/security.md"
 LISTENING, ESTABLISHED, SYN_SENT = "0A", "01", "02"
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
@@ -80,30 +84,22 @@ def list_sockets(process: int) -> tuple[set[str], set[str]]:
     return listening, called
 
 
-def watch(command: list, until: str | None = None, **options) -> tuple[set[str], set[str], str]:
-    """Runs a command and gives all that `list_sockets` saw of it, and its output.
+def watch(command: list, **options) -> tuple[set[str], set[str], str]:
+    """Runs a command to its end and gives all that `list_sockets` saw of it, and its output.
 
     Args:
         command: what to run.
-        until: a pattern in its output, after which it is given a second and ended; None: it ends by itself.
-        options: of Popen.
+        options: of Popen, with cwd.
     """
     out = Path(options["cwd"]) / f"output-{time.monotonic_ns()}"
     listening, called = set(), set()
+    deadline = time.monotonic() + 600
     with out.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, **options) as process:
-        try:
-            ready, deadline = None, time.monotonic() + 600
-            while process.poll() is None and time.monotonic() < deadline:
-                for found, new in zip((listening, called), list_sockets(process.pid), strict=True):
-                    found |= new
-                if until and ready is None and re.search(until, out.read_text(errors="replace")):
-                    ready = time.monotonic()
-                if ready and time.monotonic() > ready + 1:
-                    break
-                time.sleep(0.05)
-        finally:
-            if process.poll() is None:
-                process.terminate()
+        while process.poll() is None and time.monotonic() < deadline:
+            for found, new in zip((listening, called), list_sockets(process.pid), strict=True):
+                found |= new
+            time.sleep(0.05)
+        process.kill()
     return listening, called, out.read_text(errors="replace")
 
 
@@ -124,6 +120,67 @@ def reaches(address: str, port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, "-m", f"tfseg.{words[0]}", *map(str, words[1:])]
+
+
+def options(folder: Path) -> dict:
+    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+    return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}}
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
+def check_server(row, words, until, folder, default_port: str, wanted: str, ready: str | None = None) -> None:
+    """Starts what listens, at a port of our own, and compares its sockets with its row.
+
+    Args:
+        row: of the table.
+        words: of its command line, without the port.
+        until: a pattern in its output, by which it is known to listen.
+        folder: to start it in.
+        default_port: which the table names.
+        wanted: from where it is to be reached.
+        ready: path that answers once all is loaded; None: it is not waited for.
+    """
+    address, reach = read_listeners()[row]
+    port = free_port()
+    assert address.endswith(f":{default_port}")
+    expected = f"{address.strip('[]').removesuffix(f':{default_port}').strip('[]')}:{port}"
+    process = subprocess.Popen(
+        [*command(*words), "--port", str(port)], **options(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        lines = iter(process.stdout.readline, b"")
+        assert any(re.search(until, line.decode()) for line in lines), "it ended before it listened"
+        wait_for(lambda: list_sockets(process.pid)[0] and (not ready or answers(f"http://127.0.0.1:{port}{ready}")))
+        assert list_sockets(process.pid) == ({expected}, set())
+        assert reach.startswith(wanted)
+        assert reaches("127.0.0.1", port)
+        if outside := own_address():
+            assert reaches(outside, port) == (wanted == "every machine")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def wait_for(condition) -> None:
+    """Waits up to a minute until something holds."""
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def answers(address: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
+        return response.status == 200
+    return False
 
 
 def _address(text: str) -> str:

@@ -1,18 +1,13 @@
 """The table of docs/security.md: where each command listens, read from the sockets of real, small runs."""
 
 import json
-import os
-import re
 import shutil
-import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from helper_models import write_model
-from helper_sockets import list_sockets, own_address, reaches, read_listeners, watch
+from helper_sockets import check_server, command, free_port, list_sockets, options, read_listeners, wait_for, watch
 
 from tfseg import convert
 from tfseg.__main__ import VERBS
@@ -20,11 +15,10 @@ from tfseg.synthetic import sample_city
 
 pytestmark = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's /proc")
 
-ROOT = Path(__file__).parents[1]
 WHERE = read_listeners()
-
 TINY = ["--model.encoder", "tiny", "--model.weights", "null", "--train.batch_size", "4", "--train.epochs", "1"]
 TINY += ["--data.size", "64x128", "--data.records", "records"]
+SEARCH = ["--config", "empty.yaml", "--space", "space.yaml", "--out", "search"]
 SIZES = ["--size", "64x128", "--train", "8", "--val", "4", "--test", "1"]
 # Row of a command that ends by itself -> its command line, in a folder with a city, its records, runs and a model.
 ENDING = {
@@ -34,7 +28,7 @@ ENDING = {
     "tfseg explore": ["explore", "--root", "raw", "--out", "look", "--workers", "2"],
     "tfseg show_batch": ["show_batch", *TINY, "--out", "batch.png"],
     "tfseg train": ["train", *TINY, "--run_dir", "run"],
-    "tfseg tune": ["tune", "--space", "space.yaml", "--out", "search", "--trials", "2", "--parallel", "2", *TINY],
+    "tfseg tune": ["tune", *SEARCH, "--trials", "2", "--parallel", "2", *TINY, "--data.val_size", "64x128"],
     "tfseg evaluate": ["evaluate", "--run", "trained"],
     "tfseg compare": ["compare", "trained", "trained_too", "--out", "compared"],
     "tfseg report": ["report", "--run", "trained"],
@@ -46,17 +40,8 @@ ENDING = {
 }
 DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
 OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"
-SERVERS = {"tfseg serve", "tfseg app", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
+SERVERS = {"tfseg serve", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
 QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify"}
-
-
-def command(*words) -> list[str]:
-    return [sys.executable, "-m", f"tfseg.{words[0]}", *map(str, words[1:])]
-
-
-def options(folder: Path) -> dict:
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    return {"cwd": folder, "env": {**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"}}
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +51,7 @@ def folder(tmp_path_factory):
     sample_city.make_sample_city(root / "raw", (64, 128), {"train": 8, "val": 4, "test": 1}, seed=0, workers=1)
     convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
     (root / "space.yaml").write_text("optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n")
+    (root / "empty.yaml").write_text("")
     return root
 
 
@@ -83,19 +69,15 @@ def trained(folder):
     return folder
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def test_every_command_has_a_row():
     assert {row.split()[1] for row in WHERE} == set(VERBS)
 
 
 def test_every_row_is_tried():
-    beam = {"tfseg convert --runner DirectRunner"}  # in conversion/test_beam.py
+    beam = {"tfseg convert --runner DirectRunner"}
     beam |= {f"{row} --direct_running_mode multi_{kind}" for row in beam for kind in ("threading", "processing")}
-    assert set(WHERE) == {*ENDING, *SERVERS, *beam}
+    elsewhere = {"tfseg app", *beam}  # in serving/test_page_listens.py and conversion/test_beam.py
+    assert set(WHERE) == {*ENDING, *SERVERS, *elsewhere}
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in QUICK else pytest.mark.slow) for row in ENDING])
@@ -106,37 +88,6 @@ def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
     listening, called, output = watch(command(*ENDING[row]), **options(folder))
     assert "error:" not in output and "Traceback" not in output, output
     assert (listening, called) == (set(), set())
-
-
-def check_server(row: str, words: list[str], until: str, folder: Path, default_port: str, wanted: str) -> None:
-    """Starts what listens, at a port of our own, and compares its sockets with its row."""
-    address, reach = WHERE[row]
-    port = free_port()
-    assert address.endswith(f":{default_port}")
-    expected = f"{address.strip('[]').removesuffix(f':{default_port}').strip('[]')}:{port}"
-    process = subprocess.Popen(
-        [*command(*words), "--port", str(port)], **options(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        lines = iter(process.stdout.readline, b"")
-        assert any(re.search(until, line.decode()) for line in lines), "it ended before it listened"
-        wait_for(lambda: list_sockets(process.pid)[0])
-        assert list_sockets(process.pid) == ({expected}, set())
-        assert reach.startswith(wanted)
-        assert reaches("127.0.0.1", port)
-        if outside := own_address():
-            assert reaches(outside, port) == (wanted == "every machine")
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def wait_for(condition) -> None:
-    """Waits up to a minute until something holds."""
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def test_the_dispatcher_is_reached_from_this_machine(folder):
@@ -168,22 +119,17 @@ def test_a_worker_of_the_service(folder, ending, until, wanted):
             dispatcher.kill()
 
 
-def test_the_service_is_reached_from_this_machine(folder, model):
+@pytest.mark.parametrize("loaded", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_service_is_reached_from_this_machine(folder, model, loaded):
     pytest.importorskip("gunicorn")
     words = ["serve", "--model", "model"]
-    check_server("tfseg serve", words, r"http://", folder, "8080", "this machine")
-
-
-@pytest.mark.slow
-def test_the_page_is_reached_from_this_machine(folder, model):
-    pytest.importorskip("streamlit")
-    words = ["app", "--model", "model"]
-    check_server("tfseg app", words, r"http://", folder, "8501", "this machine")
+    ready = "/readyz" if loaded else None
+    check_server("tfseg serve", words, "serving .* at http://", folder, "8080", "this machine", ready)
 
 
 @pytest.mark.slow
 def test_each_worker_of_a_training_is_reached_from_everywhere(folder):
-    """Before the training begins, too: one worker waits for the other."""
+    """It says so before it waits for the others."""
     address, reach = WHERE[SEVERAL]
     assert address == "[::]:the port in TF_CONFIG" and reach == "every machine"
     ports = [free_port(), free_port()]
@@ -200,7 +146,7 @@ def test_each_worker_of_a_training_is_reached_from_everywhere(folder):
             lines = iter(process.stdout.readline, "")
             warned = f"warning: port {port} is open on every interface, without a key or encryption"
             assert any(warned in line for line in lines)
-            assert any("epoch 1/1" in line for line in lines)
+            wait_for(lambda one=process: list_sockets(one.pid)[0])
             assert list_sockets(process.pid) == ({f":::{port}"}, set())
     finally:
         for process in processes:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfseg.inference.files import ENDINGS
 from tfseg.io import masks
+from tfseg.io.regular_files import read_file
 
 MASK_ENDING = ENDINGS[0]
 
@@ -56,7 +57,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         OSError: it cannot be read.
     """
     try:
-        mask = masks.decode_mask(path.read_bytes())
+        mask = masks.decode_mask(read_file(path))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData, State
 
 from tfseg.inference.reading import decode_image
 from tfseg.io.image_headers import TooLarge
-from tfseg.io.images import FORMATS, PILLOW_FORMATS
+from tfseg.io.images import PILLOW_FORMATS, read_claimed_size
 
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
@@ -186,12 +185,11 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     if not content.startswith(MAGIC):
         raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP image")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
-            width, height = header.size
-    except Image.DecompressionBombError:
-        raise Refused(413, f"the image has more than {limits.pixels:,} pixels") from None
-    except Exception:  # whatever the decoders raise
-        raise Refused(400, "the file is no whole image") from None
+        height, width = read_claimed_size(content)
+    except TooLarge as error:
+        raise Refused(413, f"the file {error}") from None
+    except ValueError as error:
+        raise Refused(400, f"the file {error}") from None
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise Refused(
             413,

@@ -6,7 +6,6 @@ validation, or reduced, and only one is in work at a time.
 
 import functools
 import html
-import io
 import json
 import math
 import threading
@@ -22,6 +21,8 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.reading import decode_image
 from tfseg.io import listing
+from tfseg.io.image_headers import TooLarge
+from tfseg.io.images import read_claimed_size
 from tfseg.visualization import tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
@@ -133,22 +134,26 @@ def open_image(content: bytes, name: str) -> OpenedImage:
     Raises:
         ValueError: it is no such image, is damaged, or too large; the message is one for the page.
     """
-    from PIL import Image
-
     if not content:
         raise ValueError(f"{name} is empty; choose an image")
+    too_large = ValueError(
+        f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
+        f"{MOST_MEGABYTES} MB; reduce it first"
+    )
+    if len(content) > MOST_MEGABYTES * 2**20:
+        raise too_large
     try:
-        width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
-    except Image.DecompressionBombError:
-        width = height = math.inf
-    except Exception:  # whatever the decoders raise
+        height, width = read_claimed_size(content)
+    except TooLarge:
+        raise too_large from None
+    except ValueError as error:
         listing.check_heic(name)
-        raise ValueError(f"{name} is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel") from None
-    if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
-        raise ValueError(
-            f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
-            f"{MOST_MEGABYTES} MB; reduce it first"
-        )
+        if str(error).startswith("is no "):
+            kinds = "PNG, JPEG, BMP, TIFF or WebP"
+            raise ValueError(f"{name} is no {kinds} image; choose one with 8 bits a channel") from None
+        raise ValueError(f"{name} {error}") from None
+    if width * height > MOST_PIXELS:
+        raise too_large
     with _one_at_a_time:
         return OpenedImage(decode_image(content, name))
 

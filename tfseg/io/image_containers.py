@@ -37,6 +37,7 @@ Order = Literal["little", "big"]
 Entries = dict[int, tuple[int, int, bytes]]  # tag -> type, count, and four bytes, the value or its place
 _RLE = (1, 2)  # of a BMP
 _RLE_DENSITY = 128  # pixels that a byte of a BMP's runs can stand for: 255 in two
+MOST_RUNS = 512 * 1024  # bytes of a BMP of runs, which Pillow goes through in Python, a tenth of a second for as many
 
 
 class Head(NamedTuple):
@@ -46,7 +47,6 @@ class Head(NamedTuple):
     height: int
     orientation: int  # EXIF, 1 to 8
     content: bytes
-    run_length: bool = False  # whether it is a BMP of runs, which Pillow goes through in Python
 
 
 def read_head(data: bytes) -> Head:
@@ -194,4 +194,6 @@ def _read_bmp(data: bytes) -> Head:
     held = _RLE_DENSITY * len(data) >= width * height if is_runs else row * height <= len(data)
     if not held and width * height <= MOST_PIXELS:
         raise ValueError(DAMAGED.format(len(data)))
-    return Head(width, height, UPRIGHT, data, is_runs)
+    if is_runs and len(data) > MOST_RUNS:
+        raise TooLarge(f"is a run-length encoded BMP of more than {MOST_RUNS:,} bytes; save it as PNG")
+    return Head(width, height, UPRIGHT, data)

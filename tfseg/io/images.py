@@ -15,7 +15,10 @@ where: in which file, in which record.
 | 16 bits a channel, or floats | refused: the curve that makes them 8 is unknown |
 | CMYK, or other than 1 or 3 colours | refused: it takes a colour profile |
 | more than one image (animations, pages) | refused: which one? |
-| cut short, a wrong checksum, over 2**30 pixels, over 100 scans, 20,000 chunks, 10,000 segments | refused |
+| cut short, a wrong checksum, more pixels than so many bytes can stand for | refused |
+| over 2**30 pixels, 100,000 a side, 100 scans, 20,000 chunks, 10,000 segments, 500 tags, 40,000 strips | refused |
+
+All that is counted before a decoder sees the file, and of a PNG or TIFF it sees only what the pixels come of.
 
 Colour profiles and gamma are not applied, and XMP is not looked at.
 """
@@ -78,7 +81,7 @@ def decode_file(data: bytes, upright: bool = True) -> np.ndarray:
         return turn(image, read_orientation(data)) if upright else image
     if kind := format_of(data):
         head = read_head(data)
-        image = _decode_runs(data) if head.run_length else _decode_other(head.content, kind, len(data))
+        image = _decode_other(head.content, kind, len(data))
         return turn(image, head.orientation) if upright else image
     if data[4:12] in HEIF_BRANDS and register_heif():
         return _decode_other(data, "HEIF", len(data))
@@ -172,11 +175,6 @@ def _decode_other(content: bytes, kind: str, size: int) -> np.ndarray:
         raise TooLarge("has more pixels than are decoded; make it smaller first") from None
     except Exception:  # whatever Pillow's decoders raise: OSError, SyntaxError, struct.error ...
         raise ValueError(DAMAGED.format(size)) from None
-
-
-def _decode_runs(data: bytes) -> np.ndarray:
-    """Decodes a BMP of runs, by OpenCV, since Pillow goes through them one by one under Python's lock."""
-    return _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB)
 
 
 def _is_opaque(image: Image.Image) -> bool:

@@ -3,6 +3,7 @@
 To open a named pipe waits for a writer, and a device such as /dev/zero has no end.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -16,7 +17,6 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
 }
 # A pipe that takes the place of a file between a look at it and its opening is not waited for either.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -63,12 +63,14 @@ def check_regular(path: str | Path) -> None:
     """Refuses what is there and is no regular file: a pipe, a socket, a device, a folder.
 
     Raises:
-        ValueError: it is; in one line, with the path.
-        OSError: there is nothing, or it cannot be looked at.
+        ValueError: it is one of the first three; in one line, with the path.
+        OSError: it is a folder, there is nothing, or it cannot be looked at.
     """
     _check_kind(path, Path(path).stat().st_mode)
 
 
 def _check_kind(path: str | Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise ValueError(f"{printable(path)}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, expected a file")

@@ -21,7 +21,6 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.reading import decode_image
 from tfseg.io import listing
-from tfseg.io.image_headers import TooLarge
 from tfseg.io.images import read_claimed_size
 from tfseg.visualization import tables
 
@@ -144,14 +143,11 @@ def open_image(content: bytes, name: str) -> OpenedImage:
         raise too_large
     try:
         height, width = read_claimed_size(content)
-    except TooLarge:
-        raise too_large from None
     except ValueError as error:
         listing.check_heic(name)
-        if str(error).startswith("is no "):
-            kinds = "PNG, JPEG, BMP, TIFF or WebP"
-            raise ValueError(f"{name} is no {kinds} image; choose one with 8 bits a channel") from None
-        raise ValueError(f"{name} {error}") from None
+        kinds = "is no PNG, JPEG, BMP, TIFF or WebP image"
+        reason = f"{kinds}; choose one with 8 bits a channel" if str(error).startswith("is no ") else error
+        raise ValueError(f"{name} {reason}") from None
     if width * height > MOST_PIXELS:
         raise too_large
     with _one_at_a_time:

@@ -102,7 +102,8 @@ def read_claimed_size(data: bytes) -> tuple[int, int]:
     if data.startswith(PNG_SIGNATURE):
         return read_png_size(data)
     if data.startswith(JPEG_SIGNATURE):
-        return read_jpeg_frame(data)[:2]
+        height, width, _ = read_jpeg_frame(data)
+        return height, width
     if format_of(data):
         head = read_head(data)
         return head.height, head.width
@@ -116,7 +117,7 @@ def read_upright_size(data: bytes) -> tuple[int, int]:
     """Reads (height, width) of the image when it is turned upright; errors as of `read_claimed_size`."""
     size = read_claimed_size(data)
     orientation = read_head(data).orientation if format_of(data) else read_orientation(data)
-    return size[::-1] if orientation >= SIDEWAYS else size
+    return (size[1], size[0]) if orientation >= SIDEWAYS else size
 
 
 @functools.cache

@@ -6,7 +6,6 @@ validation, or reduced, and only one is in work at a time.
 
 import functools
 import html
-import json
 import math
 import threading
 import time
@@ -22,7 +21,7 @@ from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.reading import decode_image
 from tfseg.io import listing
 from tfseg.io.images import read_claimed_size
-from tfseg.visualization import tables
+from tfseg.visualization import scores, tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
 MOST_MEGABYTES = 20  # of a file
@@ -84,7 +83,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
         OSError: a file cannot be read.
     """
     card = directory / CARD
-    scores = read_scores(directory / SCORES)
+    known = read_scores(directory / SCORES)
     sizes = choose_sizes(input_size, directory)
     predictor = Predictor(directory)
     segment = make_segmenter(predictor, sizes=sizes)
@@ -94,7 +93,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
         predictor=predictor,
         segment=segment,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
-        scores=scores,
+        scores=known,
     )
 
 
@@ -118,9 +117,9 @@ def read_scores(path: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        return tables.scores_table(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no scores as tfseg train writes them: {error!r}; mend or delete it") from None
+        return tables.scores_table(scores.read_scores(path, scores.SHOWN))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no scores as tfseg train writes them: {error}; mend or delete it") from None
 
 
 def open_image(content: bytes, name: str) -> OpenedImage:

@@ -47,9 +47,8 @@ def find_mask(masks: Mapping[str, list[Path]], id: str, folder: Path) -> Path:
         missing = " or ".join(f"{name}{MASK_ENDING}" for name in names)
         raise FileNotFoundError(f"{folder}: has no {shorten(missing)}")
     if len(paths) > 1 and len(paths[0].parts) == len(paths[1].parts):
-        raise ValueError(
-            f"{folder}: has {len(paths)} masks of {printable(id)}, {printable(paths[0])} and {printable(paths[1])}; remove one"
-        )
+        both = f"{printable(paths[0])} and {printable(paths[1])}"
+        raise ValueError(f"{folder}: has {len(paths)} masks of {printable(id)}, {both}; remove one")
     return paths[0]
 
 
@@ -66,7 +65,7 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         raise ValueError(f"{printable(path)}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
         raise ValueError(
-            f"{printable(path)}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg predict "
-            f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
+            f"{printable(path)}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg "
+            f"predict writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
         )
     return mask

@@ -25,7 +25,8 @@ def describe_failure(error: Exception, path: Path, shape: Sequence[int], segment
         window = segment.inference.sliding_window
         remedy = f"a smaller --sliding-window than {describe_size(window)}" if window else "--sliding-window 512x512"
         seen = describe_size(segment.sizes[-1] if segment.sizes else shape)
-        return f"{printable(path)} takes more memory than there is, seen at {seen}; give {remedy}, or a smaller --input-size"
+        fault = f"{printable(path)} takes more memory than there is, seen at {seen}"
+        return f"{fault}; give {remedy}, or a smaller --input-size"
     if of_library(error):
         return f"{printable(path)} cannot be predicted: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:

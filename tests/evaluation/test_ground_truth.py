@@ -13,7 +13,7 @@ def test_instances_are_looked_for_by_name(tmp_path):
     folder = tmp_path / "gtFine/val/ulm"
     folder.mkdir(parents=True)
     (folder / "a_gtFine_instanceIds.png").write_bytes(b"no image")
-    with pytest.raises(ValueError, match=r"a_gtFine_instanceIds.png: is damaged"):
+    with pytest.raises(ValueError, match=r"a_gtFine_instanceIds.png: is no grey PNG file, as instance ids are"):
         ground_truth.read_instances(tmp_path, "val", "a")
 
 

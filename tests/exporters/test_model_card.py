@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -56,3 +57,30 @@ def test_scores_of_a_run_that_has_ended(facts):
 def test_a_format_that_was_not_run_is_reported(facts):
     formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
     assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))
+
+
+def test_names_of_a_card_are_text(facts):
+    """Raw HTML let through, no name makes an element, a link, a heading or a row of its own."""
+    markdown_it = pytest.importorskip("markdown_it")
+    evil = "| a | <img src=x onerror=alert(1)> [x](javascript:alert(1)) `b` **c**\n\n# d\n"
+    data = dataclasses.replace(facts.config.data, train_split=evil)
+    model = dataclasses.replace(facts.config.model, encoder=evil, weights=evil)
+    changed = facts._replace(
+        run=facts.run.parent / evil.replace("/", ""),
+        config=dataclasses.replace(facts.config, data=data, model=model),
+        classes=[evil, *facts.classes[1:]],
+        contracts={evil: evil},
+        parity={**facts.parity, "records": evil, "split": evil},
+        versions={evil: evil},
+        metrics={**scores([[5, 1], [1, 3]], (evil, "flat")), "epoch": 7, "split": evil},
+    )
+    reader = markdown_it.MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    plain, found = ({*kinds_of(reader, make_card(one))} for one in (facts._replace(metrics=changed.metrics), changed))
+    assert found <= plain | {"text_special"} and not found & {"html_inline", "html_block", "link_open", "image"}
+    assert make_card(changed).count("\n# ") == 0 and make_card(changed).count("onerror") > 8
+
+
+def kinds_of(reader, text):
+    for token in reader.parse(text):
+        yield token.type
+        yield from (child.type for child in token.children or ())

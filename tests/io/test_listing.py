@@ -111,5 +111,5 @@ def test_heic_is_taken_with_its_extra(tmp_path, monkeypatch):
 
 def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a\.png is no file"):
+    with pytest.raises(ValueError, match=r"a\.png: is a named pipe"):
         check_readable(tmp_path / "a.png")

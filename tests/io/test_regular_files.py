@@ -24,12 +24,13 @@ def test_what_is_no_file_is_refused_by_name_and_not_waited_for(tmp_path, monkeyp
         listener.bind("socket")
         for name, kind in (
             ("pi\npe", r"pi\\npe: is a named pipe \(FIFO\)"),
-            ("folder", "folder: is a folder"),
             ("socket", "socket: is a socket"),
             ("/dev/zero", "/dev/zero: is a device"),
         ):
             for read in (read_file, check_regular):
                 with pytest.raises(ValueError, match=f"^{kind}, expected a file$"):
                     read(name)
+    with pytest.raises(IsADirectoryError, match="folder"):
+        read_file("folder")
     with pytest.raises(FileNotFoundError):
         read_file("nothing")

@@ -12,6 +12,7 @@ from tfseg.conversion.samples import Sample
 from tfseg.conversion.shards import BadFilesError
 from tfseg.conversion.sources import Source
 from tfseg.io import masks
+from tfseg.io.regular_files import read_file
 
 FEW_MASKS = 8  # that show in nearly every case whether masks are of Cityscapes
 
@@ -31,7 +32,7 @@ def look_at_ids(source: Source, parts: Sequence[Part]) -> None:
         values: set[int] = set()
         for number, sample in enumerate(samples):
             try:
-                mask = masks.decode_mask(sample.mask.read_bytes())
+                mask = masks.decode_mask(read_file(sample.mask))
             except (ValueError, OSError):
                 break
             values |= {*np.flatnonzero(masks.count_values(mask)).tolist()}

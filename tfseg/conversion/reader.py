@@ -1,18 +1,16 @@
 """A data set on disk, raw or as records, read image by image as arrays: for looking at it, without TensorFlow."""
 
 import functools
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from tfseg.conversion import sources
 from tfseg.conversion.samples import Sample, read_sample
-from tfseg.io import image_headers
+from tfseg.io import image_headers, images
 from tfseg.records import labels
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import Split
@@ -162,5 +160,6 @@ def file_kind(data: bytes) -> str:
     """Names depth and colours of an image file: "PNG, 8-bit RGB"; decodes nothing."""
     if data.startswith(image_headers.PNG_SIGNATURE):
         return f"PNG, {data[24]}-bit {image_headers.PNG_COLOR_TYPES[data[25]]}"
-    with Image.open(io.BytesIO(data)) as image:
-        return f"JPEG, 8-bit {'grey' if image.mode == 'L' else image.mode}"
+    if data.startswith(image_headers.JPEG_SIGNATURE):
+        return f"JPEG, 8-bit {'grey' if image_headers.read_jpeg_frame(data)[2] == 1 else 'RGB'}"
+    return images.format_of(data) or "HEIF"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg.io import image_headers, images, masks
+from tfseg.io.regular_files import read_file
 from tfseg.records import labels
 
 
@@ -55,7 +56,7 @@ def read_traits(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | 
             with the path.
         OSError: a file cannot be read.
     """
-    image_file, mask_file = sample.image.read_bytes(), sample.mask.read_bytes()
+    image_file, mask_file = read_file(sample.image), read_file(sample.mask)
     with named(sample.image):
         image = images.decode_file(image_file, upright=exif_mode == "rotate")
         orientation = image_headers.read_orientation(image_file)

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from tfseg.config.schema import Config, as_yaml, list_settings
+from tfseg.config.schema import Config, list_settings, show
 from tfseg.evaluation.score_files import Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.io import command
+from tfseg.io.escaping import shorten
 from tfseg.metrics.bootstrap import DRAWS, count_pixels, draw_scores, interval, iou_and_mean
 from tfseg.records.labels import VOID
 from tfseg.runs import run_dir
@@ -145,6 +146,8 @@ def compare_runs(folders: Sequence[str | Path], split: str | None = None) -> Com
     runs = [sort_by_id(open_scored_run(folder, split)) for folder in folders]
     for run in runs[1:]:
         check_alike(runs[0], run)
+    for run in runs:
+        run.check_classes(run.scores["classes"])
     ignore_class = choose_ignored(configs)
     return Comparison(
         split=split,
@@ -193,26 +196,26 @@ def check_alike(first: ScoredRun, run: ScoredRun) -> None:
     """
     classes, others = run.scores["classes"], first.scores["classes"]
     if classes != others:
-        names, of_first = ", ".join(classes), ", ".join(others)
+        names, of_first = (shorten(", ".join(names), 1000) for names in (classes, others))
         raise ValueError(f"{run.folder}: predicts the classes {names}, and {first.folder} {of_first}")
     inference, other = run.scores["inference"], first.scores["inference"]
     if inference != other:
         raise ValueError(
-            f"{run.folder}: was scored by {as_yaml(inference)}, and {first.folder} by {as_yaml(other)}; "
+            f"{run.folder}: was scored by {show(inference)}, and {first.folder} by {show(other)}; "
             f"score both alike by {command.program('evaluate')} --run"
         )
     if strangers := sorted({*run.ids} ^ {*first.ids}):
         raise ValueError(
             f"{run.folder}: was scored on {len(run.ids)} images and {first.folder} on {len(first.ids)}; "
-            f"{len(strangers)} are not in both, such as {strangers[0]}"
+            f"{len(strangers)} are not in both, such as {shorten(strangers[0])}"
         )
     pixels = (one.matrices.sum(axis=-1) for one in (first, run))
     differs = np.not_equal(*pixels).any(axis=-1)
     if differs.any():
         raise ValueError(
             f"{run.folder}: was scored on other masks ({describe_masks(run)}) than {first.folder} "
-            f"({describe_masks(first)}); {differs.sum()} differ, such as that of {run.ids[differs][0]}. Score both on "
-            f"the same by {command.program('evaluate')} --run DIR --records DIR"
+            f"({describe_masks(first)}); {differs.sum()} differ, such as that of {shorten(run.ids[differs][0])}. Score "
+            f"both on the same by {command.program('evaluate')} --run DIR --records DIR"
         )
 
 

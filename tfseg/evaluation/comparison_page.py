@@ -8,6 +8,7 @@ import numpy as np
 from tfseg.config.schema import as_yaml
 from tfseg.evaluation.comparison import Comparison, IouScores
 from tfseg.io.atomic import write_json, write_whole
+from tfseg.io.escaping import markdown
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_run_curves
@@ -17,9 +18,10 @@ from tfseg.visualization.tables import percent, table
 def lay_out(comparison: Comparison) -> str:
     """Lays a comparison out as Markdown: scores and differences, how to read them, settings that differ."""
     names = [run.name for run in comparison.runs]
+    split, first = markdown(comparison.split), markdown(names[0])
     note = (
-        f"{comparison.images} images of {comparison.split}. In brackets: {LEVEL} % interval of the difference to "
-        f"{names[0]}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
+        f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
+        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
         "They show what other images might change,\nnot what another seed might."
     )
     return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
@@ -68,7 +70,7 @@ def settings_table(names: Sequence[str], settings: Mapping[str, list]) -> str:
         return "All settings are the same."
     rows = [["setting", *names], ["---"] * (len(names) + 1)]
     rows += [[key, *map(as_yaml, values)] for key, values in settings.items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(f"| {' | '.join(map(markdown, row))} |" for row in rows)
 
 
 def write_difference(difference: float, bounds: Sequence[float]) -> str:

@@ -9,7 +9,9 @@ from typing import cast
 import numpy as np
 
 from tfseg.io import masks
+from tfseg.io.escaping import printable
 from tfseg.io.names import check_id
+from tfseg.io.regular_files import read_file
 from tfseg.records.record_set import RecordSet
 from tfseg.records.records import find_truth
 
@@ -89,14 +91,11 @@ def read_instances(root: Path, split: str, id: str) -> np.ndarray:
         FileNotFoundError: there is no such file, or more than one.
         ValueError: it is damaged.
     """
-    from PIL import Image
-
     pattern = f"gtFine/{glob.escape(split)}/*/{glob.escape(id)}_gtFine_instanceIds.png"
     found = sorted(root.glob(pattern))
     if len(found) != 1:
-        raise FileNotFoundError(f"{root / pattern}: expected one file, found {len(found)}; see --instances")
+        raise FileNotFoundError(f"{printable(root / pattern)}: expected one file, found {len(found)}; see --instances")
     try:
-        with Image.open(found[0]) as image:
-            return np.array(image).astype(np.int32)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{found[0]}: is damaged: {error}") from None
+        return masks.decode_instances(read_file(found[0]))
+    except ValueError as error:
+        raise ValueError(f"{printable(found[0])}: {error}") from None

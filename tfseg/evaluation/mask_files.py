@@ -8,6 +8,8 @@ import numpy as np
 
 from tfseg.inference.files import ENDINGS
 from tfseg.io import masks
+from tfseg.io.escaping import printable, shorten
+from tfseg.io.regular_files import read_file
 
 MASK_ENDING = ENDINGS[0]
 
@@ -42,9 +44,11 @@ def find_mask(masks: Mapping[str, list[Path]], id: str, folder: Path) -> Path:
     names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]
     paths = next((masks[name] for name in names if name in masks), [])
     if not paths:
-        raise FileNotFoundError(f"{folder}: has no {' or '.join(f'{name}{MASK_ENDING}' for name in names)}")
+        missing = " or ".join(f"{name}{MASK_ENDING}" for name in names)
+        raise FileNotFoundError(f"{folder}: has no {shorten(missing)}")
     if len(paths) > 1 and len(paths[0].parts) == len(paths[1].parts):
-        raise ValueError(f"{folder}: has {len(paths)} masks of {id}, {paths[0]} and {paths[1]}; remove one")
+        both = f"{printable(paths[0])} and {printable(paths[1])}"
+        raise ValueError(f"{folder}: has {len(paths)} masks of {printable(id)}, {both}; remove one")
     return paths[0]
 
 
@@ -56,12 +60,12 @@ def read_mask(path: Path, shape: tuple[int, ...], classes: int) -> np.ndarray:
         OSError: it cannot be read.
     """
     try:
-        mask = masks.decode_mask(path.read_bytes())
+        mask = masks.decode_mask(read_file(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable(path)}: {error}") from None
     if mask.shape != shape or mask.max(initial=0) >= classes:
         raise ValueError(
-            f"{path}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg predict "
-            f"writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
+            f"{printable(path)}: expected {'x'.join(map(str, shape))} pixels of class ids below {classes}, as tfseg "
+            f"predict writes them, got {'x'.join(map(str, mask.shape))} with values up to {mask.max(initial=0)}"
         )
     return mask

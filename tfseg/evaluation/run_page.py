@@ -104,14 +104,14 @@ def make_page(findings: Findings, curves: bytes, confusion: bytes) -> str:
 
 def _summary(findings: Findings) -> str:
     scores, epoch = findings.scores, findings.metrics.get("epoch")
-    best = f"Epoch {epoch}, the best of {findings.epochs}" if epoch else "The best epoch"
+    best = f"Epoch {escape(str(epoch))}, the best of {findings.epochs}" if epoch else "The best epoch"
     count = findings.manifest.splits[scores["split"]].count
     size = ", then ".join("x".join(map(str, size)) for size in scores["resize"]) or "their stored size"
     is_plain = InferenceSettings.from_json(scores["inference"]).is_plain
     inference = "" if is_plain else f", by {as_yaml(scores['inference'])}"
     return (
         f"<p>{best}, on the {count:,} images of <code>{escape(scores['split'])}</code> in "
-        f"<code>{escape(scores['records'])}</code>. The network saw them at {size}{escape(inference)}; the masks, "
+        f"<code>{escape(scores['records'])}</code>. The network saw them at {escape(size + inference)}; the masks, "
         "resized to the ground truth's own size, are scored there.</p>"
     )
 
@@ -234,9 +234,9 @@ def _facts(findings: Findings) -> str:
     size = "x".join(map(str, manifest.size)) if manifest.size else "as they came"
     facts = {
         "records": f"<code>{escape(findings.scores['records'])}</code>",
-        "SHA-256 of manifest.json": f"<code>{findings.manifest_hash}</code>",
+        "SHA-256 of manifest.json": f"<code>{escape(findings.manifest_hash)}</code>",
         "images": escape(", ".join(splits)),
-        "stored": f"{size}, {manifest.codec}",
+        "stored": escape(f"{size}, {manifest.codec}"),
         "epochs": f"{findings.epochs}, in {datetime.timedelta(seconds=round(findings.seconds))} hours",
         "device": escape("; ".join(f"{choice} ({reason})" for choice, reason in metrics.get("device", {}).items())),
         "versions": escape(", ".join(f"{name} {version}" for name, version in metrics.get("versions", {}).items())),

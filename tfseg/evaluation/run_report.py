@@ -5,7 +5,6 @@ older than the SavedModel. The network's code is not needed.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,16 @@ import numpy as np
 
 from tfseg.evaluation.panels import predict_panels
 from tfseg.evaluation.run_page import Findings, make_page
-from tfseg.evaluation.score_files import MATRICES, Evaluation
+from tfseg.evaluation.score_files import MATRICES, SCORES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
 from tfseg.io.atomic import write_whole
+from tfseg.io.regular_files import read_file
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_curves, read_history
 from tfseg.visualization.figures import COLUMNS, Sample, draw_confusion, draw_panel
+from tfseg.visualization.scores import SHOWN, check_there, read_scores
 
 PAGE, FOLDER = "report.html", "report"  # the latter of the figures
 
@@ -66,6 +67,7 @@ def report_run(
         )
     scored, records = open_scored_records(run, split)
     predictor = Predictor(model)
+    scored.check_classes(predictor.classes)
     panels = predict_panels(predictor, scored, records, samples)
     figures = draw_figures(scored, predictor, panels, columns)
     findings = gather_findings(scored, records, predictor, panels, columns)
@@ -83,6 +85,10 @@ def open_scored_records(run: Path, split: str | None) -> tuple[ScoredRun, Record
         OSError: as of `open_scored_run`, or the records are not found.
     """
     scored = open_scored_run(run, split)
+    try:
+        check_there(scored.scores, ("records", "split", "confusion_matrix", *SHOWN))
+    except ValueError as error:
+        raise ValueError(f"{run / SCORES.format(scored.split)}: {error}; score the run again") from None
     records = run_dir.open_run_records(run, scored.scores["records"])
     entry = records.splits.get(scored.split)
     if entry is None or entry.ids != scored.ids.tolist():
@@ -104,8 +110,8 @@ def gather_findings(
     return Findings(
         run=run,
         config=scored.config,
-        settings=(run / run_dir.CONFIG).read_text(encoding="utf-8"),
-        metrics=json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {},
+        settings=read_file(run / run_dir.CONFIG).decode("utf-8", "replace"),
+        metrics=read_scores(metrics) if metrics.is_file() else {},
         scores=scored.scores,
         epochs=len(history["epoch"]),
         seconds=float(np.nansum(history.get("seconds", 0))),

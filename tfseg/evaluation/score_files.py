@@ -1,15 +1,18 @@
 """What an evaluation leaves: scores-SPLIT.json and the confusion matrix of each image in matrices-SPLIT.npz."""
 
-import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.atomic import write_json, write_whole
+from tfseg.io.escaping import printable, shorten
 from tfseg.runs import run_dir
+from tfseg.visualization.scores import read_scores as read_scores_file
 
 SCORES, MATRICES = "scores-{}.json", "matrices-{}.npz"  # of a split
 
@@ -78,11 +81,24 @@ def read_scores(run: Path, split: str) -> tuple[dict, np.ndarray, np.ndarray]:
     """
     paths = [run / name.format(split) for name in (SCORES, MATRICES)]
     try:
-        scores = json.loads(paths[0].read_text(encoding="utf-8"))
-        if missing := {"classes", "resize", "inference"} - scores.keys():
-            raise ValueError(f"has no {', '.join(sorted(missing))}")
+        scores = read_scores_file(paths[0], ("classes", "resize", "inference"))
+        InferenceSettings.from_json(scores["inference"])
         with np.load(paths[1]) as arrays:
-            return scores, arrays["ids"], arrays["matrices"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        remedy = f"make them again by {command.program('evaluate')} --run {run} --split {split}"
-        raise ValueError(f"{paths[0]}, {paths[1]}: one is damaged ({error}); {remedy}") from None
+            ids, matrices = arrays["ids"], arrays["matrices"]
+        check_matrices(ids, matrices)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        remedy = f"make them again by {command.program('evaluate')} --run {printable(run)} --split {printable(split)}"
+        places = ", ".join(map(printable, paths))
+        raise ValueError(f"{places}: one is damaged ({shorten(error, 400)}); {remedy}") from None
+    return scores, ids, matrices
+
+
+def check_matrices(ids: np.ndarray, matrices: np.ndarray) -> None:
+    """Raises ValueError unless arrays are ids of images, and a confusion matrix of each."""
+    if ids.ndim != 1 or ids.dtype.kind != "U":
+        raise ValueError(f"ids: expected names, got {ids.dtype} {list(ids.shape)}")
+    if matrices.shape != (len(ids), *matrices.shape[-1:] * 2) or matrices.dtype.kind not in "iu":
+        wanted = f"[{len(ids)}, classes, classes]"
+        raise ValueError(f"matrices: expected integers {wanted}, got {matrices.dtype} {list(matrices.shape)}")
+    if matrices.size and matrices.min() < 0:
+        raise ValueError("matrices: expected numbers of pixels, got some below 0")

@@ -1,5 +1,6 @@
 """A run together with its scores on a split, as report and comparison need them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.evaluation.evaluator import evaluate_run
 from tfseg.evaluation.score_files import Evaluation, is_scored, read_scores
+from tfseg.io.escaping import printable
 from tfseg.runs import run_dir
 
 
@@ -32,6 +34,15 @@ class ScoredRun:
     ids: np.ndarray
     matrices: np.ndarray
     evaluation: Evaluation | None = None
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Raises ValueError unless these are the classes of the scores, and the matrices have as many."""
+        if self.scores["classes"] != [*classes] or self.matrices.shape[-1] != len(classes):
+            found = f"{len(self.scores['classes'])} classes and matrices of {self.matrices.shape[-1]}"
+            raise ValueError(
+                f"{self.folder}: its scores of {printable(self.split)} have {found}, expected {len(classes)} of the "
+                "model's names; score the run again"
+            )
 
 
 def open_scored_run(folder: Path, split: str | None = None) -> ScoredRun:

@@ -56,7 +56,7 @@ def _decode_png(content, data):
         transparent |= kind == int.from_bytes(b"tRNS")
         animated |= kind == int.from_bytes(b"fdAT")
         end = place + 12 + tf.maximum(size, 0)
-        ended = (kind == int.from_bytes(b"IEND")) & (end <= length) & (size >= 0)
+        ended = (kind == int.from_bytes(b"IEND")) & (end <= length) & (size == 0)
         return count + 1, end, exif, transparent, animated, ended
 
     def continues(count, place, exif, transparent, animated, ended):

@@ -1,6 +1,5 @@
 """model_card.md: what a model is, was trained on, takes, answers, reaches, and is not made for."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +8,11 @@ import numpy as np
 
 from tfseg.config.schema import Config
 from tfseg.exporters.parity import lay_out
+from tfseg.io.escaping import markdown, markdown_code
 from tfseg.records.manifest import Manifest
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
+from tfseg.visualization.scores import SHOWN, read_scores
 from tfseg.visualization.tables import scores_table, table
 
 FILE = "model_card.md"
@@ -39,7 +40,8 @@ def gather(run: Path, records: RecordSet, weights: int, contracts: Mapping[str, 
     from tfseg.device import read_versions
 
     config, (classes, colors) = run_dir.read_config(run), run_dir.read_labels(run)
-    metrics, scores = (read_json(run / name) for name in (run_dir.METRICS, f"scores-{config.data.val_split}.json"))
+    metrics = read_if_there(run / run_dir.METRICS, "epoch", "split", *SHOWN)
+    scores = read_if_there(run / f"scores-{config.data.val_split}.json")
     return Facts(
         run=run,
         config=config,
@@ -47,7 +49,7 @@ def gather(run: Path, records: RecordSet, weights: int, contracts: Mapping[str, 
         colors=colors,
         weights=weights,
         metrics=metrics,
-        scores=scores if "resize" in scores else {},  # which are of masks of the images' own size
+        scores=scores if {"resize", *SHOWN} <= scores.keys() else {},  # which are of masks of the images' own size
         manifest=records.manifest,
         manifest_hash=records.manifest_hash,
         contracts=contracts,
@@ -56,15 +58,15 @@ def gather(run: Path, records: RecordSet, weights: int, contracts: Mapping[str, 
     )
 
 
-def read_json(path: Path) -> dict:
-    """Reads a file of JSON; empty without it."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def read_if_there(path: Path, *required: str) -> dict:
+    """Reads a file of scores, see `read_scores`; empty without it."""
+    return read_scores(path, required) if path.is_file() else {}
 
 
 def make_card(facts: Facts) -> str:
     """Makes the page, in Markdown."""
     sections = [
-        f"# {facts.run.resolve().name}",
+        f"# {markdown(facts.run.resolve().name)}",
         _summary(facts),
         "## Input and output",
         _contracts(facts.contracts),
@@ -79,7 +81,7 @@ def make_card(facts: Facts) -> str:
         "## Limits",
         _limits(facts),
         "## Versions",
-        ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        markdown(", ".join(f"{name} {version}" for name, version in facts.versions.items())),
         "## Licence",
         "tfseg is under the Apache License 2.0. What may be done with these weights depends on the licences of the "
         "data above, and of the weights that the training started from, which tfseg does not know.",
@@ -89,15 +91,16 @@ def make_card(facts: Facts) -> str:
 
 def _summary(facts: Facts) -> str:
     model = facts.config.model
-    start = f"weights {model.weights}" if model.weights else "random weights"
+    start = f"weights {markdown(model.weights)}" if model.weights else "random weights"
     return (
         f"Semantic segmentation: gives each pixel of an image one of {len(facts.classes)} classes. A network of "
-        f"{facts.weights:,} numbers, {model.encoder} with decoder {model.decoder}, trained from {start} by tfseg."
+        f"{facts.weights:,} numbers, {markdown(model.encoder)} with decoder {model.decoder}, trained from {start} by "
+        "tfseg."
     )
 
 
 def _contracts(contracts: Mapping[str, str]) -> str:
-    return "\n".join(f"* `{name}`: {contract}" for name, contract in contracts.items())
+    return "\n".join(f"* {markdown_code(name)}: {markdown(contract)}" for name, contract in contracts.items())
 
 
 def _classes(facts: Facts) -> str:
@@ -105,17 +108,20 @@ def _classes(facts: Facts) -> str:
     for index, (name, color) in enumerate(zip(facts.classes, facts.colors, strict=True)):
         rows.append((str(index), name, "#" + bytes(color.tolist()).hex()))
     counts = "is learnt, and counts in the scores" if facts.config.loss.ignore_class is None else "counts in no score"
-    return table(rows) + f"\n\n{facts.classes[0]} stands for pixels that belong to none, and {counts}."
+    return (
+        table(rows) + f"\n\nThe class {markdown(facts.classes[0])} stands for pixels that belong to none, and {counts}."
+    )
 
 
 def _data(facts: Facts) -> str:
     manifest, data = facts.manifest, facts.config.data
-    counts = ", ".join(f"{split.count:,} in {name}" for name, split in manifest.splits.items())
+    counts = ", ".join(f"{split.count:,} in {markdown(name)}" for name, split in manifest.splits.items())
     stored = "x".join(map(str, manifest.size)) if manifest.size else "their own size"
     cut = "resized to" if data.fit == "resize" else "on random crops of"
     return (
-        f"`{facts.parity['records']}`: images of the layout {manifest.source}, {counts}, stored at {stored}. Trained "
-        f"on {data.train_split}, {cut} {data.size}. SHA-256 of manifest.json: `{facts.manifest_hash}`."
+        f"{markdown_code(facts.parity['records'])}: images of the layout {markdown(manifest.source)}, {counts}, stored "
+        f"at {stored}. Trained on {markdown(data.train_split)}, {cut} {data.size}. SHA-256 of manifest.json: "
+        f"`{facts.manifest_hash}`."
     )
 
 
@@ -128,8 +134,9 @@ def _scores(facts: Facts) -> str:
         if facts.scores
         else f"Masks were scored at the network's size, {_seen(facts)}; tfseg evaluate scores them at the images' own."
     )
+    split = markdown(metrics["split"])
     return (
-        f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {metrics['split']}. Since the "
+        f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {split}. Since the "
         f"epoch was chosen there, other images may score lower. {of}\n\n{scores_table(facts.scores or metrics)}"
     )
 
@@ -141,9 +148,9 @@ def _seen(facts: Facts) -> str:
 
 def _parity(facts: Facts) -> str:
     report = facts.parity
-    height, width = report["size"]
+    (height, width), split = report["size"], markdown(report["split"])
     text = (
-        f"On {len(report['pictures'])} images of {report['split']}, at {height}x{width}, against the network that "
+        f"On {len(report['pictures'])} images of {split}, at {height}x{width}, against the network that "
         f"was trained; IoU by the records' masks. Milliseconds are medians on {report['cores']} CPU cores, all formats "
         f"in turns.\n\n{lay_out(report)}"
     )

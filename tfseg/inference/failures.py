@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.io.escaping import printable
 from tfseg.io.memory import find_want_of_memory, of_library
 
 
@@ -24,11 +25,12 @@ def describe_failure(error: Exception, path: Path, shape: Sequence[int], segment
         window = segment.inference.sliding_window
         remedy = f"a smaller --sliding-window than {describe_size(window)}" if window else "--sliding-window 512x512"
         seen = describe_size(segment.sizes[-1] if segment.sizes else shape)
-        return f"{path} takes more memory than there is, seen at {seen}; give {remedy}, or a smaller --input-size"
+        fault = f"{printable(path)} takes more memory than there is, seen at {seen}"
+        return f"{fault}; give {remedy}, or a smaller --input-size"
     if of_library(error):
-        return f"{path} cannot be predicted: {' '.join(str(error).split())}"
+        return f"{printable(path)} cannot be predicted: {' '.join(str(error).split())}"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        return f"{path}: its results cannot be written: {error}"
+        return f"{printable(path)}: its results cannot be written: {error}"
     raise error
 
 

@@ -11,6 +11,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.escaping import printable
 from tfseg.io.listing import list_images
 from tfseg.io.png import write_png
 from tfseg.visualization.overlay import blend
@@ -95,12 +96,14 @@ def check_outputs(folders: Mapping[Path, Path]) -> None:
         # Without regard to case: on macOS and Windows A.png and a.png are one file.
         other = by_name.setdefault(str(directory / image.stem).lower(), image)
         if other is not image:
-            raise ValueError(f"{other} and {image} would be written to the same files; predict them apart")
+            raise ValueError(
+                f"{printable(other)} and {printable(image)} would be written to the same files; predict them apart"
+            )
     read = {image.resolve() for image in folders}
     for image, directory in folders.items():
         for path in output_paths(image, directory):
             if path.resolve() in read:
-                raise ValueError(f"{path} would be read and overwritten; choose another --out")
+                raise ValueError(f"{printable(path)} would be read and overwritten; choose another --out")
 
 
 def predict_each(
@@ -118,7 +121,7 @@ def predict_each(
             image = read_input(path)
         except (ValueError, OSError) as error:
             missing = isinstance(error, FileNotFoundError)
-            predicted.unread.append(f"{path}: there is no such file or folder" if missing else str(error))
+            predicted.unread.append(f"{printable(path)}: there is no such file or folder" if missing else str(error))
             continue
         try:
             start = time.perf_counter()
@@ -137,4 +140,4 @@ def predict_each(
 def warn(lines: Sequence[str]) -> None:
     """Writes warnings to stderr."""
     for line in lines:
-        print(f"warning: {line}", file=sys.stderr)
+        print(f"warning: {printable(line)}", file=sys.stderr)

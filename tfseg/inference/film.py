@@ -13,6 +13,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input, read_size
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.escaping import printable
 from tfseg.io.listing import list_images
 from tfseg.io.video import Film, read_film, write_film
 from tfseg.visualization.overlay import blend
@@ -66,7 +67,7 @@ def predict_video(
     name = (video.resolve() if video.is_dir() else video).stem  # a folder may be called "."
     path = out / f"{name}{ENDING}"
     if path.resolve() == video.resolve():
-        raise ValueError(f"{path} would be read and overwritten; choose another --out")
+        raise ValueError(f"{printable(path)} would be read and overwritten; choose another --out")
     film = open_film(video, out, fps)
     predictor, segment = load_segmenter(model, inference, input_size)
     return predict_film(predictor, film, path, alpha, segment)
@@ -113,7 +114,7 @@ def read_frames(paths: Sequence[Path], folder: Path, failures: list[str]) -> Ite
             yield from [frame] * (missing + 1)
             missing = 0
     if frame is None:
-        raise ValueError(f"{folder}: none of its {len(paths)} frames can be read; the first: {failures[0]}")
+        raise ValueError(f"{printable(folder)}: none of its {len(paths)} frames can be read; the first: {failures[0]}")
 
 
 def check_sizes(paths: Sequence[Path]) -> None:
@@ -124,7 +125,9 @@ def check_sizes(paths: Sequence[Path]) -> None:
         first = first or size
         if first and size and size != first:
             found = f"{describe_size(size)} after {describe_size(first)}"
-            raise ValueError(f"frame {place} has another size, {found}: {path}; take it out, or leave --video out")
+            raise ValueError(
+                f"frame {place} has another size, {found}: {printable(path)}; take it out, or leave --video out"
+            )
 
 
 def predict_film(predictor: Predictor, film: Film, path: Path, alpha: float, segment: ImageSegmenter) -> PredictedVideo:

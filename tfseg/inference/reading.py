@@ -6,10 +6,12 @@ import numpy as np
 
 from tfseg.inference.image_segmenter import Size
 from tfseg.io import images
-from tfseg.io.image_headers import ORIENTATION, TooLarge
-from tfseg.io.listing import check_readable, formats
+from tfseg.io.escaping import printable
+from tfseg.io.image_headers import TooLarge
+from tfseg.io.listing import check_readable
+from tfseg.io.regular_files import read_file, read_start
 
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations whose height is stored as the width
+START = 2**20  # bytes that hold the head of an image; not of a TIFF, whose head may come last
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -22,7 +24,7 @@ def read_image(path: str | Path) -> np.ndarray:
         TooLarge, ValueError: as of `io.images`; the message begins with the path.
         OSError: the file cannot be read.
     """
-    return decode_image(Path(path).read_bytes(), str(path))
+    return decode_image(read_file(path), printable(path))
 
 
 def read_input(path: Path) -> np.ndarray:
@@ -43,11 +45,8 @@ def decode_image(content: bytes, name: str) -> np.ndarray:
 
 def read_size(path: Path) -> Size | None:
     """Reads (height, width) of the upright image from its header; None if there is none that can be read."""
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=formats()) as image:
-            width, height = image.size
-            return (width, height) if image.getexif().get(ORIENTATION, 1) in SIDEWAYS else (height, width)
-    except Exception:  # whatever the decoders raise; it is named when the file is read whole
+        start = read_start(path, START)
+        return images.read_upright_size(read_file(path) if images.format_of(start) == "TIFF" else start)
+    except (ValueError, OSError):  # it is named when the file is read whole
         return None

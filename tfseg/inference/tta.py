@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from tfseg.io import command
+from tfseg.io.escaping import shorten
 
 SIGMA = 1 / 8  # of a window's side: the deviation of the Gaussian that blends the windows, as in nnU-Net
 MOST_CHANNELS = 128  # that OpenCV resizes at a time
@@ -47,13 +48,19 @@ class InferenceSettings:
 
     @classmethod
     def from_json(cls, fields: Mapping) -> "InferenceSettings":
-        """Reads what `to_json` gives."""
-        window = fields.get("window")
+        """Reads what `to_json` gives; ValueError if it is something else."""
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"inference: expected settings by their names, got {shorten(repr(fields), 60)}")
+        window, scales = fields.get("window"), fields.get("scales", cls.scales)
+        sides = isinstance(window, list | tuple) and len(window) == 2 and all(type(side) is int for side in window)
+        numbers = [fields.get("overlap", 0), *(scales if isinstance(scales, list | tuple) else [None])]
+        if not (window is None or sides) or not all(type(number) in (int, float) for number in numbers):
+            raise ValueError(f"inference: expected a window, an overlap and scales, got {shorten(repr(fields), 100)}")
         return cls(
             sliding_window=(window[0], window[1]) if window else None,
             overlap=fields.get("overlap", cls.overlap),
-            flip=fields.get("flip", cls.flip),
-            scales=tuple(fields.get("scales", cls.scales)),
+            flip=fields.get("flip", cls.flip) is True,
+            scales=tuple(scales),
         )
 
     def to_json(self) -> dict:

@@ -7,8 +7,16 @@ move its cursor, in a page of Markdown they may not become images or links, in a
 import re
 
 SHORT = 200  # letters of a value that an error repeats
-# All that means something to any flavour of Markdown, HTML included. A backslash before it makes it itself.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$^=:@-])")
+# What begins or ends something in a line of any flavour of Markdown, HTML and formulas included; a backslash before it
+# makes it itself. In other places these signs are left alone: names such as traffic_light are read in terminals, too.
+_MARKDOWN = re.compile(
+    r"[|`$]"  # cells, code, formulas
+    r"|[<&](?=[A-Za-z/!?#])"  # tags and entities
+    r"|\](?=[(\[:])"  # links and images
+    r"|[*~](?=\S)|(?<![^\W_])_(?=\S)"  # emphasis begins
+    r"|:(?=[\w/+-])|(?<=\bwww)\."  # addresses and emojis
+    r"|\\(?=[!-/:-@\[-`{-~]|$)"  # a backslash that would do the same
+)
 _FORMULA = ("=", "+", "-", "@")  # how one begins in any spreadsheet
 
 
@@ -29,8 +37,16 @@ def shorten(text: object, longest: int = SHORT) -> str:
 
 
 def markdown(text: object) -> str:
-    """Writes text so that Markdown shows it as it is, in one line, whatever it holds."""
-    return _MARKDOWN.sub(r"\\\1", printable(text))
+    """Writes text so that Markdown shows it as it is within a line or a cell, whatever it holds."""
+    return _MARKDOWN.sub(r"\\\g<0>", printable(text))
+
+
+def markdown_code(text: object) -> str:
+    """Writes text as code of Markdown, not in a table; nothing has a meaning but the sign that ends it."""
+    shown = printable(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    blank = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{blank}{shown}{blank}{fence}"
 
 
 def csv_cell(text: object) -> str:

@@ -22,6 +22,10 @@ MOST_SCANS = 100  # of a progressive JPEG, which has about ten; each is a walk o
 MOST_CHUNKS = 20_000  # of a PNG: 160 MB in pieces of 8 KiB, as most writers cut them
 MOST_SEGMENTS = 10_000  # of a JPEG before its pixels, and bytes of padding: 640 MB in segments of the largest size
 MOST_PIXELS = 2**30  # that OpenCV decodes
+MOST_SIDE = 100_000  # pixels; rows of few pixels take as long as others
+JPEG_LIMIT = 1024  # pixels that one byte of a JPEG can stand for: a bit for a block of 64, and some
+USUAL_SCANS, MOST_SCANNED = 20, 2**31  # pixels that may be gone through in more scans than programs write
+PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the chunks that pixels come of
 DAMAGED = "is cut short or damaged ({} bytes); copy it again"
 
 
@@ -54,9 +58,17 @@ def read_orientation(data: bytes) -> int:
     elif data.startswith(JPEG_SIGNATURE):
         segments = (place + 10 for kind, place in jpeg_segments(data) if _is_exif(data, kind, place))
         start = next(segments, None)
-    if start is None:
-        return UPRIGHT
-    order = _BYTE_ORDERS.get(data[start : start + 4])
+    return UPRIGHT if start is None else find_orientation(data, start)
+
+
+def byte_order(signature: bytes) -> Literal["little", "big"] | None:
+    """The order of bytes that a TIFF header's first four say; None if they begin no such header."""
+    return _BYTE_ORDERS.get(signature)
+
+
+def find_orientation(data: bytes, start: int) -> int:
+    """Reads the orientation, 1 to 8, from a TIFF header at a place; 1 if it says none."""
+    order = byte_order(data[start : start + 4])
     if order is None:
         return UPRIGHT
 
@@ -84,15 +96,23 @@ def turn(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def read_png_head(data: bytes) -> PngHead:
+def read_png_size(data: bytes) -> tuple[int, int]:
+    """Reads the (height, width) that a PNG claims to have; ValueError if it has no header."""
     if data[12:16] != b"IHDR" or len(data) < 33:  # the header, always first
         raise ValueError(DAMAGED.format(len(data)))
-    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+
+
+def read_png_head(data: bytes) -> PngHead:
+    """Reads what the chunks of a PNG say; TooLarge or ValueError for what is not decoded by that."""
+    height, width = read_png_size(data)
     depth, color, interlaced = data[24], PNG_COLOR_TYPES.get(data[25], "unknown"), data[28]
     if width * height * depth > 8 * DEFLATE_LIMIT * len(data):  # decoders would ask for that much memory first
         raise ValueError(DAMAGED.format(len(data)))
     if width * height > MOST_PIXELS:
         raise TooLarge(f"has {height}x{width} pixels; more than {MOST_PIXELS:,} are not decoded")
+    if max(width, height) > MOST_SIDE:
+        raise TooLarge(f"has {height}x{width} pixels; at most {MOST_SIDE:,} a side are decoded")
     chunks, position = {}, len(PNG_SIGNATURE)
     for _ in range(MOST_CHUNKS):
         kind = data[position + 4 : position + 8]
@@ -115,9 +135,24 @@ def check_png(data: bytes, but: bytes | None = None) -> None:
         end = position + 12 + int.from_bytes(view[position : position + 4])
         kind = bytes(view[position + 4 : position + 8])
         fails = kind != but and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end])
-        if end > len(view) or fails:
+        if end > len(view) or fails or (kind == b"IEND" and end != position + 12):
             raise ValueError(DAMAGED.format(len(data)))
         position = end
+
+
+def keep_pixels(data: bytes) -> bytes:
+    """Leaves out of a PNG, which `check_png` has found whole, what its pixels do not come of: texts, profiles, times.
+
+    Decoders unpack them all, and a few bytes may unpack to gigabytes.
+    """
+    view, position, kind, parts = memoryview(data), len(PNG_SIGNATURE), b"", [memoryview(PNG_SIGNATURE)]
+    while kind != b"IEND":
+        end = position + 12 + int.from_bytes(view[position : position + 4])
+        kind = bytes(view[position + 4 : position + 8])
+        if kind in PNG_PIXELS:
+            parts.append(view[position:end])
+        position = end
+    return b"".join(parts)
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
@@ -141,18 +176,34 @@ def _is_exif(data: bytes, kind: int, place: int) -> bool:
     return kind == JPEG_APP1 and data[place + 4 : place + 10] == EXIF_HEADER
 
 
-def check_jpeg(data: bytes) -> None:
-    """Refuses what is cut short, which decoders would fill with grey, what is meant for print, and endless scans."""
-    place = 0
+def read_jpeg_frame(data: bytes) -> tuple[int, int, int]:
+    """Reads height, width and number of colours of a JPEG; ValueError if it is damaged before its pixels."""
+    frame = None
     for kind, place in jpeg_segments(data):
         if kind in JPEG_FRAMES:
-            height, width, colors = data[place + 5 : place + 7], data[place + 7 : place + 9], data[place + 9]
-            if colors not in (1, 3):
-                kinds = {4: "CMYK image, for print"}.get(colors, f"JPEG of {colors} colours")
-                raise ValueError(f"is a {kinds}; convert it to RGB with its colour profile")
-            if int.from_bytes(height) * int.from_bytes(width) > MOST_PIXELS:
-                raise TooLarge(f"has more than {MOST_PIXELS:,} pixels; make it smaller first")
-    if JPEG_END not in data[place:]:
+            height, width, colors = (
+                data[place + 5 : place + 7],
+                data[place + 7 : place + 9],
+                data[place + 9 : place + 10],
+            )
+            frame = frame or (int.from_bytes(height), int.from_bytes(width), int.from_bytes(colors))
+    if frame is None:
         raise ValueError(DAMAGED.format(len(data)))
-    if data.count(bytes([0xFF, JPEG_SCAN])) > MOST_SCANS:
-        raise TooLarge(f"has more than {MOST_SCANS} scans; save it as a plain JPEG first")
+    return frame
+
+
+def check_jpeg(data: bytes) -> None:
+    """Refuses what is cut short, which decoders would fill with grey, what is meant for print, and endless scans."""
+    height, width, colors = read_jpeg_frame(data)
+    if colors not in (1, 3):
+        kinds = {4: "CMYK image, for print"}.get(colors, f"JPEG of {colors} colours")
+        raise ValueError(f"is a {kinds}; convert it to RGB with its colour profile")
+    if height * width > MOST_PIXELS:
+        raise TooLarge(f"has more than {MOST_PIXELS:,} pixels; make it smaller first")
+    *_, (_, place) = jpeg_segments(data)
+    if data.find(JPEG_END, place) < 0 or height * width > JPEG_LIMIT * len(data):
+        raise ValueError(DAMAGED.format(len(data)))
+    scans = data.count(bytes([0xFF, JPEG_SCAN]))
+    if scans > MOST_SCANS or (scans > USUAL_SCANS and scans * height * width > MOST_SCANNED):
+        most = MOST_SCANS if scans > MOST_SCANS else USUAL_SCANS
+        raise TooLarge(f"has more than {most} scans; save it as a plain JPEG first")

@@ -15,7 +15,10 @@ where: in which file, in which record.
 | 16 bits a channel, or floats | refused: the curve that makes them 8 is unknown |
 | CMYK, or other than 1 or 3 colours | refused: it takes a colour profile |
 | more than one image (animations, pages) | refused: which one? |
-| cut short, a wrong checksum, over 2**30 pixels, over 100 scans, 20,000 chunks, 10,000 segments | refused |
+| cut short, a wrong checksum, more pixels than so many bytes can stand for | refused |
+| over 2**30 pixels, 100,000 a side, 100 scans, 20,000 chunks, 10,000 segments, 500 tags, 40,000 strips | refused |
+
+All that is counted before a decoder sees the file, and of a PNG or TIFF it sees only what the pixels come of.
 
 Colour profiles and gamma are not applied, and XMP is not looked at.
 """
@@ -26,19 +29,24 @@ import io
 import cv2
 import kornia_rs.io  # pyright: ignore[reportMissingModuleSource]  compiled
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tfseg.io.image_containers import read_head
 from tfseg.io.image_headers import (
     DAMAGED,
     JPEG_SIGNATURE,
     PNG_END,
     PNG_SIGNATURE,
+    SIDEWAYS,
     PngHead,
     TooLarge,
     check_jpeg,
     check_png,
+    keep_pixels,
+    read_jpeg_frame,
     read_orientation,
     read_png_head,
+    read_png_size,
     turn,
 )
 
@@ -71,12 +79,45 @@ def decode_file(data: bytes, upright: bool = True) -> np.ndarray:
         check_jpeg(data)
         image = _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         return turn(image, read_orientation(data)) if upright else image
-    for name, signatures in PILLOW_FORMATS.items():
-        if data.startswith(signatures):
-            return _decode_other(data, name, upright)
+    if kind := format_of(data):
+        head = read_head(data)
+        image = _decode_other(head.content, kind, len(data))
+        return turn(image, head.orientation) if upright else image
     if data[4:12] in HEIF_BRANDS and register_heif():
-        return _decode_other(data, "HEIF", upright)
+        return _decode_other(data, "HEIF", len(data))
     raise ValueError(f"is no PNG, JPEG, BMP, TIFF or WebP image ({len(data)} bytes)")
+
+
+def format_of(data: bytes) -> str | None:
+    """Names the format of a file that Pillow decodes, as Pillow calls it, by how it begins."""
+    return next((name for name, signatures in PILLOW_FORMATS.items() if data.startswith(signatures)), None)
+
+
+def read_claimed_size(data: bytes) -> tuple[int, int]:
+    """Reads (height, width) as stored from the head of a file, in a moment; whether the pixels are there shows later.
+
+    Raises:
+        TooLarge, ValueError: the head is refused, see `decode_file`.
+    """
+    if data.startswith(PNG_SIGNATURE):
+        return read_png_size(data)
+    if data.startswith(JPEG_SIGNATURE):
+        height, width, _ = read_jpeg_frame(data)
+        return height, width
+    if format_of(data):
+        head = read_head(data)
+        return head.height, head.width
+    if data[4:12] in HEIF_BRANDS and register_heif():
+        with Image.open(io.BytesIO(data), formats=("HEIF",)) as image:
+            return image.height, image.width
+    raise ValueError(f"is no PNG, JPEG, BMP, TIFF or WebP image ({len(data)} bytes)")
+
+
+def read_upright_size(data: bytes) -> tuple[int, int]:
+    """Reads (height, width) of the image when it is turned upright; errors as of `read_claimed_size`."""
+    size = read_claimed_size(data)
+    orientation = read_head(data).orientation if format_of(data) else read_orientation(data)
+    return (size[1], size[0]) if orientation >= SIDEWAYS else size
 
 
 @functools.cache
@@ -100,27 +141,28 @@ def _decode_png(data: bytes, upright: bool) -> np.ndarray:
         check_png(data, but=b"IDAT")  # whose checksums fail where it is decoded
         return decode_plain_png(data, png)
     check_png(data)
+    pixels_only = keep_pixels(data)
     if png.transparency:  # which OpenCV overlooks in grey images
         try:
-            with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            with Image.open(io.BytesIO(pixels_only), formats=("PNG",)) as image:
                 opaque = _is_opaque(image)
         except (OSError, SyntaxError, ValueError):
             raise ValueError(DAMAGED.format(len(data))) from None
     else:
-        pixels = _decode_with_opencv(data, cv2.IMREAD_UNCHANGED)
+        pixels = _decode_with_opencv(pixels_only, cv2.IMREAD_UNCHANGED)
         opaque = pixels.ndim == 2 or pixels[..., 3:].min(initial=255) == 255
     if not opaque:
         raise ValueError(_TRANSPARENT)
-    image = _decode_with_opencv(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)  # grey and palette as RGB
+    image = _decode_with_opencv(pixels_only, cv2.IMREAD_COLOR_RGB)  # grey and palette as RGB
     return turn(image, read_orientation(data)) if upright and png.exif is not None else image
 
 
-def _decode_other(data: bytes, kind: str, upright: bool) -> np.ndarray:
+def _decode_other(content: bytes, kind: str, size: int) -> np.ndarray:
+    """Decodes what Pillow can; `size` is the file's, in bytes, for errors."""
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        with Image.open(io.BytesIO(content), formats=(kind,)) as image:
             _check_pillow(image, kind)
             image.load()
-            image = (ImageOps.exif_transpose(image) if upright else image) or image
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 if not _is_opaque(image):
@@ -129,11 +171,11 @@ def _decode_other(data: bytes, kind: str, upright: bool) -> np.ndarray:
     except ValueError as error:
         if str(error).startswith(("has ", "is ")):  # ours
             raise
-        raise ValueError(DAMAGED.format(len(data))) from None
+        raise ValueError(DAMAGED.format(size)) from None
     except Image.DecompressionBombError:
         raise TooLarge("has more pixels than are decoded; make it smaller first") from None
     except Exception:  # whatever Pillow's decoders raise: OSError, SyntaxError, struct.error ...
-        raise ValueError(DAMAGED.format(len(data))) from None
+        raise ValueError(DAMAGED.format(size)) from None
 
 
 def _is_opaque(image: Image.Image) -> bool:

@@ -8,11 +8,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tfseg.io.escaping import printable, shorten
 from tfseg.io.names import quote
+from tfseg.io.regular_files import read_file
 
 MOST_BYTES = 128 * 2**20  # of a file: a manifest of some 2.5 million images
+MOST_RUN_BYTES = 64 * 2**20  # of a file of a run or a model; the scores of a split take some ten thousand
 MOST_VALUES = 4_000_000  # in a file; each takes up to 120 bytes beside its text
 MOST_DIGITS = 19  # of an integer of 64 bits
+
+
+def read_json(path: Path, most: int = MOST_RUN_BYTES) -> Any:
+    """Reads a file of JSON.
+
+    Raises:
+        ValueError: it is no regular file, has more bytes, or as of `parse_json`; in one line, with the path.
+        OSError: it cannot be read.
+    """
+    data = read_file(path, most)
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)}: {error}") from None
 
 
 def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -40,9 +57,11 @@ def parse_json(data: bytes) -> Any:
     if marks > MOST_VALUES:
         raise ValueError(f"has more than {MOST_VALUES:,} values, which are not read")
     try:
-        return json.loads(data.decode(), parse_int=_read_integer, object_pairs_hook=_read_object)
+        return json.loads(data.decode("utf-8-sig"), parse_int=_read_integer, object_pairs_hook=_read_object)
     except RecursionError:
         raise ValueError("is nested too deep") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"is no JSON: {shorten(error)}") from None
 
 
 def _read_integer(text: str) -> int:

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tfseg.io.escaping import printable
 from tfseg.io.images import FORMATS, IMAGE_SUFFIXES, register_heif
 from tfseg.io.paths import is_hidden
+from tfseg.io.regular_files import check_regular
 
 SUFFIXES = IMAGE_SUFFIXES
 HEIC = (".heic", ".heif")
@@ -37,14 +39,14 @@ def formats() -> tuple[str, ...]:
 def check_heic(name: str) -> None:
     """Raises ValueError for the name of a HEIC image where the extra that reads them is not installed."""
     if name.lower().endswith(HEIC) and not register_heif():
-        raise ValueError(f"{name} is a HEIC image; {HEIC_HINT}")
+        raise ValueError(f"{printable(name)} is a HEIC image; {HEIC_HINT}")
 
 
 def check_readable(path: Path) -> None:
     """Raises ValueError for what cannot be read as an image whatever it holds: HEIC without its extra, no file."""
     check_heic(str(path))
-    if path.exists() and not path.is_file():  # of a pipe, reading would wait for ever
-        raise ValueError(f"{path} is no file")
+    if path.exists():
+        check_regular(path)
 
 
 def natural_order(path: Path) -> tuple:
@@ -83,9 +85,9 @@ def list_images(paths: Iterable[Path], out: Path, endings: tuple[str, ...] = ())
             rest = _describe(others)
             if not listed:
                 holds = f"; it holds {rest}" if rest else ""
-                raise ValueError(f"{path} holds no {', '.join(SUFFIXES)} file{holds}")
+                raise ValueError(f"{printable(path)} holds no {', '.join(SUFFIXES)} file{holds}")
             if rest:
-                left_out.append(f"{path}: {rest} left out, as no images that are read")
+                left_out.append(f"{printable(path)}: {rest} left out, as no images that are read")
             found = {file: file.relative_to(path).parent for file in listed}
         for file, place in found.items():
             key = real(file.parent) / file.name  # a link is a file of its own, as its results have its name

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfseg.io.image_headers import DAMAGED, PNG_END, PNG_SIGNATURE, PngHead, check_png, read_png_head
+from tfseg.io.image_headers import DAMAGED, PNG_END, PNG_SIGNATURE, PngHead, check_png, keep_pixels, read_png_head
 from tfseg.io.images import decode_plain_png
 
 
@@ -62,13 +62,25 @@ def read_mask(data: bytes) -> Mask:
     return Mask(values, GREY, {}) if png.color != "palette" else _read_palette(values, palette)
 
 
-def _decode_indexes(data: bytes, png: PngHead) -> tuple[np.ndarray, bytes]:
-    """Values and palette; Pillow, because OpenCV would turn a palette's indexes into colours."""
+def decode_instances(data: bytes) -> np.ndarray:
+    """Decodes a grey PNG file of 16 bits or less, such as Cityscapes' instance ids, as (H, W) int32.
+
+    Raises:
+        ValueError: it is damaged, cut short, or no such PNG.
+    """
+    if not data.startswith(PNG_SIGNATURE) or (png := read_png_head(data)).color != "grey":
+        raise ValueError("is no grey PNG file, as instance ids are")
+    check_png(data)
+    return _decode_indexes(data, png, keep=True)[0].astype(np.int32)
+
+
+def _decode_indexes(data: bytes, png: PngHead, keep: bool = False) -> tuple[np.ndarray, bytes]:
+    """Values, of 8 bits unless they are to be kept, and palette; OpenCV would turn indexes into colours."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
-            with Image.open(io.BytesIO(data)) as image:
-                values = np.array(image if png.color == "palette" else image.convert("L"))
+            with Image.open(io.BytesIO(keep_pixels(data)), formats=("PNG",)) as image:
+                values = np.array(image if keep or png.color == "palette" else image.convert("L"))
                 return values, bytes(image.getpalette("RGB") or b"")
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)

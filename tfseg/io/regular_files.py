@@ -3,9 +3,11 @@
 To open a named pipe waits for a writer, and a device such as /dev/zero has no end.
 """
 
+import errno
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local, open_path
@@ -15,7 +17,6 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-    stat.S_IFDIR: "a folder",
 }
 # A pipe that takes the place of a file between a look at it and its opening is not waited for either.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -32,28 +33,44 @@ def read_file(path: str | Path, most: int | None = None) -> bytes:
         ValueError: it is no regular file, or has more bytes; in one line, with the path.
         OSError: it cannot be read.
     """
-    local = open_path(path)
-    if not is_local(local):
-        return local.read_bytes()
-    check_regular(path)
-    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
-        _check_kind(path, os.fstat(file.fileno()).st_mode)
+    if not is_local(place := open_path(path) if isinstance(path, str) else path):
+        return place.read_bytes()
+    with _open(path) as file:
         content = file.read() if most is None else file.read(most + 1)
     if most is not None and len(content) > most:
         raise ValueError(f"{printable(path)}: has more than {most:,} bytes, which is too large for what it should be")
     return content
 
 
+def read_start(path: str | Path, count: int) -> bytes:
+    """Reads up to so many bytes of a file's beginning; errors as of `read_file`."""
+    with _open(path) as file:
+        return file.read(count)
+
+
+def _open(path: str | Path) -> BinaryIO:
+    check_regular(path)
+    file = os.fdopen(os.open(path, _FLAGS), "rb")
+    try:
+        _check_kind(path, os.fstat(file.fileno()).st_mode)
+    except ValueError:
+        file.close()
+        raise
+    return file
+
+
 def check_regular(path: str | Path) -> None:
     """Refuses what is there and is no regular file: a pipe, a socket, a device, a folder.
 
     Raises:
-        ValueError: it is; in one line, with the path.
-        OSError: there is nothing, or it cannot be looked at.
+        ValueError: it is one of the first three; in one line, with the path.
+        OSError: it is a folder, there is nothing, or it cannot be looked at.
     """
     _check_kind(path, Path(path).stat().st_mode)
 
 
 def _check_kind(path: str | Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise ValueError(f"{printable(path)}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}, expected a file")

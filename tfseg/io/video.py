@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from tfseg.io.atomic import write_whole
+from tfseg.io.regular_files import check_regular
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
 
@@ -49,8 +50,9 @@ def read_film(path: str | Path) -> Film:
         FileNotFoundError: there is no such file.
         ValueError: OpenCV cannot read it, or none of its frames.
     """
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"{path}: no such video file")
+    check_regular(path)
     capture = _open(path)
     declared, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     declared = declared if 0 < declared <= 1000 else None

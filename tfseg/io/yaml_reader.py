@@ -7,6 +7,9 @@ PyYAML lets the later one win without a word.
 from pathlib import Path
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
+from yaml.reader import ReaderError
 
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.regular_files import read_file
@@ -52,7 +55,7 @@ def parse_yaml(text: str, name: str) -> object:
         if problem == "but found another document":
             problem = "expected one document, but found another"
         raise ValueError(f"{printable(name)}{line}: {shorten(problem)}") from None
-    except yaml.reader.ReaderError as error:
+    except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ValueError(f"{printable(name)}, line {line}: holds a character that text cannot have") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # of an escape such as "\UFFFFFFFF"
@@ -87,7 +90,7 @@ class BoundedLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         if is_alias:
             if id(node) not in self.measures:
-                raise yaml.composer.ComposerError(problem=_BOUNDS[2], problem_mark=mark)
+                raise ComposerError(problem=_BOUNDS[2], problem_mark=mark)
             size, height = self.measures[id(node)]
             self.values, self.reached = before + size, self.depth + height
         else:
@@ -104,7 +107,7 @@ class BoundedLoader(yaml.SafeLoader):
         elif self.values > MOST_VALUES:
             problem = f"{_BOUNDS[1]} {MOST_VALUES:,} values, counted as often as aliases repeat them"
         if problem:
-            raise yaml.composer.ComposerError(problem=problem, problem_mark=mark)
+            raise ComposerError(problem=problem, problem_mark=mark)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         """Makes the value of a node; refuses what is not plain, or not what its tag says."""
@@ -138,4 +141,4 @@ class BoundedLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def _refuse(self, node: yaml.Node, problem: str):
-        raise yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+        raise ConstructorError(problem=problem, problem_mark=node.start_mark)

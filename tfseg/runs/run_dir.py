@@ -19,11 +19,11 @@ metrics.json is written last: where it is, the run is whole. make relies on that
 """
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from tfseg.config.schema import Config, as_yaml, list_settings
 from tfseg.inference import labels_file
 from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json, write_whole
+from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_leftover, is_local, open_path
 from tfseg.records.manifest import MANIFEST_NAME, folder_fault, hash_manifest, read_manifest_bytes
 from tfseg.records.record_set import OtherRecordsError, RecordSet, open_records
@@ -251,7 +252,7 @@ def note_records(config: Config, records: RecordSet) -> None:
 def read_noted(directory: str | Path) -> dict | None:
     """Reads what `note_records` wrote; None: the run is of before there was any, or the file is damaged."""
     try:
-        noted = json.loads(Path(directory, RECORDS).read_text(encoding="utf-8"))
+        noted: Any = read_json(Path(directory, RECORDS))
         return {name: str(noted[name]) for name in ("records", "manifest")}
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,6 +10,7 @@ import streamlit as st  # pyright: ignore[reportMissingImports]  an extra
 
 from tfseg.io import listing
 from tfseg.io.png import encode_png
+from tfseg.io.regular_files import read_file
 from tfseg.serving import web_app, web_view
 from tfseg.serving.web_view import Model, OpenedImage, Prediction
 from tfseg.visualization.overlay import blend
@@ -106,7 +107,9 @@ def choose(samples: Path | None) -> tuple[bytes, str] | None:
     if sample is None:
         return None
     try:
-        return sample.read_bytes(), sample.name
+        return read_file(sample), sample.name
+    except ValueError as error:  # a pipe, say
+        st.warning(plain(f"{error}."))
     except OSError as error:  # it is gone, or a link to nowhere
         st.warning(plain(f"{sample.name} cannot be read: {error.strerror}."))
         return None

@@ -6,8 +6,6 @@ validation, or reduced, and only one is in work at a time.
 
 import functools
 import html
-import io
-import json
 import math
 import threading
 import time
@@ -22,7 +20,8 @@ from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.reading import decode_image
 from tfseg.io import listing
-from tfseg.visualization import tables
+from tfseg.io.images import read_claimed_size
+from tfseg.visualization import scores, tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
 MOST_MEGABYTES = 20  # of a file
@@ -84,7 +83,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
         OSError: a file cannot be read.
     """
     card = directory / CARD
-    scores = read_scores(directory / SCORES)
+    known = read_scores(directory / SCORES)
     sizes = choose_sizes(input_size, directory)
     predictor = Predictor(directory)
     segment = make_segmenter(predictor, sizes=sizes)
@@ -94,7 +93,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
         predictor=predictor,
         segment=segment,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
-        scores=scores,
+        scores=known,
     )
 
 
@@ -118,9 +117,9 @@ def read_scores(path: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        return tables.scores_table(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no scores as tfseg train writes them: {error!r}; mend or delete it") from None
+        return tables.scores_table(scores.read_scores(path, scores.SHOWN))
+    except ValueError as error:
+        raise ValueError(f"{path} holds no scores as tfseg train writes them: {error}; mend or delete it") from None
 
 
 def open_image(content: bytes, name: str) -> OpenedImage:
@@ -133,22 +132,23 @@ def open_image(content: bytes, name: str) -> OpenedImage:
     Raises:
         ValueError: it is no such image, is damaged, or too large; the message is one for the page.
     """
-    from PIL import Image
-
     if not content:
         raise ValueError(f"{name} is empty; choose an image")
+    too_large = ValueError(
+        f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
+        f"{MOST_MEGABYTES} MB; reduce it first"
+    )
+    if len(content) > MOST_MEGABYTES * 2**20:
+        raise too_large
     try:
-        width, height = Image.open(io.BytesIO(content), formats=listing.formats()).size  # reads no more than the header
-    except Image.DecompressionBombError:
-        width = height = math.inf
-    except Exception:  # whatever the decoders raise
+        height, width = read_claimed_size(content)
+    except ValueError as error:
         listing.check_heic(name)
-        raise ValueError(f"{name} is no PNG, JPEG, BMP, TIFF or WebP image; choose one with 8 bits a channel") from None
-    if width * height > MOST_PIXELS or len(content) > MOST_MEGABYTES * 2**20:
-        raise ValueError(
-            f"{name} is too large for this page, which takes {MOST_PIXELS // 10**6} million pixels and "
-            f"{MOST_MEGABYTES} MB; reduce it first"
-        )
+        kinds = "is no PNG, JPEG, BMP, TIFF or WebP image"
+        reason = f"{kinds}; choose one with 8 bits a channel" if str(error).startswith("is no ") else error
+        raise ValueError(f"{name} {reason}") from None
+    if width * height > MOST_PIXELS:
+        raise too_large
     with _one_at_a_time:
         return OpenedImage(decode_image(content, name))
 

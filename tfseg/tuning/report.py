@@ -14,6 +14,7 @@ from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.io.atomic import write_whole
 from tfseg.io.command import program
+from tfseg.io.escaping import csv_cell
 from tfseg.tuning.space import Choices, Range, Space, make_config
 from tfseg.tuning.study import SCORE, brief, find_best, keep_names, value_of
 from tfseg.visualization.figures import save_figure
@@ -70,11 +71,12 @@ def write_trials(study: "optuna.Study", space: Space, path: Path) -> None:
     """Writes a line per trial: number, how it ended, score, epochs, what was drawn, and the error of a failed one."""
     with write_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", "state", SCORE, "epochs", *space, "error"])
+        writer.writerow(["trial", "state", SCORE, "epochs", *map(csv_cell, space), "error"])
         for trial in study.get_trials(deepcopy=False):
             score = score_of(trial)
             drawn = [trial.params.get(name, "") for name in space]
-            error = trial.user_attrs.get("error", "").rpartition("\n")[2]
+            drawn = [csv_cell(value) if isinstance(value, str) else value for value in drawn]
+            error = csv_cell(trial.user_attrs.get("error", "").rpartition("\n")[2])
             epochs = max(trial.intermediate_values, default=0)
             writer.writerow([trial.number, how(trial), "" if score is None else f"{score:.6g}", epochs, *drawn, error])
 

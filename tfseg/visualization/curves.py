@@ -1,16 +1,22 @@
 """Figures of trainings: scores, loss and learning rate over the epochs, of one run or of several."""
 
 import csv
+import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfseg.io.escaping import printable, shorten
+from tfseg.io.regular_files import read_file
 from tfseg.visualization.figures import save_figure
 from tfseg.visualization.lettering import as_text, fonts_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_BYTES, MOST_COLUMNS, MOST_EPOCHS = 2**26, 100, 10**7  # of history.csv
+LARGEST = 1e30  # value that is drawn
 NO_LOSSES = ("epoch", "learning_rate", "seconds")  # among the columns of history.csv
 
 
@@ -99,12 +105,28 @@ def read_history(path: Path) -> dict[str, list[float]]:
         ValueError: there is no column `epoch` or no row, or a cell is no number.
         OSError: the file cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file, restval="") if row.get("epoch") != "epoch"]
+    text = decode_history(read_file(path, MOST_BYTES), path)
+    try:
+        rows = [row for row in csv.DictReader(io.StringIO(text, newline=""), restval="") if row.get("epoch") != "epoch"]
+    except csv.Error as error:
+        raise ValueError(f"{printable(path)}: {error}") from None
     rows = list({row.get("epoch"): row for row in rows}.values())  # two processes may have written it, header and all
     if not rows or "epoch" not in rows[0]:
-        raise ValueError(f"{path}: expected a column epoch and a row for each epoch")
+        raise ValueError(f"{printable(path)}: expected a column epoch and a row for each epoch")
+    if len(rows[0]) > MOST_COLUMNS:
+        raise ValueError(f"{printable(path)}: has {len(rows[0])} columns, expected at most {MOST_COLUMNS}")
     try:
-        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0] if name}
+        history = {name: [float(row[name] or "nan") for row in rows] for name in rows[0] if name}
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{printable(path)}: {shorten(error)}") from None
+    if not all(0 <= epoch <= MOST_EPOCHS for epoch in history["epoch"]):
+        raise ValueError(f"{printable(path)}: expected epochs of 0 to {MOST_EPOCHS:,}")
+    return {name: [value if abs(value) < LARGEST else math.nan for value in values] for name, values in history.items()}
+
+
+def decode_history(data: bytes, path: Path) -> str:
+    """Decodes the text of history.csv; raises ValueError if it is none."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{printable(path)}: is no text in UTF-8") from None

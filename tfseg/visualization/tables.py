@@ -6,6 +6,8 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
+from tfseg.io.escaping import markdown, printable
+
 ELSEWHERE = 160  # letters of a line that goes to no terminal
 HEADLINES = ("mean_category_iou", "mean_class_iou")  # of the official score
 
@@ -21,7 +23,7 @@ def describe_scores(scores: dict) -> str:
     means = [f"mean IoU {percent(scores['mean_iou'])} %"] if "mean_iou" in scores else []
     official = scores.get("official", {})
     means += [f"official {name} {percent(official[name])} %" for name in HEADLINES if name in official]
-    return f"scored {scores['split']} of {scores['records']}: {', '.join(means)}"
+    return printable(f"scored {scores['split']} of {scores['records']}: {', '.join(means)}")
 
 
 def scores_table(scores: dict) -> str:
@@ -59,8 +61,9 @@ def official_rows(scores: dict, kind: str) -> list[tuple[str, ...]]:
     return [*rows, ("mean", *(percent(scores[f"mean_{kind}_{column}"]) for column in columns.values()))]
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
-    """Lays out a Markdown table; the first row is its head."""
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Lays out a Markdown table, whose cells are text; the first row is its head."""
+    rows = [tuple(map(markdown, row)) for row in rows]
     widths = measure(rows)
     line = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
     return "\n".join(format_row(row, widths) for row in (rows[0], line, *rows[1:]))
@@ -86,6 +89,7 @@ def plain_table(rows: Sequence[Sequence[str]], width: int | None = None) -> list
         rows: of equal length; the first is the head.
         width: letters that a line may have; None: those of the terminal, or `ELSEWHERE`.
     """
+    rows = [tuple(map(printable, row)) for row in rows]
     width = width or (shutil.get_terminal_size().columns if sys.stdout.isatty() else ELSEWHERE)
     widths = measure(rows)
     turned = sum(widths) + 2 * (len(widths) - 1) > width

@@ -15,7 +15,7 @@ from tfseg.serving.uploads import Refused
 
 DISCARD_SECONDS = 2.0
 LARGE = 2**20  # bytes of a body
-LARGE_PER_SECOND = 32 * 2**20  # bytes of large bodies, for each core
+LARGE_PER_SECOND = 16 * 2**20  # bytes of large bodies, for each core
 PROBES = ("/healthz", "/readyz")  # have a thread of their own
 Message = dict[str, Any]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content

@@ -19,7 +19,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 FIRST_BYTE = 10.0  # seconds from the start of a connection to the first byte of a request
 HEAD = 10.0  # seconds from there to the end of its headers
 KEEP_ALIVE = 75  # seconds to the next request; longer than load balancers keep a connection
-PATIENCE = 0.5  # seconds of any wait that nobody is cut off for, however full it is
+PATIENCE = 0.25  # seconds of any wait that nobody is cut off for, however full it is
 MOST_HEAD = 64 * 1024  # bytes of a request's headers
 FREE_CHUNKS, SMALLEST_CHUNK = 200, 64  # of a body; after so many, bytes that each must bring on average
 NOT_HTTP = "this is not HTTP as it is taken here"

@@ -12,7 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_augment, bench_convert, bench_inference, bench_pipeline, bench_serve, bench_step
+from benchmarks import (
+    attack_serve,
+    bench_augment,
+    bench_convert,
+    bench_inference,
+    bench_pipeline,
+    bench_serve,
+    bench_step,
+)
 from tfseg.config.parse import load_config
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
@@ -209,6 +217,13 @@ def test_cost_of_inference_comes_from_the_committed_results():
     assert "\n".join(rows) in (ROOT / "docs/results/inference/README.md").read_text(encoding="utf-8")
     gib = [f"{float(row.split('|')[5].replace(',', '')) / 1024:.1f}" for row in (rows[2], rows[3], rows[7])]
     assert "takes {} GiB, by sliding window of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
+
+
+def test_the_service_under_attack_comes_from_the_committed_results():
+    before, after = (results(f"serve/{name}.json") for name in ("attack_before", "attack"))
+    text = (ROOT / "docs/results/serve/README.md").read_text(encoding="utf-8")
+    assert "\n".join(attack_serve.compare(before, after)) in text
+    assert not any(one["restarts"] for one in after.values()) and max(one["stop"] for one in after.values()) < 10
 
 
 def test_the_service_under_load_comes_from_the_committed_results():

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -91,12 +92,12 @@ def test_a_million_chunks_of_a_byte_are_not_read(service):
         (POST + b"Content-Length: " + b"9" * 4000 + b"\r\n\r\nabcd", [413]),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 5000 + b"\r\n", [400]),
         (POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n", [400]),
-        (POST + b"Transfer-Encoding: chunked\r\n\r\n0;" + b"a" * 100_000 + b"\r\n\r\n", [400]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0;" + b"a" * 20_000 + b"\r\n\r\n", [400]),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 1000 + b"\r\n", [400]),
         (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\n\r\n", [400]),
-        (POST + b"A: b\r\n" * 10_000 + b"\r\n", [431]),
-        (POST + (b"A: " + b"b" * 8000 + b"\r\n") * 90, [431]),
-        (b"GET /labels?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n", [414]),
+        (POST + b"A: b\r\n" * 1000 + b"\r\n", [431]),
+        (POST + (b"A: " + b"b" * 7000 + b"\r\n") * 10, [431]),
+        (b"GET /labels?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: here\r\n\r\n", [414]),
         (b"GET /labels HTTP/1.1\r\nHost: here\r\nHost: there\r\n\r\n", [400]),
         (b"GET http://here/labels HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n", [200]),
         (b"GET /labels HTTP/1.0\r\n\r\n", [200]),
@@ -115,7 +116,8 @@ def test_a_million_chunks_of_a_byte_are_not_read(service):
 def test_http_as_nobody_should_speak_it(service, sent, statuses):
     with connect(service) as connection:
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it may have been answered and closed already
+            connection.shutdown(socket.SHUT_WR)
         content = all_of(connection)
     assert answers(content)[: len(statuses)] == statuses
     assert b"Traceback" not in content

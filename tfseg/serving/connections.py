@@ -19,9 +19,9 @@ from gunicorn.asgi.protocol import ASGIProtocol
 FIRST_BYTE = 10.0  # seconds from the start of a connection to the first byte of a request
 HEAD = 10.0  # seconds from there to the end of its headers
 KEEP_ALIVE = 75  # seconds to the next request; longer than load balancers keep a connection
-PATIENCE = 0.5  # seconds of any wait that nobody is cut off for, however full it is
+PATIENCE = 0.25  # seconds of any wait that nobody is cut off for, however full it is
 MOST_HEAD = 64 * 1024  # bytes of a request's headers
-SMALLEST_CHUNK = 64  # bytes of its chunks on average, after the first thousand
+FREE_CHUNKS, SMALLEST_CHUNK = 200, 64  # of a body; after so many, bytes that each must bring on average
 NOT_HTTP = "this is not HTTP as it is taken here"
 
 
@@ -184,7 +184,7 @@ class Connection(ASGIProtocol):
     def _on_body(self, chunk: bytes) -> None:
         self._pieces += 1
         self._bytes += len(chunk)
-        if self._pieces > 1000 + self._bytes / SMALLEST_CHUNK:  # each costs more than it brings
+        if self._pieces > FREE_CHUNKS + self._bytes / SMALLEST_CHUNK:  # each costs more than it brings
             raise ParseError("chunks of a few bytes each")
         super()._on_body(chunk)
 
@@ -192,6 +192,7 @@ class Connection(ASGIProtocol):
         """Answers what is no HTTP in the words of the service, and leaves damage to a body to the application."""
         if self.phase is Phase.BODY and status != 500:
             self.is_damaged = True
+            self._out.pause_reading()  # what follows is not looked at
             self._stop()
             return
         status = status if status in (414, 431, 500) else 400

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,8 @@ from tfseg.serving.service import START
 from tfseg.serving.uploads import Refused
 
 DISCARD_SECONDS = 2.0
+LARGE = 2**20  # bytes of a body
+LARGE_PER_SECOND = 16 * 2**20  # bytes of large bodies, for each core
 PROBES = ("/healthz", "/readyz")  # have a thread of their own
 Message = dict[str, Any]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
@@ -24,7 +27,7 @@ class Body:
 
     def __init__(self, content: bytes = b"", error: Exception | None = None):
         """Takes what has come of it, and what reading raises after that, if it is not whole."""
-        self._file, self.error = io.BytesIO(content), error
+        self._file, self.size, self.error = io.BytesIO(content), len(content), error
 
     def read(self, size: int = -1) -> bytes:
         """Reads up to so many bytes; none at the end."""
@@ -59,6 +62,7 @@ class Gate:
         self.app, self.connections, self.wants_body = app, connections, wants_body
         self.most_body, self.timeout = most_body, timeout
         self.most_held, self.held = threads * most_body, 0
+        self._next_large = 0.0  # when the next large body has its turn, by `time.monotonic`
         self._threads = ThreadPoolExecutor(threads, "request")
         self._probes = ThreadPoolExecutor(1, "probe")
 
@@ -92,10 +96,22 @@ class Gate:
         body = await self._read(environ, connection, receive, held)
         if body is None:
             return None
-        environ["wsgi.input"] = body
         connection.enter(Phase.WORK)
+        if body.size > LARGE and not await self._pace(body.size, environ[START] + self.timeout):
+            body = Body(error=Refused(503, "too many large files at once"))
+        environ["wsgi.input"] = body
         threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
         return await asyncio.get_running_loop().run_in_executor(threads, call, self.app, environ)
+
+    async def _pace(self, size: int, deadline: float) -> bool:
+        """Lets large bodies come one after the other, so that they leave time to small ones; false if not in time."""
+        now = time.monotonic()
+        begin = max(self._next_large, now)
+        if begin > deadline:
+            return False
+        self._next_large = begin + size / (LARGE_PER_SECOND * (os.cpu_count() or 1))
+        await asyncio.sleep(begin - now)
+        return True
 
     async def _read(self, environ: dict, connection: Connection, receive: Receive, held: "Held") -> Body | None:
         """Reads the body; None if the client is gone."""

@@ -1,7 +1,8 @@
 """Do the records hold what their manifest says? Every byte, record, image and sum of a folder of shards is checked.
 
 Each thing that is wrong is a `Fault`, one line that names file and record. A shard is read once, by one worker process,
-a record at a time; what can be seen without reading any is a check of its own, which answers at once.
+a record at a time; what can be seen without reading any is a check of its own, which answers at once. The memory that
+this takes, whatever the files hold, is in the head of verify.py.
 """
 
 import itertools

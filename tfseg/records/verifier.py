@@ -159,13 +159,14 @@ def name_faults(split: str, names: list[str]) -> Iterator[str]:
 
 def id_faults(directory: Path, manifest: Manifest) -> Iterator[Fault]:
     """Finds ids that the manifest has twice, in one split or in two."""
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[str, tuple[str, Path, int | None]] = {}
     for name, split in manifest.splits.items():
         for id, (path, index) in zip(split.ids, _places(directory, split), strict=False):
             if id not in first:
-                first[id] = name, path.name if index is None else f"record {index} of {path.name}"
+                first[id] = name, path, index
                 continue
-            other, place = first[id]
+            other, file, number = first[id]
+            place = file.name if number is None else f"record {number} of {file.name}"
             twice = "is there twice" if other == name else f"is in split {other} too"
             yield Fault(path, index, id, f"{twice}: {place} has the same id")
 

@@ -116,6 +116,8 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
         yield f"has the quality {manifest.quality}, expected null or 1 to 100"
     if not manifest.source or len(manifest.source) > LONGEST or has_control(manifest.source):
         yield f"has the source {quote(manifest.source)}, expected the name of a layout"
+    if fault := storage.color_fault(manifest):
+        yield fault
     if manifest.findings is not None:
         yield from storage.findings_faults(manifest.findings)
 

@@ -5,6 +5,11 @@
 
 Every byte, record, image and mask is read; --quick looks at the manifest, the names and the sizes alone.
 Each fault is a line that names file and record. The exit code is 1 if there are any.
+
+Records of strangers can be checked: whatever they hold, it is read within bounds. A manifest takes at most 2 GB, one
+of 100,000 images 0.1 GB. A worker holds one record at a time: its bytes, 2 GB at most, and 16 bytes for each pixel, of
+which a record has no more than it says, than 2**30, and than 1024 for each of its bytes. Of many faults of a kind the
+first 10,000 are printed, of a shard 1,000.
 """
 
 import argparse

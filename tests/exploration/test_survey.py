@@ -312,7 +312,7 @@ def rewrite(folder, tmp_path, change):
     ("change", "message"),
     [
         (lambda all: [all[0], all[1][:-3]], r": record 1: is no tf\.train\.Example$"),
-        (lambda all: [all[0], all[1].replace(b"\x89PNG", b"GIF8")], ": record 1: is no PNG, JPEG"),
+        (lambda all: [all[0], all[1].replace(b"\x89PNG", b"GIF8")], ": record 1: is no PNG or JPEG"),
         (lambda all: all[:1], ": has no record 1, which the manifest counts; make"),
     ],
 )

@@ -9,6 +9,7 @@ import shutil
 import pytest
 from helpers import OTHER, TRAIN, VAL, draw, edit_manifest, write_images, write_records
 
+from tfseg.conversion.reader import open_stored
 from tfseg.records import manifest, verifier
 from tfseg.records.record_set import open_records
 
@@ -154,6 +155,8 @@ def test_more_classes_than_categories_need_colors(tmp_path):
     assert [fault.message for fault in verifier.find_faults(folder)] == [
         "has 9 classes and no colors, which only the 8 categories do without"
     ]
+    with pytest.raises(ValueError, match=r"r: has 9 classes and no colors, which only the 8 categories do without$"):
+        open_stored(open_records(folder))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

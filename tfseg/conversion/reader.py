@@ -11,7 +11,7 @@ import numpy as np
 from tfseg.conversion import sources
 from tfseg.conversion.samples import Sample, read_sample
 from tfseg.io import image_headers, images
-from tfseg.records import labels
+from tfseg.records import labels, storage
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import Split
 from tfseg.records.record_set import RecordSet
@@ -80,12 +80,15 @@ def open_stored(records: RecordSet, splits: Sequence[str] | None = None) -> Data
 
     Raises:
         FileNotFoundError: a split is missing.
+        ValueError: the classes have no colours.
     """
     manifest = records.manifest
     missing = [name for name in splits or () if name not in manifest.splits]
     if missing:
         there = ", ".join(manifest.splits) or "none"
         raise FileNotFoundError(f"{records}: no split {', '.join(missing)}; there is {there}")
+    if fault := storage.color_fault(manifest):
+        raise ValueError(f"{records}: {fault}")
     chosen = {name: manifest.splits[name] for name in splits or manifest.splits}
     label_map = labels.make_label_map(
         dict(zip(manifest.classes, manifest.palette.tolist(), strict=True)), manifest.label_map

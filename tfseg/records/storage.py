@@ -50,8 +50,6 @@ def faults(manifest: "Manifest") -> Iterator[str]:
     count = len(manifest.classes)
     if not 1 <= count <= MOST_CLASSES:
         yield f"has {count} classes, expected 1 to {MOST_CLASSES}"
-    if manifest.colors is None and len(manifest.palette) != count:
-        yield f"has {count} classes and no colors, which only the {len(manifest.palette)} categories do without"
     for name, split in manifest.splits.items():
         if len(split.class_pixels) != count:
             yield f"split {name} has class_pixels of {len(split.class_pixels)} classes, expected {count}"
@@ -69,6 +67,14 @@ def _size_faults(size: list[int] | None, tile_width: int | None) -> Iterator[str
         yield f"has a tile_width, {tile_width}, but no size, which tiles take"
     elif tile_width is not None and size is not None and not 1 <= tile_width <= size[1]:
         yield f"has the tile_width {tile_width}, expected null, or 1 to {size[1]}, the width of the images"
+
+
+def color_fault(manifest: "Manifest") -> str | None:
+    """Says that classes have no colours; None if they have, or are the categories', which need none."""
+    if len(manifest.palette) == len(manifest.classes):
+        return None
+    known = len(manifest.palette)
+    return f"has {len(manifest.classes)} classes and no colors, which only the {known} categories do without"
 
 
 def tile_widths(manifest: "Manifest", width: int) -> tuple[list[int], list[int]]:

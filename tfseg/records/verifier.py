@@ -1,7 +1,8 @@
 """Do the records hold what their manifest says? Every byte, record, image and sum of a folder of shards is checked.
 
 Each thing that is wrong is a `Fault`, one line that names file and record. A shard is read once, by one worker process,
-a record at a time; what can be seen without reading any is a check of its own, which answers at once.
+a record at a time; what can be seen without reading any is a check of its own, which answers at once. The memory that
+this takes, whatever the files hold, is in the head of verify.py.
 """
 
 import itertools
@@ -115,6 +116,8 @@ def _value_faults(manifest: Manifest) -> Iterator[str]:
         yield f"has the quality {manifest.quality}, expected null or 1 to 100"
     if not manifest.source or len(manifest.source) > LONGEST or has_control(manifest.source):
         yield f"has the source {quote(manifest.source)}, expected the name of a layout"
+    if fault := storage.color_fault(manifest):
+        yield fault
     if manifest.findings is not None:
         yield from storage.findings_faults(manifest.findings)
 
@@ -158,13 +161,14 @@ def name_faults(split: str, names: list[str]) -> Iterator[str]:
 
 def id_faults(directory: Path, manifest: Manifest) -> Iterator[Fault]:
     """Finds ids that the manifest has twice, in one split or in two."""
-    first: dict[str, tuple[str, str]] = {}
+    first: dict[str, tuple[str, Path, int | None]] = {}
     for name, split in manifest.splits.items():
         for id, (path, index) in zip(split.ids, _places(directory, split), strict=False):
             if id not in first:
-                first[id] = name, path.name if index is None else f"record {index} of {path.name}"
+                first[id] = name, path, index
                 continue
-            other, place = first[id]
+            other, file, number = first[id]
+            place = file.name if number is None else f"record {number} of {file.name}"
             twice = "is there twice" if other == name else f"is in split {other} too"
             yield Fault(path, index, id, f"{twice}: {place} has the same id")
 

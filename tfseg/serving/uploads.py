@@ -200,4 +200,5 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     except TooLarge as error:
         raise Refused(413, str(error)) from None
     except ValueError as error:
-        raise Refused(400, str(error)) from None
+        whole = "the file is no whole image: it is cut short"
+        raise Refused(400, str(error).replace("the file is cut short", whole)) from None

@@ -189,7 +189,7 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     except TooLarge as error:
         raise Refused(413, f"the file {error}") from None
     except ValueError as error:
-        raise Refused(400, f"the file {error}") from None
+        raise Refused(400, f"the file is no whole image: it {error}") from None
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise Refused(
             413,
@@ -200,4 +200,5 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     except TooLarge as error:
         raise Refused(413, str(error)) from None
     except ValueError as error:
-        raise Refused(400, str(error)) from None
+        whole = "the file is no whole image: it is cut short"
+        raise Refused(400, str(error).replace("the file is cut short", whole)) from None

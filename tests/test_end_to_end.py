@@ -54,7 +54,7 @@ def test_run_folder(city, metrics):
     run = city / "run"
     names = {path.name for path in run.iterdir()}
     expected = {"config.yaml", "labels.json", "history.csv", "tensorboard", "best.weights.h5", "checkpoints"}
-    assert names == expected | {"metrics.json", "saved_model", "records.json"}
+    assert names == expected | {"metrics.json", "saved_model", "records.json", ".tfseg.json"}
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         *("00000008.json", "00000008.weights.h5", "00000012.json", "00000012.weights.h5")
     ]

@@ -400,7 +400,7 @@ def test_killed_at_any_moment_while_records_are_replaced(raw, tmp_path, monkeypa
 def test_records_that_a_training_reads_are_not_replaced(raw, tmp_path):
     converter.convert(open_raw(raw), tmp_path / "out")
     before = contents(tmp_path / "out")
-    with run_dir.hold_records(open_records(tmp_path / "out")), run_dir.hold_records(open_records(tmp_path / "out")):
+    with run_dir.hold_records(tmp_path / "out"), run_dir.hold_records(tmp_path / "out"):
         with pytest.raises(ValueError, match="out: a training reads these records; wait until it ends, or choose"):
             converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
         converter.convert(open_raw(raw), tmp_path / "out")  # which changes nothing

@@ -151,7 +151,7 @@ def test_a_failure_leaves_the_earlier_export(tmp_path, monkeypatch):
 def test_a_folder_of_other_things_is_not_replaced(tmp_path):
     thesis = tmp_path / "thesis.tex"
     thesis.write_text("years of work")
-    with pytest.raises(ValueError, match=r"no export to replace, it holds thesis\.tex"):
+    with pytest.raises(ValueError, match=r"no export to replace, it holds a file or folder \(thesis\.tex\)"):
         export_saved_model(nearest_color_network(), tmp_path, CATEGORIES, CATEGORY_COLORS)
     with pytest.raises(ValueError, match="is a file"):
         export_saved_model(nearest_color_network(), thesis, CATEGORIES, CATEGORY_COLORS)

@@ -263,17 +263,24 @@ def test_records_are_known_by_what_they_are(tmp_path, tiny_records, monkeypatch)
 
 def test_records_that_are_replaced_under_a_training_end_it(tmp_path, tiny_records):
     records = open_records(shutil.copytree(tiny_records, tmp_path / "recs"))
-    run_dir.check_records(records)
+    stamp = run_dir.stamp_records(records)
+    run_dir.check_records(records, stamp)
     (tmp_path / "recs").rename(tmp_path / "away")
-    run_dir.check_records(records)  # nothing is known
+    run_dir.check_records(records, stamp)  # nothing is known
     shutil.copytree(tiny_records, tmp_path / "recs")
-    run_dir.check_records(records)
+    run_dir.check_records(records, stamp)
     with (tmp_path / "recs/manifest.json").open("a") as file:
         file.write("\n")
     with pytest.raises(ValueError, match=r"recs: has another manifest\.json than when this training began"):
-        run_dir.check_records(records)
-    with pytest.raises(ValueError, match="has another manifest"), run_dir.hold_records(records):
-        pytest.fail("began to train")
+        run_dir.check_records(records, stamp)
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_records_that_are_being_replaced_are_not_trained_on(tiny_records):
+    with locks.hold_folder(tiny_records), pytest.raises(ValueError, match="a conversion is replacing these records"):
+        loop.train_run(train_in(tiny_records.with_name("run"), tiny_records))
+    with run_dir.hold_records(tiny_records), run_dir.hold_records(tiny_records), run_dir.hold_records("nowhere"):
+        pass
 
 
 def test_a_run_of_before_is_compared_by_the_words(tmp_path, tiny_records):

@@ -334,7 +334,8 @@ class Config:
     """Folder that the run writes: config, scores, checkpoints, SavedModel. If it holds this run, stopped before its
     end, the run resumes."""
     overwrite: bool = False
-    """true: whatever an earlier run left in run_dir is deleted first."""
+    """true: what an earlier run left in run_dir is deleted first. If anything else lies there, nothing is deleted, and
+    the training does not start."""
     quiet: bool = False
     """true: nothing is printed but warnings, errors and the last line."""
     augment: Augment = field(default_factory=Augment)

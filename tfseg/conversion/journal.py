@@ -120,8 +120,8 @@ def clear(out: Path) -> None:
 
 def _check_unread(out: Path) -> None:
     """Raises ValueError while a training reads the records of a folder, see `runs.run_dir.hold_records`."""
-    with suppress(OSError), (out / MANIFEST_NAME).open("rb") as file:  # there are none, or no locks
-        if not locks.take(file):
+    with locks.hold_folder(out) as free:
+        if not free:
             raise ValueError(f"{out}: a training reads these records; wait until it ends, or choose another --out")
 
 

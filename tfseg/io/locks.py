@@ -2,7 +2,8 @@
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,11 +20,11 @@ class NoLocks(OSError):
     """The file system, or the operating system, has no locks."""
 
 
-def take(file: IO, wait: bool = False, shared: bool = False) -> bool:
+def take(file: IO | int, wait: bool = False, shared: bool = False) -> bool:
     """Locks a file for as long as this process, or one that it was handed to as it is, has it open.
 
     Args:
-        file: open.
+        file: open, or its descriptor.
         wait: until another process lets go of it.
         shared: with others that ask for no more than that.
 
@@ -37,6 +38,27 @@ def take(file: IO, wait: bool = False, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextmanager
+def hold_folder(folder: Path, shared: bool = False) -> Iterator[bool]:
+    """Locks a folder itself while the block lasts, as `take` does a file.
+
+    Yields:
+        Whether it was free; True where it is not there, or nothing can be locked.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield True
+        return
+    try:
+        free = True
+        with suppress(OSError):
+            free = take(descriptor, shared=shared)
+        yield free
+    finally:
+        os.close(descriptor)
 
 
 def open_lock(path: Path) -> IO:

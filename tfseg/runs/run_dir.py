@@ -219,26 +219,36 @@ def identify(records: str | Path) -> str:
 
 
 @contextmanager
-def hold_records(records: RecordSet) -> Iterator[None]:
+def hold_records(records: str | Path) -> Iterator[None]:
     """Keeps conversions from replacing records while the block lasts; other trainings may read them, too.
 
     Raises:
-        ValueError: other records are there now, or a conversion is replacing them.
+        ValueError: a conversion is replacing them.
     """
-    if not is_local(records.path):
+    place = open_path(records)
+    if not is_local(place):
         yield
         return
-    with (records.path / MANIFEST_NAME).open("rb") as file:
-        with suppress(OSError):  # where nothing can be locked
-            if not locks.take(file, shared=True):
-                raise ValueError(f"{records}: a conversion is replacing these records; wait until it ends")
-        check_records(records)
+    with locks.hold_folder(place, shared=True) as free:
+        if not free:
+            raise ValueError(f"{records}: a conversion is replacing these records; wait until it ends")
         yield
 
 
-def check_records(records: RecordSet) -> None:
-    """Raises ValueError if other records have come where a training reads; what cannot be read now says nothing."""
-    with suppress(OSError):
+def stamp_records(records: RecordSet) -> tuple[int, int, int] | None:
+    """By what one sees at a glance that other records may have come; None: nothing is known, as in a store."""
+    try:
+        status = (records.path / MANIFEST_NAME).stat() if is_local(records.path) else None
+    except OSError:
+        return None
+    return status and (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def check_records(records: RecordSet, stamp: tuple[int, int, int] | None) -> None:
+    """Raises ValueError if other records have come where a training reads, whose stamp was another."""
+    if stamp_records(records) in (None, stamp):
+        return
+    with suppress(OSError):  # what cannot be read now says nothing
         if hash_records(records.folder) != records.manifest_hash:
             raise ValueError(f"{records}: has another {MANIFEST_NAME} than when this training began; start it again")
 

@@ -83,7 +83,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         records: RecordSet | None = None,
     ):
         super().__init__()
-        self.records = records
+        self.records, self.stamp = records, run_dir.stamp_records(records) if records else None
         self.run, self.steps_per_epoch, self.seconds = run, steps_per_epoch, 60 * minutes
         self.validate, self.stop, self.rollbacks, self.screen = validate, stop, rollbacks, screen or Screen()
         self.distribution = distribution or Distribution()
@@ -110,7 +110,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Saves a checkpoint after so many batches of this epoch, and ends the training if it is to stop."""
         self.model.check_loss()
         if self.records:
-            run_dir.check_records(self.records)
+            run_dir.check_records(self.records, self.stamp)
         step = self.epoch * self.steps_per_epoch + batches
         try:
             best, writes = self.validate.best_scores, self.distribution.chief

@@ -57,8 +57,8 @@ def _train(config: Config) -> dict:
     start = time.monotonic()
     run_dir.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is reported before anything is read
-    training = prepare(config)
-    with run_dir.hold_records(training.records):
+    with run_dir.hold_records(config.data.records):
+        training = prepare(config)
         best_scores = learn_until_finite(training)
     metrics = {}
     if training.distribution.chief:

@@ -13,6 +13,7 @@ import numpy as np
 from tfseg.config.renames import rename_settings
 from tfseg.config.schema import Config
 from tfseg.io import locks
+from tfseg.io.paths import is_leftover
 from tfseg.io.renamed import SETTINGS
 from tfseg.runs import run_dir
 from tfseg.tuning.space import Space, find_start
@@ -37,11 +38,11 @@ def open_study(out: Path, config: Config, space: Space) -> Iterator["optuna.Stud
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as lock:
+    if not (out / STUDY).exists() and any(path.name != LOCK and not is_leftover(path.name) for path in out.iterdir()):
+        raise ValueError(f"{out}: is not empty and holds no search ({STUDY} is missing); give another --out")
+    with locks.open_lock(out / LOCK) as lock:
         if not locks.take(lock):
             raise ValueError(f"{out}: another search is running here; wait for it, or give another --out")
-        if not (out / STUDY).exists() and {path.name for path in out.iterdir()} != {LOCK}:
-            raise ValueError(f"{out}: is not empty and holds no search ({STUDY} is missing); give another --out")
         study = optuna.create_study(
             storage=f"sqlite:///{out / STUDY}",
             study_name="search",

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tfseg.io.limits import advise_limit
+from tfseg.io.limits import advise_limit, check_limits
 from tfseg.io.memory import find_want_of_memory
 from tfseg.io.streams import fill_closed_streams, finish_output
 
@@ -149,7 +149,11 @@ def explain(name: str, error: ValueError | OSError) -> str | int:
 
 
 class Announcement(importlib.abc.MetaPathFinder):
-    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself."""
+    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself.
+
+    Raises:
+        OSError: a limit does not leave enough for it.
+    """
 
     def __init__(self, program: str):
         self.program = program
@@ -157,6 +161,7 @@ class Announcement(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name in SLOW:
             be_quiet()
+            check_limits(SLOW[name])
             text = f"{self.program}: loading {SLOW[name]}, which may take half a minute"
             print(text, file=sys.stderr, flush=True)
         return None

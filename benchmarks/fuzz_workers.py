@@ -160,11 +160,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500, help="(default: %(default)s)")
     parser.add_argument("--parallel", type=int, default=1, help="commands at a time (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first signal (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for what came of it")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="fuzz_workers."))
     try:
-        attacks = run(folder, options.kills, options.parallel)
+        attacks = run(folder, options.kills, options.parallel, options.seed)
     finally:
         shutil.rmtree(folder)
     bad = [one for one in attacks if one.faults]
@@ -178,7 +179,7 @@ def main() -> None:
         raise ValueError(f"{len(bad)} faults: {bad[:5]}")
 
 
-def run(folder: Path, kills: int, parallel: int) -> list[Attack]:
+def run(folder: Path, kills: int, parallel: int, seed: int) -> list[Attack]:
     """Makes a data set and records of it, and attacks commands that read them."""
     city, records = folder / "city", folder / "records"
     make_sample_city(city, (64, 128), {"train": 16, "val": 5, "test": 2}, workers=1)
@@ -192,7 +193,6 @@ def run(folder: Path, kills: int, parallel: int) -> list[Attack]:
         verb = VERBS[seed % len(VERBS)]
         return attack(verb, records if verb == "verify" else city, wanted[verb], lives[verb], seed)
 
-    seed = 0
     with ThreadPoolExecutor(parallel) as pool:
         while missing := kills - len(attacks):  # those that came too late are drawn again
             few = min(missing, 20)

@@ -1,6 +1,7 @@
 """Errors that come of limits of the system say which, and what to do."""
 
 import errno
+import os
 import sys
 
 import pytest
@@ -29,3 +30,21 @@ def test_a_limit_is_named_in_one_line(error, advice, monkeypatch):
 def test_other_errors_are_no_limits():
     assert limits.advise_limit(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert limits.advise_limit(RuntimeError("the model is odd")) is None
+
+
+@pytest.mark.skipif(limits.resource is None, reason="has no such limits")
+@pytest.mark.parametrize(
+    ("limit", "number", "message"),
+    [
+        ("RLIMIT_AS", 2 << 30, "address space is limited to 2.0 GiB, of which TensorFlow needs 4; allow more with"),
+        ("RLIMIT_NPROC", 12, "threads are limited to 12, of which TensorFlow needs 64; allow more with ulimit -u"),
+    ],
+)
+def test_a_framework_is_not_begun_within_too_small_limits(limit, number, message, monkeypatch):
+    of = {getattr(limits.resource, limit): number}
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (of.get(which, -1), -1))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(OSError, match=message):
+        command.Announcement("train").find_spec("tensorflow", None)
+    of.clear()
+    limits.check_limits("TensorFlow")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfseg.io.escaping import printable
-from tfseg.io.limits import advise_limit
+from tfseg.io.limits import advise_limit, check_limits
 from tfseg.io.memory import find_want_of_memory
 from tfseg.io.streams import fill_closed_streams, finish_output
 
@@ -156,7 +156,11 @@ def explain(name: str, error: ValueError | OSError) -> str | int:
 
 
 class Announcement(importlib.abc.MetaPathFinder):
-    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself."""
+    """Says once on stderr what is about to be imported, if that takes its time; finds nothing itself.
+
+    Raises:
+        OSError: a limit does not leave enough for it.
+    """
 
     def __init__(self, program: str):
         self.program = program
@@ -164,6 +168,7 @@ class Announcement(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name in SLOW:
             be_quiet()
+            check_limits(SLOW[name])
             text = f"{self.program}: loading {SLOW[name]}, which may take half a minute"
             print(text, file=sys.stderr, flush=True)
         return None

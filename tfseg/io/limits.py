@@ -1,8 +1,16 @@
 """Errors that come of limits of the system, with the limit and what to do about it."""
 
 import errno
+import os
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 FILES = "no more files may be opened; allow more with ulimit -n 1024"
+ADDRESS_SPACE = 4 << 30  # bytes; a training of TensorFlow on 2 cores has 3.9 GB, most of it no memory
+THREADS = 64  # TensorFlow on 2 cores aborts with 12
 PROCESSES = "no more processes or threads may be started; allow more with ulimit -u, or lower --workers if it has any"
 
 
@@ -14,3 +22,18 @@ def advise_limit(error: BaseException) -> str | None:
     if number == errno.EAGAIN or (isinstance(error, RuntimeError) and str(error) == "can't start new thread"):
         return PROCESSES
     return None
+
+
+def check_limits(name: str) -> None:
+    """Raises OSError if limits leave too little for a framework, which would hang, fail oddly or abort later."""
+    if resource is None:
+        return
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if 0 <= space < ADDRESS_SPACE:
+        raise OSError(
+            f"address space is limited to {space / 2**30:.1f} GiB, of which {name} needs {ADDRESS_SPACE >> 30}; "
+            "allow more with ulimit -v, or limit the memory itself, as containers do"
+        )
+    threads = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+    if 0 <= threads < THREADS and os.geteuid() != 0:  # of the superuser, the system does not count them
+        raise OSError(f"threads are limited to {threads}, of which {name} needs {THREADS}; allow more with ulimit -u")

@@ -4,7 +4,6 @@ So models are loaded once, before the page answers; the script `web_page` finds 
 """
 
 import argparse
-import ipaddress
 import os
 import re
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 from tfseg.inference.files import warn
 from tfseg.inference.model_folder import find_model
 from tfseg.io.listing import list_images
+from tfseg.io.sockets import is_this_machine
 
 SETTINGS = {
     "server.headless": "true",
@@ -75,18 +75,10 @@ def open_page(
     for directory in directories:
         web_view.load_model(directory, input_size)
     shown = f"[{host}]" if ":" in host else host
-    reach = "" if is_loopback(host) else ", for every machine that reaches this one"
+    reach = "" if is_this_machine(host) else ", for every machine that reaches this one"
     print(f"http://{shown}:{port}{reach}; Ctrl-C ends it", flush=True)
     page = write_page_arguments(directories, samples, input_size)
     run_streamlit([*streamlit_arguments(host, port, web_view.MOST_MEGABYTES, allowed_hosts), "--", *page])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_address(host: str, port: int) -> None:
@@ -121,7 +113,7 @@ def streamlit_arguments(host: str, port: int, megabytes: int, names: Sequence[st
     """
     settings = [*SETTINGS.items(), ("server.address", host), ("server.port", port)]
     settings.append(("server.maxUploadSize", megabytes))
-    if is_loopback(host) or names:
+    if is_this_machine(host) or names:
         # A page elsewhere whose name is made to lead here is refused.
         settings += [("server.allowedHosts", name) for name in ("localhost", "127.0.0.1", "::1", host, *names)]
     # Of a proxy that passes another Host on than the browser sent.

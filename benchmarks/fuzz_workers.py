@@ -8,7 +8,6 @@ the same command must then make the same bytes as if nothing had happened. Needs
 
 import argparse
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -163,11 +162,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first signal (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="file for what came of it")
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="fuzz_workers."))
-    try:
-        attacks = run(folder, options.kills, options.parallel, options.seed)
-    finally:
-        shutil.rmtree(folder)
+    with tempfile.TemporaryDirectory(prefix="fuzz_workers.") as folder:
+        attacks = run(Path(folder), options.kills, options.parallel, options.seed)
     bad = [one for one in attacks if one.faults]
     failed = [one.seconds for one in attacks if one.code]
     counts = Counter(f"{one.verb} {one.signal} exit {one.code}" for one in attacks)

@@ -20,8 +20,8 @@ def test_what_it_reads():
         (b'{"b": {"\\u001b": 1, "\\u001b": 1}}', r"has the key '\x1b' twice"),
         (b"[9223372036854775808]", "has the number '9223372036854775808', expected integers of 64 bits"),
         (b"[-" + b"9" * 400 + b"]", f"has the number '-{'9' * 76}...', expected integers of 64 bits"),
-        (b"{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
-        (b"\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b"{", "is no JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        (b"\xff", "is no JSON: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
     ],
 )
 def test_what_it_refuses(data, message):

@@ -47,4 +47,10 @@ def test_a_framework_is_not_begun_within_too_small_limits(limit, number, message
     with pytest.raises(OSError, match=message):
         command.Announcement("train").find_spec("tensorflow", None)
     of.clear()
-    limits.check_limits("TensorFlow")
+    limits.check_limits("TensorFlow", "train")
+
+
+@pytest.mark.skipif(limits.resource is None, reason="has no such limits")
+def test_what_only_loads_a_model_needs_less_address_space(monkeypatch):
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda _: (2 << 30, -1))
+    limits.check_limits("TensorFlow", "predict")

@@ -278,8 +278,16 @@ def change(**changes):
     [
         (lambda folder: folder.rename(folder.with_name("moved")), FileNotFoundError, "no such folder of records; make"),
         (lambda folder: (folder / "manifest.json").unlink(), FileNotFoundError, "has no manifest.json; make"),
-        (lambda folder: (folder / "manifest.json").write_text('{"codec":'), ValueError, "manifest.json: Expecting"),
-        (lambda folder: (folder / "manifest.json").write_bytes(b"\xff"), ValueError, "manifest.json: 'utf-8' codec"),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"codec":'),
+            ValueError,
+            "manifest.json: is no JSON: Expecting",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_bytes(b"\xff"),
+            ValueError,
+            "manifest.json: is no JSON: 'utf-8' codec",
+        ),
         (lambda folder: (folder / "manifest.json").write_text("[]"), ValueError, "must be a JSON object, not a list"),
         (change(schema_version=7), ValueError, "has schema version 7, this program reads 1 to 2; make"),
         (change(schema_version=...), ValueError, "the manifest lacks schema_version; make"),

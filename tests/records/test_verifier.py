@@ -458,7 +458,7 @@ def test_a_wrong_hash(folder):
 
 def test_a_broken_manifest(folder):
     (folder / "manifest.json").write_text('{"codec": ')
-    assert faults_of(folder) == ["manifest.json: Expecting value: line 1 column 11 (char 10)"]
+    assert faults_of(folder) == ["manifest.json: is no JSON: Expecting value: line 1 column 11 (char 10)"]
 
 
 def test_no_records(folder):

@@ -168,7 +168,7 @@ class Announcement(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name in SLOW:
             be_quiet()
-            check_limits(SLOW[name])
+            check_limits(SLOW[name], self.program)
             text = f"{self.program}: loading {SLOW[name]}, which may take half a minute"
             print(text, file=sys.stderr, flush=True)
         return None

@@ -9,7 +9,9 @@ except ImportError:  # Windows
     resource = None
 
 FILES = "no more files may be opened; allow more with ulimit -n 1024"
-ADDRESS_SPACE = 4 << 30  # bytes; a training of TensorFlow on 2 cores has 3.9 GB, most of it no memory
+# GiB of address space, most of it no memory: a training of TensorFlow on 2 cores has 3.9 GB; what only loads a SavedModel, less.
+ADDRESS_SPACE, SMALL_SPACE = 4.0, 1.5
+SMALL = ("predict", "evaluate")
 THREADS = 64  # TensorFlow on 2 cores aborts with 12
 PROCESSES = "no more processes or threads may be started; allow more with ulimit -u, or lower --workers if it has any"
 
@@ -24,14 +26,15 @@ def advise_limit(error: BaseException) -> str | None:
     return None
 
 
-def check_limits(name: str) -> None:
-    """Raises OSError if limits leave too little for a framework, which would hang, fail oddly or abort later."""
+def check_limits(name: str, verb: str) -> None:
+    """Raises OSError if limits leave a verb too little for a framework, which would hang, fail oddly or abort later."""
     if resource is None:
         return
     space = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if 0 <= space < ADDRESS_SPACE:
+    needed = SMALL_SPACE if verb in SMALL else ADDRESS_SPACE
+    if 0 <= space < needed * 2**30:
         raise OSError(
-            f"address space is limited to {space / 2**30:.1f} GiB, of which {name} needs {ADDRESS_SPACE >> 30}; "
+            f"address space is limited to {space / 2**30:.1f} GiB, of which {name} needs {needed:g}; "
             "allow more with ulimit -v, or limit the memory itself, as containers do"
         )
     threads = resource.getrlimit(resource.RLIMIT_NPROC)[0]

@@ -281,12 +281,12 @@ def change(**changes):
         (
             lambda folder: (folder / "manifest.json").write_text('{"codec":'),
             ValueError,
-            "manifest.json: is no JSON: Expecting",
+            "json: is no JSON: Expecting",
         ),
         (
             lambda folder: (folder / "manifest.json").write_bytes(b"\xff"),
             ValueError,
-            "manifest.json: is no JSON: 'utf-8' codec",
+            "json: is no JSON: 'utf-8' codec",
         ),
         (lambda folder: (folder / "manifest.json").write_text("[]"), ValueError, "must be a JSON object, not a list"),
         (change(schema_version=7), ValueError, "has schema version 7, this program reads 1 to 2; make"),

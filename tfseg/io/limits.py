@@ -9,7 +9,7 @@ except ImportError:  # Windows
     resource = None
 
 FILES = "no more files may be opened; allow more with ulimit -n 1024"
-# GiB of address space, most of it no memory: a training of TensorFlow on 2 cores has 3.9 GB; what only loads a SavedModel, less.
+# GiB of addresses, most of it no memory: a training of TensorFlow on 2 cores has 3.9 GB; a SavedModel takes less.
 ADDRESS_SPACE, SMALL_SPACE = 4.0, 1.5
 SMALL = ("predict", "evaluate")
 THREADS = 64  # TensorFlow on 2 cores aborts with 12

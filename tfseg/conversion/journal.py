@@ -10,7 +10,6 @@ Workers of other machines cannot share one journal: each leaves a note beside it
 
 import dataclasses
 import hashlib
-import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +31,7 @@ from tfseg.conversion.ownership import (
 )
 from tfseg.io import locks, removal, staging
 from tfseg.io.atomic import write_json
+from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_local
 from tfseg.records.manifest import MANIFEST_NAME, Shard
 from tfseg.records.records import file_sha256
@@ -232,7 +232,7 @@ def fingerprint(files: Sequence[Path]) -> str:
 def _read(path: Path, settings: dict) -> dict:
     """Reads the journal or a note, its entries as such; nothing if it is of another conversion."""
     try:
-        journal = json.loads(path.read_text(encoding="utf-8"))
+        journal = read_json(path)
         if journal["settings"] != settings:
             return {}
         shards = {

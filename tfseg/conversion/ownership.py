@@ -3,12 +3,12 @@
 A name like train-00000-of-00002.tfrecord has many owners, and so has manifest.json.
 """
 
-import json
 import re
 from pathlib import Path
 
 from tfseg.io import removal
 from tfseg.io.atomic import UNFINISHED
+from tfseg.io.json_reader import read_bounded, read_json
 from tfseg.io.paths import is_leftover
 from tfseg.records.manifest import MANIFEST_NAME, is_shard_name, parse_manifest
 
@@ -51,10 +51,7 @@ def _known_names(folder: Path) -> tuple[str, ...]:
         return _join(names, r".+-\d+-of-\d+\.tfrecord")
     if not (folder / MANIFEST_NAME).is_file():
         return ()
-    try:
-        manifest = parse_manifest((folder / MANIFEST_NAME).read_bytes())
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(repr(error)[:200]) from None
+    manifest = parse_manifest(read_bounded(folder / MANIFEST_NAME))
     return _join([*names, *(shard.name for split in manifest.splits.values() for shard in split.shards)])
 
 
@@ -73,9 +70,9 @@ def has_journal(folder: Path) -> bool:
 
 def _is_journal(path: Path) -> bool:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         return isinstance(found["settings"], dict) and isinstance(found.get("shards", {}), dict)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

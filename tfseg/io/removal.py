@@ -4,7 +4,6 @@ Everything is looked at before anything is removed, and what goes is what was se
 open, so that no link is followed, and nothing that came meanwhile is lost.
 """
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.io.atomic import UNFINISHED, write_json
+from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_leftover, is_local
 
 MARK = ".tfseg.json"  # says of a folder what it is and that this program made it
@@ -60,9 +60,9 @@ def write_mark(folder: Path, kind: Kind, **facts: object) -> None:
 def read_mark(folder: Path, kind: Kind) -> dict | None:
     """Reads what `write_mark` wrote; None: the folder has no such mark, or that of another kind."""
     try:
-        mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        mark = read_json(folder / MARK)
         return mark if (mark["made_by"], mark["kind"]) == ("tfseg", kind.name) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from tfseg.io import staging
+from tfseg.io.json_reader import read_json
 from tfseg.io.removal import Kind, is_empty
 from tfseg.io.workers import open_pool
 from tfseg.synthetic.canvas import LABEL_BY_NAME
@@ -124,7 +125,7 @@ def is_finished(out: Path, parameters: dict) -> bool:
         return False
     if not (out / PARAMETERS).is_file():
         raise ValueError(f"{out} exists and is no sample city; name another folder or remove this one")
-    found = json.loads((out / PARAMETERS).read_text(encoding="utf-8"))
+    found = read_json(out / PARAMETERS)
     if found != parameters:
         raise ValueError(f"{out} was made with {found}, not {parameters}; name another folder or remove this one")
     return True

@@ -6,7 +6,6 @@ checkpoints/00000300.json         checksum of that file, and what else a `Checkp
 Which batch comes next, and how it is augmented, depends on seed, epoch and step alone, so that neither is saved.
 """
 
-import json
 import math
 import sys
 import zlib
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfseg.io.atomic import UNFINISHED, write_json
+from tfseg.io.json_reader import read_json
 from tfseg.io.removal import remove_files
 from tfseg.runs.contents import CHECKPOINT_FILES
 from tfseg.runs.contents import CHECKPOINTS as FOLDER
@@ -92,7 +92,7 @@ def find_last(run: Path) -> Checkpoint | None:
     for step in reversed(find_steps(run)):
         try:
             return _read(run, step)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             fault = " ".join(str(error).split()) if isinstance(error, OSError | ValueError) else repr(error)[:200]
             warning = f"{record_path(run, step)}: {fault}; resuming from an earlier checkpoint"
             print(f"warning: {warning}", file=sys.stderr, flush=True)
@@ -101,7 +101,7 @@ def find_last(run: Path) -> Checkpoint | None:
 
 def _read(run: Path, step: int) -> Checkpoint:
     """Reads the checkpoint of a step; raises one of many errors if it is not what was saved there."""
-    record = json.loads(record_path(run, step).read_text(encoding="utf-8"))
+    record = read_json(record_path(run, step))
     crc32 = record.pop("crc32")
     found = Checkpoint(**record)
     if found.step != step:

@@ -3,13 +3,13 @@
 The ids of a run there are kept in the run folder, so that a training that resumes is sent to the same one.
 """
 
-import json
 from pathlib import Path
 
 import keras
 
 from tfseg.config.schema import Config, list_settings
 from tfseg.io.atomic import write_json
+from tfseg.io.json_reader import read_json
 from tfseg.runs import run_dir
 from tfseg.training.console import Screen
 
@@ -37,7 +37,7 @@ class Tracker(keras.callbacks.Callback):
 
     def open_run(self, directory: Path, config: Config) -> None:
         path = directory / run_dir.TRACKERS
-        ids = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        ids = read_json(path) if path.exists() else {}
         id = self.service.start(directory, config, ids.get(self.name))
         write_json({**ids, self.name: id}, path)
 

@@ -12,7 +12,6 @@ OUT/trial-0007.yaml trial-0007.log its settings and what it printed
 
 import csv
 import dataclasses
-import json
 import math
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.io import locks
+from tfseg.io.json_reader import read_json
 from tfseg.io.stopped import StopWatch
 from tfseg.runs import run_dir
 from tfseg.runs.run_dir import remove_weights
@@ -240,7 +240,7 @@ class Search:
             killed = f"\nkilled by {signal.Signals(-code).name}, perhaps for want of memory" if code < 0 else ""
             self.fail(trial, last_lines(run.with_suffix(".log")) + killed)
             return
-        score = json.loads((run / run_dir.METRICS).read_text(encoding="utf-8"))[SCORE]
+        score = read_json(run / run_dir.METRICS)[SCORE]
         if score is None:
             self.fail(trial, f"{SCORE} is not a number")
             return

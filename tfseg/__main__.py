@@ -56,7 +56,10 @@ def run_verb(verb: str, arguments: list[str]) -> None:
     """Runs tfseg/VERB.py as `python -m tfseg.VERB` does, in this process."""
     command.FRONT = f"{called_as()} "
     sys.argv = [verb, *arguments]
-    runpy.run_module(f"tfseg.{verb}", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(f"tfseg.{verb}", run_name="__main__", alter_sys=True)
+    except KeyboardInterrupt:  # while it imports, which `command.run` does not see
+        sys.exit(130)
 
 
 def called_as() -> str:

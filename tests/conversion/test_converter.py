@@ -186,6 +186,12 @@ def test_limit_takes_a_part_of_what_all_are(raw, tmp_path):
 # ---- the output folder
 
 
+def test_the_way_to_the_folder_need_not_be_there(raw, tmp_path):
+    out = tmp_path / "missing" / ".." / "out"
+    records = converter.convert_dataset(raw, out, label_map=raw / "map.yaml", workers=1)
+    assert records.path == tmp_path / "out"
+
+
 def test_a_second_run_changes_nothing(raw, tmp_path, capsys):
     out = tmp_path / "records" / "out"
     first = converter.convert(open_raw(raw), out, workers=1)

@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -16,3 +17,16 @@ def test_a_lock_goes_on_to_a_process_that_was_handed_the_file(tmp_path):
             assert not locks.take(ours)
             process.stdin.close()
             assert locks.take(ours, wait=True)
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_without_locks_a_place_is_free_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with locks.open_lock(tmp_path / ".lock") as file:
+        assert locks.take_or_say(file, "data/records.cache", wait=True)
+    assert capsys.readouterr().err == (
+        "data/records.cache: No locks available; see to it that nothing else writes there\n"
+    )

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import pytest
 from helper_pipeline import train_batches
 from helpers import write_records
 
+from tfseg.io import locks
 from tfseg.pipeline import cache
 from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.order import Share
@@ -96,6 +98,16 @@ def test_a_file_is_written_once(folder, capsys):
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
     assert before.st_size == 7 * 24 * 32 * 4
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
+def test_a_file_system_without_locks_has_one_too(folder, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    assert len(open_cache(folder).images) == 7
+    assert "records.cache: No locks available; see to it" in capsys.readouterr().err
 
 
 def test_other_shards_replace_it(folder, tmp_path):

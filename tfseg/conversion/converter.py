@@ -84,7 +84,7 @@ def convert_dataset(
         overwrite=overwrite,
         write_parts=write_parts,
     )
-    return open_records(out)
+    return open_records(open_path(out).resolve())  # as it was made: out/.. need not be there
 
 
 def convert(

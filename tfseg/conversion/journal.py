@@ -147,7 +147,7 @@ def _adopt(out: Path, folder: Path) -> None:
 
 def _move(old: Path, folder: Path) -> None:
     with locks.open_lock(old / LOCK) as file:
-        for path in sorted(old.iterdir()) if locks.take(file) else []:
+        for path in sorted(old.iterdir()) if locks.take_or_say(file, old) else []:
             path.rename(folder / path.name)
     with suppress(OSError):
         old.rmdir()

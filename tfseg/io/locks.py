@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,15 @@ def take(file: IO | int, wait: bool = False, shared: bool = False) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def take_or_say(file: IO, place: Path, wait: bool = False) -> bool:
+    """Locks a file as `take` does; where the file system has no locks, says so of a place and counts it as free."""
+    try:
+        return take(file, wait)
+    except OSError as error:
+        print(f"{place}: {error.strerror}; see to it that nothing else writes there", file=sys.stderr, flush=True)
+        return True
 
 
 @contextmanager

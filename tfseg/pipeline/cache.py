@@ -78,7 +78,7 @@ def cache_path(records: RecordSet, split: str) -> Path:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     with locks.open_lock(folder / ".lock") as file:
-        locks.take(file, wait=True)
+        locks.take_or_say(file, folder, wait=True)
         yield
 
 

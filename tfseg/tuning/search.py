@@ -178,7 +178,7 @@ class Search:
         print(f"trial {trial.number}{' resumes' if run.exists() else ''}: {text}", flush=True)
         save_config(dataclasses.replace(config, run_dir=str(run), overwrite=False), run.with_suffix(".yaml"))
         with run.with_suffix(".log").open("a", encoding="utf-8") as log:
-            if not locks.take(log):
+            if not locks.take_or_say(log, run):
                 print(f"trial {trial.number}: waiting for its process to end, which the last search left", flush=True)
                 locks.take(log, wait=True)  # held by that process, since it writes there
             process = start_process([*COMMAND, "--config", str(run.with_suffix(".yaml"))], log, cores)

@@ -41,7 +41,7 @@ def open_study(out: Path, config: Config, space: Space) -> Iterator["optuna.Stud
     if not (out / STUDY).exists() and any(path.name != LOCK and not is_leftover(path.name) for path in out.iterdir()):
         raise ValueError(f"{out}: is not empty and holds no search ({STUDY} is missing); give another --out")
     with locks.open_lock(out / LOCK) as lock:
-        if not locks.take(lock):
+        if not locks.take_or_say(lock, out):
             raise ValueError(f"{out}: another search is running here; wait for it, or give another --out")
         study = optuna.create_study(
             storage=f"sqlite:///{out / STUDY}",

@@ -110,6 +110,16 @@ REFUSED = {
         TOO_LARGE,
         "has more than 100 scans",
     ),
+    "jpeg scans behind an end in a comment": (
+        JPEG[:-2] + segment(0xFE, b"\xff\xd9") + b"\xff\xda\0\x0c" * 200 + JPEG[-2:],
+        TOO_LARGE,
+        "has more than 100 scans",
+    ),
+    "jpeg segments between scans": (
+        JPEG[:-2] + segment(0xFE) * 20_000 + JPEG[-2:],
+        TOO_LARGE,
+        "has more than 10,000 segments",
+    ),
     "jpeg scans of many pixels": (
         claim(progressive(60), 0xC2, 8_000, 8_000) + bytes(64_000),
         TOO_LARGE,

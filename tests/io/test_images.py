@@ -84,6 +84,17 @@ def test_refuses_any_changed_byte_in_a_png(decode, interlaced):
 
 
 @pytest.mark.parametrize("decode", [images.decode_file, masks.decode_mask])
+@pytest.mark.parametrize("kind", [b"ABCD", b"IHDR", b"\x80aaa"])
+def test_refuses_a_chunk_that_other_decoders_refuse(decode, kind):
+    data = png(PHOTO if decode is images.decode_file else PHOTO[..., 0])
+    odd = kind + data[16:29]
+    chunk = (13).to_bytes(4) + odd + zlib.crc32(odd).to_bytes(4)
+    for place in (33, len(data) - len(image_headers.PNG_END)):
+        with pytest.raises(ValueError, match="cut short or damaged"):
+            decode(data[:place] + chunk + data[place:])
+
+
+@pytest.mark.parametrize("decode", [images.decode_file, masks.decode_mask])
 def test_refuses_a_size_that_no_such_file_can_have(decode):
     data = bytearray(png(PHOTO if decode is images.decode_file else PHOTO[..., 0]))
     data[16:20] = (2**30).to_bytes(4)

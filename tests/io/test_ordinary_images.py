@@ -77,6 +77,16 @@ def test_an_ordinary_file_is_decoded_as_ever(name):
     assert images.read_upright_size(file.getvalue()) == expected.shape[:2]
 
 
+def test_a_photo_with_a_video_behind_it_has_no_more_scans():
+    file = io.BytesIO()
+    RGB.save(file, "jpeg")
+    photo = file.getvalue()
+    video = b"\xff\xda\0\x0c" * 200
+    assert np.array_equal(images.decode_file(photo + video), images.decode_file(photo))
+    profile = b"\xff\xe2" + struct.pack(">H", 2 + len(video)) + video
+    assert np.array_equal(images.decode_file(photo[:2] + profile + photo[2:]), images.decode_file(photo))
+
+
 def test_a_bitmap_of_runs():
     """Two rows from the bottom up: a run of three and one of two; a literal of four and a run of one, the end."""
     runs = bytes([3, 1, 2, 2, 0, 0]) + bytes([0, 4, 3, 2, 1, 3, 1, 1]) + bytes([0, 1])

@@ -81,6 +81,8 @@ HOSTILE = {
     "another field of an Example": message(5, entry(b"id", message(1, message(1, b"a")))),
     "a feature of two lists": message(1, entry(b"id", message(1, message(1, b"a")) + message(1, message(1, b"b")))),
     "an entry of two keys": message(1, message(1, message(1, b"a", b"b") + message(2, b""))),
+    "an entry of a key and an unknown field": message(1, message(1, message(1, b"id") + message(3, b""))),
+    "a number in an unknown field": message(1, entry(b"n", message(3, message(2, b"\x18")))),
     "a key that is no text": message(1, entry(b"\xff", message(1, message(1, b"a")))),
 }
 

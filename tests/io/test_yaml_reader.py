@@ -24,6 +24,15 @@ def test_plain_values_are_read(path):
     assert read_yaml(path) is None
 
 
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_unicode_as_windows_saves_it_is_read(path, order):
+    path.write_bytes("\ufeffa: stra\xdfe\r\n".encode(order))
+    assert read_yaml(path) == {"a": "stra\xdfe"}
+    path.write_bytes("\ufeffa: 1".encode(order) + b"x")
+    with pytest.raises(ValueError, match=r"a\.yaml: is no text in UTF-8"):
+        read_yaml(path)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

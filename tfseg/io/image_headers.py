@@ -1,5 +1,6 @@
 """What PNG and JPEG files say before their pixels: sizes, kinds, orientation; and whether they are whole."""
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -26,6 +27,8 @@ MOST_SIDE = 100_000  # pixels; rows of few pixels take as long as others
 JPEG_LIMIT = 1024  # pixels that one byte of a JPEG can stand for: a bit for a block of 64, and some
 USUAL_SCANS, MOST_SCANNED = 20, 2**31  # pixels that may be gone through in more scans than programs write
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the chunks that pixels come of
+# What has a length, and the end. The others decoders skip: padding, restarts, and 0xFF of compressed pixels.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 DAMAGED = "is cut short or damaged ({} bytes); copy it again"
 
 
@@ -135,7 +138,9 @@ def check_png(data: bytes, but: bytes | None = None) -> None:
         end = position + 12 + int.from_bytes(view[position : position + 4])
         kind = bytes(view[position + 4 : position + 8])
         fails = kind != but and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end])
-        if end > len(view) or fails or (kind == b"IEND" and end != position + 12):
+        # Of an unknown kind that is not marked as one that may be passed over, some decoders make nothing at all.
+        odd = (kind not in PNG_PIXELS and not kind[:1].islower()) or (kind == b"IHDR" and position > len(PNG_SIGNATURE))
+        if end > len(view) or fails or odd or (kind == b"IEND" and end != position + 12):
             raise ValueError(DAMAGED.format(len(data)))
         position = end
 
@@ -192,6 +197,20 @@ def read_jpeg_frame(data: bytes) -> tuple[int, int, int]:
     return frame
 
 
+def _count_scans(data: bytes, place: int) -> int:
+    """Counts the scans of a JPEG from the first on, up to its end: videos and depth maps of phones may follow that."""
+    scans = 0
+    for _ in range(MOST_SEGMENTS):
+        is_scan = data[place + 1] == JPEG_SCAN
+        scans += is_scan
+        place += 2 if is_scan else 2 + max(int.from_bytes(data[place + 2 : place + 4]), 2)
+        marker = _JPEG_MARKER.search(data, place)  # compressed pixels have none
+        if marker is None or marker[0] == JPEG_END:
+            return scans
+        place = marker.start()
+    raise TooLarge(f"has more than {MOST_SEGMENTS:,} segments; save it anew")
+
+
 def check_jpeg(data: bytes) -> None:
     """Refuses what is cut short, which decoders would fill with grey, what is meant for print, and endless scans."""
     height, width, colors = read_jpeg_frame(data)
@@ -203,7 +222,7 @@ def check_jpeg(data: bytes) -> None:
     *_, (_, place) = jpeg_segments(data)
     if data.find(JPEG_END, place) < 0 or height * width > JPEG_LIMIT * len(data):
         raise ValueError(DAMAGED.format(len(data)))
-    scans = data.count(bytes([0xFF, JPEG_SCAN]))
+    scans = _count_scans(data, place)
     if scans > MOST_SCANS or (scans > USUAL_SCANS and scans * height * width > MOST_SCANNED):
         most = MOST_SCANS if scans > MOST_SCANS else USUAL_SCANS
         raise TooLarge(f"has more than {most} scans; save it as a plain JPEG first")

@@ -52,6 +52,7 @@ def read_mask(data: bytes) -> Mask:
         raise ValueError(f"is no PNG file ({len(data)} bytes); a mask must be one, since JPEG changes its values")
     png = read_png_head(data)
     if (png.depth, png.color) == (8, "grey") and png.plain and data.endswith(PNG_END):
+        check_png(data, but=b"IDAT")  # whose checksums fail where it is decoded
         return Mask(decode_plain_png(data, png), GREY, {})
     if png.color != "palette" and (png.color != "grey" or png.depth > 8):
         hint = {"16-bit grey": ", perhaps an *_instanceIds.png", "8-bit RGBA": ", perhaps a *_color.png"}

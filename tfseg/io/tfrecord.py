@@ -153,9 +153,9 @@ def _read_features(data: memoryview) -> dict:
     try:
         for message in _messages(data, steps):
             for entry in _messages(message, steps):
-                (_, name), (_, feature) = sorted(_fields(entry, steps), key=_number_of)
-                if isinstance(name, int) or isinstance(feature, int):
-                    raise ValueError("a number where a message is expected")
+                (first, name), (second, feature) = sorted(_fields(entry, steps), key=_number_of)
+                if (first, second) != (1, 2) or isinstance(name, int) or isinstance(feature, int):
+                    raise ValueError("no key and value")
                 key = bytes(name).decode()
                 twice = key if key in features else twice
                 features[key] = _decode_feature(feature, steps)
@@ -190,10 +190,13 @@ def _decode_feature(feature: memoryview, steps: Iterator[int]) -> memoryview | i
     if kind == _BYTES_LIST:
         pieces = [*_messages(values, steps)]
         return pieces[0] if len(pieces) == 1 else pieces or _OTHER
-    items = [item for _, item in _fields(values, steps)] if kind == _INT64_LIST else []
-    if len(items) != 1:
+    fields = [*_fields(values, steps)] if kind == _INT64_LIST else []
+    if len(fields) != 1:
         return _OTHER
-    return _signed(items[0]) if isinstance(items[0], int) else _decode_packed(items[0])
+    ((number, item),) = fields
+    if number != 1:
+        raise ValueError("another field than the one that is expected")
+    return _signed(item) if isinstance(item, int) else _decode_packed(item)
 
 
 def _decode_packed(numbers: memoryview) -> int | object:

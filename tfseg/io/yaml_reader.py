@@ -4,6 +4,7 @@ Taken are text, numbers, true and false, null, lists, and names with values. A n
 PyYAML lets the later one win without a word.
 """
 
+import codecs
 from pathlib import Path
 
 import yaml
@@ -33,7 +34,7 @@ def read_yaml(path: str | Path) -> object:
     """
     data = read_file(path, LARGEST)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{printable(path)}: is no text in UTF-8, by its line {line}; save it as UTF-8") from None

@@ -529,6 +529,12 @@ def test_files_of_others_are_left_alone(tmp_path, name):
     assert (tmp_path / name).read_text() == "mine"
 
 
+def test_no_page_is_written_among_records(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds records, among which nothing else may lie; choose another --out"):
+        explore_page.check_out(tmp_path)
+
+
 def test_nothing_half_written_stays(written, tmp_path):
     (tmp_path / "rows.png").mkdir()
     with pytest.raises(OSError, match=r"rows\.png"):

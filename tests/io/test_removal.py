@@ -96,6 +96,12 @@ def test_an_empty_folder_needs_no_proof(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_an_empty_folder_within_is_nobodys(folder, tmp_path):
+    (folder / "figures").mkdir()
+    removal.remove_folder(folder, KIND)
+    assert names(tmp_path) == []
+
+
 def test_what_systems_leave_goes_with_the_folder(folder, tmp_path):
     for name in (".DS_Store", "Thumbs.db", "inner/._7.bin", "desktop.ini"):
         (folder / name).touch()

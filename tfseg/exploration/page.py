@@ -9,6 +9,7 @@ from pathlib import Path
 from tfseg.exploration.figures import draw_example, draw_histogram, draw_rows, percent
 from tfseg.exploration.survey import BANDS, Count, Split, Survey
 from tfseg.io import atomic
+from tfseg.records.manifest import MANIFEST_NAME
 from tfseg.visualization import html
 from tfseg.visualization.tables import plain_table
 
@@ -32,13 +33,15 @@ def check_out(out: str | Path) -> None:
     """Makes the folder to write into, and refuses one where our names are taken by files that are not ours.
 
     Raises:
-        ValueError: it holds such a file.
+        ValueError: it holds such a file, or records.
         OSError: it cannot be made, or is no folder.
     """
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"{out}: is a file, not a folder; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
+    if (out / MANIFEST_NAME).exists():  # where conversions refuse to replace what they have not written
+        raise ValueError(f"{out}: holds records, among which nothing else may lie; choose another --out")
     taken = [name for name in (PAGE, STATISTICS, *FIGURES) if (out / name).exists()]
     if taken and not ((out / PAGE).is_file() and _MARK.encode() in (out / PAGE).read_bytes()):
         raise ValueError(f"{out / taken[0]}: is there already and was not written by this tool; choose another --out")

@@ -189,7 +189,8 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
     except TooLarge as error:
         raise Refused(413, f"the file {error}") from None
     except ValueError as error:
-        raise Refused(400, f"the file is no whole image: it {error}") from None
+        is_whole = "cut short" not in str(error)
+        raise Refused(400, f"the file {'' if is_whole else 'is no whole image: it '}{error}") from None
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise Refused(
             413,

@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run_verb(verb: str, arguments: list[str]) -> None:
     """Runs tfseg/VERB.py as `python -m tfseg.VERB` does, in this process."""
     command.FRONT = f"{called_as()} "
+    command.end_quietly_until_run()
     sys.argv = [verb, *arguments]
     try:
         runpy.run_module(f"tfseg.{verb}", run_name="__main__", alter_sys=True)

@@ -15,7 +15,9 @@ import signal
 import sys
 
 from tfseg.io import command
-from tfseg.pipeline.service import start_dispatcher, start_worker
+from tfseg.pipeline.service import await_dispatcher, start_dispatcher, start_worker
+
+PATIENCE = 60.0  # seconds that a worker waits for its dispatcher, whose TensorFlow may load meanwhile
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +52,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     """Runs one of the servers until a signal ends it."""
     options = parse_arguments(arguments)
+    if options.command == "worker":
+        await_dispatcher(
+            options.dispatcher, PATIENCE, lambda text: print(f"{command.called()}: {text}", file=sys.stderr)
+        )
     # The signals wait until they are asked for, in the server's threads too.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     if options.command == "dispatcher":

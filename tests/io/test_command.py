@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -73,6 +74,7 @@ def test_our_own_mistakes_keep_their_traceback():
 def test_names_that_cannot_be_printed_are_escaped():
     code = """
 import os
+import signal
 import subprocess
 import sys
 from tfseg.io import command
@@ -204,3 +206,26 @@ def test_what_takes_long_to_import_is_said_before(tmp_path, quiet):
     said = [] if quiet else ["draw: loading Keras, which may take half a minute"]
     assert done.stderr.splitlines() == [*said, "imported", "imported"]
     assert done.stdout == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_ctrl_c_while_a_command_is_imported_ends_it_quietly():
+    code = (
+        "import os, runpy, signal, sys; from tfseg import __main__\n"
+        "runpy.run_module = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)\n"
+        "__main__.main(['verify'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_a_command_that_runs_hears_ctrl_c(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        command.end_quietly_until_run()
+        with pytest.raises(SystemExit) as end:
+            command.run(lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert end.value.code == 130 and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

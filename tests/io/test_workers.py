@@ -98,6 +98,18 @@ def test_a_killed_worker_is_told():
         list(mapper(os._exit, [1]))
 
 
+def test_a_script_without_the_guard_is_told_of_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tfseg.io.workers import open_pool\nwith open_pool(2) as mapper:\n    list(mapper(len, ['a']))\n"
+    )
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert result.stderr.splitlines()[-1] == (
+        "OSError: a worker process ended before its work, with the error above; a script that starts workers must do "
+        "so below if __name__ == '__main__':, and lie in a file"
+    )
+
+
 @pytest.mark.parametrize(("name", "message"), ENDS)
 @pytest.mark.parametrize("job", [send_signal, send_half_an_answer])
 def test_a_worker_that_ends_or_stops_at_work_ends_the_pool(job, name, message, quick_looks):
@@ -204,7 +216,8 @@ def test_a_worker_that_may_start_no_thread_reports_it(monkeypatch):
     ours, theirs = multiprocessing.Pipe()
     with ours, theirs:
         workers._work(theirs)
-        _, error, _ = ours.recv()
+        assert ours.recv() is True
+    _, error, _ = ours.recv()
     assert (type(error), str(error)) == (RuntimeError, "can't start new thread")
 
 

@@ -72,6 +72,21 @@ def test_nothing_answers(tiny_records):
         data_service.check_reachable("localhost:5050")
 
 
+def test_a_worker_waits_for_a_dispatcher_that_starts_beside_it(monkeypatch):
+    tries, said = iter([OSError("Connection refused"), OSError("Connection refused"), None]), []
+
+    def connect(*_, **__):
+        if error := next(tries):
+            raise error
+        return socket.socket()
+
+    monkeypatch.setattr(data_service.socket, "create_connection", connect)
+    data_service.await_dispatcher("grpc://node0:5050", 60, said.append)
+    assert said == ["grpc://node0:5050: waiting up to 60 s for the dispatcher"] and not [*tries]
+    with pytest.raises(ValueError, match="expected an address such as"):
+        data_service.await_dispatcher("node0:5050", 60, said.append)
+
+
 def test_another_machine_may_have_to_be_asked_to_let_in(monkeypatch):
     def refuse(*_, **__):
         raise ConnectionRefusedError("Connection refused")

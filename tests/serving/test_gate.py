@@ -43,7 +43,7 @@ def echo(environ, start_response):
     return [environ["wsgi.input"].read()]
 
 
-def pass_on(*pieces, app=echo, ends=False, wants=True, **settings):
+def pass_on(*pieces, app=echo, ends=False, wants=True, scope=SCOPE, **settings):
     """Sends pieces of a body through a gate: what is sent back, the phases, and bytes that are held afterwards."""
 
     async def run():
@@ -64,7 +64,7 @@ def pass_on(*pieces, app=echo, ends=False, wants=True, **settings):
         async def send(message):
             sent.append(message)
 
-        await gate(SCOPE, receive, send)
+        await gate(scope, receive, send)
         return sent, connection.phases, gate.held
 
     return asyncio.run(run())
@@ -74,6 +74,24 @@ def test_a_body_in_pieces_reaches_the_application_as_a_whole():
     (start, answer), phases, held = pass_on(b"a", b"b", b"c")
     assert (start["status"], start["headers"], answer["body"]) == (200, [(b"A", b"b")], b"abc")
     assert phases == [Phase.WORK, Phase.ANSWER, Phase.WAIT] and held == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "told"),
+    [
+        ("1.0", b"Keep-Alive", [(b"connection", b"keep-alive")]),
+        ("1.0", b"close", []),
+        ("1.1", b"keep-alive", []),
+    ],
+)
+def test_a_client_of_http_1_0_is_told_that_its_connection_stays(version, asked, told):
+    scope = {**SCOPE, "http_version": version, "headers": [(b"connection", asked)]}
+    assert pass_on(b"abc", scope=scope)[0][0]["headers"] == [(b"A", b"b"), *told]
+
+
+def test_a_body_that_ends_beyond_the_limit_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(module, "DISCARD_SECONDS", 60)
+    assert pass_on(b"x" * 101)[0][0]["status"] == 200
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,25 @@ def test_a_worker_that_dies_later_is_replaced():
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.parametrize(("ignored", "ends"), [(False, True), (True, False)])
+def test_sighup_ends_the_service_unless_it_was_started_by_nohup(ignored, ends):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        started = start("pass")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with started as process:
+        process.stdout.readline()
+        time.sleep(1)  # until it is ready
+        for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGHUP):  # the former would start others beside it
+            process.send_signal(number)
+        if not ends:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)
+            process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
 def test_a_port_that_is_taken():
     with launcher.listen("127.0.0.1", 0) as taken, pytest.raises(ValueError, match="cannot be listened at"):
         launcher.listen("127.0.0.1", taken.getsockname()[1])

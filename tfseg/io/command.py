@@ -97,6 +97,17 @@ def called() -> str:
     return Path(sys.argv[0]).stem
 
 
+def _leave(*_) -> None:
+    os._exit(130)  # the shell's code for Ctrl-C
+
+
+def end_quietly_until_run() -> None:
+    """Has Ctrl-C end the process at once while a command is imported, in which nothing can be half-written yet."""
+    alone = threading.current_thread() is threading.main_thread()
+    if alone and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs a command; what its user can mend ends it with one line on stderr and exit code 1, without a traceback.
 
@@ -112,6 +123,8 @@ def run(main: Callable[[], None]) -> None:
         if reconfigure := getattr(stream, "reconfigure", None):  # a stream that replaces Python's own may lack it
             reconfigure(errors="backslashreplace")
     if alone := threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the shell's code for it
     try:
         main()

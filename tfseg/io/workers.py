@@ -27,7 +27,12 @@ from tfseg.io import stopped
 
 Mapper = Callable[[Callable, Iterable], Iterator]
 
+PATIENCE = 1  # seconds from the end of a process's pipe to its own
 KILLED = "a worker process was killed, perhaps for want of memory; try fewer --workers"
+FAILED = (
+    "a worker process ended before its work, with the error above; a script that starts workers must do so below "
+    "if __name__ == '__main__':, and lie in a file"
+)
 STOPPED = "a worker process was stopped by a signal, as by SIGSTOP, and did not continue, so it was ended; run it again"
 
 
@@ -117,6 +122,7 @@ class _Worker:
     def __init__(self):
         context = multiprocessing.get_context("spawn")
         self.pipe, other_end = context.Pipe()
+        self.has_begun = False  # else the file that called us has failed in the process, which imports it first
         self.process = context.Process(target=_work, args=(other_end,), daemon=True)
         with other_end:  # closed here, so that the pipe ends with the process
             self.process.start()
@@ -125,9 +131,11 @@ class _Worker:
         """Has the process call a function; raises what that raises."""
         try:
             self.pipe.send((function, item))
+            self.has_begun = self.has_begun or self.pipe.recv()
             result, error, lines = self.pipe.recv()
         except (EOFError, OSError):
-            raise OSError(KILLED) from None
+            self.process.join(PATIENCE)
+            raise OSError(KILLED if self.has_begun or self.process.exitcode != 1 else FAILED) from None
         if error is not None:
             raise error from _WorkerTraceback(lines)
         return result
@@ -158,7 +166,10 @@ def _work(pipe: connection.Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # which Windows does not pass on
     cv2.setNumThreads(1)  # a process a core is parallel enough
     try:
+        pipe.send(True)  # that it has begun
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    except OSError:
+        return  # the parent is gone
     except RuntimeError as error:  # no more threads may be started
         _send(pipe, (None, error, traceback.format_exc()))
         return

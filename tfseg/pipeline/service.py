@@ -9,7 +9,9 @@ says otherwise.
 """
 
 import socket
+import time
 import urllib.parse
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tfseg.io.sockets import describe_open_port, is_this_machine, keep_to_this_machine
@@ -86,17 +88,47 @@ def check_reachable(address: str, seconds: float = 10) -> None:
     Raises:
         ValueError: it is no address such as grpc://localhost:5050, or nothing answers.
     """
+    host, port = _split(address)
+    try:
+        socket.create_connection((host, port), timeout=seconds).close()
+    except OSError as error:
+        remedy = "" if is_this_machine(host) else ", and there --host lets other machines in"
+        raise ValueError(
+            f"{address}: no tf.data service answers ({error}); "
+            f"python -m tfseg.data_service dispatcher --port {port} starts one{remedy}"
+        ) from None
+
+
+def await_dispatcher(address: str, seconds: float, say: Callable[[str], object]) -> None:
+    """Waits until something listens at an address: a dispatcher that was started beside us takes some seconds.
+
+    Args:
+        address: of the dispatcher, such as grpc://localhost:5050.
+        seconds: how long at most.
+        say: is told once that this waits.
+
+    Raises:
+        ValueError: as of `check_reachable`.
+    """
+    _split(address)
+    end, has_said = time.monotonic() + seconds, False
+    while True:
+        try:
+            return check_reachable(address)
+        except ValueError:
+            if time.monotonic() > end:
+                raise
+        if not has_said:
+            say(f"{address}: waiting up to {seconds:.0f} s for the dispatcher")
+        has_said = True
+        time.sleep(0.2)
+
+
+def _split(address: str) -> tuple[str, int]:
     parts = urllib.parse.urlsplit(address)
     if parts.scheme != "grpc" or not parts.port:
         raise ValueError(f"{address}: expected an address such as grpc://localhost:5050")
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout=seconds).close()
-    except OSError as error:
-        remedy = "" if is_this_machine(parts.hostname or "") else ", and there --host lets other machines in"
-        raise ValueError(
-            f"{address}: no tf.data service answers ({error}); "
-            f"python -m tfseg.data_service dispatcher --port {parts.port} starts one{remedy}"
-        ) from None
+    return parts.hostname or "", parts.port
 
 
 def _fence(server, host: str) -> Server:

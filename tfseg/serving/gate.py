@@ -82,6 +82,8 @@ class Gate:
                 self.connections.shed(Phase.ANSWER, Phase.BODY)
             if ends := connection.is_last:
                 headers.append((b"connection", b"close"))
+            elif asks_to_stay(scope):
+                headers.append((b"connection", b"keep-alive"))
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": content})
         finally:
@@ -127,7 +129,8 @@ class Gate:
                 pieces.append(message["body"])
                 size += len(message["body"])
                 if size > self.most_body:
-                    await self._discard(connection, receive)
+                    if message["more_body"]:
+                        await self._discard(connection, receive)
                     break
                 if not held.add(len(message["body"])) and not self.connections.shed(Phase.ANSWER, Phase.BODY):
                     return Body(error=Refused(503, "too much is read at once"))
@@ -194,6 +197,12 @@ def call(app: Callable, environ: dict) -> Answer:
         getattr(answer, "close", lambda: None)()
     status, headers = started[-1]
     return int(status[:3]), [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers], content
+
+
+def asks_to_stay(scope: Message) -> bool:
+    """Whether a client of HTTP/1.0 keeps its connection, as ab -k does; it waits for the end unless it is told so."""
+    asked = dict(scope["headers"]).get(b"connection", b"").strip().lower()
+    return scope["http_version"] == "1.0" and asked == b"keep-alive"
 
 
 def make_environ(scope: Message) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Worker(ASGIWorker):
 
     async def _serve(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the main process hears it, and decides
         connections = self.app.connections
         listeners: list[socket.socket] = [listener.sock for listener in self.sockets]  # pyright: ignore[reportAttributeAccessIssue]
         servers = [
@@ -106,6 +107,7 @@ class Server(BaseApplication):
         self.listener, self.connections, self.timeout = listener, connections, timeout
         self.create_app, self.load_model, self.work, self.close = create_app, load, work, close
         self.worker: Worker | None = None
+        self._on_hang_up = signal.SIG_IGN if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None
         self._fate = mmap.mmap(-1, 4096)  # of the model, known to both processes: READY, or why it does not load
         super().__init__()
 
@@ -139,6 +141,7 @@ class Server(BaseApplication):
                 },
                 "root": {"level": "WARNING", "handlers": ["stderr"]},
             },
+            "when_ready": self._set_signals,
             "pre_fork": self._before_worker,
             "post_fork": self._in_worker,
             "child_exit": self._after_worker,
@@ -171,6 +174,12 @@ class Server(BaseApplication):
             return
         self.fate = READY
         self.work(classify)
+
+    def _set_signals(self, arbiter) -> None:
+        """Has the end of a terminal end the service, unless nohup says otherwise; gunicorn would start more workers."""
+        signal.signal(signal.SIGHUP, self._on_hang_up or (lambda _, frame: arbiter.signal(signal.SIGTERM, frame)))
+        for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)
 
     def _before_worker(self, arbiter, worker) -> None:
         if self.fate == READY:  # that of a worker which is gone

@@ -70,7 +70,7 @@ BAD = {
     "many pixels": (png_header(300, 300), 413),
     "bomb": (png_header(20000, 20000), 413),
     "long side": (png_header(1, 201), 413),
-    "many scans": (GOOD["jpeg"] + b"\xff\xda" * 100, 413),
+    "many scans": (GOOD["jpeg"][:-2] + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0" * 100 + b"\xff\xd9", 413),
 }
 LIMITS = Limits(body=1000, pixels=150 * 200, side=200)
 

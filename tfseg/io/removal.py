@@ -176,7 +176,7 @@ def _look(folder: Path, parts: tuple[str, ...], known: list[list[str]], seen: _S
             path = (*parts, entry.name)
             here = [pattern for pattern in known if _fits(path, pattern, entry.is_dir(follow_symlinks=False))]
             if entry.is_dir(follow_symlinks=False):
-                is_known = here or not os.listdir(folder / entry.name)  # nothing is lost with an empty one
+                is_known = here or not list((folder / entry.name).iterdir())  # nothing is lost with an empty one
                 if is_known and not os.path.ismount(folder / entry.name):
                     seen.folders[entry.name] = _Seen()
                     _look(folder / entry.name, path, here, seen.folders[entry.name], strangers)

@@ -60,8 +60,8 @@ def open_many(count: int, said: bytes, per_second: float, target: Target) -> Non
 
 def is_closed(connection: socket.socket) -> bool:
     """Whether the service has closed a connection, which is closed here too then."""
-    connection.setblocking(False)
     try:
+        connection.setblocking(False)
         closed = connection.recv(65536) == b""
     except BlockingIOError:
         return False

@@ -98,7 +98,7 @@ def test_missing_file(tmp_path):
 
 def test_a_jpeg_of_too_many_scans_is_not_decoded(tmp_path, monkeypatch):
     path = save(tmp_path / "a.jpg", image_of_reds(0))
-    path.write_bytes(path.read_bytes() + b"\xff\xda" * image_headers.MOST_SCANS)
+    path.write_bytes(path.read_bytes()[:-2] + b"\xff\xda\0\x02" * image_headers.MOST_SCANS + b"\xff\xd9")
     monkeypatch.setattr(images.cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(image_headers.TooLarge, match=r"a\.jpg has more than 100 scans"):
         read_image(path)

@@ -217,7 +217,7 @@ def test_a_worker_that_may_start_no_thread_reports_it(monkeypatch):
     with ours, theirs:
         workers._work(theirs)
         assert ours.recv() is True
-    _, error, _ = ours.recv()
+        _, error, _ = ours.recv()
     assert (type(error), str(error)) == (RuntimeError, "can't start new thread")
 
 

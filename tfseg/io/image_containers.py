@@ -1,6 +1,6 @@
 """What TIFF, WebP and BMP files say before their pixels, counted and bounded before a decoder sees the file.
 
-A decoder is given no more than what it needs: a TIFF's directory without the tags that describe how a picture was made,
+A decoder is given no more than what it needs: a TIFF's directory without the tags that describe how an image was made,
 of which there may be thousands. What is gone through here is as long as the number of strips that an image may have.
 """
 

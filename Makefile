@@ -54,15 +54,15 @@ $(RUN)/metrics.json: $(CITY)/records/manifest.json configs/demo.yaml
 
 # Which tests an environment runs is in tests/helper_environments.py, by rooms.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
-	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --environment oldest
+	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --environment oldest
 
 # Keras as it will be; what fails here today is what breaks for users in weeks.
 test-nightly: .venv-nightly/.installed
-	.venv-nightly/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --environment nightly
+	.venv-nightly/bin/python -m pytest -n 2 --dist loadfile --environment nightly
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed

@@ -19,12 +19,7 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
     return leaves_out(config.getoption("environment"), collection_path) or None
 
 
-# Files of a minute and more are begun first, so that at the end no process is left with one while the others are idle.
-LONG = ("test_end_to_end.py", "test_keras_hooks.py")
-
-
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.name not in LONG)
     if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
         skip = pytest.mark.skip(reason=f"tests Keras on TensorFlow, and KERAS_BACKEND is {backend}")
         for item in items:

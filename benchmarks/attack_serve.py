@@ -5,7 +5,7 @@
 For each attack the service is started anew, with a limit of 1,024 open files. A second process holds 8 honest clients,
 each of which posts a small image as soon as it has the mask of the last; a third asks for /healthz ten times a second,
 over a new connection each time. After some seconds of peace and some of the attack, SIGTERM is sent while the attack
-goes on. The table says, for each attack of attacks.py: the longest that /healthz took; the honest images/s in peace and
+lasts. The table says, for each attack of attacks.py: the longest that /healthz took; the honest images/s in peace and
 the share of them under attack; how often the worker was replaced; the seconds from SIGTERM to the end.
 """
 

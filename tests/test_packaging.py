@@ -251,14 +251,3 @@ def test_help_names_the_command_that_was_typed(monkeypatch):
     assert command.program("train") == "python -m tfseg.train"
     monkeypatch.setattr(command, "FRONT", "tfseg ")
     assert command.program("train") == "tfseg train"
-
-
-def test_ctrl_c_while_a_verb_is_imported_ends_without_a_traceback(monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sys, "argv", ["tfseg"])
-    monkeypatch.setattr(command, "FRONT", "tfseg ")
-    monkeypatch.setattr("runpy.run_module", interrupt)
-    with pytest.raises(SystemExit, match="130"):
-        main(["convert"])

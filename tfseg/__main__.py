@@ -57,10 +57,7 @@ def run_verb(verb: str, arguments: list[str]) -> None:
     command.FRONT = f"{called_as()} "
     command.end_quietly_until_run()
     sys.argv = [verb, *arguments]
-    try:
-        runpy.run_module(f"tfseg.{verb}", run_name="__main__", alter_sys=True)
-    except KeyboardInterrupt:  # while it imports, which `command.run` does not see
-        sys.exit(130)
+    runpy.run_module(f"tfseg.{verb}", run_name="__main__", alter_sys=True)
 
 
 def called_as() -> str:

@@ -178,7 +178,7 @@ TAKEN = {
     "jpeg tags": with_segments(JPEG, segment(0xE1, b"Exif\0\0" + tags(3_000, 3_000)[:65_000]) * 20),
     "jpeg resources": with_segments(JPEG, segment(0xED, b"Photoshop 3.0\0" + b"8BIM" + bytes(8)) * 4_000),
     "jpeg tables": with_segments(JPEG, segment(0xDB, (b"\0" + b"\1" * 64) * 1_000) * 20),
-    "jpeg pictures": with_segments(JPEG, segment(0xE2, b"MPF\0" + tags(5_000, 0))),
+    "jpeg images": with_segments(JPEG, segment(0xE2, b"MPF\0" + tags(5_000, 0))),
 }
 
 

@@ -42,7 +42,7 @@ FILES = {
     "progressive": (RGB, "jpeg", {"progressive": True, "optimize": True, "comment": b"a comment", "xmp": XMP}),
     "restarts": (RGB, "jpeg", {"restart_marker_blocks": 1}),
     "grey": (GREY, "jpeg", {}),
-    "two pictures in one": (RGB, "mpo", {"save_all": True, "append_images": [RGB.resize((32, 32))]}),
+    "two images in one": (RGB, "mpo", {"save_all": True, "append_images": [RGB.resize((32, 32))]}),
     "screenshot": (RGB, "png", {"pnginfo": text(), "icc_profile": SRGB, "dpi": (144, 144), "exif": exif(8)}),
     "large profile": (GREY, "png", {"icc_profile": NOISE}),
     "opaque": (OPAQUE, "png", {"icc_profile": SRGB, "pnginfo": text()}),

@@ -77,16 +77,16 @@ def test_a_body_in_pieces_reaches_the_application_as_a_whole():
 
 
 @pytest.mark.parametrize(
-    ("version", "asked", "told"),
+    ("version", "asked", "answered"),
     [
         ("1.0", b"Keep-Alive", [(b"connection", b"keep-alive")]),
         ("1.0", b"close", []),
         ("1.1", b"keep-alive", []),
     ],
 )
-def test_a_client_of_http_1_0_is_told_that_its_connection_stays(version, asked, told):
+def test_a_client_of_http_1_0_hears_that_its_connection_stays(version, asked, answered):
     scope = {**SCOPE, "http_version": version, "headers": [(b"connection", asked)]}
-    assert pass_on(b"abc", scope=scope)[0][0]["headers"] == [(b"A", b"b"), *told]
+    assert pass_on(b"abc", scope=scope)[0][0]["headers"] == [(b"A", b"b"), *answered]
 
 
 def test_a_body_that_ends_beyond_the_limit_is_not_waited_for(monkeypatch):

@@ -9,17 +9,16 @@ import numpy as np
 
 from tfseg.io.image_headers import (
     DAMAGED,
-    JPEG_FRAMES,
+    JPEG_LIMIT,
     JPEG_SIGNATURE,
     PNG_SIGNATURE,
-    jpeg_segments,
+    read_jpeg_frame,
     read_png_head,
 )
 from tfseg.io.images import decode_file
 from tfseg.io.masks import decode_mask
 
 LONGEST_SIDE = {".jpg": 65_500, ".png": 1_000_000}  # of the files that can be written
-JPEG_LIMIT = 1024  # pixels that one byte of a JPEG can stand for: a bit a block of 64 takes at least
 
 
 def encode_image(image: np.ndarray, codec: str, quality: int | None) -> bytes:
@@ -151,9 +150,7 @@ def read_file_size(data: bytes) -> tuple[int, int]:
         return png.height, png.width
     if not data.startswith(JPEG_SIGNATURE):
         raise ValueError(f"is no PNG or JPEG image ({len(data)} bytes)")
-    places = (place for kind, place in jpeg_segments(data) if kind in JPEG_FRAMES)
-    place = next(places, len(data))
-    height, width = (int.from_bytes(data[place + start : place + start + 2]) for start in (5, 7))
+    height, width, _ = read_jpeg_frame(data)
     if not height or not width or height * width > JPEG_LIMIT * len(data):
         raise ValueError(DAMAGED.format(len(data)))
     return height, width

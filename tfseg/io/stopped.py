@@ -1,6 +1,6 @@
 """Which processes are stopped, as by SIGSTOP or Ctrl-Z: they neither end nor go on.
 
-A stopped process and a slow one, such as one that waits for memory from the disk, are told apart by what the system
+A stopped process and a slow one, such as one that waits for memory from the disk, are distinguished by what the system
 says of them. Silence would not do: a decoder may keep Python's lock for as long as one image takes.
 """
 

@@ -105,7 +105,7 @@ def await_dispatcher(address: str, seconds: float, say: Callable[[str], object])
     Args:
         address: of the dispatcher, such as grpc://localhost:5050.
         seconds: how long at most.
-        say: is told once that this waits.
+        say: called once, with the line that this waits.
 
     Raises:
         ValueError: as of `check_reachable`.

@@ -35,7 +35,7 @@ FINDINGS = {
     **{"sizes": int, "aspect": int, "enlarged": int, "left_out": dict},
 }
 DEEPEST = 4  # lists and objects in one another, in findings
-MOST_CLASSES = 255  # that masks of a byte tell apart from what is of no class
+MOST_CLASSES = 255  # that masks of a byte distinguish from what is of no class
 
 
 def faults(manifest: "Manifest") -> Iterator[str]:

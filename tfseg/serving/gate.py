@@ -202,7 +202,7 @@ def call(app: Callable, environ: dict) -> Answer:
 
 
 def asks_to_stay(scope: Message) -> bool:
-    """Whether a client of HTTP/1.0 keeps its connection, as ab -k does; it waits for the end unless it is told so."""
+    """Whether a client of HTTP/1.0 keeps its connection, as ab -k does, if the answer says so too."""
     asked = dict(scope["headers"]).get(b"connection", b"").strip().lower()
     return scope["http_version"] == "1.0" and asked == b"keep-alive"
 

@@ -187,7 +187,7 @@ def test_the_first_steps_are_the_same(root, printed, backend):
 def test_the_run_folder_is_whole(root, printed, backend):
     names = {path.name for path in (root / backend).iterdir() if not path.name.startswith("scores")}
     expected = {"config.yaml", "labels.json", "history.csv", "tensorboard", "best.weights.h5", "checkpoints"}
-    assert names == expected | {"metrics.json", "records.json", "saved_model"}
+    assert names == expected | {"metrics.json", "records.json", "saved_model", ".tfseg.json"}
     assert any((root / backend / "tensorboard").rglob("events*"))
     assert "best epoch" in printed[backend].splitlines()[-1]
 

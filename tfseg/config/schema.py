@@ -155,11 +155,14 @@ class Model:
     """The network: a decoder over the features of an encoder."""
 
     encoder: str = "efficientnetb3"
-    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, or tiny (for tests); with
-    decoder keras_hub, segformer_b0 to segformer_b5 or deeplab_v3_plus_resnet50."""
+    """A network of keras.applications in small letters, such as resnet50 or convnexttiny, efficientnetlite0 to
+    efficientnetlite4, or tiny (for tests); with decoder keras_hub, segformer_b0 to segformer_b5 or deeplab_v3_plus_resnet50."""
     weights: str | None = "imagenet"
     """imagenet, null (random), or the path of a Keras weights file of that encoder without its top; with decoder
     keras_hub, null or a preset of KerasHub, such as segformer_b0_cityscapes_1024."""
+    skips: Literal["expanded", "block"] = "expanded"
+    """What the decoder sees of the encoder's inverted bottlenecks. expanded: the wide tensors inside them; block: their
+    narrow outputs, which take less time. Encoders without such blocks, as ResNets, are the same either way."""
     decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus", "keras_hub"] = "unet"
     """What turns the encoder's features into one map. keras_hub: the whole network is one of KerasHub."""
     decoder_channels: tuple[int, ...] | None = None
@@ -171,6 +174,8 @@ class Model:
     def __post_init__(self) -> None:
         check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
         check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
+        whole = self.decoder != "keras_hub" or self.skips == "expanded"
+        check(whole, "model.skips", self.skips, "expanded with model.decoder keras_hub")
         found = self.decoder != "keras_hub" or self.weights != "imagenet"
         check(found, "model.weights", self.weights, "null or a preset of KerasHub with model.decoder keras_hub")
         channels, count = self.decoder_channels, count_channels(self.decoder)

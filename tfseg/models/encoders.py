@@ -1,11 +1,12 @@
-"""Encoders by name: the networks of `keras.applications`, from pixels to features at strides 2, 4, 8, 16 and 32.
+"""Encoders by name: from pixels to features at strides 2, 4, 8, 16 and 32.
 
-Nothing here is a table of networks: their names come from `keras.applications`, features from the strides of their
-layers, and the scale of their pixels from their own preprocessing. That is computed in float32 whatever the network
+They are the networks of `keras.applications`, and EfficientNet-Lite. Nothing here is a table of networks: features come
+from the strides of their layers, and the scale of their pixels from their own preprocessing. That is computed in float32 whatever the network
 computes in, and rounded once, behind it: half precision has no room for the constants, nor for 256 grey levels.
 """
 
 import difflib
+import inspect
 import itertools
 import sys
 import warnings
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tfseg.models import efficientnet_lite
 from tfseg.models.blocks import convolve
 
 STRIDES = (2, 4, 8, 16, 32)
@@ -25,6 +27,13 @@ SIDE = 256  # of the image by which strides are measured
 # Mean and deviation of ImageNet's images, RGB, of pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Application(NamedTuple):
+    """A network that can be an encoder: of `keras.applications`, or made like those."""
+
+    build: Callable[..., keras.Model]  # with include_top, weights and input_shape
+    preprocess: Callable  # pixels, 0..255 -> what it takes
 
 
 class Encoder(NamedTuple):
@@ -39,35 +48,44 @@ class Encoder(NamedTuple):
         return [None] * (len(STRIDES) - len(features)) + features
 
 
-def build_encoder(name: str, weights: str | Path | None) -> Encoder:
+def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded") -> Encoder:
     """Builds the encoder of a name.
 
     Args:
-        name: that of a constructor of `keras.applications`, in small letters, or "tiny", which is for tests.
+        name: that of a constructor of `keras.applications`, in small letters, efficientnetlite0 to efficientnetlite4, or
+            "tiny", which is for tests.
         weights: "imagenet", None for random ones, or the path of a Keras weights file of the network without its top.
             A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here.
+        skips: "expanded" or "block", see `find_features`.
 
     Raises:
         ValueError: there is no such encoder, or the file does not hold its weights.
+        ModuleNotFoundError: the weights are those of a package that is not installed.
         OSError: the weights cannot be read or, offline, not be downloaded.
     """
     application = find_application(name)
     if application is None:
         return build_tiny_encoder(weights)
-    whole = pad_borders(load_application(application, name, weights))
+    whole = pad_borders(load_application(application.build, name, weights))
     scaling = [*itertools.takewhile(is_scaling, whole.layers[1:])]
     start = scaling[-1].output if scaling else whole.input  # what `normalize` does instead is cut off
-    network = keras.Model(start, find_features(whole, name), name=name)
-    return Encoder(make_normalization(application, scaling), network)
+    network = keras.Model(start, find_features(whole, name, skips), name=name)
+    return Encoder(make_normalization(application.preprocess, scaling), network)
 
 
-def find_application(name: str) -> Callable | None:
-    """Finds the constructor of an encoder in `keras.applications`; None for "tiny", which is none of them.
+def find_application(name: str) -> Application | None:
+    """Finds the network of an encoder; None for "tiny", which is none of them.
 
     Raises:
         ValueError: there is no such encoder.
     """
-    known = {key.lower(): value for key, value in vars(keras.applications).items() if callable(value)}
+    known = {
+        key.lower(): Application(build, sys.modules[build.__module__].preprocess_input)
+        for key, build in vars(keras.applications).items()
+        if inspect.isfunction(build)
+    }
+    for key, build in efficientnet_lite.CONSTRUCTORS.items():
+        known[key] = Application(build, efficientnet_lite.preprocess_input)
     if name != "tiny" and name not in known:
         nearest = difflib.get_close_matches(name, known, n=1)
         guess = f"did you mean {nearest[0]}? It" if nearest else "it"
@@ -77,8 +95,8 @@ def find_application(name: str) -> Callable | None:
     return known.get(name)
 
 
-def load_application(application: Callable, name: str, weights: str | Path | None) -> keras.Model:
-    """Calls a constructor of `keras.applications`, and says what to do where its weights cannot be had."""
+def load_application(build: Callable, name: str, weights: str | Path | None) -> keras.Model:
+    """Calls the constructor of a network, and says what to do where its weights cannot be had."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
     try:
@@ -88,7 +106,9 @@ def load_application(application: Callable, name: str, weights: str | Path | Non
             warnings.filterwarnings("ignore", message="`input_shape` is undefined")  # MobileNets take any
             # NASNetLarge compares sizes to know where to halve; Keras gives the smaller one a size by itself.
             shape = {"input_shape": (331, 331, 3)} if name == "nasnetlarge" else {}
-            return application(include_top=False, weights=weights and str(weights), **shape)
+            return build(include_top=False, weights=weights and str(weights), **shape)
+    except ModuleNotFoundError:
+        raise
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
         reason = " ".join(str(error).split())
         if weights == "imagenet":
@@ -104,11 +124,11 @@ def is_scaling(layer) -> bool:
     return isinstance(layer, layers.Rescaling | layers.Normalization)
 
 
-def make_normalization(application: Callable, scaling: list) -> layers.Layer:
-    """Makes the layer that takes pixels, RGB in 0..255, to what a network of `keras.applications` was trained on.
+def make_normalization(preprocess: Callable, scaling: list) -> layers.Layer:
+    """Makes the layer that takes pixels, RGB in 0..255, to what a network was trained on.
 
     Args:
-        application: its constructor, beside which stands what it wants done to pixels before.
+        preprocess: what the network wants done to pixels before.
         scaling: the layers that it begins with, which do the rest.
     """
     if any(layer.weights for layer in scaling):
@@ -117,7 +137,7 @@ def make_normalization(application: Callable, scaling: list) -> layers.Layer:
         return make_imagenet_normalization()
     # Both are affine: black, and each channel alone at its brightest, show all.
     x = 255 * np.vstack([np.zeros(3), np.eye(3)])
-    x = sys.modules[application.__module__].preprocess_input(x.reshape(4, 1, 1, 3))
+    x = preprocess(x.reshape(4, 1, 1, 3))
     for layer in scaling:
         settings = layer.get_config()
         if isinstance(layer, layers.Rescaling):
@@ -162,8 +182,15 @@ def pad_borders(model: keras.Model) -> keras.Model:
     return copy
 
 
-def find_features(model: keras.Model, name: str) -> list:
+def find_features(model: keras.Model, name: str, skips: str = "expanded") -> list:
     """Finds what a network has at each stride, the finest first: the widest tensor that a layer halves, and the output.
+
+    Args:
+        model: the network.
+        name: for errors.
+        skips: what is taken of an inverted bottleneck (Sandler et al. 2018), which is widened before it is halved, and
+            of a last convolution that widens it: "expanded": the wide tensor; "block": the bottleneck. Networks without
+            them, such as ResNets, have the same features either way.
 
     Raises:
         ValueError: the sizes of features are not the image's divided by the strides.
@@ -183,7 +210,25 @@ def find_features(model: keras.Model, name: str) -> list:
     strides = sorted(stride for stride in found if stride > 1)
     if strides not in (list(STRIDES), list(STRIDES[1:])):
         raise ValueError(f"model.encoder: expected features at strides {STRIDES}, {name} has them at {strides}")
-    return [found[stride] for stride in strides]
+    features = [found[stride] for stride in strides]
+    return [find_bottleneck(x, sources) for x in features] if skips == "block" else features
+
+
+def find_bottleneck(x, sources: dict):
+    """Returns the linear bottleneck of which a tensor is the expansion, and the tensor itself where it is none.
+
+    Args:
+        x: a tensor of a network.
+        sources: id of each tensor of the network -> the operation that it comes from.
+    """
+    operation = sources[id(x)]
+    while isinstance(operation, layers.Activation | layers.ReLU | layers.BatchNormalization):
+        operation = sources[id(operation.input)]
+    pointwise = isinstance(operation, layers.Conv2D) and operation.kernel_size == operation.strides == (1, 1)
+    if not pointwise or operation.filters <= operation.input.shape[-1]:
+        return x
+    linear = isinstance(sources[id(operation.input)], layers.Add | layers.BatchNormalization)
+    return operation.input if linear else x
 
 
 def build_tiny_encoder(weights: str | Path | None) -> Encoder:

@@ -21,6 +21,7 @@ def build_network(
     num_classes: int,
     encoder: str = "efficientnetb3",
     weights: str | Path | None = "imagenet",
+    skips: str = "expanded",
     decoder: str = "unet",
     decoder_channels: Sequence[int] | None = None,
     batch_norm_momentum: float = 0.99,
@@ -34,6 +35,7 @@ def build_network(
         num_classes: classes, void included.
         encoder: its name, see `encoders.build_encoder`.
         weights: "imagenet", None for random ones, or the path of a file, see there.
+        skips: which features of the encoder the decoder sees, "expanded" or "block", see `encoders.find_features`.
         decoder: its name, see `decoders`. "keras_hub": encoder and weights are those of `kerashub.build_segmenter`.
         decoder_channels: its widths, see there; None: its own.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
@@ -54,7 +56,7 @@ def build_network(
     if decoder == keras_hub.DECODER:
         base, top = keras_hub.build_segmenter(encoder, weights, *(decoder_channels or [None]))
     else:
-        base, top = build_encoder(encoder, weights), DECODERS[decoder]
+        base, top = build_encoder(encoder, weights, skips), DECODERS[decoder]
     padded = PadToMultiple(STRIDES[-1], name="pad")(base.normalize(pixels))
     features = base.extract(padded)  # strides 2, 4, 8, 16, 32
     x = top.decode(features, decoder_channels or DECODER_CHANNELS[decoder])  # stride top.STRIDE

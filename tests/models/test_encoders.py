@@ -68,6 +68,19 @@ def halving():
     return keras.Model(pixels, x)
 
 
+@pytest.mark.parametrize(
+    "name, wide, narrow",
+    [
+        ("efficientnetb3", [144, 192, 288, 816, 1536], [24, 32, 48, 136, 384]),  # segmentation_models' after the stem
+        ("mobilenetv2", [96, 144, 192, 576, 1280], [16, 24, 32, 96, 320]),
+        ("mobilenet", [64, 128, 256, 512, 1024], [64, 128, 256, 512, 1024]),  # its blocks are not inverted
+    ],
+)
+def test_features_within_and_between_inverted_bottlenecks(name, wide, narrow):
+    for skips, channels in (("expanded", wide), ("block", narrow)):
+        assert [feature.shape[-1] for feature in build_encoder(name, None, skips).network.outputs] == channels
+
+
 def test_of_several_tensors_that_are_halved_the_widest_is_taken(halving):
     features = find_features(pad_borders(halving), "halving")
     assert names(features) == ["wide", "sum", "pool0", "pool1", "pool2"]
@@ -122,7 +135,7 @@ def test_pixels_are_scaled_as_keras_scales_them(application, scaling, image):
     expected = inspect.getmodule(application).preprocess_input(image.copy())
     for layer in scaling:
         expected = layer(expected)
-    normalize = make_normalization(application, scaling)
+    normalize = make_normalization(inspect.getmodule(application).preprocess_input, scaling)
     np.testing.assert_allclose(compute(normalize, image), ops.convert_to_numpy(expected), rtol=1e-4, atol=1e-4)
     copy = type(normalize).from_config(normalize.get_config())
     np.testing.assert_array_equal(compute(copy, image), compute(normalize, image))
@@ -131,7 +144,7 @@ def test_pixels_are_scaled_as_keras_scales_them(application, scaling, image):
 def test_the_scale_does_not_depend_on_the_precision():
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        half = make_normalization(keras.applications.EfficientNetV2S, [layers.Rescaling(1 / 255), layers.Rescaling(3)])
+        half = make_normalization(lambda x: x, [layers.Rescaling(1 / 255), layers.Rescaling(3)])
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     np.testing.assert_allclose(half.scale, [3 / 255] * 3, rtol=1e-12)
@@ -145,14 +158,14 @@ def test_the_scale_does_not_depend_on_the_precision():
 )
 def test_every_network(name, image, tmp_path):
     application = find_application(name)
-    whole = load_application(application, name, None)
+    whole = load_application(application.build, name, None)
     whole.save_weights(tmp_path / "encoder.weights.h5")
     encoder = build_encoder(name, tmp_path / "encoder.weights.h5")
     features = compute(encoder.network, encoder.normalize(image))
     strides = STRIDES[1:] if name.startswith("convnext") else STRIDES
     assert [feature.shape[1:3] for feature in features] == [(64 // stride, 96 // stride) for stride in strides]
     if not name.startswith("efficientnetb"):  # see below
-        prepared = inspect.getmodule(application).preprocess_input(image.copy())
+        prepared = application.preprocess(image.copy())
         expected = compute(pad_borders(whole), prepared)
         np.testing.assert_allclose(features[-1], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 

@@ -19,7 +19,10 @@ from tfseg.models import packaged_weights
 STEM, HEAD, DIVISOR = 32, 1280, 8  # channels, and what channels are rounded to
 DROP_RATE = 0.2  # of the last block; that of each earlier one is lower in proportion to its place
 CLASSES = 1000  # of ImageNet
-KERNEL = {"class_name": "VarianceScaling", "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"}}
+KERNEL = {
+    "class_name": "VarianceScaling",
+    "config": {"scale": 2.0, "mode": "fan_out", "distribution": "truncated_normal"},
+}
 
 
 class Stage(NamedTuple):
@@ -94,7 +97,9 @@ def build_efficientnet_lite(
     for index, (stage, blocks) in enumerate(zip(STAGES, depths, strict=True)):
         for block in range(blocks):
             strides = 1 if block else stage.strides
-            x = _add_block(x, stage, scale, strides, DROP_RATE * place / sum(depths), f"block{index + 1}{chr(97 + block)}_")
+            x = _add_block(
+                x, stage, scale, strides, DROP_RATE * place / sum(depths), f"block{index + 1}{chr(97 + block)}_"
+            )
             place += 1
     x = _convolve(x, HEAD, 1, 1, "top")
     if include_top:
@@ -144,9 +149,9 @@ def _add_block(x, stage: Stage, scale: Scale, strides: int, drop_rate: float, na
 
 def _convolve(x, channels: int, size: int, strides: int, name: str):
     """The first or the last convolution."""
-    x = layers.Conv2D(
-        channels, size, strides, "same", use_bias=False, kernel_initializer=KERNEL, name=f"{name}_conv"
-    )(x)
+    x = layers.Conv2D(channels, size, strides, "same", use_bias=False, kernel_initializer=KERNEL, name=f"{name}_conv")(
+        x
+    )
     x = layers.BatchNormalization(name=f"{name}_bn")(x)
     return layers.Activation("relu6", name=f"{name}_activation")(x)
 

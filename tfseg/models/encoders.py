@@ -1,8 +1,9 @@
 """Encoders by name: from pixels to features at strides 2, 4, 8, 16 and 32.
 
 They are the networks of `keras.applications`, and EfficientNet-Lite. Nothing here is a table of networks: features come
-from the strides of their layers, and the scale of their pixels from their own preprocessing. That is computed in float32 whatever the network
-computes in, and rounded once, behind it: half precision has no room for the constants, nor for 256 grey levels.
+from the strides of their layers, and the scale of their pixels from their own preprocessing. That is computed in
+float32 whatever the network computes in, and rounded once, behind it: half precision has no room for the constants, nor
+for 256 grey levels.
 """
 
 import difflib
@@ -20,6 +21,7 @@ from keras import layers, ops
 
 from tfseg.models import efficientnet_lite
 from tfseg.models.blocks import convolve
+from tfseg.models.packaged_weights import PackageError
 
 STRIDES = (2, 4, 8, 16, 32)
 SIDE = 256  # of the image by which strides are measured
@@ -52,8 +54,8 @@ def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded"
     """Builds the encoder of a name.
 
     Args:
-        name: that of a constructor of `keras.applications`, in small letters, efficientnetlite0 to efficientnetlite4, or
-            "tiny", which is for tests.
+        name: efficientnetlite0 to efficientnetlite4, that of a constructor of `keras.applications`, in small letters,
+            or "tiny", which is for tests.
         weights: "imagenet", None for random ones, or the path of a Keras weights file of the network without its top.
             A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here.
         skips: "expanded" or "block", see `find_features`.
@@ -107,7 +109,7 @@ def load_application(build: Callable, name: str, weights: str | Path | None) -> 
             # NASNetLarge compares sizes to know where to halve; Keras gives the smaller one a size by itself.
             shape = {"input_shape": (331, 331, 3)} if name == "nasnetlarge" else {}
             return build(include_top=False, weights=weights and str(weights), **shape)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, PackageError):
         raise
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
         reason = " ".join(str(error).split())

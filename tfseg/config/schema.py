@@ -159,8 +159,9 @@ class Model:
     convnexttiny, or tiny (for tests); with decoder keras_hub, segformer_b0 to segformer_b5 or
     deeplab_v3_plus_resnet50."""
     weights: str | None = "imagenet"
-    """imagenet (of efficientnetlite0 to 2 from packages, see the extra weights), null (random), or the path of a Keras weights file of that encoder without its top; with decoder
-    keras_hub, null or a preset of KerasHub, such as segformer_b0_cityscapes_1024."""
+    """imagenet (of efficientnetlite0 to 2 from packages, see the extra weights), null (random), or the path of a Keras
+    weights file of that encoder without its top; with decoder keras_hub, null or a preset of KerasHub, such as
+    segformer_b0_cityscapes_1024."""
     skips: Literal["expanded", "block"] = "expanded"
     """What the decoder sees of the encoder's inverted bottlenecks. expanded: the wide tensors inside them; block: their
     narrow outputs, which take less time. Encoders without such blocks, as ResNets, are the same either way."""

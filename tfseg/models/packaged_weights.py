@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import keras
 
-from tfseg.io.tensor_files import read_tensors
-from tfseg.models.foreign_weights import assign
+from tfseg.models.torch_weights import load_torch_weights
 
 
 class PackageError(ValueError):
@@ -40,7 +39,7 @@ PACKAGES = {
 
 def load(model: keras.Model, name: str) -> None:
     """Gives a network, with or without its classifier, the weights of its package; errors as of `find_file`."""
-    assign(model, read_tensors(find_file(name)))
+    load_torch_weights(model, find_file(name))
 
 
 def find_file(name: str) -> Path:

@@ -9,8 +9,6 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from tfseg.config.schema import Config, Data, Model
 from tfseg.models.encoders import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     STRIDES,
     Encoder,
     build_encoder,
@@ -20,6 +18,7 @@ from tfseg.models.encoders import (
     make_normalization,
     pad_borders,
 )
+from tfseg.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from tfseg.training.loop import train_run
 
 NAMES = sorted(name.lower() for name, value in vars(keras.applications).items() if callable(value))

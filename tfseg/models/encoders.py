@@ -21,14 +21,12 @@ from keras import layers, ops
 
 from tfseg.models import efficientnet_lite
 from tfseg.models.blocks import convolve
+from tfseg.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from tfseg.models.packaged_weights import PackageError
+from tfseg.models.torch_weights import is_torch_file, load_torch_weights
 
 STRIDES = (2, 4, 8, 16, 32)
 SIDE = 256  # of the image by which strides are measured
-
-# Mean and deviation of ImageNet's images, RGB, of pixels in 0..1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Application(NamedTuple):
@@ -57,7 +55,8 @@ def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded"
         name: efficientnetlite0 to efficientnetlite4, that of a constructor of `keras.applications`, in small letters,
             or "tiny", which is for tests.
         weights: "imagenet", None for random ones, or the path of a Keras weights file of the network without its top.
-            A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here.
+            A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here. Of
+            EfficientNet, it may be one of PyTorch as well, see `torch_weights`.
         skips: "expanded" or "block", see `find_features`.
 
     Raises:
@@ -101,6 +100,10 @@ def load_application(build: Callable, name: str, weights: str | Path | None) -> 
     """Calls the constructor of a network, and says what to do where its weights cannot be had."""
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
+    if weights not in (None, "imagenet") and is_torch_file(weights):
+        model = load_application(build, name, None)
+        load_torch_weights(model, weights)
+        return model
     try:
         with warnings.catch_warnings():
             # Of a file that fits in part, Keras loads that part and leaves the rest random, with a warning.

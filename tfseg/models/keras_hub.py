@@ -15,7 +15,8 @@ import numpy as np
 from keras import layers, ops
 
 from tfseg.models.blocks import EnlargeLike
-from tfseg.models.encoders import IMAGENET_MEAN, IMAGENET_STD, Encoder
+from tfseg.models.encoders import Encoder
+from tfseg.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 
 DECODER = "keras_hub"  # the value of model.decoder that stands for those here
 

@@ -159,12 +159,8 @@ class Model:
     convnexttiny, or tiny (for tests); with decoder keras_hub, segformer_b0 to segformer_b5 or
     deeplab_v3_plus_resnet50."""
     weights: str | None = "imagenet"
-    """imagenet (of efficientnetlite0 to 2 from packages, see the extra weights), null (random), or the path of a Keras
-    weights file of that encoder without its top; with decoder keras_hub, null or a preset of KerasHub, such as
-    segformer_b0_cityscapes_1024."""
-    skips: Literal["expanded", "block"] = "expanded"
-    """What the decoder sees of the encoder's inverted bottlenecks. expanded: the wide tensors inside them; block: their
-    narrow outputs, which take less time. Encoders without such blocks, as ResNets, are the same either way."""
+    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top; with decoder
+    keras_hub, null or a preset of KerasHub, such as segformer_b0_cityscapes_1024."""
     decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus", "keras_hub"] = "unet"
     """What turns the encoder's features into one map. keras_hub: the whole network is one of KerasHub."""
     decoder_channels: tuple[int, ...] | None = None
@@ -172,6 +168,9 @@ class Model:
     all and the finer feature; 1 for linknet, the last, for pspnet, and for keras_hub."""
     batch_norm_momentum: float = 0.99
     """Momentum of the batch-norm moving averages; lower it (0.97) for runs shorter than 500 steps."""
+    skips: Literal["expanded", "block"] = "expanded"
+    """What the decoder sees of inverted bottlenecks, as EfficientNet has. expanded: the wide tensors inside them; block:
+    their narrow outputs, which take less time. Other encoders are the same either way."""
 
     def __post_init__(self) -> None:
         check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows

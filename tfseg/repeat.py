@@ -4,12 +4,12 @@
     tfseg repeat --config configs/camvid.yaml --seeds 3 --train.epochs 12 --run_dir runs/camvid-12
 
 Trains once for each seed, in a process of its own, into run_dir/seed-0, run_dir/seed-1 and so on; scores each at the
-size of the ground truth; and writes repeat.json and repeat.md into run_dir: mean and standard deviation over seeds, each
-seed's score, and a 95 % interval over seeds and images together. tfseg compare takes such folders.
+size of the ground truth; and writes repeat.json and repeat.md into run_dir: mean and standard deviation over seeds,
+each seed's score, and a 95 % interval over seeds and images together. tfseg compare takes such folders.
 
 Whatever stops it, the same command resumes it: seeds that have ended are not trained again, and more --seeds add to
-them. A training that fails ends no other, and is tried again by the same command; the exit code is then 1. Every setting
-of a training can follow; --overwrite true deletes the repeat that is in run_dir, and begins anew.
+them. A training that fails ends no other, and is tried again by the same command; the exit code is then 1. Every
+setting of a training can follow; --overwrite true deletes the repeat that is in run_dir, and begins anew.
 """
 
 import argparse

@@ -35,15 +35,15 @@ def describe_intervals(comparison: Comparison) -> str:
         covered = "They show what other images might change,\nnot what another seed might."
         return f"{note}; * marks intervals without 0. {covered}"
     note += (
-        ", and by Student's t for the seeds; * marks intervals without 0. Scores\nof a repeat are means over its "
-        "seeds; deviation is the standard deviation over them. Intervals show what other images\n"
-        "and other seeds might change, together"
+        ", and by Student's t for the seeds; * marks intervals without 0.\n"
+        "Scores of a repeat are means over its seeds; deviation is the standard deviation over them.\n"
+        "Intervals show what other images and other seeds might change, together"
     )
     single = [markdown(run.name) for run in comparison.runs if not (run.of_seeds and len(run.of_seeds.seeds) > 1)]
     if not single:
         return f"{note}."
     names = ", ".join(single)
-    return f"{note}; but of another seed of {names}, of which there is one alone, they show nothing."
+    return f"{note}; but not what another seed of\n{names} might, of which there is only one."
 
 
 def scores_table(comparison: Comparison) -> str:

@@ -248,24 +248,25 @@ def measure(groups: Sequence[ScoredGroup], ignore_class: int | None) -> list[Com
         own = summarize(mean_over_seeds(of_runs[index]), drawn[index], [of_runs[index]])
         change = mean_over_seeds(of_runs[index]) - mean_over_seeds(of_runs[0])
         both = [of_runs[index], of_runs[0]]
-        difference = summarize(change, drawn[index] - drawn[0], both) if index else None
+        difference = summarize(change, drawn[index] - drawn[0], both, least=-1) if index else None
         of_seeds = name_scores(group.seeds, of_runs[index]) if group.seeds is not None else None
         measured.append(ComparedRun(name, group.folder, own, difference, of_seeds))
     return measured
 
 
-def summarize(scores: np.ndarray, draws: np.ndarray, groups: Sequence[np.ndarray]) -> IouScores:
+def summarize(scores: np.ndarray, draws: np.ndarray, groups: Sequence[np.ndarray], least: float = 0) -> IouScores:
     """Gives scores, or differences of scores, their names and intervals.
 
     Args:
         scores: float64 (classes + 1,), means over seeds of what `bootstrap.iou_and_mean` gives.
         draws: float64 (draws, classes + 1), the same on each draw of images.
         groups: float64 (seeds, classes + 1), the scores that the means, or the differences of means, are made of.
+        least: that they can be: 0, or -1 for differences; the most is 1.
     """
     *iou, mean = scores.tolist()
     columns = [[group[:, column] for group in groups] for column in range(len(scores))]
-    *intervals, of_mean = map(interval_over_seeds, [*iou, mean], draws.T, columns)
-    return IouScores(iou, mean, intervals, of_mean)
+    intervals = np.clip(list(map(interval_over_seeds, [*iou, mean], draws.T, columns)), least, 1).tolist()
+    return IouScores(iou, mean, intervals[:-1], intervals[-1])
 
 
 def name_scores(seeds: Sequence[int], scores: np.ndarray) -> SeedScores:

@@ -115,6 +115,17 @@ def test_runs_of_other_settings_are_no_repeat(tmp_path):
         list_runs(repeat)
 
 
+def test_records_are_the_same_wherever_they_lie(tmp_path):
+    repeat = write_repeat(tmp_path / "repeat", 10, 12)
+    config = repeat / "seed-1/config.yaml"
+    config.write_text(config.read_text().replace("records: city", "records: /moved/city"))
+    with pytest.raises(ValueError, match=r'\(data\.records was "city" and is "/moved/city"\)'):
+        list_runs(repeat)
+    for run in repeat.iterdir():
+        (run / "records.json").write_text('{"records": "anywhere", "manifest": "abc"}')
+    assert len(list_runs(repeat)) == 2
+
+
 def test_a_seed_that_was_scored_otherwise_is_refused(tmp_path):
     repeat = write_repeat(tmp_path / "repeat", 10, 12)
     write_scores(repeat / "seed-1", found(12), flip=True)

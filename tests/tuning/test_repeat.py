@@ -212,7 +212,10 @@ def test_what_it_does_not_know_is_refused(words, message, capsys):
     assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_too_many_at_a_time_are_refused():
+def test_what_cannot_be_trained_leaves_no_folder():
+    config = load_config("run.yaml")
     with pytest.raises(ValueError, match=r"^expected 1 to \d+ trainings at a time"):
-        repeat_training(load_config("run.yaml"), parallel=10_000)
-    assert not (OUT / "seed-0").exists()
+        repeat_training(config, parallel=10_000)
+    with pytest.raises(ValueError, match=r"^train\.seed: expected 0 to 4294967295, or null, got 4294967296$"):
+        repeat_training(config, [0, 2**32])
+    assert not OUT.exists()

@@ -162,11 +162,18 @@ def list_runs(folder: Path) -> list[Path]:
     if seeds is None:
         return [folder]
     runs = [repeat_dir.run_of(folder, seed) for seed in seeds]
-    first, *others = [run_dir.list_lasting(run_dir.read_config(run)) | {"train.seed": None} for run in runs]
+    first, *others = map(list_settings, runs)
     for run, settings in zip(runs[1:], others, strict=True):
         if changed := run_dir.list_changes(first, settings):
             raise ValueError(f"{run}: is no repeat of {runs[0]}, it has other settings ({changed}); move it away")
     return runs
+
+
+def list_settings(run: Path) -> dict[str, object]:
+    """The settings that runs of a repeat have in common; records are the same wherever they lie."""
+    settings, noted = run_dir.list_lasting(run_dir.read_config(run)), run_dir.read_noted(run)
+    records = f"manifest.json {noted['manifest'][:12]}" if noted else settings["data.records"]
+    return settings | {"train.seed": None, "data.records": records}
 
 
 def open_group(folder: Path, split: str | None = None) -> ScoredGroup:

@@ -51,19 +51,20 @@ def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: in
             trainings failed, or scores cannot be compared.
         OSError: the folder cannot be written, or what is needed for scores is not there.
     """
-    seeds = choose_seeds(seeds, config.train.seed)
+    repeat = Repeat(config, choose_seeds(seeds, config.train.seed), parallel)
     with run_dir.hold_run(Path(config.run_dir)) as fault:
         if fault:
             print(f"{fault}; nothing keeps a second repeat from this run_dir: see to it that there is none")
         folder = repeat_dir.open_repeat(config)
-        repeat = Repeat(config)
         try:
-            repeat.run(seeds, parallel)
+            repeat.run()
         finally:
-            ended = sum(map(repeat.has_ended, seeds))
-            if ended < len(seeds):
+            if waiting := repeat.list_waiting():
                 again = f"the same command{', without overwrite,' if config.overwrite else ''} resumes the repeat"
-                print(f"{ended} of {len(seeds)} seeds have ended; {again}", flush=True)
+                print(
+                    f"{len(repeat.configs) - len(waiting)} of {len(repeat.configs)} seeds have ended; {again}",
+                    flush=True,
+                )
         if not repeat_dir.list_ended(folder):
             raise ValueError(f"{folder}: no training ended; {describe_failure(repeat.failures[-1])}")
         return report_repeat(folder, config.data.val_split, repeat.failures)
@@ -103,35 +104,45 @@ class Repeat:
     """Runs the trainings of a repeat.
 
     Attributes:
+        configs: of each seed.
         failures: of the trainings that did not end.
     """
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, seeds: Sequence[int], parallel: int = 1):
+        """
+        Args:
+            config: what all trainings have in common.
+            seeds: to train with.
+            parallel: how many train at a time, each on its share of the cores.
+
+        Raises:
+            ValueError: more at a time than there are cores, or a seed is none that `train.seed` can be.
+        """
         self.config, self.folder = config, Path(config.run_dir)
+        self.configs = {seed: repeat_dir.config_of(config, seed) for seed in seeds}
+        self.shares = share_cores(parallel)
         self.running: dict[int, Running] = {}
         self.failures: list[Failure] = []
         self.stop_watch = StopWatch()
 
-    def has_ended(self, seed: int) -> bool:
-        """Whether a seed needs no training any more."""
-        return repeat_dir.has_ended(repeat_dir.config_of(self.config, seed))
+    def list_waiting(self) -> list[int]:
+        """Lists the seeds whose training has not ended."""
+        return [seed for seed, config in self.configs.items() if not repeat_dir.has_ended(config)]
 
-    def run(self, seeds: Sequence[int], parallel: int = 1) -> None:
-        """Runs the trainings of those seeds that have not ended, so many at a time; one that fails ends no other.
+    def run(self) -> None:
+        """Runs the trainings that have not ended; one that fails ends no other.
 
         Raises:
-            ValueError: more at a time than there are cores.
             OSError: a file cannot be written.
         """
-        shares = share_cores(parallel)
-        waiting = [seed for seed in seeds if not self.has_ended(seed)]
-        for seed in sorted({*seeds} - {*waiting}):
+        waiting = self.list_waiting()
+        for seed in self.configs.keys() - {*waiting}:
             print(f"seed {seed}: has ended before, {self.describe_score(seed)}", flush=True)
         try:
             while waiting or self.running:
-                for slot in set(range(parallel)) - set(self.running):
+                for slot in set(range(len(self.shares))) - set(self.running):
                     if waiting:
-                        self.start(slot, waiting.pop(0), shares[slot])
+                        self.start(slot, waiting.pop(0), self.shares[slot])
                 time.sleep(POLL)
                 self.end_stopped()
                 for slot in list(self.running):
@@ -142,7 +153,7 @@ class Repeat:
 
     def start(self, slot: int, seed: int, cores: list[int]) -> None:
         """Starts the training of a seed, or resumes it."""
-        config = repeat_dir.config_of(self.config, seed)
+        config = self.configs[seed]
         run = Path(config.run_dir)
         resumes = run_dir.has_learnt(run)
         print(f"seed {seed}: {'resumes' if resumes else 'starts'}; output in {run.with_suffix('.log')}", flush=True)
@@ -166,7 +177,7 @@ class Repeat:
 
     def finish(self, seed: int, code: int) -> None:
         """Reports the score of a training whose process has ended, or why it has none."""
-        if self.has_ended(seed):
+        if repeat_dir.has_ended(self.configs[seed]):
             print(f"seed {seed}: has ended, {self.describe_score(seed)}", flush=True)
         else:
             self.fail(seed, code, explain_end(repeat_dir.run_of(self.folder, seed).with_suffix(".log"), code))

@@ -61,10 +61,8 @@ def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: in
         finally:
             if waiting := repeat.list_waiting():
                 again = f"the same command{', without overwrite,' if config.overwrite else ''} resumes the repeat"
-                print(
-                    f"{len(repeat.configs) - len(waiting)} of {len(repeat.configs)} seeds have ended; {again}",
-                    flush=True,
-                )
+                count = len(repeat.configs)
+                print(f"{count - len(waiting)} of {count} seeds have ended; {again}", flush=True)
         if not repeat_dir.list_ended(folder):
             raise ValueError(f"{folder}: no training ended; {describe_failure(repeat.failures[-1])}")
         return report_repeat(folder, config.data.val_split, repeat.failures)

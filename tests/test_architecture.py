@@ -38,7 +38,7 @@ ROOMS = {
         *("visualization", "runs", "device", "exporters"),
     },
     "evaluation": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs")},
-    "tuning": {"io", "config", "visualization", "runs", "training"},
+    "tuning": {"io", "config", "visualization", "runs", "training", "evaluation"},
     "diagnostics": {
         *("io", "config", "backend", "records", "conversion", "pipeline", "augmentation", "models", "metrics"),
         *("inference", "runs", "device", "training"),

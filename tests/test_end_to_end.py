@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg import compare, convert, evaluate, report, tune
+from tfseg import compare, convert, evaluate, repeat, report, tune
 from tfseg.config.parse import load_config, parse_config
 from tfseg.evaluation import evaluator
 from tfseg.metrics.cityscapes import count_label_ids
@@ -324,3 +324,18 @@ def test_a_search_finds_settings_to_train_with(settings, city, capsys):
     assert len(kept) == 1
     scores = {path.parent.name: json.loads(path.read_text())["mean_iou"] for path in out.glob("trial-*/metrics.json")}
     assert max(scores, key=scores.get) == kept[0]
+
+
+@pytest.mark.slow
+def test_a_repeat_is_trained_scored_and_compared(settings, city, metrics, capsys):
+    config, out = city / "repeat.yaml", city / "repeated"
+    config.write_text("")
+    repeat.main([str(config), "--seeds", "2", *settings, "--run_dir", str(out), "--train.epochs", "1"])
+    assert "| seed 1   |      1 |" in capsys.readouterr().out
+    summary = json.loads((out / "repeat.json").read_text())
+    for seed, score in enumerate(summary["seeds"]["mean_iou"]):
+        assert score == json.loads((out / f"seed-{seed}/scores-val.json").read_text())["mean_iou"]
+    assert summary["images"] == 5 and len(set(summary["seeds"]["mean_iou"])) == 2
+    assert all(training["seconds"] > 0 and training["best_epoch"] == 1 for training in summary["trainings"])
+    compare.main([str(city / "run"), str(out)])
+    assert "repeated, 2 seeds" in capsys.readouterr().out

@@ -29,6 +29,7 @@ ENDING = {
     "tfseg show_batch": ["show_batch", *TINY, "--out", "batch.png"],
     "tfseg train": ["train", *TINY, "--run_dir", "run"],
     "tfseg tune": ["tune", *SEARCH, "--trials", "2", "--parallel", "2", *TINY, "--data.val_size", "64x128"],
+    "tfseg repeat": ["repeat", "--seeds", "2", "--parallel", "2", "empty.yaml", *TINY, "--run_dir", "repeated"],
     "tfseg evaluate": ["evaluate", "--run", "trained"],
     "tfseg compare": ["compare", "trained", "trained_too", "--out", "compared"],
     "tfseg report": ["report", "--run", "trained"],

@@ -1,7 +1,7 @@
 """tfseg compare BASELINE RUN ... [--out DIR]
 
-Compares runs that were scored on the same images: scores side by side, differences to the first run with intervals,
-settings that differ, and their curves in one figure.
+Compares runs, or repeats of them with several seeds, that were scored on the same images: scores side by side,
+differences to the first with intervals, settings that differ, and their curves in one figure.
 """
 
 import argparse
@@ -21,9 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog=command.program("compare"),
         description="Compares runs that were scored on the same images: scores side by side, differences to the "
         f"first with {LEVEL} % intervals by bootstrap over images, settings that differ, and curves in one figure. "
-        "Runs without scores, or with scores older than their SavedModel, are scored first.",
+        "Of a repeat, means over its seeds are compared, with intervals over seeds and images together. Runs "
+        "without scores, or with scores older than their SavedModel, are scored first.",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, the first is the baseline")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or of repeats, the first is the baseline"
+    )
     parser.add_argument("--split", help="split to compare on (default: the runs' validation split)")
     parser.add_argument(
         "--out",

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tfseg.config.schema import Config, Data
-from tfseg.evaluation.comparison import ComparedRun, Comparison, IouScores
+from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
+from tfseg.evaluation.groups import ComparedRun, IouScores
 from tfseg.evaluation.run_page import Findings, make_page
 from tfseg.records.manifest import Manifest, Split
 from tfseg.visualization import html

@@ -100,7 +100,7 @@ def test_a_trial_that_learns_worse_than_the_median_is_stopped(arguments, capsys)
         bad = study.trials[0]
     assert bad.state == optuna.trial.TrialState.PRUNED
     assert 10 <= max(bad.intermediate_values) < 20, "a quarter of the epochs, and what passes between two looks"
-    assert len(search.read_curve(Path("out/trial-0000"))) < 25
+    assert len(processes.read_curve(Path("out/trial-0000"))) < 25
     assert not Path("out/trial-0000/checkpoints").exists()
     assert f"trial 0: pruned after epoch {max(bad.intermediate_values)}\n" in capsys.readouterr().out
 
@@ -124,7 +124,7 @@ def start_search(arguments):
     """Starts a search of two trials of 10 seconds in its own process; gives it when both have ended some epochs."""
     command = [sys.executable, "-c", ALONE, *arguments, *SLOW]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    while min(len(search.read_curve(Path(f"out/trial-000{number}"))) for number in range(2)) < 3:
+    while min(len(processes.read_curve(Path(f"out/trial-000{number}"))) for number in range(2)) < 3:
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.05)
     return process
@@ -134,7 +134,7 @@ def check_whole():
     """Each trial has resumed and ended, its epochs one after the other."""
     assert [trial["state"] for trial in read_trials()] == ["complete"] * 2
     for run in (Path("out/trial-0000"), Path("out/trial-0001")):
-        assert [epoch for epoch, _ in search.read_curve(run)] == list(range(1, 101))
+        assert [epoch for epoch, _ in processes.read_curve(run)] == list(range(1, 101))
         assert run.with_suffix(".log").read_text() == "started\n" * 2
 
 
@@ -310,11 +310,11 @@ def test_bad_numbers(words, arguments, capsys):
 
 def test_cores_are_shared_out(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {7, 4, 5, 6, 8}, raising=False)
-    assert search.share_cores(1) == [[4, 5, 6, 7, 8]]
-    assert search.share_cores(2) == [[4, 6, 8], [5, 7]]
+    assert processes.share_cores(1) == [[4, 5, 6, 7, 8]]
+    assert processes.share_cores(2) == [[4, 6, 8], [5, 7]]
     for parallel in (0, 6):
-        with pytest.raises(ValueError, match=f"expected 1 to 5 trials at a time, .*, got {parallel}"):
-            search.share_cores(parallel)
+        with pytest.raises(ValueError, match=f"expected 1 to 5 trainings at a time, .*, got {parallel}"):
+            processes.share_cores(parallel)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
@@ -323,16 +323,16 @@ def test_a_process_is_started_on_its_cores(tmp_path):
     code = "import os; print(os.sched_getaffinity(0), os.environ['OMP_NUM_THREADS'])"
     with (
         (tmp_path / "log").open("w") as log,
-        search.start_process([sys.executable, "-c", code], log, [core]) as process,
+        processes.start_process([sys.executable, "-c", code], log, [core]) as process,
     ):
         process.wait()
     assert (tmp_path / "log").read_text() == f"{{{core}}} 1\n"
 
 
 def test_a_line_that_is_being_written_is_not_read(tmp_path):
-    assert search.read_curve(tmp_path) == []
+    assert processes.read_curve(tmp_path) == []
     (tmp_path / run_dir.HISTORY).write_text("epoch,loss,val_mean_iou\n1,2,0.25\n2,1,0.5\n3,1,0.")
-    assert search.read_curve(tmp_path) == [(1, 0.25), (2, 0.5)]
+    assert processes.read_curve(tmp_path) == [(1, 0.25), (2, 0.5)]
 
 
 def test_each_trial_has_its_own_draw_whatever_was_drawn_before():

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.config.schema import as_yaml
-from tfseg.evaluation.comparison import Comparison, IouScores
+from tfseg.evaluation.comparison import Comparison
+from tfseg.evaluation.groups import ComparedRun, IouScores, SeedScores
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.escaping import markdown
 from tfseg.metrics.bootstrap import LEVEL
@@ -18,17 +19,35 @@ from tfseg.visualization.tables import percent, table
 def lay_out(comparison: Comparison) -> str:
     """Lays a comparison out as Markdown: scores and differences, how to read them, settings that differ."""
     names = [run.name for run in comparison.runs]
-    split, first = markdown(comparison.split), markdown(names[0])
+    return "\n\n".join(
+        [scores_table(comparison), describe_intervals(comparison), settings_table(names, comparison.settings)]
+    )
+
+
+def describe_intervals(comparison: Comparison) -> str:
+    """Says what the intervals of a comparison are, and what they cover."""
+    split, first = markdown(comparison.split), markdown(comparison.runs[0].name)
     note = (
         f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
-        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
-        "They show what other images might change,\nnot what another seed might."
+        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs"
     )
-    return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
+    if not any(run.of_seeds for run in comparison.runs):
+        covered = "They show what other images might change,\nnot what another seed might."
+        return f"{note}; * marks intervals without 0. {covered}"
+    note += (
+        ", and by Student's t for the seeds; * marks intervals without 0.\n"
+        "Scores of a repeat are means over its seeds; deviation is the standard deviation over them.\n"
+        "Intervals show what other images and other seeds might change, together"
+    )
+    single = [markdown(run.name) for run in comparison.runs if not (run.of_seeds and len(run.of_seeds.seeds) > 1)]
+    if not single:
+        return f"{note}."
+    names = ", ".join(single)
+    return f"{note}; but not what another seed of\n{names} might, of which there is only one."
 
 
 def scores_table(comparison: Comparison) -> str:
-    """A row a class, then the mean and its interval; a column a run, and one for its difference to the first."""
+    """A row a class, then the mean and its interval; a column a run, for its deviation, its difference to the first."""
     known = [id for id in range(len(comparison.classes)) if id != comparison.ignore_class]
     void = "counted" if comparison.ignore_class is None else "left out"
     columns = [
@@ -40,10 +59,20 @@ def scores_table(comparison: Comparison) -> str:
         ]
     ]
     for run in comparison.runs:
-        columns.append([run.name, *scores_column(run.scores, known)])
+        columns.append([head(run), *scores_column(run.scores, known)])
+        if run.of_seeds:
+            columns.append(["deviation", *deviations_column(run.of_seeds, known)])
         if run.difference:
             columns.append([f"difference ({LEVEL} %)", *differences_column(run.difference, known)])
     return table(list(zip(*columns, strict=True)))
+
+
+def head(run: ComparedRun) -> str:
+    """The head of a run's column: its name, with the number of seeds where it is a repeat."""
+    if run.of_seeds is None:
+        return run.name
+    count = len(run.of_seeds.seeds)
+    return f"{run.name}, {count} seed{'s' if count > 1 else ''}"
 
 
 def scores_column(scores: IouScores, known: Sequence[int]) -> list[str]:
@@ -53,6 +82,11 @@ def scores_column(scores: IouScores, known: Sequence[int]) -> list[str]:
         percent(scores.mean_iou),
         write_interval(scores.mean_iou_interval),
     ]
+
+
+def deviations_column(seeds: SeedScores, known: Sequence[int]) -> list[str]:
+    """The cells of the deviations over the seeds of a repeat."""
+    return [*(percent(seeds.iou_deviation[id]) for id in known), percent(seeds.mean_iou_deviation), ""]
 
 
 def differences_column(change: IouScores, known: Sequence[int]) -> list[str]:
@@ -95,7 +129,8 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     page, numbers, figure = (folder / name for name in ("compare.md", "compare.json", "curves.png"))
-    draw_run_curves({run.name: run.folder / run_dir.HISTORY for run in comparison.runs}, figure)
+    runs = {name: run for one in comparison.runs for name, run in one.runs.items()}
+    draw_run_curves({name: run / run_dir.HISTORY for name, run in runs.items()}, figure)
     write_json(comparison.to_dict(), numbers)
     with write_whole(page) as unfinished:
         unfinished.write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", encoding="utf-8")

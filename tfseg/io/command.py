@@ -54,7 +54,7 @@ LESS_MEMORY = {
     "predict": "give --sliding-window HxW, such as 512x512, for images that are too large in one piece",
     "evaluate": "lower --batch-size, or give --sliding-window HxW",
     **dict.fromkeys(
-        ("report", "compare"),
+        ("report", "compare", "repeat"),
         "score the run first, a little at a time, by python -m tfseg.evaluate --run DIR --batch-size 1",
     ),
     "export": "lower --size, --images or --calibration",

@@ -1,10 +1,10 @@
-"""What a run folder holds, by name: all that an overwriting training may remove, and the proof that it is a run."""
+"""What the folder of a run, and of a repeat, holds, by name: all that overwriting may remove, and what proves it."""
 
 import re
 from pathlib import Path
 
 from tfseg.config.parse import load_config
-from tfseg.io.removal import Kind, is_ours
+from tfseg.io.removal import MARK, Kind, is_ours
 
 CONFIG = "config.yaml"
 RECORDS = "records.json"
@@ -41,22 +41,18 @@ def _proves(directory: Path) -> bool:
     return True
 
 
-RUN = Kind(
-    "run",
-    (
-        *map(re.escape, _FILES),
-        *(r"scores-.+\.json", r"matrices-.+\.npz"),
-        *(f"{CHECKPOINTS}/{name}" for name in CHECKPOINT_FILES),
-        *(f"{SAVED_MODEL}/{name}" for name in EXPORT_FILES),
-        *(rf"\.{SAVED_MODEL}\.(tfseg-incomplete|incomplete|replaced)/**",),  # of an export that was killed
-        *(f"{TENSORBOARD}/{_EVENTS}", f"report/{_FIGURES}", "wandb/**"),
-        r"predictions/**/.+_(classes|overlay)\.png",  # where `make demo` has them
-    ),
-    _proves,
-    last=(LABELS, CONFIG),
+_OF_RUN = (
+    *map(re.escape, _FILES),
+    *(r"scores-.+\.json", r"matrices-.+\.npz"),
+    *(f"{CHECKPOINTS}/{name}" for name in CHECKPOINT_FILES),
+    *(f"{SAVED_MODEL}/{name}" for name in EXPORT_FILES),
+    *(rf"\.{SAVED_MODEL}\.(tfseg-incomplete|incomplete|replaced)/**",),  # of an export that was killed
+    *(f"{TENSORBOARD}/{_EVENTS}", f"report/{_FIGURES}", "wandb/**"),
+    r"predictions/**/.+_(classes|overlay)\.png",  # where `make demo` has them
 )
+RUN = Kind("run", _OF_RUN, _proves, last=(LABELS, CONFIG))
 
-_OF_RUN = {
+_FOLDERS = {
     CHECKPOINTS: CHECKPOINT_FILES,
     SAVED_MODEL: EXPORT_FILES,
     TENSORBOARD: (_EVENTS,),
@@ -65,4 +61,17 @@ _OF_RUN = {
 
 def folder_of_run(name: str) -> Kind:
     """What one of a run's own folders is, `CHECKPOINTS`, `SAVED_MODEL` or `TENSORBOARD`."""
-    return Kind(f"{name} folder of a run", _OF_RUN[name], lambda folder: is_ours(folder.parent, RUN))
+    return Kind(f"{name} folder of a run", _FOLDERS[name], lambda folder: is_ours(folder.parent, RUN))
+
+
+SUMMARY, PAGE = "repeat.json", "repeat.md"
+SEED = r"seed-(0|[1-9]\d*)"  # run folder of a seed in that of a repeat
+
+REPEAT = Kind(
+    "repeat",
+    (
+        *map(re.escape, (SUMMARY, PAGE, LOCK)),
+        *(rf"{SEED}\.(yaml|log)", rf"{SEED}/{re.escape(MARK)}"),
+        *(f"{SEED}/{name}" for name in _OF_RUN),
+    ),
+)

@@ -148,7 +148,7 @@ def check_run(config: Config) -> None:
     that never learnt anything, or any run if `overwrite` is set, and nothing but what a training or a report wrote.
     """
     directory = Path(config.run_dir)
-    if not directory.exists() or all(_says_nothing(path.name) for path in directory.iterdir()):
+    if not directory.exists() or all(says_nothing(path.name) for path in directory.iterdir()):
         return
     if not (directory / CONFIG).is_file():
         raise ValueError(f"{directory}: is not empty and holds no run ({CONFIG} is missing); give another run_dir")
@@ -166,7 +166,8 @@ def check_run(config: Config) -> None:
         raise ValueError(f"{directory}: holds a run with other settings ({changed}); {remedy}")
 
 
-def _says_nothing(name: str) -> bool:
+def says_nothing(name: str) -> bool:
+    """Whether a file of this name is in the folder of a run before there is any run."""
     return name in (LOCK, removal.MARK) or is_leftover(name)
 
 

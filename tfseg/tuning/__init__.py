@@ -1,1 +1,1 @@
-"""A search for settings."""
+"""Several trainings as processes: a search for settings, and one training with several seeds."""

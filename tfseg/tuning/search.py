@@ -10,10 +10,8 @@ OUT/trial-0007/                    run folder of trial 7; weights and SavedModel
 OUT/trial-0007.yaml trial-0007.log its settings and what it printed
 """
 
-import csv
 import dataclasses
 import math
-import signal
 import subprocess
 import sys
 import time
@@ -22,14 +20,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
-from tfseg.io import locks
 from tfseg.io.json_reader import read_json
 from tfseg.io.stopped import StopWatch
 from tfseg.runs import run_dir
 from tfseg.runs.run_dir import remove_weights
-from tfseg.tuning.processes import GRACE, ask_to_end, close_input, last_lines, share_cores, start_process, stop
+from tfseg.tuning.processes import (
+    GRACE,
+    STOPPED,
+    ask_to_end,
+    close_input,
+    explain_end,
+    kill,
+    read_curve,
+    share_cores,
+    start_training,
+    stop,
+)
 from tfseg.tuning.report import write_report
 from tfseg.tuning.space import Space, make_config, read_space
 from tfseg.tuning.study import (
@@ -176,12 +183,8 @@ class Search:
             return
         text = ", ".join(f"{name} {brief(value)}" for name, value in values.items())
         print(f"trial {trial.number}{' resumes' if run.exists() else ''}: {text}", flush=True)
-        save_config(dataclasses.replace(config, run_dir=str(run), overwrite=False), run.with_suffix(".yaml"))
-        with run.with_suffix(".log").open("a", encoding="utf-8") as log:
-            if not locks.take_or_say(log, run):
-                print(f"trial {trial.number}: waiting for its process to end, which the last search left", flush=True)
-                locks.take(log, wait=True)  # held by that process, since it writes there
-            process = start_process([*COMMAND, "--config", str(run.with_suffix(".yaml"))], log, cores)
+        config = dataclasses.replace(config, run_dir=str(run), overwrite=False)
+        process = start_training(COMMAND, config, cores, f"trial {trial.number}")
         self.running[slot] = Running(trial, process, epoch)
 
     def watch(self, slot: int) -> None:
@@ -207,12 +210,10 @@ class Search:
         stopped = self.stop_watch.look(running.process.pid for running in self.running.values())
         for slot, running in list(self.running.items()):
             if running.process.pid in stopped:
-                running.process.kill()
-                running.process.wait()
-                close_input(running.process)
+                kill(running.process)
                 del self.running[slot]
                 if running.kill_at == math.inf:
-                    self.fail(running.trial, "was stopped by a signal, as by SIGSTOP, and did not continue")
+                    self.fail(running.trial, STOPPED)
 
     def report(self, trial: "optuna.Trial", epoch: int) -> int:
         """Reports the epochs of a training after one, and returns the last."""
@@ -237,8 +238,7 @@ class Search:
         """Notes the score of a training that has ended, or why it has none."""
         run = self.run_of(trial.number)
         if not (run / run_dir.METRICS).exists():
-            killed = f"\nkilled by {signal.Signals(-code).name}, perhaps for want of memory" if code < 0 else ""
-            self.fail(trial, last_lines(run.with_suffix(".log")) + killed)
+            self.fail(trial, explain_end(run.with_suffix(".log"), code))
             return
         score = read_json(run / run_dir.METRICS)[SCORE]
         if score is None:
@@ -276,11 +276,3 @@ class Search:
 
     def run_of(self, number: int) -> Path:
         return self.out / f"trial-{number:04d}"
-
-
-def read_curve(run: Path) -> list[tuple[int, float]]:
-    """Reads (epoch, score on the validation split) of each epoch that a training has ended."""
-    path = run / run_dir.HISTORY
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    whole = text[: text.rfind("\n") + 1].splitlines()  # the last line may not be
-    return [(int(row["epoch"]), float(row[f"val_{SCORE}"])) for row in csv.DictReader(whole)]

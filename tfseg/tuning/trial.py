@@ -1,7 +1,7 @@
-"""python -m tfseg.tuning.trial --config TRIAL.yaml: a training that ends with the search that has started it.
+"""python -m tfseg.tuning.trial --config TRIAL.yaml: a training that ends with the search or repeat that has started it.
 
-Not for use by hand: its standard input is a pipe that nothing is written to. The system closes it when the search ends,
-even by `kill -9`, and the training then stops as by SIGTERM, to resume when the search does.
+Not for use by hand: its standard input is a pipe that nothing is written to. The system closes it when its starter
+ends, even by `kill -9`, and the training then stops as by SIGTERM, to resume when its starter does.
 """
 
 import os

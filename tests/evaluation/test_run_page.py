@@ -134,6 +134,16 @@ def test_facts_of_the_training(findings):
     assert {"device", "versions"}.isdisjoint(row[0] for row in old.rows) and "The best epoch, on the 2" in old.text
 
 
+def test_curves_say_which_masks_they_are_of(findings):
+    page, _ = read(findings, metrics={"validation": {"size": "320x320", "mean_iou": 0.4321}})
+    masks = "The scores of each epoch are those of its validation, on masks of {}, which the network sees"
+    chosen = "; the epoch that was chosen had a mean IoU of 43.2 %. All other scores are as said above."
+    assert masks.format("320x320") + chosen in page.text
+    crops = Config(Data("city/records", fit="crop"), "runs/city")
+    page, _ = read(findings, config=crops, metrics={})  # of before
+    assert masks.format("96x192") + ". All" in page.text
+
+
 def pixels_of(image):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].partition(",")[2]))))
 

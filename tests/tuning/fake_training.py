@@ -31,4 +31,5 @@ for epoch in range(len(lines), config.train.epochs + 1):
     lines.append(f"{epoch},{0.5 + 0.01 * epoch - 10 * abs(config.optimizer.learning_rate - 0.01)}")
     with write_whole(history) as unfinished:  # it may be stopped at any moment
         unfinished.write_text("\n".join([*lines, ""]))
-write_json({"mean_iou": float(lines[-1].split(",")[1])}, run / run_dir.METRICS)
+validation = {"size": "192x256", "mean_iou": float(lines[-1].split(",")[1])}
+write_json({"mean_iou": 0.123, "validation": validation}, run / run_dir.METRICS)

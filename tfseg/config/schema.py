@@ -269,9 +269,6 @@ class Train:
     """Passes over the training split."""
     batch_size: int = 8
     """Images per step."""
-    val_batch_size: int | None = None
-    """Images at a time in validation; null: 1 where they are larger than size, else as many as have no more pixels than
-    a batch. Scores do not depend on it; the loss in validation does, if it sums over a batch as Dice does."""
     seed: int | None = 0
     """null: another run every time."""
     frozen_epochs: int = 0
@@ -282,6 +279,9 @@ class Train:
     """How often a run whose loss is not finite returns to its last checkpoint, with half the learning rate."""
     save_minutes: float = 10.0
     """Minutes between two checkpoints within an epoch, from which a stopped run resumes."""
+    val_batch_size: int | None = None
+    """Images at a time in validation; null: 1 where they are larger than data.size, else as many as have no more pixels
+    than a batch. Scores do not depend on it; the loss in validation does, if it sums over a batch, as Dice does."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")

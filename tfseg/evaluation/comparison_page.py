@@ -20,8 +20,8 @@ def lay_out(comparison: Comparison) -> str:
     names = [run.name for run in comparison.runs]
     split, first = markdown(comparison.split), markdown(names[0])
     note = (
-        f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
-        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
+        f"{comparison.images} images of {split}, masks of the ground truth's size. In brackets: {LEVEL} % interval of "
+        f"the difference to {first}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
         "They show what other images might change,\nnot what another seed might."
     )
     return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])

@@ -186,10 +186,10 @@ def _confusions(scores: dict) -> str:
 def _curves(findings: Findings) -> str:
     """Of which masks the scores of each epoch are, in words."""
     size = findings.config.data.eval_size or findings.manifest.size
-    seen = f"masks of {'x'.join(map(str, size))}, which the network sees" if size else "masks of each image's own size"
+    seen = f"at {'x'.join(map(str, size))}" if size else "at each image's own size"
     best = findings.metrics.get("validation", {})
-    highest = f"; the epoch that was chosen had a mean IoU of {_percent(best['mean_iou'])}" if best else ""
-    return f"The scores of each epoch are those of its validation, on {seen}{highest}."
+    chosen = f" The epoch that was chosen had a mean IoU of {_percent(best['mean_iou'])} there." if best else ""
+    return f"Scores are those of the validation after each epoch, {seen}, as the network sees images.{chosen}"
 
 
 def _legend(findings: Findings) -> str:

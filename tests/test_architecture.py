@@ -33,11 +33,11 @@ ROOMS = {
     "runs": {"io", "config", "records", "models", "inference"},
     "device": {"backend"},
     "exporters": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs", "device")},
+    "evaluation": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs")},
     "training": {
         *("io", "config", "backend", "records", "pipeline", "losses", "augmentation", "models", "metrics"),
-        *("visualization", "runs", "device", "exporters"),
+        *("visualization", "runs", "device", "exporters", "evaluation"),
     },
-    "evaluation": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs")},
     "tuning": {"io", "config", "visualization", "runs", "training", "evaluation"},
     "diagnostics": {
         *("io", "config", "backend", "records", "conversion", "pipeline", "augmentation", "models", "metrics"),

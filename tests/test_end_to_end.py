@@ -20,6 +20,7 @@ import pytest
 from tfseg import compare, convert, evaluate, repeat, report, tune
 from tfseg.config.parse import load_config, parse_config
 from tfseg.evaluation import evaluator
+from tfseg.io.json_reader import read_json
 from tfseg.metrics.cityscapes import count_label_ids
 from tfseg.synthetic import sample_city
 from tfseg.training import assembly, checkpoints, loop
@@ -54,7 +55,8 @@ def test_run_folder(city, metrics):
     run = city / "run"
     names = {path.name for path in run.iterdir()}
     expected = {"config.yaml", "labels.json", "history.csv", "tensorboard", "best.weights.h5", "checkpoints"}
-    assert names == expected | {"metrics.json", "saved_model", "records.json", ".tfseg.json"}
+    scores = {"metrics.json", "scores-val.json", "matrices-val.npz"}
+    assert names == expected | scores | {"saved_model", "records.json", ".tfseg.json"}
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [
         *("00000008.json", "00000008.weights.h5", "00000012.json", "00000012.weights.h5")
     ]
@@ -322,7 +324,7 @@ def test_a_search_finds_settings_to_train_with(settings, city, capsys):
     assert best["epoch"] == 1
     kept = [path.name for path in sorted(out.glob("trial-*")) if (path / "saved_model").exists()]
     assert len(kept) == 1
-    scores = {path.parent.name: json.loads(path.read_text())["mean_iou"] for path in out.glob("trial-*/metrics.json")}
+    scores = {path.parent.name: read_json(path)["validation"]["mean_iou"] for path in out.glob("trial-*/metrics.json")}
     assert max(scores, key=scores.get) == kept[0]
 
 

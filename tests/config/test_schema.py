@@ -75,6 +75,7 @@ from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, T
         (Train, {"frozen_epochs": -1}, "train.frozen_epochs"),
         (Train, {"patience": 0}, "train.patience"),
         (Train, {"rollbacks": -1}, "train.rollbacks"),
+        (Train, {"val_batch_size": 0}, "train.val_batch_size"),
         (Optimizer, {"encoder_lr_multiplier": 0.0}, "optimizer.encoder_lr_multiplier"),
         (Optimizer, {"encoder_lr_multiplier": 1.5}, "optimizer.encoder_lr_multiplier"),
         (Loss, {"ignore_class": 255}, "loss.ignore_class"),

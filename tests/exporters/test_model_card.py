@@ -54,6 +54,17 @@ def test_scores_of_a_run_that_has_ended(facts):
     assert "12.3" in card and "75.0" not in card and "at the size of the ground truth, by tfseg evaluate" in card
 
 
+def test_scores_are_of_the_ground_truths_size_whatever_evaluate_left(facts):
+    validation = {"size": "24x32", "mean_iou": 0.321}
+    official = {"category_iou": {"flat": 0.654}, "mean_category_iou": 0.654}
+    counts = scores([[5, 1], [1, 3]], ("void", "flat"))
+    metrics = {"epoch": 7, "split": "val", **counts, "official": official, "validation": validation}
+    card = make_card(facts._replace(metrics=metrics, scores={**counts, "mean_iou": 0.987}))
+    chosen = "at the size of the ground truth; the validation that chose it, at 24x32, had a mean IoU of 32.1 %."
+    assert chosen in card and "75.0" in card and "98.7" not in card
+    assert "| flat     |           65.4 |" in card
+
+
 def test_a_format_that_was_not_run_is_reported(facts):
     formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
     assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))

@@ -1,5 +1,7 @@
 """What a training says before it begins of memory and time, and how much it validates at once."""
 
+import dataclasses
+
 import pytest
 
 from tfseg import device
@@ -8,7 +10,7 @@ from tfseg.models import complexity
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.record_set import open_records
 from tfseg.training.assembly import build_learner
-from tfseg.training.batches import count_validated
+from tfseg.training.batches import count_validated, describe_validations
 from tfseg.training.console import Screen
 from tfseg.training.estimates import format_duration, report_estimates
 
@@ -83,10 +85,9 @@ def test_the_machine_has_memory_and_cores():
     ("batch_size", "replicas", "data", "count"),
     [
         (8, 1, {"size": "24x32"}, 8),
-        (8, 1, {"size": "12x16", "fit": "crop"}, 2),  # images of 24x32, four times as large
-        (8, 1, {"size": "12x32", "fit": "crop"}, 4),
-        (8, 1, {"size": "6x8", "fit": "crop"}, 1),
-        (8, 1, {"size": "24x32", "val_size": "48x64"}, 2),
+        (8, 1, {"size": "24x32", "fit": "crop"}, 8),
+        (8, 1, {"size": "12x32", "fit": "crop"}, 1),  # whole images of 24x32, larger than the crops
+        (8, 1, {"size": "24x32", "val_size": "48x64"}, 1),
         (8, 1, {"size": "24x32", "val_size": "12x16"}, 32),
         (8, 4, {"size": "24x32"}, 2),
         (1, 1, {"size": "8x8", "val_size": "512x1024"}, 1),
@@ -94,6 +95,17 @@ def test_the_machine_has_memory_and_cores():
 )
 def test_validation_takes_no_more_pixels_than_training(tiny_records, batch_size, replicas, data, count):
     assert count_validated(make_config(tiny_records, batch_size, **data), open_records(tiny_records), replicas) == count
+
+
+def test_how_many_are_validated_at_once_can_be_set(tiny_records):
+    config, records = make_config(tiny_records, size="12x16", fit="crop"), open_records(tiny_records)
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, val_batch_size=5))
+    assert count_validated(config, records, 4) == 5
+    words = describe_validations(config, records)
+    assert words.startswith("validation after each epoch: 5 images of val at 24x32, 5 at a time; at the end the best")
+    manifest = dataclasses.replace(records.manifest, size=None)
+    words = describe_validations(config, dataclasses.replace(records, manifest=manifest))
+    assert "at each image's own size, 1 at a time" in words
 
 
 def test_scores_do_not_depend_on_how_many_are_validated_at_once(tiny_records, on_cpu):

@@ -31,6 +31,9 @@ def calls(monkeypatch):
     return calls
 
 
+LAST = {"best_epoch": 2, "best_mean_iou": 0.5, "best_official_mean_class_iou": 0.6, "best_validation_loss": 0.7}
+
+
 def make(tmp_path, errors=None, **log):
     config = Config(Data("records"), run_dir=str(tmp_path), log=Log(**log))
     (tracker,) = make_trackers(config, Screen(errors=errors))
@@ -42,7 +45,8 @@ def train(tracker, config, tmp_path):
     tracker.on_epoch_end(0, {"loss": 0.9})
     tracker.start(tmp_path, config)  # as after a rollback
     tracker.on_epoch_end(1, {"loss": 0.8})
-    tracker.finish({"epoch": 2, "mean_iou": 0.5, "iou": [0.5], "split": "val"})
+    parts = {"official": {"mean_class_iou": 0.6, "class_iou": {"car": 0.6}}, "validation": {"size": "8x8", "loss": 0.7}}
+    tracker.finish({"epoch": 2, "mean_iou": 0.5, "iou": [0.5], "split": "val", **parts})
 
 
 def test_wandb(tmp_path, calls):
@@ -53,7 +57,7 @@ def test_wandb(tmp_path, calls):
     assert sent == [
         ("log", ({"loss": 0.9},), {"step": 1}),
         ("log", ({"loss": 0.8},), {"step": 2}),
-        ("update", ({"epoch": 2, "mean_iou": 0.5},), {}),
+        ("update", ({"epoch": 2, "mean_iou": 0.5, "official_mean_class_iou": 0.6, "validation_loss": 0.7},), {}),
         ("finish", (), {}),
     ]
     assert [call[2]["id"] for call in calls if call[0] == "init"] == [None, "w1"], "the second resumes the first"
@@ -67,7 +71,7 @@ def test_mlflow(tmp_path, calls):
     assert calls[3:7] == [
         ("log_metrics", ({"loss": 0.9},), {"step": 1}),
         ("log_metrics", ({"loss": 0.8},), {"step": 2}),
-        ("log_metrics", ({"best_epoch": 2, "best_mean_iou": 0.5},), {}),
+        ("log_metrics", (LAST,), {}),
         ("end_run", (), {}),
     ]
     assert [call[2]["run_id"] for call in calls if call[0] == "start_run"] == [None, "m1"]

@@ -43,4 +43,5 @@ scores = {"classes": ["void", "flat", "sky"], "resize": [], "inference": {"flip"
 (run / "scores-val.json").write_text(json.dumps(scores))
 matrix = [[0, 0, 0], [50 - 10 * seed, 50 + 10 * seed, 0], [0, 0, 100]]
 np.savez_compressed(run / "matrices-val.npz", ids=["a", "b"], matrices=np.array([matrix, matrix]))
-write_json({"epoch": 1, "mean_iou": float(lines[-1].split(",")[1])}, run / run_dir.METRICS)
+validation = {"size": "192x256", "epoch": 1, "mean_iou": float(lines[-1].split(",")[1])}
+write_json({"mean_iou": 0.123, "epoch": 1, "validation": validation}, run / run_dir.METRICS)

@@ -65,7 +65,8 @@ def test_finds_the_learning_rate_and_keeps_what_is_of_use(arguments, capsys):
     assert (found.train.epochs, found.data.records) == (8, "city")
     assert found.optimizer.learning_rate == float(best["optimizer.learning_rate"])
     head = Path("out/best.yaml").read_text()
-    assert head.startswith(f"# mean_iou {float(best['mean_iou']):.4f} on val: trial {best['trial']}, the best of 6")
+    mean_iou = f"{float(best['mean_iou']):.4f}"
+    assert head.startswith(f"# mean_iou {mean_iou} in validation on val: trial {best['trial']}, the best of 6")
     assert "python -m tfseg.tune --config run.yaml --space space.yaml --out out --trials 6 --parallel 2\n" in head
     assert len(np.unique(cv2.imread("out/importance.png"))) > 20
 

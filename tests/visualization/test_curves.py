@@ -60,7 +60,7 @@ def test_curves_draw_every_value_once(drawn, tmp_path):
     )
     lines = drawn_lines(drawn, text, tmp_path)
     assert lines["loss"] == {"loss": [3, 2], "loss, training": [2, 1], "dice, training": [1.5, 0.5]}
-    assert lines["scores on the validation split"] == {
+    assert lines["scores of the validation after each epoch"] == {
         **{"mean_iou": [0.2, 0.3], "mean_iou, training": [0.1, 0.2], "f1": [0.3, 0.4]}
     }
     assert [*lines["learning rate"].values()] == [[0.001, 0.002]]

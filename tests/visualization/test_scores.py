@@ -15,6 +15,7 @@ SCORES = {
     **{"mean_iou_with_void": None, "mean_f1_with_void": float("nan"), "confusion_matrix": [[1, 2], [3, 4]]},
     **{"device": {"cpu": "no GPU"}, "versions": {"python": "3.12"}},
     "official": {"class_iou": {"road": 0.5}, "mean_class_iou": 0.5},
+    "validation": {"size": "8x16", "mean_iou": 0.4},
 }
 WRONG = ["x", [], {}, [[[]]], -1, 10**400, 1e308 * 10, True, None, {"a": {"b": []}}, ["x", "y"], [[1, 2]], "<b>"]
 
@@ -54,6 +55,7 @@ def test_a_value_of_any_other_kind_is_shown_or_refused_in_one_line(tmp_path, key
         ({**SCORES, "epoch": "<b>"}, "epoch: expected a number or null, got '<b>'"),
         ({**SCORES, "classes": ["a\nb", 1]}, "classes: expected 1 to 256 names, got"),
         ({**SCORES, "support": [1, -1]}, "support: expected numbers of pixels"),
+        ({**SCORES, "validation": {"size": 8}}, "validation: expected a size as text, and a mean_iou, got"),
         ({**SCORES, "official": {"class_iou": {"a": "b"}}}, "official.class_iou: expected names with numbers"),
     ],
 )

@@ -4,14 +4,13 @@ The string below a field is its line in --help.
 """
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tfseg.config.checks import check, check_factors, check_size
 from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, count_channels
 from tfseg.io.command import parse_size
-from tfseg.io.escaping import shorten
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,10 @@ class Data:
         check(bool(self.records), "data.records", self.records, "a folder")
         check(bool(self.train_split), "data.train_split", self.train_split, "a split's name")
         check(bool(self.val_split), "data.val_split", self.val_split, "a split's name")
-        _check_size("data.size", self.size)
+        check_size("data.size", self.size)
         if self.val_size is not None:
-            _check_size("data.val_size", self.val_size)
-        _check_factors("data.crop_scale", self.crop_scale)
+            check_size("data.val_size", self.val_size)
+        check_factors("data.crop_scale", self.crop_scale)
         identity = tuple(self.crop_scale) == (1, 1)
         check(self.fit == "crop" or identity, "data.crop_scale", self.crop_scale, "[1.0, 1.0] unless data.fit is crop")
         for name, off in (("cat_max_ratio", 1), ("rare_class_sampling", 0)):
@@ -124,7 +123,7 @@ class Augment:
         for name, effect in EFFECTS.items():
             key, value, highest = f"augment.{name}", getattr(self, name), effect.highest
             if highest is None:
-                _check_factors(key, value)
+                check_factors(key, value)
             else:
                 check(0 <= value <= highest, key, value, f"0 to {highest}{effect.unit}")
         for name, share in (self.probability or {}).items():
@@ -286,10 +285,15 @@ class Train:
     """How often a run whose loss is not finite returns to its last checkpoint, with half the learning rate."""
     save_minutes: float = 10.0
     """Minutes between two checkpoints within an epoch, from which a stopped run resumes."""
+    val_batch_size: int | None = None
+    """Images at a time in validation; null: 1 where they are larger than data.size, else as many as have no more pixels
+    than a batch. Scores do not depend on it; the loss in validation does, if it sums over a batch, as Dice does."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
         check(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
+        counts = self.val_batch_size is None or self.val_batch_size >= 1
+        check(counts, "train.val_batch_size", self.val_batch_size, "at least 1, or null")
         check(self.frozen_epochs >= 0, "train.frozen_epochs", self.frozen_epochs, "0 or more")
         waits = self.patience is None or self.patience >= 1
         check(waits, "train.patience", self.patience, "at least 1, or null")
@@ -356,33 +360,6 @@ class Config:
         check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         warmup, epochs = self.optimizer.warmup_epochs, self.train.epochs
         check(warmup < epochs, "optimizer.warmup_epochs", warmup, f"less than train.epochs, which is {epochs}")
-
-
-def as_yaml(value: object) -> str:
-    """A value as its user writes it, in one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def show(value: object) -> str:
-    """What an error repeats of a value: as its user writes it, cut short, and fit for a terminal."""
-    return shorten(as_yaml(value))
-
-
-def check(correct: bool, key: str, got: object, wanted: str) -> None:
-    if not correct:
-        raise ValueError(f"{key}: expected {wanted}, got {show(got)}")
-
-
-def _check_size(key: str, text: str) -> None:
-    try:
-        parse_size(text)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-def _check_factors(key: str, factors: tuple[float, float]) -> None:
-    ordered = len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf
-    check(ordered, key, factors, "two numbers above 0, the lower one first")
 
 
 # The dataclasses by dotted key, as a command line and a file name them.

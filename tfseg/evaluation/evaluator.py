@@ -37,6 +37,7 @@ def evaluate_run(
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Scores the SavedModel of a run on a split, and writes the scores into the run folder.
 
@@ -50,6 +51,7 @@ def evaluate_run(
         instances: see there.
         submission: see there.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: the run folder.
+        progress: as of `evaluate_model`.
 
     Returns:
         As of `evaluate_model`.
@@ -75,6 +77,7 @@ def evaluate_run(
         instances=instances,
         submission=submission,
         out=run if out is None else out,
+        progress=progress,
     )
     return dataclasses.replace(evaluation, notes=notes)
 
@@ -104,6 +107,7 @@ def evaluate_model(
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Scores a SavedModel on a split.
 
@@ -119,6 +123,7 @@ def evaluate_model(
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
             `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth.
+        progress: whether a terminal shows how far it is.
 
     Returns:
         Its scores are what `segmentation.PixelScores` gives, at the size of the ground truth, which is that of the raw
@@ -144,7 +149,8 @@ def evaluate_model(
     label_ids = label_ids_of(predictor.classes) if submission else None
     if submission:
         Path(submission).mkdir(parents=True, exist_ok=True)
-    with explain_read_errors(records), tqdm(total=records.split(split).count, unit="image", disable=None) as bar:
+    count, hidden = records.split(split).count, None if progress else True  # None: unless it is a terminal
+    with explain_read_errors(records), tqdm(total=count, unit="image", disable=hidden) as bar:
         for example, probabilities in segment_split(records, split, segment, batch_size):
             if submission and example.label_ids is None:
                 raise ValueError(f"{records}: {example.id} has no raw mask (label_ids/encoded)")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tfseg.config.schema import Config, show
+from tfseg.config.checks import show
+from tfseg.config.schema import Config
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.io import command
 from tfseg.io.escaping import shorten

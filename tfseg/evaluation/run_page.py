@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import Config, Data, as_yaml, list_settings
+from tfseg.config.checks import as_yaml
+from tfseg.config.schema import Config, Data, list_settings
 from tfseg.inference.tta import InferenceSettings
 from tfseg.records.labels import VOID
 from tfseg.records.manifest import Manifest
@@ -89,6 +90,7 @@ def make_page(findings: Findings, curves: bytes, confusion: bytes) -> str:
         f"<p>{escape(_confusions(scores))}</p>",
         html.figure(confusion, "Confusion matrix, each row in percent of a true class"),
         "<h2>Curves</h2>",
+        f"<p>{_curves(findings)}</p>",
         html.figure(curves, "Scores, loss and learning rate over the epochs"),
         "<section>\n<h2>Images</h2>",
         _legend(findings),
@@ -179,6 +181,15 @@ def _confusions(scores: dict) -> str:
         for truth, taken in greatest
         if shares[truth, taken]
     )
+
+
+def _curves(findings: Findings) -> str:
+    """Of which masks the scores of each epoch are, in words."""
+    size = findings.config.data.eval_size or findings.manifest.size
+    seen = f"at {'x'.join(map(str, size))}" if size else "at each image's own size"
+    best = findings.metrics.get("validation", {})
+    chosen = f" The epoch that was chosen had a mean IoU of {_percent(best['mean_iou'])} there." if best else ""
+    return f"Scores are those of the validation after each epoch, {seen}, as the network sees images.{chosen}"
 
 
 def _legend(findings: Findings) -> str:

@@ -13,7 +13,7 @@ from tfseg.records.manifest import Manifest
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.visualization.scores import SHOWN, read_scores
-from tfseg.visualization.tables import scores_table, table
+from tfseg.visualization.tables import evaluation_tables, percent, table
 
 FILE = "model_card.md"
 
@@ -129,16 +129,27 @@ def _scores(facts: Facts) -> str:
     metrics = facts.metrics
     if not metrics:
         return "None yet: the run has not ended."
-    of = (
-        "Masks are scored at the size of the ground truth, by tfseg evaluate."
-        if facts.scores
-        else f"Masks were scored at the network's size, {_seen(facts)}; tfseg evaluate scores them at the images' own."
-    )
+    scores, of = _choose_scores(facts)
     split = markdown(metrics["split"])
     return (
         f"Of epoch {metrics['epoch']}, the best of the run, on its validation split, {split}. Since the "
-        f"epoch was chosen there, other images may score lower. {of}\n\n{scores_table(facts.scores or metrics)}"
+        f"epoch was chosen there, other images may score lower. {of}\n\n{evaluation_tables(scores)}"
     )
+
+
+def _choose_scores(facts: Facts) -> tuple[dict, str]:
+    """Chooses the scores that are shown, and words of which masks they are.
+
+    A training of before scored masks of the network's input size alone; `evaluate` may have scored its model since.
+    """
+    metrics, of_truth = facts.metrics, "Masks are scored at the size of the ground truth"
+    if validation := metrics.get("validation"):
+        size, mean_iou = markdown(validation["size"]), percent(validation["mean_iou"])
+        return metrics, f"{of_truth}; the validation that chose it, at {size}, had a mean IoU of {mean_iou} %."
+    if facts.scores:
+        return facts.scores, f"{of_truth}, by tfseg evaluate."
+    seen = f"Masks were scored at the network's size, {_seen(facts)}"
+    return metrics, f"{seen}; tfseg evaluate scores them at the images' own."
 
 
 def _seen(facts: Facts) -> str:

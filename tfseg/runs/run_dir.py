@@ -5,14 +5,15 @@ records.json                    where its records lie, from the root on, and the
 .tfseg.json                     the mark of a folder that a training made, without which little in it is ever deleted
 .lock                           while it is trained: by which process
 labels.json                     names and colours of the classes that it learns, as in its SavedModel
-history.csv  tensorboard/       losses and scores of each epoch, and images
+history.csv  tensorboard/       losses and scores of each epoch, at the network's input size, and images
 trackers.json  wandb/           ids of the run on Weights & Biases and MLflow, and what is sent, if it is
 best.weights.h5                 the network of the best epoch
 checkpoints/                    the last ones, from which a stopped run resumes (see `checkpoints`)
-metrics.json                    scores of the best epoch's network on the validation split, device and versions
 saved_model/                    that network, for use elsewhere
-scores-SPLIT.json               its scores on a split by `evaluate`, and the confusion matrix of each image in
-matrices-SPLIT.npz
+scores-SPLIT.json               its scores on a split, at the ground truth's own size, and the confusion matrix of each
+matrices-SPLIT.npz              image; the training writes those of the validation split, `evaluate` those of any
+metrics.json                    the same scores of the validation split, those of the validation that chose the epoch,
+                                device and versions
 report.html  report/            the page of all this by `report`, and its figures
 
 metrics.json is written last: where it is, the run is whole. make relies on that.
@@ -27,8 +28,9 @@ from typing import Any
 
 import numpy as np
 
+from tfseg.config.checks import as_yaml
 from tfseg.config.parse import load_config
-from tfseg.config.schema import Config, as_yaml, list_settings
+from tfseg.config.schema import Config, list_settings
 from tfseg.inference import labels_file
 from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json, write_whole
@@ -54,7 +56,10 @@ from tfseg.runs.contents import (
 )
 
 # Settings that make no other training of it; one stopped on a GPU may resume elsewhere.
-MAY_CHANGE = ("overwrite", "run_dir", "accelerator.", "quiet", "log.", "train.rollbacks", "train.save_minutes")
+MAY_CHANGE = (
+    *("overwrite", "run_dir", "accelerator.", "quiet", "log."),
+    *("train.rollbacks", "train.save_minutes", "train.val_batch_size"),
+)
 
 
 @contextmanager

@@ -65,7 +65,10 @@ def make_training_batches(
 
 
 def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> int:
-    """How many images are validated at once: as many as have no more pixels than one device trains on, at least 1.
+    """How many images are validated at once: `train.val_batch_size`, else what needs no more memory than training does.
+
+    By default that is 1 where images are larger than those of training, as whole images beside crops; else as many as
+    have no more pixels than one device trains on. Images of different sizes are validated one at a time.
 
     Scores are those of the whole split, whatever this is; losses that are sums over a batch, as Dice, are of these.
 
@@ -74,7 +77,31 @@ def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> in
         records: with the validation split.
         replicas: devices that share a training batch; the first of them validates.
     """
-    trained, size = parse_size(config.data.size), config.data.eval_size
-    size = size or records.size or trained  # None: of their own sizes, one at a time
-    batch = config.train.batch_size // replicas
-    return max(batch * trained[0] * trained[1] // (size[0] * size[1]), 1)
+    trained, size = parse_size(config.data.size), find_size(config, records)
+    if size is None:
+        return 1
+    if config.train.val_batch_size is not None:
+        return config.train.val_batch_size
+    pixels, most = size[0] * size[1], trained[0] * trained[1]
+    return 1 if pixels > most else max(config.train.batch_size // replicas * most // pixels, 1)
+
+
+def find_size(config: Config, records: RecordSet) -> tuple[int, int] | None:
+    """(height, width) of the images, and masks, in the validation after each epoch; None: each image has its own."""
+    return config.data.eval_size or records.size
+
+
+def describe_size(config: Config, records: RecordSet) -> str:
+    """Words `find_size`."""
+    size = find_size(config, records)
+    return f"{size[0]}x{size[1]}" if size else "each image's own size"
+
+
+def describe_validations(config: Config, records: RecordSet, replicas: int = 1) -> str:
+    """Words at which size the validation after each epoch scores, and how many images at a time."""
+    count, split = records.split(config.data.val_split).count, config.data.val_split
+    return (
+        f"validation after each epoch: {count:,} images of {split} at {describe_size(config, records)}, "
+        f"{count_validated(config, records, replicas)} at a time; at the end the best epoch is scored at the ground "
+        "truth's size"
+    )

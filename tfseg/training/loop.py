@@ -1,6 +1,6 @@
 """One training, from its settings to the SavedModel: the room's one door is `train_run`.
 
-Validates after each epoch, and leaves a run folder, see `runs.run_dir`.
+Validates after each epoch, scores what it exports at the end, and leaves a run folder, see `runs.run_dir`.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ def train_run(config: Config) -> dict:
     """Trains, scores and exports one run.
 
     Returns:
-        The scores of the best epoch's network on the validation split, as in metrics.json; of several workers the first
-        alone has them.
+        The scores of the best epoch's network on the validation split, of masks of the ground truth's own size, as in
+        metrics.json; of several workers the first alone has them.
 
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds an earlier run, or
@@ -60,9 +60,7 @@ def _train(config: Config) -> dict:
     with run_dir.hold_records(config.data.records):
         training = prepare(config)
         best_scores = learn_until_finite(training)
-    metrics = {}
-    if training.distribution.chief:
-        metrics = run.finish_run(training, best_scores, start)
+        metrics = run.finish_run(training, best_scores, start) if training.distribution.chief else {}
     with training.distribution.explain_lost_worker():
         training.distribution.wait()
     return metrics
@@ -204,12 +202,14 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
 def build(training: Training, rollbacks: int) -> "PlainLearner":
     """Builds what a training trains, and reports its size and what it will take."""
     from tfseg.training.assembly import build_learner
+    from tfseg.training.batches import describe_validations
     from tfseg.training.estimates import report_estimates
 
     config, records, device, _, screen, _, steps = training
     learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
     screen.report(f"network: {learner.network.name}, {learner.network.count_params():,} parameters")
     report_estimates(config, learner, steps, device, screen)
+    screen.report(describe_validations(config, records, training.distribution.replicas))
     return learner
 
 

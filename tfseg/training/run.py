@@ -13,6 +13,7 @@ from tfseg.io.removal import write_mark
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.runs.contents import RUN
+from tfseg.visualization.tables import HEADLINES
 
 if TYPE_CHECKING:
     from tfseg.training.console import Screen
@@ -78,29 +79,72 @@ def begin_run(training: Training) -> None:
 
 
 def finish_run(training: Training, best_scores: dict, start: float) -> dict:
-    """Exports the best epoch's network, and writes and prints its scores.
+    """Exports the best epoch's network, scores the SavedModel on the validation split, and writes and prints that.
+
+    Whatever stops it, the same training finishes it: its checkpoint after the last step is validated, and all this is
+    done again.
 
     Args:
         training: that has ended.
-        best_scores: of its best epoch.
+        best_scores: of the validation of its best epoch, see `validation.Validate`.
         start: when it began, by time.monotonic.
 
     Returns:
-        What metrics.json holds.
+        What metrics.json holds: the scores of `score_model`, and under "validation" those that chose the epoch.
     """
     from tfseg.device import read_versions
 
-    config, directory = training.config, training.directory
+    directory = training.directory
     export(directory)
-    metrics = {"split": config.data.val_split, "seconds": round(time.monotonic() - start), **best_scores}
+    scores = score_model(training)
+    metrics = {"split": training.config.data.val_split, "seconds": round(time.monotonic() - start)}
+    metrics |= {"epoch": best_scores["epoch"], **scores, "validation": describe_validation(training, best_scores)}
     metrics |= {"device": training.device.reasons, "versions": read_versions()}
     write_json(metrics, directory / run_dir.METRICS)
     for tracker in training.trackers:
         tracker.finish(metrics)
-    size = "x".join(map(str, config.data.eval_size or ())) or "the stored size"
-    found = f"best epoch {metrics['epoch']}: mean IoU {metrics['mean_iou']:.4f} of masks at {size}"
-    print(f"{found}; all in {directory}; tfseg.evaluate --run scores masks at the images' own size")
+    print(describe_end(metrics, directory))
     return metrics
+
+
+def score_model(training: Training) -> dict:
+    """Scores the SavedModel of a run on its validation split as `evaluate --run` does, and writes what that writes.
+
+    TensorFlow computes it, whatever Keras computes with: on other backends on the CPU.
+
+    Returns:
+        What scores-SPLIT.json holds: scores of masks of the ground truth's own size, see `evaluator.evaluate_model`.
+    """
+    from tfseg.evaluation.evaluator import evaluate_run
+    from tfseg.training.batches import count_validated
+
+    config, records = training.config, training.records
+    split = config.data.val_split
+    count = records.split(split).count
+    training.screen.report(f"scoring the exported model on the {count:,} images of {split}, at the ground truth's size")
+    batch_size = count_validated(config, records, training.distribution.replicas)
+    return evaluate_run(training.directory, records, split, batch_size=batch_size, progress=not config.quiet).scores
+
+
+def describe_validation(training: Training, best_scores: dict) -> dict:
+    """Gives the validation's own scores of the best epoch, and the size of the masks that they are of, in words."""
+    from tfseg.training.batches import describe_size
+    from tfseg.training.validation import Validate
+
+    scores = {name: best_scores[name] for name in Validate.SHOWN if name in best_scores}
+    return {"size": describe_size(training.config, training.records), **scores}
+
+
+def describe_end(metrics: dict, directory: Path) -> str:
+    """Words the last line of a training."""
+    official, validation = metrics.get("official", {}), metrics["validation"]
+    means = {"mean IoU": metrics["mean_iou"]}
+    means |= {f"official {name}": official[name] for name in HEADLINES if name in official}
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in means.items())
+    return (
+        f"best epoch {metrics['epoch']}: {scores}, of masks at the ground truth's size; "
+        f"mean IoU {validation['mean_iou']:.4f} in validation at {validation['size']}; all in {directory}"
+    )
 
 
 def export(run: Path) -> None:

@@ -45,9 +45,8 @@ class Tracker(keras.callbacks.Callback):
         self.attempt(lambda: self.service.log(logs, epoch + 1))
 
     def finish(self, metrics: dict) -> None:
-        """Sends the final scores, those that are single numbers, and ends the run there."""
-        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-        self.attempt(lambda: self.service.finish(numbers))
+        """Sends the final scores, see `list_numbers`, and ends the run there."""
+        self.attempt(lambda: self.service.finish(list_numbers(metrics)))
 
     def attempt(self, send) -> None:
         if self.failed:
@@ -58,6 +57,13 @@ class Tracker(keras.callbacks.Callback):
             self.failed = True
             message = " ".join(str(error).split())
             self.screen.warn(f"{self.name}: {type(error).__name__}: {message}; nothing more is sent there")
+
+
+def list_numbers(metrics: dict) -> dict[str, float]:
+    """Lists what are single numbers in metrics.json; those of its parts as official_mean_class_iou, for one."""
+    parts = ("official", "validation")
+    inner = {f"{part}_{name}": value for part in parts for name, value in metrics.get(part, {}).items()}
+    return {name: value for name, value in (metrics | inner).items() if isinstance(value, int | float)}
 
 
 def make_trackers(config: Config, screen: Screen) -> list[Tracker]:

@@ -56,7 +56,8 @@ def write_report(study: "optuna.Study", out: Path, config: Config, space: Space,
 def write_best(found: Config, best: "optuna.trial.FrozenTrial", count: int, path: Path, command: Sequence[str]) -> None:
     """Writes the settings of the best of `count` trials, for a training of its own, and how they were found."""
     lines = [
-        f"{SCORE} {value_of(best):.4f} on {found.data.val_split}: trial {best.number}, the best of {count}, with",
+        f"{SCORE} {value_of(best):.4f} in validation on {found.data.val_split}: trial {best.number}, "
+        f"the best of {count}, with",
         *(f"  {name} {brief(value)}" for name, value in best.params.items()),
         f"It was found by\n#   {shlex.join(command)}",
         f"and is trained again by\n#   {program('train')} --config {shlex.quote(str(path))}",

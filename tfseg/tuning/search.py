@@ -1,5 +1,7 @@
 """A search for settings: trainings as processes, watched as they learn, the worse half stopped early.
 
+The score of a trial is the mean IoU of its best validation, at the network's input size, by which it is watched.
+
 What to try next is drawn by TPE (Bergstra et al. 2011, https://papers.nips.cc/paper/4443), of Optuna. A trial is pruned
 if its best score so far is below the median of what those that ran to their end had after as many epochs (Golovin et
 al. 2017, https://doi.org/10.1145/3097983.3098043). Hyperband promises more, but deals trials out to brackets, each of
@@ -240,7 +242,7 @@ class Search:
         if not (run / run_dir.METRICS).exists():
             self.fail(trial, explain_end(run.with_suffix(".log"), code))
             return
-        score = read_json(run / run_dir.METRICS)[SCORE]
+        score = read_best(run)
         if score is None:
             self.fail(trial, f"{SCORE} is not a number")
             return
@@ -276,3 +278,13 @@ class Search:
 
     def run_of(self, number: int) -> Path:
         return self.out / f"trial-{number:04d}"
+
+
+def read_best(run: Path) -> float | None:
+    """Reads the best score of a training's validations, as in its curve; None: it is not a number.
+
+    Not that of the exported model, at the ground truth's size, which metrics.json has beside it: trials are pruned by
+    their curves, and runs of before have no other.
+    """
+    metrics = read_json(run / run_dir.METRICS)
+    return metrics.get("validation", metrics)[SCORE]

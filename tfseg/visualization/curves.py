@@ -45,7 +45,7 @@ def draw_curves(history_csv: str | Path, path: str | Path) -> None:
         draw_curve(axes["loss"], history, name, name, f"C{index}")
     if "learning_rate" in history:
         axes["rate"].plot(history["epoch"], history["learning_rate"], color="C0", marker=".")
-    axes["scores"].set_title("scores on the validation split")
+    axes["scores"].set_title("scores of the validation after each epoch")
     axes["scores"].set_ylim(0, 1)
     axes["loss"].set_title("loss")
     axes["rate"].set_title("learning rate")
@@ -74,7 +74,7 @@ def draw_run_curves(histories: Mapping[str, str | Path], path: str | Path) -> No
             draw_curve(loss_axis, history, "loss", name, f"C{index}")
             draw_curve(score_axis, history, "mean_iou", name, f"C{index}")
         loss_axis.set_title("loss")
-        score_axis.set_title("mean IoU on the validation split")
+        score_axis.set_title("mean IoU of the validation after each epoch")
         finish_curves(loss_axis, score_axis)
         save_figure(figure, path)
 

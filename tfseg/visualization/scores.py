@@ -60,6 +60,7 @@ def check_scores(scores: object) -> dict:
     for key in ("device", "versions"):
         _check(_is_table(scores.get(key, {}), lambda value: isinstance(value, str)), key, "names with text", scores)
     _check_official(scores.get("official", {}))
+    _check_validation(scores)
     return scores
 
 
@@ -94,6 +95,14 @@ def _check_official(official: object) -> None:
                 _check(is_score(official.get(f"mean_{key}", "")), f"official.mean_{key}", "a number or null", {})
     for key in ("mean_category_iou", "mean_class_iou"):
         _check(is_score(official.get(key)), f"official.{key}", "a number or null", {})
+
+
+def _check_validation(scores: dict) -> None:
+    """Checks what a training says of the validation that chose its epoch, where it does."""
+    validation = scores.get("validation", {"size": "", "mean_iou": None})
+    wanted = "a size as text, and a mean_iou"
+    whole = isinstance(validation, dict) and isinstance(validation.get("size"), str)
+    _check(whole and is_score(validation.get("mean_iou", "")), "validation", wanted, scores)
 
 
 def is_score(value: object) -> bool:

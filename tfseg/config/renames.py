@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 
-from tfseg.config.schema import as_yaml
+from tfseg.config.checks import as_yaml
 from tfseg.io.renamed import SETTING_VALUES, SETTINGS
 from tfseg.io.yaml_reader import parse_yaml
 

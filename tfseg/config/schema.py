@@ -4,14 +4,13 @@ The string below a field is its line in --help.
 """
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, count_channels
+from tfseg.config.checks import check, check_factors, check_size
+from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, OHEM_MIN_KEPT, count_channels
 from tfseg.io.command import parse_size
-from tfseg.io.escaping import shorten
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,10 @@ class Data:
         check(bool(self.records), "data.records", self.records, "a folder")
         check(bool(self.train_split), "data.train_split", self.train_split, "a split's name")
         check(bool(self.val_split), "data.val_split", self.val_split, "a split's name")
-        _check_size("data.size", self.size)
+        check_size("data.size", self.size)
         if self.val_size is not None:
-            _check_size("data.val_size", self.val_size)
-        _check_factors("data.crop_scale", self.crop_scale)
+            check_size("data.val_size", self.val_size)
+        check_factors("data.crop_scale", self.crop_scale)
         identity = tuple(self.crop_scale) == (1, 1)
         check(self.fit == "crop" or identity, "data.crop_scale", self.crop_scale, "[1.0, 1.0] unless data.fit is crop")
         for name, off in (("cat_max_ratio", 1), ("rare_class_sampling", 0)):
@@ -124,7 +123,7 @@ class Augment:
         for name, effect in EFFECTS.items():
             key, value, highest = f"augment.{name}", getattr(self, name), effect.highest
             if highest is None:
-                _check_factors(key, value)
+                check_factors(key, value)
             else:
                 check(0 <= value <= highest, key, value, f"0 to {highest}{effect.unit}")
         for name, share in (self.probability or {}).items():
@@ -197,6 +196,9 @@ class Loss:
     """Weight of the focal loss: cross entropy in which what is right already counts little."""
     lovasz: float = 0.0
     """Weight of Lovasz-Softmax, which sorts all pixels and takes its time; not on Metal."""
+    auxiliary: float = 0.0
+    """Weight of the cross entropy of an auxiliary head on the encoder's feature at stride 16, which is dropped after
+    training: it helps the encoder to learn; 0.4 is usual."""
     tversky_alpha: float = 0.3
     """Weight of the pixels that are wrongly taken for a class."""
     tversky_beta: float = 0.7
@@ -205,13 +207,18 @@ class Loss:
     """The higher, the less counts what is right already; 0 is the cross entropy."""
     label_smoothing: float = 0.0
     """Share of the ground truth that cross entropy and focal spread over all classes; 0.1 is usual."""
+    ohem_threshold: float | None = None
+    """cross_entropy only: only pixels count whose true class has at most this probability; 0.7 is usual (OHEM: online
+    hard example mining). null: all do."""
+    ohem_min_kept: float = OHEM_MIN_KEPT
+    """ohem_threshold only: share of the batch's pixels, void left out, that count at least, the hardest first."""
     class_weights: Literal["manifest"] | None = None
     """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     ignore_class: int | None = 0
     """0, the class id of void: its pixels count nowhere. null: void is learnt, and scored, like the others."""
 
     def __post_init__(self) -> None:
-        for name in LOSSES:
+        for name in (*LOSSES, "auxiliary"):
             check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "a weight of 0 or more")
         weighted = any(getattr(self, name) for name in LOSSES)
         check(weighted, "loss.dice", self.dice, f"above 0 when {', '.join(LOSSES[1:])} are 0")
@@ -219,6 +226,11 @@ class Loss:
             check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "0 or more")
         check(0 < self.tversky_beta < math.inf, "loss.tversky_beta", self.tversky_beta, "above 0")
         check(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "0 to below 1")
+        threshold, kept = self.ohem_threshold, self.ohem_min_kept
+        check(threshold is None or 0 < threshold < 1, "loss.ohem_threshold", threshold, "between 0 and 1, or null")
+        mines = threshold is None or self.cross_entropy > 0
+        check(mines, "loss.ohem_threshold", threshold, "null unless loss.cross_entropy is above 0")
+        check(0 <= kept <= 1, "loss.ohem_min_kept", kept, "0 to 1")
         check(self.ignore_class in (0, None), "loss.ignore_class", self.ignore_class, "0, which is void, or null")
 
 
@@ -350,33 +362,6 @@ class Config:
         check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         warmup, epochs = self.optimizer.warmup_epochs, self.train.epochs
         check(warmup < epochs, "optimizer.warmup_epochs", warmup, f"less than train.epochs, which is {epochs}")
-
-
-def as_yaml(value: object) -> str:
-    """A value as its user writes it, in one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def show(value: object) -> str:
-    """What an error repeats of a value: as its user writes it, cut short, and fit for a terminal."""
-    return shorten(as_yaml(value))
-
-
-def check(correct: bool, key: str, got: object, wanted: str) -> None:
-    if not correct:
-        raise ValueError(f"{key}: expected {wanted}, got {show(got)}")
-
-
-def _check_size(key: str, text: str) -> None:
-    try:
-        parse_size(text)
-    except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
-def _check_factors(key: str, factors: tuple[float, float]) -> None:
-    ordered = len(factors) == 2 and 0 < factors[0] <= factors[1] < math.inf
-    check(ordered, key, factors, "two numbers above 0, the lower one first")
 
 
 # The dataclasses by dotted key, as a command line and a file name them.

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tfseg.config.schema import Config, list_settings, show
+from tfseg.config.checks import show
+from tfseg.config.schema import Config, list_settings
 from tfseg.evaluation.score_files import Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.io import command

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import as_yaml
+from tfseg.config.checks import as_yaml
 from tfseg.evaluation.comparison import Comparison, IouScores
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.escaping import markdown

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.config.schema import Config, Data, as_yaml, list_settings
+from tfseg.config.checks import as_yaml
+from tfseg.config.schema import Config, Data, list_settings
 from tfseg.inference.tta import InferenceSettings
 from tfseg.records.labels import VOID
 from tfseg.records.manifest import Manifest

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from tfseg.config.checks import as_yaml, show
 from tfseg.config.parse import change_config, read_settings, type_settings
 from tfseg.config.renames import rename_settings, warn_renamed
-from tfseg.config.schema import Config, as_yaml, list_settings, show
+from tfseg.config.schema import Config, list_settings
 from tfseg.io.renamed import SETTINGS
 
 # What every trial has of its own, or all must have alike.

@@ -38,7 +38,7 @@ def keep_hardest(losses, valid, threshold: float, min_kept: float):
         Of pixels with the probabilities 0.9, 0.8, 0.95 and 0.6, with `threshold` 0.7 and `min_kept` 0.5, the second
         and the last are kept: one alone is at most 0.7, and half of them are two.
     """
-    losses = ops.where(valid > 0, ops.stop_gradient(losses), -1.0)
+    losses = ops.where(valid > 0, ops.stop_gradient(ops.convert_to_tensor(losses)), -1.0)
     wanted = min_kept * _sum(valid)
 
     def suffices(limit):

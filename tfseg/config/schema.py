@@ -208,10 +208,10 @@ class Loss:
     label_smoothing: float = 0.0
     """Share of the ground truth that cross entropy and focal spread over all classes; 0.1 is usual."""
     ohem_threshold: float | None = None
-    """cross_entropy only: only pixels count whose true class has at most this probability; 0.7 is usual (OHEM: online
-    hard example mining). null: all do."""
+    """A pixel counts in cross_entropy only if its true class has at most this probability; 0.7 is usual (OHEM: online
+    hard example mining). null: all count."""
     ohem_min_kept: float = OHEM_MIN_KEPT
-    """ohem_threshold only: share of the batch's pixels, void left out, that count at least, the hardest first."""
+    """With ohem_threshold, share of the batch's pixels, void left out, that count at least: the hardest."""
     class_weights: Literal["manifest"] | None = None
     """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     ignore_class: int | None = 0

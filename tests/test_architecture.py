@@ -22,7 +22,8 @@ ROOMS = {
     "records": {"io", "config"},
     "conversion": {"io", "records"},
     "pipeline": {"io", "records"},
-    "losses": {"backend", "records"},
+    "hard_examples": {"backend"},
+    "losses": {"config", "backend", "records", "hard_examples"},
     "augmentation": {"config", "backend", "records"},
     "models": {"config", "backend"},
     "synthetic": {"io", "records"},
@@ -46,7 +47,7 @@ ROOMS = {
     "serving": {"io", "visualization", "inference"},
     "__main__": {"io"},
 }
-FILES = {"__init__", "__main__", "backend", "device", "losses"}  # of tfseg/ itself; the others there are verbs
+FILES = {"__init__", "__main__", "backend", "device", "hard_examples", "losses"}  # of tfseg/; the others are verbs
 VERBS = {module for module in MODULES if "." not in module and module not in ROOMS and module not in FILES}
 LONGEST_VERB = 120  # lines
 
@@ -63,6 +64,7 @@ MAY_IMPORT_TENSORFLOW = {
 # Of what is not in Python itself, these import nothing else.
 PLAIN_KERAS = {
     *(
+        "hard_examples",
         "losses",
         "augmentation.layer",
         "augmentation.effects",
@@ -70,7 +72,7 @@ PLAIN_KERAS = {
         "training.console",
         "training.learner",
     ),
-    *(f"models.{name}" for name in ("blocks", "encoders", "segmenter", "complexity")),
+    *(f"models.{name}" for name in ("auxiliary", "blocks", "encoders", "segmenter", "complexity")),
     *(module for module in MODULES if module.startswith("models.decoders")),
 }
 

@@ -42,7 +42,7 @@ def settings(city):
     values = {"data.records": city / "records", "data.size": "64x128", "run_dir": city / "run", "model.encoder": "tiny"}
     values |= {"model.weights": "null", "train.epochs": 3, "train.batch_size": 4, "augment.flip": 0.5}
     values |= {"optimizer.learning_rate": 3e-3, "optimizer.ema_momentum": 0.5, "loss.cross_entropy": 1.0}
-    values |= {"optimizer.encoder_lr_multiplier": 0.5, "optimizer.clip_norm": 5.0}
+    values |= {"optimizer.encoder_lr_multiplier": 0.5, "optimizer.clip_norm": 5.0, "loss.auxiliary": 0.4}
     return [argument for name, value in values.items() for argument in (f"--{name}", str(value))]
 
 
@@ -67,6 +67,12 @@ def test_run_folder(city, metrics):
     assert float(history[2]["loss"]) < float(history[0]["loss"])
     with h5py.File(run / "checkpoints/00000012.weights.h5") as file:
         assert file["optimizer/vars/0"][()] == 3 * 4, "16 images in batches of 4, three times, and not a step more"
+    assert 0 < float(history[2]["auxiliary"]) < float(history[0]["auxiliary"])
+    heads = [  # its 3x3 convolution from the tiny encoder's 32 channels at stride 16
+        [array.shape for array in read_weights(run / name).values()].count((3, 3, 32, 64))
+        for name in ("best.weights.h5", "checkpoints/00000012.weights.h5")
+    ]
+    assert heads == [0, 1 + 3], "and Adam's two moments and the average of it"
     best = max(history, key=lambda row: float(row["val_mean_iou"]))
     assert json.loads((run / "metrics.json").read_text())["epoch"] == int(best["epoch"]) == metrics["epoch"]
     assert metrics["mean_iou"] == pytest.approx(float(best["val_mean_iou"]), rel=1e-5)
@@ -240,7 +246,11 @@ def test_a_signal_stops_after_the_step(settings, city):
     assert checkpoints.find_last(run).step >= 1
 
 
-NOT_FINITE = r"step 3 of epoch 2: the loss is not finite \(dice nan, cross_entropy nan\) on (\w+_\d{6}_\d{6}(, )?){4}"
+TERMS = ("dice", "cross_entropy", "auxiliary")
+NOT_FINITE = (
+    rf"step 3 of epoch 2: the loss is not finite \({', '.join(f'{term} nan' for term in TERMS)}\) "
+    r"on (\w+_\d{6}_\d{6}(, )?){4}"
+)
 
 
 def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch, capsys):
@@ -270,7 +280,7 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(settings, city, monkeypatch
 
 def test_a_loss_that_is_not_finite_ends_it(settings, city, monkeypatch, capsys):
     def learn(*_):
-        raise NotFinite(7, {"dice": np.nan, "cross_entropy": np.nan})
+        raise NotFinite(7, dict.fromkeys(TERMS, np.nan))
 
     monkeypatch.setattr(loop, "learn", learn)
     arguments = ["--run_dir", str(city / "hopeless"), "--train.rollbacks", "2"]

@@ -13,6 +13,7 @@ from tfseg.augmentation.layer import Augmentation
 from tfseg.config.schema import Config, Data, Loss
 from tfseg.losses import (
     SegmentationLoss,
+    auxiliary_loss,
     cross_entropy_loss,
     dice_loss,
     focal_loss,
@@ -380,10 +381,41 @@ def test_a_step_on_a_large_image_in_half_precision():
     assert float(learner.optimizer.dynamic_scale) == 2**15  # nothing overflowed
 
 
+# ---- that of an auxiliary head
+
+
+def enlarge(logits, height, width):
+    """By nearest neighbour, cut to a size."""
+    return logits.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
+
+
+@pytest.mark.parametrize("ignore_class", [0, None])
+@pytest.mark.parametrize("settings", [{}, {"class_weights": [1, 2, 3, 4, 5], "label_smoothing": 0.1}])
+@pytest.mark.parametrize("shape", [(32, 32), (40, 70), (1, 16), (64, 33)])
+def test_the_auxiliary_loss_is_the_cross_entropy_of_enlarged_logits(shape, settings, ignore_class):
+    """Of any size, which is padded to a multiple of 32: what lies beyond the image counts nowhere."""
+    rows, columns = (2 * -(-side // 32) for side in shape)
+    mask, logits = draw(shape=(3, *shape))[0], draw(shape=(3, rows, columns))[1]
+    mask[0, 0] = 255
+    wanted = value(cross_entropy_loss(mask, enlarge(logits, *shape), ignore_class, **settings))
+    assert value(auxiliary_loss(mask, logits, ignore_class, **settings)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_auxiliary_loss_by_hand():
+    """A pole of 32 pixels and void beside 224 pixels of another class: each counts by its pixels."""
+    mask = np.full((1, 16, 16), 1)
+    mask[:, :, :2], mask[:, :, 2:4] = 2, 0
+    logits = np.log(np.float32([[[[0.1, 0.6, 0.3]]]]))
+    expected = -(12 * np.log(0.6) + 2 * np.log(0.3)) / 14
+    assert value(auxiliary_loss(mask, logits)) == pytest.approx([expected])
+    assert value(auxiliary_loss(0 * mask, logits)).tolist() == [0]
+
+
 # ---- the sum of them
 
 ALL = {"dice": 0.5, "cross_entropy": 2.0, "jaccard": 3.0, "tversky": 0.25, "focal": 1.0, "lovasz": 4.0}
 OTHERS = {"tversky_alpha": 0.2, "tversky_beta": 0.9, "focal_gamma": 3.0, "label_smoothing": 0.1}
+OTHERS |= {"auxiliary": 0.75, "ohem_threshold": 0.6, "ohem_min_kept": 0.25}
 OTHERS |= {"class_weights": [1.0, 2.0, 3.0, 4.0, 5.0], "ignore_class": None}
 
 
@@ -393,7 +425,9 @@ def test_sum_by_weights():
     shared = {"ignore_class": None, "class_weights": OTHERS["class_weights"]}
     terms = {
         "dice": dice_loss(mask, logits, **shared),
-        "cross_entropy": cross_entropy_loss(mask, logits, **shared, label_smoothing=0.1),
+        "cross_entropy": cross_entropy_loss(
+            mask, logits, **shared, label_smoothing=0.1, ohem_threshold=0.6, ohem_min_kept=0.25
+        ),
         "jaccard": jaccard_loss(mask, logits, **shared),
         "tversky": tversky_loss(mask, logits, **shared, alpha=0.2, beta=0.9),
         "focal": focal_loss(mask, logits, **shared, gamma=3.0, label_smoothing=0.1),
@@ -405,7 +439,13 @@ def test_sum_by_weights():
     expected = sum(weight * value(terms[name]) for name, weight in ALL.items())
     assert value(loss.call(mask, logits)) == pytest.approx(expected)
     assert float(loss(mask, logits)) == pytest.approx(expected.mean())
-    again = SegmentationLoss.from_config(loss.get_config())
+    coarse = draw(shape=(3, 1, 1))[1]
+    with_head = loss.terms(mask, logits, coarse)
+    assert list(with_head) == [*terms, "auxiliary"]
+    assert value(with_head["auxiliary"]) == pytest.approx(
+        value(auxiliary_loss(mask, coarse, **shared, label_smoothing=0.1))
+    )
+    again = SegmentationLoss.from_config(json.loads(json.dumps(loss.get_config())))
     assert again.get_config() == loss.get_config() and loss.get_config().items() >= {**ALL, **OTHERS}.items()
 
 
@@ -419,7 +459,7 @@ def test_a_loss_without_weight_is_no_term():
 def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
     mask, pixels = draw(shape=(5, 8, 8))[0], keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(5, 1, kernel_initializer="zeros")(pixels))
-    loss = SegmentationLoss(**ALL, **OTHERS)
+    loss = SegmentationLoss(**{**ALL, **OTHERS, "auxiliary": 0.0})
     learner = Learner(network, loss, Augmentation())
     learner.compile(keras.optimizers.SGD(1e-3))
     data = {"image": mask[..., None].repeat(3, axis=-1).astype(np.uint8), "mask": mask.astype(np.uint8)}

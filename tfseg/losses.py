@@ -14,6 +14,8 @@ import keras
 from keras import ops
 
 from tfseg.backend import as_ids, mean_over_replicas, one_hot, sum_over_replicas
+from tfseg.config.tables import AUXILIARY_STRIDE, OHEM_MIN_KEPT
+from tfseg.hard_examples import keep_hardest
 from tfseg.records.labels import VOID
 
 LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
@@ -96,8 +98,16 @@ def lovasz_loss(mask, logits, ignore_class: int | None = VOID, class_weights=Non
     return _one_minus_mean(1 - losses, truth_size, mask, weights)
 
 
-def cross_entropy_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0):
-    """Softmax cross-entropy, averaged over the batch's valid pixels.
+def cross_entropy_loss(
+    mask,
+    logits,
+    ignore_class: int | None = VOID,
+    class_weights=None,
+    label_smoothing: float = 0.0,
+    ohem_threshold: float | None = None,
+    ohem_min_kept: float = OHEM_MIN_KEPT,
+):
+    """Softmax cross-entropy, averaged over the batch's valid pixels, or over the hardest of them.
 
     Args:
         mask, logits, ignore_class: as in `dice_loss`.
@@ -105,12 +115,20 @@ def cross_entropy_loss(mask, logits, ignore_class: int | None = VOID, class_weig
             classes. None: all 1.
         label_smoothing: share of the truth that is spread evenly over the classes to learn (Szegedy et al. 2016), which
             void is if `ignore_class` is None; 0 to below 1.
+        ohem_threshold: above 0, below 1: only pixels count whose true class has at most this probability, see
+            `hard_examples.keep_hardest`. None: all valid pixels do.
+        ohem_min_kept: share of the valid pixels, 0..1, that count at least.
 
     Returns:
         float32 (batch,), >= 0: each image's weighted sum over the batch's mean sum of weights, so that the mean over
-        images is the mean over pixels. 0 for a batch without any truth.
+        images is the mean over pixels that count. 0 for a batch without any truth.
     """
-    return focal_loss(mask, logits, ignore_class, class_weights, label_smoothing, gamma=0.0)
+    logits = ops.cast(logits, "float32")
+    truth, logs = _one_hot(mask, logits.shape[-1], ignore_class), _log_probabilities(logits)
+    if ohem_threshold is not None:
+        losses, valid = -ops.sum(truth * logs, axis=-1), ops.sum(truth, axis=-1)  # (B, H, W)
+        truth *= keep_hardest(losses, valid, ohem_threshold, ohem_min_kept)[..., None]
+    return _mean_over_pixels(truth, logs, ignore_class, class_weights, label_smoothing)
 
 
 def focal_loss(
@@ -126,13 +144,49 @@ def focal_loss(
         gamma: 0 or more; 0 is the cross-entropy.
     """
     logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], ignore_class)
-    logs = ops.maximum(ops.log_softmax(logits), LOWEST)
-    weighted = truth if class_weights is None else truth * _as_weights(class_weights, logits.shape[-1])
-    losses = _smooth(weighted, label_smoothing, ignore_class) * logs
+    truth, logs = _one_hot(mask, logits.shape[-1], ignore_class), _log_probabilities(logits)
+    factor = 1.0
     if gamma:
         probability = ops.exp(ops.sum(truth * logs, axis=-1, keepdims=True))
-        losses *= ops.power(ops.maximum(1 - probability, 1e-7), gamma)  # at 0, the gradient of a root is infinite
+        factor = ops.power(ops.maximum(1 - probability, 1e-7), gamma)  # at 0, the gradient of a root is infinite
+    return _mean_over_pixels(truth, logs, ignore_class, class_weights, label_smoothing, factor)
+
+
+def auxiliary_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0):
+    """Cross-entropy of logits at stride 16, those of an auxiliary head (Zhao et al. 2017, arXiv:1612.01105).
+
+    Each prediction stands for the 16x16 pixels that it lies over: the loss is the cross-entropy of the logits, enlarged
+    to the mask's size by nearest neighbour. It is computed at their own size, from the number of pixels of each class
+    there: every pixel counts, a pole of two pixels too, and void does not.
+
+    Args:
+        mask: integers (batch, height, width), class ids.
+        logits: float (batch, rows, columns, classes), with at least height / 16 rows and width / 16 columns.
+        ignore_class, class_weights, label_smoothing: as in `cross_entropy_loss`.
+
+    Returns:
+        float32 (batch,), as of `cross_entropy_loss`.
+    """
+    logits = ops.cast(logits, "float32")
+    _, rows, columns, classes = ops.shape(logits)
+    truth = _sum_over_squares(_one_hot(mask, classes, ignore_class), rows, columns, AUXILIARY_STRIDE)
+    return _mean_over_pixels(truth, _log_probabilities(logits), ignore_class, class_weights, label_smoothing)
+
+
+def _log_probabilities(logits):
+    return ops.maximum(ops.log_softmax(logits), LOWEST)
+
+
+def _mean_over_pixels(truth, logs, ignore_class: int | None, class_weights, label_smoothing: float, factor=1.0):
+    """Cross-entropy of each image over the batch's mean sum of weights, see `cross_entropy_loss`.
+
+    Args:
+        truth: float32 (batch, height, width, classes), pixels of each class.
+        logs: float32 of the same shape, log probabilities.
+        factor: by which each place's loss is multiplied, but not its weight.
+    """
+    weighted = truth if class_weights is None else truth * _as_weights(class_weights, truth.shape[-1])
+    losses = factor * _smooth(weighted, label_smoothing, ignore_class) * logs
     sums = -ops.sum(ops.sum(losses, axis=(2, 3)), axis=1)  # (B,)
     weights = ops.sum(ops.sum(weighted, axis=(2, 3)), axis=1)
     return sums / _or_one(mean_over_replicas(ops.mean(weights)))
@@ -177,6 +231,18 @@ def _sum_over_pixels(x):
     return sum_over_replicas(ops.sum(ops.sum(ops.sum(x, axis=2), axis=1), axis=0))
 
 
+def _sum_over_squares(x, rows: int, columns: int, side: int):
+    """(batch, height, width, classes) -> (batch, rows, columns, classes), over side x side pixels each.
+
+    Beyond the image, below and right, there is nothing to sum.
+    """
+    _, height, width, classes = ops.shape(x)
+    x = ops.pad(x, [[0, 0], [0, rows * side - height], [0, columns * side - width], [0, 0]])
+    x = ops.sum(ops.reshape(x, (-1, side, columns * side * classes)), axis=1)  # (B * rows, columns * side * classes)
+    x = ops.sum(ops.reshape(x, (-1, side, classes)), axis=1)  # (B * rows * columns, classes)
+    return ops.reshape(x, (-1, rows, columns, classes))
+
+
 def _one_minus_mean(scores, truth_size, mask, class_weights):
     """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every image's loss."""
     weights = ops.cast(truth_size > 0, "float32")
@@ -193,12 +259,13 @@ def _or_one(x):
 
 @keras.saving.register_keras_serializable("tfseg")
 class SegmentationLoss(keras.losses.Loss):
-    """Weighted sum of the losses above; called with (mask, logits).
+    """Weighted sum of the losses above; called with (mask, logits), which leaves out that of an auxiliary head.
 
     Args:
         dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
-        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, class_weights, ignore_class: as the losses take them;
-            weights of classes may be a list, a tuple or an array.
+        auxiliary: weight of the auxiliary head's cross-entropy, which is part of training alone, see `terms`.
+        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, ohem_threshold, ohem_min_kept, class_weights,
+            ignore_class: as the losses take them; weights of classes may be a list, a tuple or an array.
     """
 
     def __init__(
@@ -209,10 +276,13 @@ class SegmentationLoss(keras.losses.Loss):
         tversky=0.0,
         focal=0.0,
         lovasz=0.0,
+        auxiliary=0.0,
         tversky_alpha=0.3,
         tversky_beta=0.7,
         focal_gamma=2.0,
         label_smoothing=0.0,
+        ohem_threshold=None,
+        ohem_min_kept=OHEM_MIN_KEPT,
         class_weights=None,
         ignore_class=VOID,
         name="segmentation_loss",
@@ -226,29 +296,41 @@ class SegmentationLoss(keras.losses.Loss):
             "tversky": tversky,
             "focal": focal,
             "lovasz": lovasz,
+            "auxiliary": auxiliary,
         }
         self.tversky_alpha = tversky_alpha
         self.tversky_beta = tversky_beta
         self.focal_gamma = focal_gamma
         self.label_smoothing = label_smoothing
+        self.ohem_threshold = ohem_threshold
+        self.ohem_min_kept = ohem_min_kept
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
         self.ignore_class = ignore_class
 
-    def terms(self, mask, logits):
-        """Computes the losses whose weight is not 0: name -> float32 (batch,), unweighted, in the order above."""
+    def terms(self, mask, logits, auxiliary_logits=None):
+        """Computes the losses whose weight is not 0: name -> float32 (batch,), unweighted, in the order above.
+
+        Args:
+            mask: integers (batch, height, width), class ids.
+            logits: float (batch, height, width, classes).
+            auxiliary_logits: those of the auxiliary head, see `auxiliary_loss`; None: its loss is left out.
+        """
         smoothing = {"label_smoothing": self.label_smoothing}
+        ohem = {"ohem_threshold": self.ohem_threshold, "ohem_min_kept": self.ohem_min_kept}
         losses = {
             "dice": dice_loss,
-            "cross_entropy": partial(cross_entropy_loss, **smoothing),
+            "cross_entropy": partial(cross_entropy_loss, **smoothing, **ohem),
             "jaccard": jaccard_loss,
             "tversky": partial(tversky_loss, alpha=self.tversky_alpha, beta=self.tversky_beta),
             "focal": partial(focal_loss, **smoothing, gamma=self.focal_gamma),
             "lovasz": lovasz_loss,
+            "auxiliary": partial(auxiliary_loss, **smoothing),
         }
+        predictions = {name: auxiliary_logits if name == "auxiliary" else logits for name in losses}
         return {
-            name: losses[name](mask, logits, self.ignore_class, self.class_weights)
+            name: losses[name](mask, predictions[name], self.ignore_class, self.class_weights)
             for name, weight in self.weights.items()
-            if weight
+            if weight and predictions[name] is not None
         }
 
     def call(self, mask, logits):
@@ -260,6 +342,8 @@ class SegmentationLoss(keras.losses.Loss):
             "tversky_beta": self.tversky_beta,
             "focal_gamma": self.focal_gamma,
             "label_smoothing": self.label_smoothing,
+            "ohem_threshold": self.ohem_threshold,
+            "ohem_min_kept": self.ohem_min_kept,
             "class_weights": self.class_weights,
             "ignore_class": self.ignore_class,
         }

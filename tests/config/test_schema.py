@@ -60,6 +60,13 @@ from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, T
         (Loss, {"tversky_beta": 0.0}, "loss.tversky_beta"),
         (Loss, {"focal_gamma": float("inf")}, "loss.focal_gamma"),
         (Loss, {"label_smoothing": 1.0}, "loss.label_smoothing"),
+        (Loss, {"auxiliary": -0.1}, "loss.auxiliary"),
+        (Loss, {"dice": 0.0, "auxiliary": 0.4}, "loss.dice"),  # the head alone would leave the decoder untaught
+        (Loss, {"cross_entropy": 1.0, "ohem_threshold": 1.0}, "loss.ohem_threshold"),
+        (Loss, {"cross_entropy": 1.0, "ohem_threshold": 0.0}, "loss.ohem_threshold"),
+        (Loss, {"ohem_threshold": 0.7}, "loss.ohem_threshold"),  # of a cross entropy that is left out
+        (Loss, {"cross_entropy": 1.0, "ohem_threshold": 0.7, "ohem_min_kept": 1.1}, "loss.ohem_min_kept"),
+        (Loss, {"ohem_min_kept": float("nan")}, "loss.ohem_min_kept"),
         (Optimizer, {"learning_rate": 0.0}, "optimizer.learning_rate"),
         (Optimizer, {"learning_rate": float("nan")}, "optimizer.learning_rate"),
         (Optimizer, {"learning_rate": float("inf")}, "optimizer.learning_rate"),
@@ -100,6 +107,8 @@ def test_the_ends_of_the_ranges_are_taken():
     Augment(shear=60.0, perspective=0.4, gamma=(1.0, 1.0), tone_curve=0.33, blur=3.0, sharpen=0.0, cutout=1.0)
     Augment(blur=1.0, sharpen=1.0, one_of=[{"effects": ["sharpen", "hue", "blur"], "p": 1}], probability={"blur": 0})
     Loss(dice=0.0, cross_entropy=0.1)
+    Loss(cross_entropy=0.1, auxiliary=1e-9, ohem_threshold=1e-9, ohem_min_kept=0.0)
+    Loss(cross_entropy=0.1, ohem_threshold=0.999, ohem_min_kept=1.0)
     Loss(dice=0.0, lovasz=1e-9, tversky_alpha=0.0, tversky_beta=1e-9, focal_gamma=0.0, label_smoothing=0.0)
     Optimizer(name="adamw", weight_decay=0.1, ema_momentum=0.5, encoder_lr_multiplier=1.0, clip_norm=1e-9)
     Train(frozen_epochs=0, patience=1, rollbacks=0)

@@ -35,6 +35,13 @@ def test_augmentation_loss_and_optimizer_of_every_config(path):
     assert 0 < report.bytes(True) + report.bytes(False) < 20_000 and report.nodes > 1000
 
 
+def test_an_auxiliary_head_and_hard_examples():
+    mined = ["--loss.cross_entropy", "1", "--loss.ohem_threshold", "0.7", "--loss.auxiliary", "0.4"]
+    report = examine(load(CONFIGS[0], "--model.encoder", "tiny", *mined))
+    assert report.passes, list(metal.describe(report))
+    assert report.bytes(True) + report.bytes(False) < 20_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_every_decoder(decoder):

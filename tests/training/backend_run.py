@@ -28,7 +28,8 @@ def train_from(start: str, arguments: list[str]) -> None:
 
     def build_from_start(*args, **kwargs):
         built = build(*args, **kwargs)
-        built.load_weights(start)
+        if kwargs.get("auxiliary"):  # else it is built to be exported
+            built.load_weights(start)
         return built
 
     segmenter.build_network = build_from_start
@@ -56,7 +57,8 @@ def read(out: str, *runs: str) -> None:
 
 
 def make_learner(config) -> Learner:
-    built = segmenter.build_network(8, config.model.encoder, None, config.model.decoder, config.model.decoder_channels)
+    model = config.model
+    built = segmenter.build_network(8, model.encoder, None, model.decoder, model.decoder_channels, auxiliary=True)
     learner = Learner(built, assembly.make_loss(config), Augmentation())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner

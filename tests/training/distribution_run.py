@@ -27,7 +27,7 @@ def run(strategy: str, images, masks) -> dict:
         Data("none"),
         "none",
         model=Model(encoder="tiny", weights=None, decoder_channels=(8, 8, 8, 8, 8)),
-        loss=Loss(dice=1.0, cross_entropy=1.0),
+        loss=Loss(dice=1.0, cross_entropy=1.0, auxiliary=0.4),
         optimizer=Optimizer(learning_rate=1e-3, clip_norm=0.5, ema_momentum=0.9),
         train=Train(batch_size=4),
         accelerator=Accelerator(kind="cpu", strategy=strategy),

@@ -38,7 +38,9 @@ SETTINGS = {
     "model.decoder_channels": "[16, 16, 8, 8, 8]",
     "model.batch_norm_momentum": 0.5,
     **{f"loss.{name}": 0.5 for name in ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")},
+    "loss.auxiliary": 0.5,
     "loss.label_smoothing": 0.1,
+    "loss.ohem_threshold": 0.7,
     "loss.class_weights": "manifest",
     "optimizer.name": "adamw",
     "optimizer.learning_rate": 1e-3,
@@ -97,7 +99,7 @@ def printed(root):
 
     start = root / "start.weights.h5"
     keras.utils.set_random_seed(0)
-    build_network(8, "tiny", None, decoder_channels=(16, 16, 8, 8, 8)).save_weights(start)
+    build_network(8, "tiny", None, decoder_channels=(16, 16, 8, 8, 8), auxiliary=True).save_weights(start)
     settings = [f"--{name}={value}" for name, value in {**SETTINGS, "data.records": root / "records"}.items()]
     return run_on_each(lambda name: ["train", start, *settings, f"--run_dir={root / name}"])
 

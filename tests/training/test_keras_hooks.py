@@ -61,6 +61,7 @@ def test_what_is_overridden_is_known():
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_a_training_by_keras_alone_has_the_same_losses(tiny_records, tmp_path, name):
     settings = {"optimizer.name": name, "optimizer.ema_momentum": 0.5, "optimizer.clip_norm": 1.0}
+    settings |= {"loss.auxiliary": 0.4, "loss.ohem_threshold": 0.7}
     settings |= {"optimizer.weight_decay": 0.1} if name == "adamw" else {}
     fused, plain = (
         train(tiny_records, tmp_path / kind, **settings, **{"accelerator.fused": kind}) for kind in ("true", "false")
@@ -96,7 +97,12 @@ def test_by_keras_alone_the_encoder_has_no_rate_of_its_own(tiny_records, tmp_pat
 @pytest.mark.parametrize("fused", ["true", "false"])
 def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
     """At its end, Keras puts the averages in their weights' place, but counts only the weights that learn."""
-    settings = {"optimizer.ema_momentum": 0.9, "train.frozen_epochs": 2, "accelerator.fused": fused}
+    settings = {
+        "optimizer.ema_momentum": 0.9,
+        "train.frozen_epochs": 2,
+        "accelerator.fused": fused,
+        "loss.auxiliary": 0.4,
+    }
     if keras.backend.backend() == "jax":
         with pytest.raises(
             ValueError, match=r"^train.frozen_epochs: expected 0 on JAX with optimizer.ema_momentum, got"
@@ -109,7 +115,7 @@ def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
 
 @pytest.mark.tensorflow
 def test_gradients_are_accumulated_on_the_only_mirrored_device(tiny_records, tmp_path):
-    settings = {"optimizer.gradient_accumulation_steps": 2, "accelerator.kind": "cpu"}
+    settings = {"optimizer.gradient_accumulation_steps": 2, "accelerator.kind": "cpu", "loss.auxiliary": 0.4}
     plain = train(tiny_records, tmp_path / "plain", **settings)
     mirrored = train(tiny_records, tmp_path / "mirrored", **settings, **{"accelerator.strategy": "mirrored"})
     np.testing.assert_allclose(mirrored, plain, rtol=1e-5)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tfseg.config.checks import check, check_factors, check_size
-from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, count_channels
+from tfseg.config.tables import EFFECTS, FILTERS, LOSSES, OHEM_MIN_KEPT, count_channels
 from tfseg.io.command import parse_size
 
 
@@ -168,8 +168,8 @@ class Model:
     batch_norm_momentum: float = 0.99
     """Momentum of the batch-norm moving averages; lower it (0.97) for runs shorter than 500 steps."""
     skips: Literal["expanded", "block"] = "expanded"
-    """What the decoder sees of inverted bottlenecks, as EfficientNet has. expanded: the wide tensors inside them; block:
-    their narrow outputs, which take less time. Other encoders are the same either way."""
+    """What the decoder sees of inverted bottlenecks, as EfficientNet has. expanded: the wide tensors inside them;
+    block: their narrow outputs, which take less time. Other encoders are the same either way."""
 
     def __post_init__(self) -> None:
         check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
@@ -202,6 +202,9 @@ class Loss:
     """Weight of the focal loss: cross entropy in which what is right already counts little."""
     lovasz: float = 0.0
     """Weight of Lovasz-Softmax, which sorts all pixels and takes its time; not on Metal."""
+    auxiliary: float = 0.0
+    """Weight of the cross entropy of an auxiliary head on the encoder's feature at stride 16, which is dropped after
+    training: it helps the encoder to learn; 0.4 is usual."""
     tversky_alpha: float = 0.3
     """Weight of the pixels that are wrongly taken for a class."""
     tversky_beta: float = 0.7
@@ -210,13 +213,18 @@ class Loss:
     """The higher, the less counts what is right already; 0 is the cross entropy."""
     label_smoothing: float = 0.0
     """Share of the ground truth that cross entropy and focal spread over all classes; 0.1 is usual."""
+    ohem_threshold: float | None = None
+    """A pixel counts in cross_entropy only if its true class has at most this probability; 0.7 is usual (OHEM: online
+    hard example mining). null: all count."""
+    ohem_min_kept: float = OHEM_MIN_KEPT
+    """With ohem_threshold, share of the batch's pixels, void left out, that count at least: the hardest."""
     class_weights: Literal["manifest"] | None = None
     """manifest: rare classes count more, by the pixels that the manifest counts in the training split."""
     ignore_class: int | None = 0
     """0, the class id of void: its pixels count nowhere. null: void is learnt, and scored, like the others."""
 
     def __post_init__(self) -> None:
-        for name in LOSSES:
+        for name in (*LOSSES, "auxiliary"):
             check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "a weight of 0 or more")
         weighted = any(getattr(self, name) for name in LOSSES)
         check(weighted, "loss.dice", self.dice, f"above 0 when {', '.join(LOSSES[1:])} are 0")
@@ -224,6 +232,11 @@ class Loss:
             check(0 <= getattr(self, name) < math.inf, f"loss.{name}", getattr(self, name), "0 or more")
         check(0 < self.tversky_beta < math.inf, "loss.tversky_beta", self.tversky_beta, "above 0")
         check(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "0 to below 1")
+        threshold, kept = self.ohem_threshold, self.ohem_min_kept
+        check(threshold is None or 0 < threshold < 1, "loss.ohem_threshold", threshold, "between 0 and 1, or null")
+        mines = threshold is None or self.cross_entropy > 0
+        check(mines, "loss.ohem_threshold", threshold, "null unless loss.cross_entropy is above 0")
+        check(0 <= kept <= 1, "loss.ohem_min_kept", kept, "0 to 1")
         check(self.ignore_class in (0, None), "loss.ignore_class", self.ignore_class, "0, which is void, or null")
 
 

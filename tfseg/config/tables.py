@@ -33,6 +33,8 @@ EFFECTS = {
 }
 FILTERS = ("blur", "motion_blur", "sharpen")  # of which an image gets one at most
 LOSSES = ("dice", "cross_entropy", "jaccard", "tversky", "focal", "lovasz")
+OHEM_MIN_KEPT = 1 / 16  # share of pixels; of two crops of 769x769, mmsegmentation's 100,000 are 8 %
+AUXILIARY_STRIDE, AUXILIARY_CHANNELS = 16, 64  # of the auxiliary head: where it looks, and its width, as of STDC's
 # Decoder -> its own widths, which model.decoder_channels replaces; those of KerasHub are the preset's.
 DECODER_CHANNELS: dict[str, tuple[int, ...] | None] = {
     "unet": (256, 128, 64, 32, 16),

@@ -119,14 +119,14 @@ def describe_model(
     network, encoder, size = learner.network, config.model.encoder, command.parse_size(config.data.size)
     calls = complexity.walk(network, size)
     macs = add_up(((call.path, complexity.count_macs(call)) for call in calls), encoder)
-    memory = complexity.estimate_memory(learner, calls, config.train.batch_size)
+    memory = complexity.estimate_memory(learner, complexity.walk(learner.trained, size), config.train.batch_size)
     unknown = complexity.find_unknown(calls).items()
     return ModelSummary(
         encoder=encoder,
         size=list(size),
         batch_size=config.train.batch_size,
         precision=device.precision,
-        parameters={**count_parameters(network, encoder), "bytes": memory["weights"]},
+        parameters={**count_parameters(network, encoder), "bytes": complexity.count_bytes(network.weights)},
         gmacs={part: count / 1e9 for part, count in macs.items()},
         gflops=2 * macs["all"] / 1e9,
         not_counted={name: {"layers": layers, "weights": weights} for name, (layers, weights) in unknown},

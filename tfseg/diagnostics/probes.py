@@ -85,7 +85,7 @@ PROBES = {
     ),
     "top_k and sort of 500": (
         computes_top_k,
-        "leave loss.lovasz at 0; own losses that sort, as OHEM does, give wrong values here",
+        "leave loss.lovasz at 0; own losses that sort give wrong values here",
     ),
     "the confusion matrix": (computes_confusion, "scores from this device are wrong; set accelerator.kind to cpu"),
 }

@@ -111,14 +111,14 @@ def estimate_memory(learner, calls: Sequence[Call], batch_size: int) -> dict[str
 
     Args:
         learner: compiled, see `learner.Learner`.
-        calls: of its network.
+        calls: of what it trains, the auxiliary head included.
         batch_size: images per step.
 
     Returns:
         Bytes of `activations`, `weights`, `gradients` and `optimizer`, and `all` of them. Augmentation, loss, gradients
         of activations and what kernels work with come on top, see ON_TOP.
     """
-    network = learner.network
+    network = learner.trained
     memory = {
         "activations": batch_size * count_kept_bytes(calls),
         "weights": count_bytes(network.weights),

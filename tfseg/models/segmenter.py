@@ -11,6 +11,7 @@ from keras import layers, ops
 
 from tfseg.config.tables import DECODER_CHANNELS
 from tfseg.models import keras_hub
+from tfseg.models.auxiliary import predict_coarsely
 from tfseg.models.blocks import EnlargeLike
 from tfseg.models.decoders import DECODERS
 from tfseg.models.encoders import STRIDES, build_encoder, find_application
@@ -28,6 +29,7 @@ def build_network(
     tanh: bool = False,
     cpu: bool = False,
     fused: bool = True,
+    auxiliary: bool = False,
 ) -> keras.Model:
     """Builds the network.
 
@@ -43,10 +45,12 @@ def build_network(
         tanh: whether to compute sigmoids by tanh, see `fuse.fuse`.
         cpu: whether to train on TensorFlow's CPU, see there.
         fused: whether layers may be ours; else they are those of Keras.
+        auxiliary: whether to add the auxiliary head, for training; `auxiliary.drop_head` gives the network without it.
 
     Returns:
         Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
-        num_classes). Any height and width: padded inside to a multiple of 32, and cut back.
+        num_classes). Any height and width: padded inside to a multiple of 32, and cut back. With `auxiliary`, to a list
+        of these and the auxiliary head's logits, see `auxiliary.predict_coarsely`.
 
     Raises:
         ValueError, OSError: as of `encoders.build_encoder`.
@@ -64,7 +68,8 @@ def build_network(
     if top.STRIDE > 1:
         logits = EnlargeLike(dtype="float32", name="enlarge")([logits, padded])
     logits = CropLike(dtype="float32", name="crop")([logits, pixels])
-    return fuse(keras.Model(pixels, logits, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu, fused)
+    outputs = [logits, predict_coarsely(features, num_classes)] if auxiliary else logits  # last: it draws last
+    return fuse(keras.Model(pixels, outputs, name=f"{decoder}_{encoder}"), batch_norm_momentum, tanh, cpu, fused)
 
 
 def check_names(encoder: str, decoder: str) -> None:

@@ -45,7 +45,8 @@ def build_learner(
     check_frozen_encoder(config, device)
     num_classes = num_classes or len((records or open_records(config.data.records)).classes)
     with device.scope():
-        network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network)
+        head = config.loss.auxiliary > 0
+        network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network, auxiliary=head)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed
         augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
         learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)

@@ -13,9 +13,10 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
 
     mebibyte, gibibyte = 2**20, 2**30
     batch = config.train.batch_size // device.replicas
-    calls = complexity.walk(learner.network, parse_size(config.data.size))
-    memory = complexity.estimate_memory(learner, calls, batch)
-    macs = sum(map(complexity.count_macs, calls))
+    size = parse_size(config.data.size)
+    trained = complexity.walk(learner.trained, size)
+    memory = complexity.estimate_memory(learner, trained, batch)
+    macs = sum(map(complexity.count_macs, complexity.walk(learner.network, size)))
     waiting = config.data.ram_budget * mebibyte
     on_cpu = device.kind == "cpu"
     # On a GPU of its own memory, what waits for it lies elsewhere; Apple's is that of the machine.
@@ -25,7 +26,7 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
     text += f" in batches of {batch}, {macs / 1e9:.1f} billion multiply-adds per image"
     if on_cpu:
         cores, images = count_cores(), steps * config.train.batch_size
-        seconds = complexity.estimate_seconds(macs * images, cores)
+        seconds = complexity.estimate_seconds(images * sum(map(complexity.count_macs, trained)), cores)
         text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those of docs/results/step"
         text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
     screen.report(text)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfseg import backend
+from tfseg.models.auxiliary import drop_head
 
 
 class PlainLearner(keras.Model):
@@ -14,19 +15,36 @@ class PlainLearner(keras.Model):
     `steps` counts the batches that it has learnt from; it is a weight, so that a training that resumes from saved
     weights draws as it would have.
 
+    With an auxiliary head, what learns is the network and the head together; the network itself has no head, so that
+    none is validated, exported or counted. Checkpoints hold both.
+
     Batches are {"image": uint8 (batch, height, width, 3), "mask": uint8 (batch, height, width)}, or int8 of the same
     bits. The augmented mask is an output beside the logits, for the loss to see. So Keras' own train step serves, on
     every backend.
+
+    Args:
+        network: pixels -> logits, or -> logits and those of its auxiliary head, see `segmenter.build_network`.
+        loss: `losses.SegmentationLoss`, whose auxiliary weight is above 0 if there is a head, and else 0.
+        augmentation: `augmentation.layer.Augmentation`.
+
+    Attributes:
+        network: without the head.
+        trained: what a step computes, the same layers with the head; the network itself if there is none.
     """
 
     def __init__(self, network: keras.Model, loss, augmentation):
         super().__init__()
-        self.network = network
+        self.network = drop_head(network)
+        self.trained = network
         self.loss_function = loss
         self.augmentation = augmentation
         counter = {"shape": (), "dtype": "int32", "trainable": False, "aggregation": "only_first_replica"}
         self.steps = self.add_weight(name="steps", initializer="zeros", **counter)
         self.terms = [name for name, weight in loss.weights.items() if weight]
+        if self.has_head != ("auxiliary" in self.terms):
+            wanted = "above 0 of a network with" if self.has_head else "0 of a network without"
+            weight = loss.weights.get("auxiliary", 0)
+            raise ValueError(f"loss.auxiliary: expected {wanted} an auxiliary head, got {weight}")
         self.means = [keras.metrics.Mean(name) for name in self.terms] if len(self.terms) > 1 else []  # else the loss
         self.fault = self.add_weight(
             name="fault",
@@ -47,6 +65,11 @@ class PlainLearner(keras.Model):
         super().compile(*args, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
+    @property
+    def has_head(self) -> bool:
+        """Whether there is an auxiliary head."""
+        return self.trained is not self.network
+
     def call(self, batch, training=False):
         image, mask = batch["image"], batch["mask"]
         backend.check_pixels(image)
@@ -55,10 +78,14 @@ class PlainLearner(keras.Model):
             self.steps.assign(self.steps + 1)
         else:
             mask = backend.as_ids(mask)
-        return {"logits": self.network(backend.as_floats(image), training=training), "mask": mask}
+        outputs = self.trained(backend.as_floats(image), training=training)
+        if not self.has_head:
+            return {"logits": outputs, "mask": mask}
+        logits, auxiliary_logits = outputs
+        return {"logits": logits, "mask": mask, "auxiliary_logits": auxiliary_logits}
 
     def compute_loss(self, x, y, y_pred: dict, sample_weight=None, training=True):
-        terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"])
+        terms = self.loss_function.terms(y_pred["mask"], y_pred["logits"], y_pred.get("auxiliary_logits"))
         terms = {name: backend.mean_over_replicas(ops.mean(term)) for name, term in terms.items()}
         for mean in self.means:
             mean.update_state(terms[mean.name])

@@ -99,12 +99,12 @@ def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Wei
 
 def describe_start(weights: list[Weight], source: Source, start: str) -> list[str]:
     """Lays out what was taken: a row a part, and which weights have another shape."""
-    rows: list[tuple[str, ...]] = [(f"start: {start}", TAKEN, CHANGED, MISSING)]
+    rows: list[tuple[str, ...]] = [("weights", TAKEN, CHANGED, MISSING)]
     for part in ("encoder", "decoder", "head"):
         counts = Counter(weight.fit for weight in weights if weight.part == part)
         rows.append((part, *(str(counts[fit]) for fit in (TAKEN, CHANGED, MISSING))))
-    lines, changed = plain_table(rows), [weight for weight in weights if weight.fit == CHANGED]
-    if changed:
+    lines = [f"starting from {printable(start)}", *plain_table(rows)]
+    if changed := [weight for weight in weights if weight.fit == CHANGED]:
         lines.append(f"of another shape, so random: {_list_shapes(changed, source)}")
     if left := len(source.shapes.keys() - {weight.key for weight in weights}):
         lines.append(f"left there: {left} weights of which this network has none of the name")

@@ -11,12 +11,13 @@ import h5py
 import keras
 import numpy as np
 
-from tfseg.inference.model_folder import MODEL
 from tfseg.io.escaping import shorten
 from tfseg.io.regular_files import check_regular
 from tfseg.models.torch_weights import is_torch_file, read_torch_weights
 from tfseg.runs.contents import BEST_WEIGHTS, CONFIG, SAVED_MODEL
 
+MODEL = "saved_model.pb"  # in the folder of a SavedModel
+# Names that Keras gives by the kind of a layer.
 _AUTOMATIC = re.compile(r"((?:(?:depthwise_|separable_)?conv2d|(?:batch_|layer_)?normalization|dense))(?:_(\d+))?")
 
 

@@ -160,9 +160,6 @@ class Model:
     weights: str | None = "imagenet"
     """imagenet, null (random), or the path of a Keras weights file of that encoder without its top, or of a file of
     PyTorch with EfficientNet's; with decoder keras_hub, null or a preset, such as segformer_b0_cityscapes_1024."""
-    start: str | None = None
-    """A run, a SavedModel or a file of weights, of which all is taken that fits: encoder, decoder and head; weights is
-    not read then."""
     decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus", "keras_hub"] = "unet"
     """What turns the encoder's features into one map. keras_hub: the whole network is one of KerasHub."""
     decoder_channels: tuple[int, ...] | None = None
@@ -170,6 +167,8 @@ class Model:
     all and the finer feature; 1 for linknet, the last, for pspnet, and for keras_hub."""
     batch_norm_momentum: float = 0.99
     """Momentum of the batch-norm moving averages; lower it (0.97) for runs shorter than 500 steps."""
+    start: str | None = None
+    """A run, a SavedModel or a file of weights, of which all that fits is taken; weights is not read then."""
 
     def __post_init__(self) -> None:
         check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows

@@ -68,6 +68,7 @@ def test_command_line_goes_before_file_goes_before_default(write, config_first):
         ("loss.class_weights", "null", None),
         ("model.weights", "null", None),
         ("model.weights", "weights/b3.h5", "weights/b3.h5"),
+        ("model.start", "runs/first", "runs/first"),
         ("model.decoder_channels", "[5, 4, 3, 2, 1]", (5, 4, 3, 2, 1)),
         ("augment.zoom", "[0.5, 2.0]", (0.5, 2.0)),
         ("augment.zoom", "[5e-1, 2]", (0.5, 2.0)),

@@ -48,6 +48,7 @@ from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, T
         (Augment, {"blur": 1.0, "sharpen": 0.5, "one_of": [{"effects": ["blur", "hue"], "p": 1}]}, "augment.one_of"),
         (Model, {"encoder": ""}, "model.encoder"),
         (Model, {"weights": ""}, "model.weights"),
+        (Model, {"start": ""}, "model.start"),
         (Model, {"decoder_channels": (1, 2, 3, 4)}, "model.decoder_channels"),
         (Model, {"decoder_channels": (1, 2, 3, 4, 0)}, "model.decoder_channels"),
         (Model, {"decoder": "fpn", "decoder_channels": (1, 2, 3, 4, 5)}, "model.decoder_channels"),

@@ -204,6 +204,15 @@ def test_a_file_gives_the_same_network_by_name_and_by_path(weights_file, image, 
     np.testing.assert_allclose(ours[-1], compute(keras_own, image), rtol=1e-3, atol=1e-4)
 
 
+def test_a_file_that_keras_saves_today(tmp_path):
+    network = keras.applications.EfficientNetB0(include_top=False, weights=None)
+    network.save_weights(path := tmp_path / "efficientnetb0_notop.weights.h5")
+    encoder = build_encoder("efficientnetb0", path).network
+    for name in ("stem_conv", "block4a_se_reduce", "top_bn"):
+        for ours, theirs in zip(encoder.get_layer(name).weights, network.get_layer(name).weights, strict=True):
+            np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
+
+
 def test_offline_says_what_to_do(monkeypatch):
     from keras.src.applications import efficientnet
 

@@ -158,8 +158,8 @@ class Model:
     convnexttiny, or tiny (for tests); with decoder keras_hub, segformer_b0 to segformer_b5 or
     deeplab_v3_plus_resnet50."""
     weights: str | None = "imagenet"
-    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top; with decoder
-    keras_hub, null or a preset of KerasHub, such as segformer_b0_cityscapes_1024."""
+    """imagenet, null (random), or the path of a Keras weights file of that encoder without its top, or of a file of
+    PyTorch with EfficientNet's; with decoder keras_hub, null or a preset, such as segformer_b0_cityscapes_1024."""
     decoder: Literal["unet", "fpn", "linknet", "pspnet", "deeplabv3plus", "keras_hub"] = "unet"
     """What turns the encoder's features into one map. keras_hub: the whole network is one of KerasHub."""
     decoder_channels: tuple[int, ...] | None = None
@@ -170,12 +170,15 @@ class Model:
     skips: Literal["expanded", "block"] = "expanded"
     """What the decoder sees of inverted bottlenecks, as EfficientNet has. expanded: the wide tensors inside them;
     block: their narrow outputs, which take less time. Other encoders are the same either way."""
+    start: str | None = None
+    """A run, a SavedModel or a file of weights, of which all that fits is taken; weights is not read then."""
 
     def __post_init__(self) -> None:
         check(bool(self.encoder), "model.encoder", self.encoder, "a network's name")  # which, `encoders` knows
         check(self.weights != "", "model.weights", self.weights, "imagenet, null or a file")
         whole = self.decoder != "keras_hub" or self.skips == "expanded"
         check(whole, "model.skips", self.skips, "expanded with model.decoder keras_hub")
+        check(self.start != "", "model.start", self.start, "null, or a run, a SavedModel or a file of weights")
         found = self.decoder != "keras_hub" or self.weights != "imagenet"
         check(found, "model.weights", self.weights, "null or a preset of KerasHub with model.decoder keras_hub")
         channels, count = self.decoder_channels, count_channels(self.decoder)

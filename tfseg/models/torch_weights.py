@@ -70,15 +70,24 @@ def is_torch_file(path: str | Path) -> bool:
 
 
 def load_torch_weights(model: keras.Model, path: str | Path) -> None:
-    """Gives an EfficientNet or EfficientNet-Lite, with or without its top, the weights of a file of PyTorch.
+    """Gives a network the weights of a file of PyTorch; arguments and errors as of `read_torch_weights`."""
+    for name, arrays in read_torch_weights(model, path).items():
+        model.get_layer(name).set_weights(arrays)
+
+
+def read_torch_weights(model: keras.Model, path: str | Path) -> dict[str, list[np.ndarray]]:
+    """Reads the weights of an EfficientNet or EfficientNet-Lite from a file of PyTorch.
 
     Args:
-        model: made by `keras.applications`, or with the names of its layers.
+        model: the network, made by `keras.applications`, or with the names of its layers; its classifier may be left
+            out, and what follows its blocks.
         path: of a `.pth`, `.pt`, `.bin` or `.safetensors` of timm, efficientnet_pytorch or segmentation_models_pytorch.
 
+    Returns:
+        For each of its layers that has weights, by name, what `set_weights` takes.
+
     Raises:
-        ValueError: the file cannot be read, see `read_tensors`, or does not hold all weights of this network; nothing
-            is loaded then.
+        ValueError: the file cannot be read, see `read_tensors`, or does not hold all weights of this network.
         OSError: it cannot be read.
     """
     tensors, prefix = find_network(read_tensors(path), path)
@@ -86,16 +95,14 @@ def load_torch_weights(model: keras.Model, path: str | Path) -> None:
     if not any(_OURS.fullmatch(f"{block}_dwconv") for block in blocks):
         raise ValueError(f"{path}: is of EfficientNet, and {model.name} is not; files of PyTorch are read for it alone")
     arrays = convert_tensors(tensors, blocks)
-    _check_arrays(model, arrays, path)
+    names = _check_arrays(model, arrays, path)
     origin = find_origin(Path(path), prefix, timm="conv_stem.weight" in tensors)
     if not origin.tensorflow:
         arrays = fold_epsilon(arrays, PYTORCH_EPSILON, EPSILON)
     if origin.normalization is not None:
         ours = EFFICIENTNET_LITE if model.name.startswith("efficientnetlite") else IMAGENET
         arrays = fold_normalization(arrays, origin.normalization, ours)
-    for layer in model.layers:
-        if _OURS.fullmatch(layer.name) and layer.weights:
-            layer.set_weights(arrays[layer.name])
+    return {name: arrays[name] for name in names}
 
 
 def find_network(tensors: dict[str, np.ndarray], path: str | Path) -> tuple[dict[str, np.ndarray], str]:
@@ -154,14 +161,14 @@ def _turn_axes(array: np.ndarray, layer: str) -> np.ndarray:
     return array.T
 
 
-def _check_arrays(model: keras.Model, arrays: dict[str, list[np.ndarray]], path: str | Path) -> None:
-    """Raises ValueError unless there are arrays for all layers, and no others but those of the classifier."""
+def _check_arrays(model: keras.Model, arrays: dict[str, list[np.ndarray]], path: str | Path) -> list[str]:
+    """Lists the layers that have weights; raises ValueError unless there are arrays for all, and for no other block."""
     layers = {layer.name: layer for layer in model.layers if _OURS.fullmatch(layer.name) and layer.weights}
     wanted = {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}
     found = {name: [array.shape for array in parts] for name, parts in arrays.items()}
     missing = [name for name in wanted if name not in found]
     other = [name for name in wanted if name in found and found[name] != wanted[name]]
-    more = [name for name in found if name not in wanted and name != "predictions"]
+    more = [name for name in found if name.startswith("block") and name not in wanted]
     faults = [f"{len(missing)} of {len(wanted)} layers are missing, {_list(missing)}"] if missing else []
     if other:
         shapes = f"{other[0]} has {_show(found[other[0]])}, expected {_show(wanted[other[0]])}"
@@ -170,6 +177,7 @@ def _check_arrays(model: keras.Model, arrays: dict[str, list[np.ndarray]], path:
         faults.append(f"{len(more)} belong to a larger network, {_list(more)}")
     if faults:
         raise ValueError(f"{path}: does not hold the weights of {model.name}: {'; '.join(faults)}")
+    return [*wanted]
 
 
 def _list(names: Sequence[str]) -> str:

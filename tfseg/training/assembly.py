@@ -44,9 +44,12 @@ def build_learner(
     device, _ = choose_fused(device)
     check_frozen_encoder(config, device)
     num_classes = num_classes or len((records or open_records(config.data.records)).classes)
+    model = dataclasses.asdict(config.model)
+    if model.pop("start") is not None:
+        model["weights"] = None  # all of them come from there, see `start`
     with device.scope():
         head = config.loss.auxiliary > 0
-        network = build_network(num_classes, **dataclasses.asdict(config.model), **device.network, auxiliary=head)
+        network = build_network(num_classes, **model, **device.network, auxiliary=head)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed
         augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
         learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)

@@ -53,10 +53,12 @@ def train_run(config: Config) -> dict:
 def _train(config: Config) -> dict:
     """Does what `train_run` says, in a run folder that no other process has."""
     from tfseg.models.segmenter import check_names
+    from tfseg.training.start import check_start
 
     start = time.monotonic()
     run_dir.check_run(config)
     check_names(config.model.encoder, config.model.decoder)  # an unknown one is reported before anything is read
+    check_start(config)
     with run_dir.hold_records(config.data.records):
         training = prepare(config)
         best_scores = learn_until_finite(training)
@@ -180,7 +182,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
         run.check_classes(training.directory, records, records.classes)
     epoch, step = locate(checkpoint, steps)
     batches, val_batches = make_batches(config, records, epoch, step, workers.share, workers.replicas)
-    learner = build(training, rollbacks)
+    learner = build(training, rollbacks, resumes=checkpoint is not None)
     run.begin_run(training)
     screen.report(FIRST_STEP[keras.backend.backend()])
     with explain_read_errors(records), stoppable(screen) as stop, screen:
@@ -199,15 +201,18 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
     return validate.best_scores or {}
 
 
-def build(training: Training, rollbacks: int) -> "PlainLearner":
-    """Builds what a training trains, and reports its size and what it will take."""
+def build(training: Training, rollbacks: int, resumes: bool) -> "PlainLearner":
+    """Builds what a training trains, and reports its size, what it begins with and what it will take."""
     from tfseg.training.assembly import build_learner
     from tfseg.training.batches import describe_validations
     from tfseg.training.estimates import report_estimates
+    from tfseg.training.start import load_start
 
     config, records, device, _, screen, _, steps = training
     learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
     screen.report(f"network: {learner.network.name}, {learner.network.count_params():,} parameters")
+    if config.model.start is not None and not resumes:
+        screen.report("\n".join(load_start(learner.network, config.model.encoder, config.model.start)))
     report_estimates(config, learner, steps, device, screen)
     screen.report(describe_validations(config, records, training.distribution.replicas))
     return learner

@@ -1,0 +1,139 @@
+"""The start of a training from weights that were learnt before: all that fits by name and shape is taken.
+
+Other classes make another head: its weights have another shape, and stay random.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+
+from tfseg.config.schema import Config
+from tfseg.io.escaping import printable
+from tfseg.runs.contents import CONFIG
+from tfseg.runs.run_dir import read_config
+from tfseg.training.start_files import Source, find_file, number_anew, open_start
+from tfseg.visualization.tables import plain_table
+
+HEAD = "logits"  # its layer
+NORMALIZE = "normalize"  # before the encoder, of KerasHub's with weights
+MOST_LISTED = 3
+TAKEN, CHANGED, MISSING = "taken", "of another shape", "not there"
+
+
+class Weight(NamedTuple):
+    """A weight of the network that is to start."""
+
+    part: str  # encoder, decoder or head
+    path: str  # "stem_conv/kernel"
+    key: str  # by which it is to be found in the source
+    fit: str  # TAKEN, CHANGED or MISSING
+    variable: keras.Variable
+
+
+def check_start(config: Config) -> None:
+    """Looks, before anything is built, whether there is what a training is to start from.
+
+    Raises:
+        ValueError: it is a run of another encoder, or the run folder of this training itself.
+        OSError: it is not there, or cannot be read.
+    """
+    if config.model.start is None:
+        return
+    path = Path(config.model.start)
+    find_file(path)
+    if path.resolve() == Path(config.run_dir).resolve():
+        raise ValueError(f"model.start: {path} is the run_dir of this training itself; give another run_dir")
+    if (path / CONFIG).is_file():
+        _check_encoder(read_config(path).model.encoder, config.model.encoder, path)
+
+
+def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
+    """Gives a network the weights that fit by name and shape.
+
+    Args:
+        network: as of `segmenter.build_network`.
+        encoder: the name of its encoder.
+        start: a run, a folder of a SavedModel, or a file of weights: Keras' `.weights.h5` of a network or a checkpoint,
+            or one of PyTorch, see `torch_weights`, of which the encoder's are taken.
+
+    Returns:
+        A table, in lines of plain text: how many weights of each part were taken, or have another shape or none there.
+
+    Raises:
+        ValueError: it cannot be read, or is of another encoder, or does not hold all of the encoder's weights; nothing
+            is taken then.
+        OSError: it cannot be read.
+    """
+    path = find_file(Path(start))
+    with open_start(path, network.get_layer(encoder)) as source:
+        if source.encoder is not None:
+            _check_encoder(source.encoder, encoder, path)
+        weights = list_weights(network, encoder, source)
+        _check_fit(weights, encoder, path)
+        arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
+    for weight, array in zip(weights, arrays, strict=True):
+        if array is not None:
+            weight.variable.assign(array)
+    return describe_start(weights, source, start)
+
+
+def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Weight]:
+    """Lists the weights of a network, and how what is there fits."""
+    inner = {id(variable) for variable in network.get_layer(encoder).weights}
+    paths = number_anew(variable.path for variable in network.weights)
+    counts, weights = Counter(), []
+    for variable in network.weights:
+        path = paths[variable.path]
+        layer = path.rpartition("/")[0]
+        key = path if path in source.shapes else f"{layer}/{counts[layer]}"
+        counts[layer] += 1
+        part = "head" if layer == HEAD else "encoder" if id(variable) in inner or layer == NORMALIZE else "decoder"
+        found = source.shapes.get(key)
+        fit = MISSING if found is None else TAKEN if found == tuple(variable.shape) else CHANGED
+        weights.append(Weight(part, variable.path, key, fit, variable))
+    return weights
+
+
+def describe_start(weights: list[Weight], source: Source, start: str) -> list[str]:
+    """Lays out what was taken: a row a part, and which weights have another shape."""
+    rows: list[tuple[str, ...]] = [("weights", TAKEN, CHANGED, MISSING)]
+    for part in ("encoder", "decoder", "head"):
+        counts = Counter(weight.fit for weight in weights if weight.part == part)
+        rows.append((part, *(str(counts[fit]) for fit in (TAKEN, CHANGED, MISSING))))
+    lines = [f"starting from {printable(start)}", *plain_table(rows)]
+    if changed := [weight for weight in weights if weight.fit == CHANGED]:
+        lines.append(f"of another shape, so random: {_list_shapes(changed, source)}")
+    if left := len(source.shapes.keys() - {weight.key for weight in weights}):
+        lines.append(f"left there: {left} weights of which this network has none of the name")
+    return lines
+
+
+def _list_shapes(weights: list[Weight], source: Source) -> str:
+    shown = [
+        f"{weight.path} {_show(source.shapes[weight.key])} -> {_show(weight.variable.shape)}"
+        for weight in weights[:MOST_LISTED]
+    ]
+    return ", ".join([*shown, "..."] if len(weights) > MOST_LISTED else shown)
+
+
+def _show(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _check_fit(weights: list[Weight], encoder: str, path: Path) -> None:
+    """Raises ValueError unless all weights of the encoder are there."""
+    inner = [weight for weight in weights if weight.part == "encoder"]
+    faults = [f"{weight.path} is {weight.fit}" for weight in inner if weight.fit != TAKEN]
+    if faults:
+        first = ", ".join([*faults[:MOST_LISTED], "..."] if len(faults) > MOST_LISTED else faults)
+        raise ValueError(f"{path}: {len(faults)} of {len(inner)} weights of the encoder {encoder} do not fit: {first}")
+
+
+def _check_encoder(found: str, wanted: str, path: Path) -> None:
+    if found != wanted:
+        raise ValueError(
+            f"{path}: has the encoder {printable(found)}, and model.encoder is {wanted}; make them the same"
+        )

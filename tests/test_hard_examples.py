@@ -50,6 +50,11 @@ def test_by_hand(threshold, min_kept, expected):
     assert kept(probabilities, valid, threshold, min_kept).ravel().tolist() == expected
 
 
+def test_the_threshold_is_exact():
+    """Where enough pixels are below it, nothing is left of the search."""
+    assert kept([[[0.70003, 0.69997]]], [[[1, 1]]], 0.7, 0.0).tolist() == [[[0, 1]]]
+
+
 def test_void_is_neither_kept_nor_counted():
     probabilities, valid = [[[0.1, 0.9, 0.1]], [[0.8, 0.1, 0.95]]], [[[0, 1, 0]], [[1, 0, 1]]]
     assert kept(probabilities, valid, 0.5, 0.3).tolist() == [[[0, 0, 0]], [[1, 0, 0]]], "one of three, of the batch"

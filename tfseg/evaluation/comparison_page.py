@@ -27,10 +27,9 @@ def lay_out(comparison: Comparison) -> str:
 def describe_intervals(comparison: Comparison) -> str:
     """Says what the intervals of a comparison are, and what they cover."""
     split, first = markdown(comparison.split), markdown(comparison.runs[0].name)
-    images = f"{comparison.images} images of {split}, masks of the ground truth's size"
     note = (
-        f"{images}. In brackets: {LEVEL} % interval of the difference to\n{first}, by {comparison.draws:,} draws "
-        "of images, the same for all runs"
+        f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
+        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs"
     )
     if not any(run.of_seeds for run in comparison.runs):
         covered = "They show what other images might change,\nnot what another seed might."

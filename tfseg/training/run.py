@@ -113,7 +113,8 @@ def score_model(training: Training) -> dict:
     TensorFlow computes it, whatever Keras computes with: on other backends on the CPU.
 
     Returns:
-        What scores-SPLIT.json holds: scores of masks of the ground truth's own size, see `evaluator.evaluate_model`.
+        What scores-SPLIT.json holds, but for where the records lie: scores of masks of the ground truth's own size, see
+        `evaluator.evaluate_model`.
     """
     from tfseg.evaluation.evaluator import evaluate_run
     from tfseg.training.batches import count_validated
@@ -123,7 +124,8 @@ def score_model(training: Training) -> dict:
     count = records.split(split).count
     training.screen.report(f"scoring the exported model on the {count:,} images of {split}, at the ground truth's size")
     batch_size = count_validated(config, records, training.distribution.replicas)
-    return evaluate_run(training.directory, records, split, batch_size=batch_size, progress=not config.quiet).scores
+    found = evaluate_run(training.directory, records, split, batch_size=batch_size, progress=not config.quiet)
+    return {name: value for name, value in found.scores.items() if name != "records"}
 
 
 def describe_validation(training: Training, best_scores: dict) -> dict:

@@ -154,6 +154,14 @@ def test_damaged_files(tmp_path, name, content, words):
         start.load_start(build(), "tiny", str(tmp_path / name))
 
 
+def test_a_file_that_is_cut_short(weights_file, tmp_path):
+    content = weights_file.read_bytes()
+    for length in (100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.weights.h5").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"cut\.weights\.h5: is "):
+            start.load_start(build(), "tiny", str(tmp_path / "cut.weights.h5"))
+
+
 def test_files_without_the_names_of_layers(tmp_path, learnt):
     with h5py.File(tmp_path / "a.weights.h5", "w") as file:
         file["layers/conv2d/vars/0"] = np.zeros(3)
@@ -205,6 +213,11 @@ def test_a_run_with_more_classes_starts_from_another(tmp_path, tiny_records, lea
     assert run_dir.read_config(tmp_path / "run").model.start == str(learnt_run)
     network, before = learners[0].network, build(num_classes=5, seed=0)
     assert set(read(network)) - taken(network, before) == {"logits/kernel", "logits/bias"}
+
+    # A checkpoint has the optimizer beside the network.
+    learners[0].save_weights(path := tmp_path / "00000005.weights.h5")
+    start.load_start(other := build(num_classes=8), "tiny", str(path))
+    assert taken(other, network) == set(read(other))
 
 
 def test_what_resumes_does_not_start_again(tmp_path, tiny_records, learnt_run, monkeypatch):

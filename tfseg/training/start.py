@@ -14,10 +14,10 @@ from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
 from tfseg.runs.contents import CONFIG
 from tfseg.runs.run_dir import read_config
-from tfseg.training.start_files import Source, find_file, number_anew, open_start
+from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
 from tfseg.visualization.tables import plain_table
 
-HEAD = "logits"  # its layer
+AUXILIARY = "auxiliary"  # what the names of layers of a head begin with that learns beside
 NORMALIZE = "normalize"  # before the encoder, of KerasHub's with weights
 MOST_LISTED = 3
 TAKEN, CHANGED, MISSING = "taken", "of another shape", "not there"
@@ -90,7 +90,8 @@ def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Wei
         layer = path.rpartition("/")[0]
         key = path if path in source.shapes else f"{layer}/{counts[layer]}"
         counts[layer] += 1
-        part = "head" if layer == HEAD else "encoder" if id(variable) in inner or layer == NORMALIZE else "decoder"
+        inside = id(variable) in inner or layer == NORMALIZE
+        part = "encoder" if inside else "head" if layer == HEAD or layer.startswith(AUXILIARY) else "decoder"
         found = source.shapes.get(key)
         fit = MISSING if found is None else TAKEN if found == tuple(variable.shape) else CHANGED
         weights.append(Weight(part, variable.path, key, fit, variable))

@@ -80,6 +80,8 @@ def test_another_decoder_leaves_what_has_no_name_there(learnt, weights_file):
     assert {f"stage{index}_conv/kernel" for index in range(5)} <= taken(network, learnt)
     assert table[2].split() == ["encoder", "25", "0", "0"]
     assert table[3].split() == ["decoder", "0", "0", "45"]
+    assert table[4].split() == ["head", "0", "2", "0"]
+    assert table[-2] == "of another shape, so random: logits/kernel 3x3x16x3 -> 3x3x512x3"  # the bias with it
     assert table[-1] == "left there: 50 weights of which this network has none of the name"
 
 
@@ -94,7 +96,7 @@ def test_less_than_the_encoder_is_refused(learnt, tmp_path):
     network = build()
     before = read(network)
     words = "2 of 25 weights of the encoder tiny do not fit: stage0_conv/kernel is not there, "
-    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta is of another shape"):
+    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta has 7, expected 48"):
         start.load_start(network, "tiny", str(path))
     for name, array in read(network).items():
         np.testing.assert_array_equal(array, before[name])

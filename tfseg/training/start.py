@@ -32,6 +32,11 @@ class Weight(NamedTuple):
     fit: str  # TAKEN, CHANGED or MISSING
     variable: keras.Variable
 
+    @property
+    def layer(self) -> str:
+        """The path of its layer."""
+        return self.path.rpartition("/")[0]
+
 
 def check_start(config: Config) -> None:
     """Looks, before anything is built, whether there is what a training is to start from.
@@ -72,7 +77,7 @@ def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
         if source.encoder is not None:
             _check_encoder(source.encoder, encoder, path)
         weights = list_weights(network, encoder, source)
-        _check_fit(weights, encoder, path)
+        _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
     for weight, array in zip(weights, arrays, strict=True):
         if array is not None:
@@ -81,7 +86,7 @@ def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
 
 
 def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Weight]:
-    """Lists the weights of a network, and how what is there fits."""
+    """Lists the weights of a network, and how what is there fits; a layer is taken whole or not at all."""
     inner = {id(variable) for variable in network.get_layer(encoder).weights}
     paths = number_anew(variable.path for variable in network.weights)
     counts, weights = Counter(), []
@@ -95,7 +100,8 @@ def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Wei
         found = source.shapes.get(key)
         fit = MISSING if found is None else TAKEN if found == tuple(variable.shape) else CHANGED
         weights.append(Weight(part, variable.path, key, fit, variable))
-    return weights
+    changed = {weight.layer for weight in weights if weight.fit == CHANGED}
+    return [weight._replace(fit=CHANGED) if weight.layer in changed else weight for weight in weights]
 
 
 def describe_start(weights: list[Weight], source: Source, start: str) -> list[str]:
@@ -113,21 +119,24 @@ def describe_start(weights: list[Weight], source: Source, start: str) -> list[st
 
 
 def _list_shapes(weights: list[Weight], source: Source) -> str:
-    shown = [
-        f"{weight.path} {_show(source.shapes[weight.key])} -> {_show(weight.variable.shape)}"
-        for weight in weights[:MOST_LISTED]
-    ]
-    return ", ".join([*shown, "..."] if len(weights) > MOST_LISTED else shown)
+    pairs = [(weight.path, source.shapes.get(weight.key), tuple(weight.variable.shape)) for weight in weights]
+    shown = [f"{path} {_show(old)} -> {_show(new)}" for path, old, new in pairs if old is not None and old != new]
+    return ", ".join([*shown[:MOST_LISTED], "..."] if len(shown) > MOST_LISTED else shown)
 
 
 def _show(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _check_fit(weights: list[Weight], encoder: str, path: Path) -> None:
+def _check_fit(weights: list[Weight], source: Source, encoder: str, path: Path) -> None:
     """Raises ValueError unless all weights of the encoder are there."""
-    inner = [weight for weight in weights if weight.part == "encoder"]
-    faults = [f"{weight.path} is {weight.fit}" for weight in inner if weight.fit != TAKEN]
+    inner, faults = [weight for weight in weights if weight.part == "encoder"], []
+    for weight in inner:
+        found, wanted = source.shapes.get(weight.key), tuple(weight.variable.shape)
+        if found is None:
+            faults.append(f"{weight.path} is {MISSING}")
+        elif found != wanted:
+            faults.append(f"{weight.path} has {_show(found)}, expected {_show(wanted)}")
     if faults:
         first = ", ".join([*faults[:MOST_LISTED], "..."] if len(faults) > MOST_LISTED else faults)
         raise ValueError(f"{path}: {len(faults)} of {len(inner)} weights of the encoder {encoder} do not fit: {first}")

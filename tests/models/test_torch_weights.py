@@ -64,7 +64,7 @@ def test_what_fits_in_part_is_refused(learnt, tmp_path):
     wide = {**tensors, "blocks.0.0.conv_dw.weight": np.zeros((5, 1, 3, 3), np.float32)}
     refused(wide, "1 have other shapes, block1a_dwconv: block1a_dwconv has 3x3x5x1, expected 3x3x4x1")
     deep = {**tensors, "blocks.2.0.conv_dw.weight": np.zeros((5, 1, 3, 3), np.float32)}
-    refused(deep, "1 belong to a larger network, block3a_dwconv")
+    refused(deep, "1 belong to another network, block3a_dwconv")
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 

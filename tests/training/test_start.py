@@ -80,6 +80,8 @@ def test_another_decoder_leaves_what_has_no_name_there(learnt, weights_file):
     assert {f"stage{index}_conv/kernel" for index in range(5)} <= taken(network, learnt)
     assert table[2].split() == ["encoder", "25", "0", "0"]
     assert table[3].split() == ["decoder", "0", "0", "45"]
+    assert table[4].split() == ["head", "0", "2", "0"]
+    assert table[-2] == "of another shape, so random: logits/kernel 3x3x16x3 -> 3x3x512x3"  # the bias with it
     assert table[-1] == "left there: 50 weights of which this network has none of the name"
 
 
@@ -94,7 +96,7 @@ def test_less_than_the_encoder_is_refused(learnt, tmp_path):
     network = build()
     before = read(network)
     words = "2 of 25 weights of the encoder tiny do not fit: stage0_conv/kernel is not there, "
-    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta is of another shape"):
+    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta has 7, expected 48"):
         start.load_start(network, "tiny", str(path))
     for name, array in read(network).items():
         np.testing.assert_array_equal(array, before[name])
@@ -154,6 +156,14 @@ def test_damaged_files(tmp_path, name, content, words):
         start.load_start(build(), "tiny", str(tmp_path / name))
 
 
+def test_a_file_that_is_cut_short(weights_file, tmp_path):
+    content = weights_file.read_bytes()
+    for length in (100, len(content) // 2, len(content) - 1):
+        (tmp_path / "cut.weights.h5").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"cut\.weights\.h5: is "):
+            start.load_start(build(), "tiny", str(tmp_path / "cut.weights.h5"))
+
+
 def test_files_without_the_names_of_layers(tmp_path, learnt):
     with h5py.File(tmp_path / "a.weights.h5", "w") as file:
         file["layers/conv2d/vars/0"] = np.zeros(3)
@@ -205,6 +215,11 @@ def test_a_run_with_more_classes_starts_from_another(tmp_path, tiny_records, lea
     assert run_dir.read_config(tmp_path / "run").model.start == str(learnt_run)
     network, before = learners[0].network, build(num_classes=5, seed=0)
     assert set(read(network)) - taken(network, before) == {"logits/kernel", "logits/bias"}
+
+    # A checkpoint has the optimizer beside the network.
+    learners[0].save_weights(path := tmp_path / "00000005.weights.h5")
+    start.load_start(other := build(num_classes=8), "tiny", str(path))
+    assert taken(other, network) == set(read(other))
 
 
 def test_what_resumes_does_not_start_again(tmp_path, tiny_records, learnt_run, monkeypatch):

@@ -174,7 +174,7 @@ def _check_arrays(model: keras.Model, arrays: dict[str, list[np.ndarray]], path:
         shapes = f"{other[0]} has {_show(found[other[0]])}, expected {_show(wanted[other[0]])}"
         faults.append(f"{len(other)} have other shapes, {_list(other)}: {shapes}")
     if more:
-        faults.append(f"{len(more)} belong to a larger network, {_list(more)}")
+        faults.append(f"{len(more)} belong to another network, {_list(more)}")
     if faults:
         raise ValueError(f"{path}: does not hold the weights of {model.name}: {'; '.join(faults)}")
     return [*wanted]

@@ -14,10 +14,10 @@ from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
 from tfseg.runs.contents import CONFIG
 from tfseg.runs.run_dir import read_config
-from tfseg.training.start_files import Source, find_file, number_anew, open_start
+from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
 from tfseg.visualization.tables import plain_table
 
-HEAD = "logits"  # its layer
+AUXILIARY = "auxiliary"  # what the names of layers of a head begin with that learns beside
 NORMALIZE = "normalize"  # before the encoder, of KerasHub's with weights
 MOST_LISTED = 3
 TAKEN, CHANGED, MISSING = "taken", "of another shape", "not there"
@@ -31,6 +31,11 @@ class Weight(NamedTuple):
     key: str  # by which it is to be found in the source
     fit: str  # TAKEN, CHANGED or MISSING
     variable: keras.Variable
+
+    @property
+    def layer(self) -> str:
+        """The path of its layer."""
+        return self.path.rpartition("/")[0]
 
 
 def check_start(config: Config) -> None:
@@ -72,7 +77,7 @@ def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
         if source.encoder is not None:
             _check_encoder(source.encoder, encoder, path)
         weights = list_weights(network, encoder, source)
-        _check_fit(weights, encoder, path)
+        _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
     for weight, array in zip(weights, arrays, strict=True):
         if array is not None:
@@ -81,7 +86,7 @@ def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
 
 
 def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Weight]:
-    """Lists the weights of a network, and how what is there fits."""
+    """Lists the weights of a network, and how what is there fits; a layer is taken whole or not at all."""
     inner = {id(variable) for variable in network.get_layer(encoder).weights}
     paths = number_anew(variable.path for variable in network.weights)
     counts, weights = Counter(), []
@@ -90,11 +95,13 @@ def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Wei
         layer = path.rpartition("/")[0]
         key = path if path in source.shapes else f"{layer}/{counts[layer]}"
         counts[layer] += 1
-        part = "head" if layer == HEAD else "encoder" if id(variable) in inner or layer == NORMALIZE else "decoder"
+        inside = id(variable) in inner or layer == NORMALIZE
+        part = "encoder" if inside else "head" if layer == HEAD or layer.startswith(AUXILIARY) else "decoder"
         found = source.shapes.get(key)
         fit = MISSING if found is None else TAKEN if found == tuple(variable.shape) else CHANGED
         weights.append(Weight(part, variable.path, key, fit, variable))
-    return weights
+    changed = {weight.layer for weight in weights if weight.fit == CHANGED}
+    return [weight._replace(fit=CHANGED) if weight.layer in changed else weight for weight in weights]
 
 
 def describe_start(weights: list[Weight], source: Source, start: str) -> list[str]:
@@ -112,21 +119,24 @@ def describe_start(weights: list[Weight], source: Source, start: str) -> list[st
 
 
 def _list_shapes(weights: list[Weight], source: Source) -> str:
-    shown = [
-        f"{weight.path} {_show(source.shapes[weight.key])} -> {_show(weight.variable.shape)}"
-        for weight in weights[:MOST_LISTED]
-    ]
-    return ", ".join([*shown, "..."] if len(weights) > MOST_LISTED else shown)
+    pairs = [(weight.path, source.shapes.get(weight.key), tuple(weight.variable.shape)) for weight in weights]
+    shown = [f"{path} {_show(old)} -> {_show(new)}" for path, old, new in pairs if old is not None and old != new]
+    return ", ".join([*shown[:MOST_LISTED], "..."] if len(shown) > MOST_LISTED else shown)
 
 
 def _show(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def _check_fit(weights: list[Weight], encoder: str, path: Path) -> None:
+def _check_fit(weights: list[Weight], source: Source, encoder: str, path: Path) -> None:
     """Raises ValueError unless all weights of the encoder are there."""
-    inner = [weight for weight in weights if weight.part == "encoder"]
-    faults = [f"{weight.path} is {weight.fit}" for weight in inner if weight.fit != TAKEN]
+    inner, faults = [weight for weight in weights if weight.part == "encoder"], []
+    for weight in inner:
+        found, wanted = source.shapes.get(weight.key), tuple(weight.variable.shape)
+        if found is None:
+            faults.append(f"{weight.path} is {MISSING}")
+        elif found != wanted:
+            faults.append(f"{weight.path} has {_show(found)}, expected {_show(wanted)}")
     if faults:
         first = ", ".join([*faults[:MOST_LISTED], "..."] if len(faults) > MOST_LISTED else faults)
         raise ValueError(f"{path}: {len(faults)} of {len(inner)} weights of the encoder {encoder} do not fit: {first}")

@@ -11,11 +11,13 @@ import h5py
 import keras
 import numpy as np
 
-from tfseg.io.escaping import shorten
+from tfseg.io.escaping import printable, shorten
 from tfseg.io.regular_files import check_regular
 from tfseg.models.torch_weights import is_torch_file, read_torch_weights
 from tfseg.runs.contents import BEST_WEIGHTS, CONFIG, SAVED_MODEL
 
+_HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
+HEAD = "logits"  # the last layer of a network
 MODEL = "saved_model.pb"  # in the folder of a SavedModel
 # Names that Keras gives by the kind of a layer.
 _AUTOMATIC = re.compile(r"((?:(?:depthwise_|separable_)?conv2d|(?:batch_|layer_)?normalization|dense))(?:_(\d+))?")
@@ -117,8 +119,12 @@ def read_keras_file(file: h5py.File, path: Path) -> Source:
         elif place.rpartition("/")[2] == "vars" and isinstance(item.attrs.get("name"), str):
             names[place.removesuffix("vars")] = item.attrs["name"]
 
-    file.visititems(note)
-    base = "network/" if "network/" in names else ""  # of a checkpoint, in which it is a part of what learns
+    try:
+        file.visititems(note)
+    except _HDF5_ERRORS as error:
+        raise ValueError(f"{path}: is damaged ({shorten(error)})") from error
+    # The network is the group that holds the head; in a checkpoint it is a part of what learns.
+    base = next((place.rpartition("layers/")[0] for place, name in names.items() if name == HEAD), "")
     nested = sorted(place for place in names if place.startswith(f"{base}layers/functional"))
     found = {}
     for place, dataset in datasets.items():
@@ -131,8 +137,15 @@ def read_keras_file(file: h5py.File, path: Path) -> Source:
         raise ValueError(f"{path}: holds no weights by the names of layers, as Keras saves them in .weights.h5")
     if any(dataset.external or dataset.is_virtual or dataset.dtype.kind not in "fiu" for dataset in found.values()):
         raise ValueError(f"{path}: keeps weights in other files, or in a form that Keras does not save")
+
+    def read(key: str) -> np.ndarray:
+        try:
+            return found[key][()]
+        except _HDF5_ERRORS as error:
+            raise ValueError(f"{path}: is damaged at {printable(key)} ({shorten(error)})") from error
+
     shapes = {key: dataset.shape for key, dataset in found.items()}
-    return _make_source(names[nested[0]] if nested else None, shapes, lambda key: found[key][()])
+    return _make_source(names[nested[0]] if nested else None, shapes, read)
 
 
 def read_saved_model(path: Path) -> Source:

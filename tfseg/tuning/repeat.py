@@ -195,7 +195,7 @@ class Repeat:
         print(describe_failure(self.failures[-1]), flush=True)
 
     def describe_score(self, seed: int) -> str:
-        """Words the best score of a training at the size of its validation."""
+        """Words the score of a training's exported model."""
         metrics = read_json(repeat_dir.run_of(self.folder, seed) / run_dir.METRICS)
         score = metrics.get(SCORE)
-        return f"best {SCORE} {'-' if score is None else f'{score:.4f}'} in validation"
+        return f"{SCORE} {'-' if score is None else f'{score:.4f}'}"

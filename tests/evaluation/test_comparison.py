@@ -45,9 +45,9 @@ def test_table_by_hand(tmp_path, capsys):
         "| mean over 2, void left out |          87.5 |          100.0 | +12.5 (0.0 to 25.0) |",
         "| its 95 % interval          | 75.0 to 100.0 | 100.0 to 100.0 |                     |",
         "",
-        "2 images of val, masks of the ground truth's size. In brackets: 95 % interval of the difference to",
-        "base, by 10,000 draws of images, the same for all runs; * marks intervals without 0. They show what",
-        "other images might change, not what another seed might.",
+        "2 images of val. In brackets: 95 % interval of the difference to base, by 10,000 draws",
+        "of images, the same for all runs; * marks intervals without 0. They show what other images might change,",
+        "not what another seed might.",
         "",
         "All settings are the same.",
     ]

@@ -19,11 +19,10 @@ def lay_out(comparison: Comparison) -> str:
     """Lays a comparison out as Markdown: scores and differences, how to read them, settings that differ."""
     names = [run.name for run in comparison.runs]
     split, first = markdown(comparison.split), markdown(names[0])
-    images = f"{comparison.images} images of {split}, masks of the ground truth's size"
     note = (
-        f"{images}. In brackets: {LEVEL} % interval of the difference to\n{first}, by {comparison.draws:,} draws "
-        "of images, the same for all runs; * marks intervals without 0. They show what\nother images might change, "
-        "not what another seed might."
+        f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
+        f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs; * marks intervals without 0. "
+        "They show what other images might change,\nnot what another seed might."
     )
     return "\n\n".join([scores_table(comparison), note, settings_table(names, comparison.settings)])
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
+from tfseg import backend  # noqa: F401 - before any layer is made
 from tfseg.models import packaged_weights
 
 STEM, HEAD, DIVISOR = 32, 1280, 8  # channels, and what channels are rounded to

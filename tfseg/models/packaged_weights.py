@@ -6,11 +6,13 @@ A package holds one file of PyTorch, which is read without running anything of e
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 
 from tfseg.models.torch_weights import load_torch_weights
+
+if TYPE_CHECKING:
+    import keras
 
 
 class PackageError(ValueError):
@@ -37,7 +39,7 @@ PACKAGES = {
 }
 
 
-def load(model: keras.Model, name: str) -> None:
+def load(model: "keras.Model", name: str) -> None:
     """Gives a network, with or without its classifier, the weights of its package; errors as of `find_file`."""
     load_torch_weights(model, find_file(name))
 

@@ -15,15 +15,17 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 import numpy as np
 
 from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import read_json
 from tfseg.io.tensor_files import SUFFIXES, read_tensors
 from tfseg.models.normalization import EFFICIENTNET_LITE, IMAGENET, INCEPTION
+
+if TYPE_CHECKING:
+    import keras
 
 EPSILON = 1e-3  # of Keras' EfficientNet, and of TensorFlow's own
 PYTORCH_EPSILON = 1e-5
@@ -69,13 +71,13 @@ def is_torch_file(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def load_torch_weights(model: keras.Model, path: str | Path) -> None:
+def load_torch_weights(model: "keras.Model", path: str | Path) -> None:
     """Gives a network the weights of a file of PyTorch; arguments and errors as of `read_torch_weights`."""
     for name, arrays in read_torch_weights(model, path).items():
         model.get_layer(name).set_weights(arrays)
 
 
-def read_torch_weights(model: keras.Model, path: str | Path) -> dict[str, list[np.ndarray]]:
+def read_torch_weights(model: "keras.Model", path: str | Path) -> dict[str, list[np.ndarray]]:
     """Reads the weights of an EfficientNet or EfficientNet-Lite from a file of PyTorch.
 
     Args:
@@ -161,7 +163,7 @@ def _turn_axes(array: np.ndarray, layer: str) -> np.ndarray:
     return array.T
 
 
-def _check_arrays(model: keras.Model, arrays: dict[str, list[np.ndarray]], path: str | Path) -> list[str]:
+def _check_arrays(model: "keras.Model", arrays: dict[str, list[np.ndarray]], path: str | Path) -> list[str]:
     """Lists the layers that have weights; raises ValueError unless there are arrays for all, and for no other block."""
     layers = {layer.name: layer for layer in model.layers if _OURS.fullmatch(layer.name) and layer.weights}
     wanted = {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}

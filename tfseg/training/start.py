@@ -6,9 +6,8 @@ Other classes make another head: its weights have another shape, and stay random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
 
 from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
@@ -16,6 +15,9 @@ from tfseg.runs.contents import CONFIG
 from tfseg.runs.run_dir import read_config
 from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
 from tfseg.visualization.tables import plain_table
+
+if TYPE_CHECKING:
+    import keras
 
 AUXILIARY = "auxiliary"  # what the names of layers of a head begin with that learns beside
 NORMALIZE = "normalize"  # before the encoder, of KerasHub's with weights
@@ -30,7 +32,7 @@ class Weight(NamedTuple):
     path: str  # "stem_conv/kernel"
     key: str  # by which it is to be found in the source
     fit: str  # TAKEN, CHANGED or MISSING
-    variable: keras.Variable
+    variable: "keras.Variable"
 
     @property
     def layer(self) -> str:
@@ -55,7 +57,7 @@ def check_start(config: Config) -> None:
         _check_encoder(read_config(path).model.encoder, config.model.encoder, path)
 
 
-def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
+def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
     """Gives a network the weights that fit by name and shape.
 
     Args:
@@ -85,7 +87,7 @@ def load_start(network: keras.Model, encoder: str, start: str) -> list[str]:
     return describe_start(weights, source, start)
 
 
-def list_weights(network: keras.Model, encoder: str, source: Source) -> list[Weight]:
+def list_weights(network: "keras.Model", encoder: str, source: Source) -> list[Weight]:
     """Lists the weights of a network, and how what is there fits; a layer is taken whole or not at all."""
     inner = {id(variable) for variable in network.get_layer(encoder).weights}
     paths = number_anew(variable.path for variable in network.weights)

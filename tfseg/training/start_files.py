@@ -5,16 +5,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
-import keras
 import numpy as np
 
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.regular_files import check_regular
 from tfseg.models.torch_weights import is_torch_file, read_torch_weights
 from tfseg.runs.contents import BEST_WEIGHTS, CONFIG, SAVED_MODEL
+
+if TYPE_CHECKING:
+    import keras
 
 _HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 HEAD = "logits"  # the last layer of a network
@@ -77,7 +79,7 @@ def find_file(path: Path) -> Path:
 
 
 @contextmanager
-def open_start(path: Path, encoder: keras.Model) -> Iterator[Source]:
+def open_start(path: Path, encoder: "keras.Model") -> Iterator[Source]:
     """Opens what `find_file` found, while the block lasts.
 
     Args:

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.models.encoders import IMAGENET_MEAN
 from tfseg.models.layers import BatchNormalization
+from tfseg.models.normalization import IMAGENET_MEAN
 from tfseg.models.segmenter import build_network
 
 

@@ -8,7 +8,6 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-
 from tfseg.models.torch_weights import load_torch_weights
 
 if TYPE_CHECKING:

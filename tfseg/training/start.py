@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-
 from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
 from tfseg.runs.contents import CONFIG

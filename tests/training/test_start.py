@@ -102,6 +102,14 @@ def test_less_than_the_encoder_is_refused(learnt, tmp_path):
         np.testing.assert_array_equal(array, before[name])
 
 
+def test_numbers_that_are_not_finite_are_refused(learnt, tmp_path):
+    network, path = build(seed=0), tmp_path / "a.weights.h5"
+    network.get_layer("logits").bias.assign([0, np.nan, 0])
+    network.save_weights(path)
+    with pytest.raises(ValueError, match=r"a\.weights\.h5: has numbers in logits/bias that are not finite"):
+        start.load_start(learnt, "tiny", str(path))
+
+
 def test_another_encoder_is_refused(weights_file, tmp_path, tiny_records):
     x = keras.Input((None, None, 3))
     small = build_small_efficientnet()

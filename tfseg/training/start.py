@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
+from tfseg.models.torch_weights import check_finite
 from tfseg.runs.contents import CONFIG
 from tfseg.runs.run_dir import read_config
 from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
@@ -80,6 +81,8 @@ def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
         weights = list_weights(network, encoder, source)
         _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
+    pairs = zip(weights, arrays, strict=True)
+    check_finite({weight.path: [array] for weight, array in pairs if array is not None}, path)
     for weight, array in zip(weights, arrays, strict=True):
         if array is not None:
             weight.variable.assign(array)

@@ -117,6 +117,13 @@ def test_safetensors(tmp_path):
     assert tensors["count"] == 7
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50])  # begin as a pickle does, and almost as a zip file
+def test_safetensors_by_the_length_of_their_header(tmp_path, length):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode().ljust(length)
+    path = write_safetensors(tmp_path / "a.safetensors", header, SIX.tobytes())
+    assert read_tensors(path)["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -125,6 +132,8 @@ def test_safetensors(tmp_path):
         dict_of(state_dict=dict_of(**{"module.model.a": tensor()}), lr=b"G?\xe0\0\0\0\0\0\0", optimizer=b"}K\1]K\2as"),
         dict_of(state_dict=dict_of(b=tensor()), state_dict_ema=dict_of(a=tensor())),
         dict_of(epoch=b"K\x03", a=tensor()),
+        dict_of(best_score=tensor((), ()), state_dict=dict_of(a=tensor())),
+        dict_of(model_ema=DICT, state_dict=dict_of(a=tensor())),
     ],
 )
 def test_checkpoints_hold_weights_within(tmp_path, value):
@@ -228,6 +237,9 @@ def test_a_pickle_may_not_grow(tmp_path, monkeypatch):
         (tensor((2, 3), (1,)), "the strides"),
         (tensor((1,) * 9, (1,) * 9), "the strides"),
         (tensor((0, 2**40), (1, 1)), "an empty tensor"),
+        (tensor((1, 6), (2**62, 1)), "the strides"),  # more bytes than NumPy can count
+        (tensor((0, 6), (2**64, 1)), "the strides"),
+        (tensor((1,) * 65, (1,) * 65), "of an unknown kind"),
         (tensor(count=7), "of 7 numbers in 24 bytes"),
         (tensor(count=-1), "of -1 numbers in 24 bytes"),
         (tensor(kind="DoubleStorage"), "of 6 numbers in 24 bytes|is cut short"),

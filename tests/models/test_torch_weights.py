@@ -65,6 +65,11 @@ def test_what_fits_in_part_is_refused(learnt, tmp_path):
     refused(wide, "1 have other shapes, block1a_dwconv: block1a_dwconv has 3x3x5x1, expected 3x3x4x1")
     deep = {**tensors, "blocks.2.0.conv_dw.weight": np.zeros((5, 1, 3, 3), np.float32)}
     refused(deep, "1 belong to another network, block3a_dwconv")
+    headless = {name: array for name, array in tensors.items() if not name.startswith(("conv_head", "bn2"))}
+    refused(headless, "2 of 26 layers are missing, top_conv, top_bn, which model.skips block does not need")
+    broken = {**tensors, "blocks.0.0.bn1.weight": np.full(4, np.nan, np.float32)}
+    with pytest.raises(ValueError, match="safetensors: has numbers in block1a_bn that are not finite"):
+        load_torch_weights(model, save_safetensors(broken, path))
     for now, then in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(now, then)
 
@@ -88,6 +93,23 @@ def test_an_encoder_takes_files_of_pytorch(tmp_path):
         build_encoder("efficientnetb0", path)
 
 
+def test_what_skips_leave_out_may_be_missing(tmp_path):
+    encoder = build_encoder("efficientnetlite0", None, "block").network
+    blocks = [layer.name.removesuffix("dwconv") for layer in encoder.layers if layer.name.endswith("dwconv")]
+    names = {"": EFFICIENTNET_PYTORCH[""]}
+    for index, block in enumerate(blocks):
+        parts = EFFICIENTNET_PYTORCH["block2a_"].items()
+        names[block] = {layer: part.replace("_blocks.1.", f"_blocks.{index}.") for layer, part in parts}
+    tensors = to_pytorch(encoder, names, "encoder.")
+    assert not any("_conv_head" in name for name in tensors)
+    path = save_safetensors(tensors, tmp_path / "unet.safetensors")
+    learnt = build_encoder("efficientnetlite0", path, "block").network
+    for ours, theirs in zip(learnt.get_weights(), encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match="top_conv, top_bn, which model.skips block does not need"):
+        build_encoder("efficientnetlite0", path)
+
+
 # -- how a file's network computes --
 
 
@@ -104,6 +126,8 @@ def test_an_encoder_takes_files_of_pytorch(tmp_path):
         ("models--timm--tf_efficientnet_b3.ap_in1k/snapshots/1/model.safetensors", "", True, Origin(True, INCEPTION)),
         ("efficientnet-b3-5fb5a3c3.pth", "", False, Origin()),
         ("adv-efficientnet-b3-cdd7c0f4.pth", "", False, Origin(True, INCEPTION)),
+        ("tf_efficientnet_b3_ap-aad25bdd.pth", "", True, Origin(True, INCEPTION)),  # as timm named them before
+        ("best.ckpt", "model.encoder.", True, Origin(False)),
         ("runs/efficientnet_b3/best.pth", "encoder.", False, Origin()),
         ("best.pth", "encoder.", True, Origin(False)),  # smp's timm-efficientnet-b3
     ],

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -212,6 +213,15 @@ def test_network_comes_back(tmp_path):
     run_dir.save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
     for a, b in zip(run_dir.load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
         assert (a == b).all()
+
+
+def test_a_network_comes_back_with_its_skips(tmp_path):
+    config = settings(tmp_path)
+    model = dataclasses.replace(config.model, encoder="efficientnetlite0", weights=None, skips="block")
+    write_run(dataclasses.replace(config, model=model))
+    network = build_network(8, "efficientnetlite0", None, decoder_channels=(8, 8, 8, 8, 8), skips="block")
+    run_dir.save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
+    assert run_dir.load_network(tmp_path).count_params() == network.count_params()
 
 
 def test_damaged_weights_are_named(tmp_path):

@@ -13,7 +13,7 @@ from tfseg.config.parse import parse_config
 from tfseg.config.schema import Config, Data, Model
 from tfseg.models.segmenter import build_network
 from tfseg.runs import run_dir
-from tfseg.training import checkpoints, loop, run, start, start_files
+from tfseg.training import assembly, checkpoints, loop, run, start, start_files
 
 
 def build(num_classes=3, decoder="unet", seed=None):
@@ -96,10 +96,18 @@ def test_less_than_the_encoder_is_refused(learnt, tmp_path):
     network = build()
     before = read(network)
     words = "2 of 25 weights of the encoder tiny do not fit: stage0_conv/kernel is not there, "
-    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta has 7, expected 48"):
+    with pytest.raises(ValueError, match=rf"a\.weights\.h5: {words}stage4_bn/beta has 7, expected 48$"):
         start.load_start(network, "tiny", str(path))
     for name, array in read(network).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_numbers_that_are_not_finite_are_refused(learnt, tmp_path):
+    network, path = build(seed=0), tmp_path / "a.weights.h5"
+    network.get_layer("logits").bias.assign([0, np.nan, 0])
+    network.save_weights(path)
+    with pytest.raises(ValueError, match=r"a\.weights\.h5: has numbers in logits/bias that are not finite"):
+        start.load_start(learnt, "tiny", str(path))
 
 
 def test_another_encoder_is_refused(weights_file, tmp_path, tiny_records):
@@ -180,7 +188,7 @@ def test_where_there_is_nothing_to_start_from(tmp_path, tiny_records):
     def config(path):
         return Config(Data(str(tiny_records)), str(tmp_path / "run"), model=Model("tiny", None, start=str(path)))
 
-    with pytest.raises(FileNotFoundError, match="missing"):
+    with pytest.raises(FileNotFoundError, match="missing: no such file or folder; model.start takes a run"):
         loop.train_run(config(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError, match="is no run and no SavedModel; "):
         loop.train_run(config(tiny_records))
@@ -188,8 +196,9 @@ def test_where_there_is_nothing_to_start_from(tmp_path, tiny_records):
     with pytest.raises(FileNotFoundError, match="is a run that ended before its first epoch did"):
         loop.train_run(config(begun))
     (begun / run_dir.BEST_WEIGHTS).write_bytes(b"")
-    with pytest.raises(ValueError, match="is the run_dir of this training itself"):
-        start.check_start(dataclasses.replace(config(begun), run_dir=str(begun)))
+    for path in (begun, begun / run_dir.BEST_WEIGHTS):
+        with pytest.raises(ValueError, match="is of the run_dir of this training itself"):
+            start.check_start(dataclasses.replace(config(path), run_dir=str(begun)))
 
 
 def test_layers_that_keras_numbers_have_the_same_names_in_each_process():
@@ -235,3 +244,24 @@ def test_what_resumes_does_not_start_again(tmp_path, tiny_records, learnt_run, m
         monkeypatch.setattr(checkpoints, "find_last", lambda _, found=checkpoint: found)
         with pytest.raises(Built, match=str(checkpoint is not None)):
             loop.train_run(config)
+
+
+def test_what_resumes_needs_nothing_of_what_it_began_with(tmp_path, monkeypatch):
+    def build_learner(config, *_, **__):
+        raise RuntimeError(f"weights {config.model.weights}")
+
+    model = Model("efficientnetlite0", "gone.pth", start="gone too")
+    config = Config(Data("records"), str(tmp_path / "run"), model=model)
+    with pytest.raises(FileNotFoundError, match="gone too"):
+        start.check_start(config)
+    (write_run(config) / checkpoints.FOLDER).mkdir()
+    checkpoints.record_path(tmp_path / "run", 5).write_text("{}")
+    start.check_start(config)
+    with pytest.raises(FileNotFoundError, match="gone too"):
+        start.check_start(dataclasses.replace(config, overwrite=True))
+
+    monkeypatch.setattr(assembly, "build_learner", build_learner)
+    training = loop.Training(config, None, None, None, None, [], 1)
+    for resumes, weights in ((False, r"gone\.pth"), (True, "None")):
+        with pytest.raises(RuntimeError, match=f"weights {weights}"):
+            loop.build(training, 0, resumes)

@@ -61,10 +61,10 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     try:
         if content.startswith(b"PK\x03\x04"):
             tensors = _read_zip(content)
+        elif content[8:9] == b"{":  # before pickles, since the length of its header may begin as they do
+            tensors = _read_safetensors(content)
         elif content.startswith(b"\x80"):
             tensors = _read_legacy(content)
-        elif content[8:9] == b"{":
-            tensors = _read_safetensors(content)
         else:
             raise ValueError("is no file of PyTorch (.pth, .pt, .bin) and none of safetensors")
         return _strip_wrappers(tensors)
@@ -143,16 +143,20 @@ def _read_legacy(content: bytes) -> dict[str, np.ndarray]:
     return _make_arrays(weights, read, len(content))
 
 
-def _find_weights(found: Any, depth: int = 2) -> dict[str, Tensor]:
+def _find_weights(found: Any) -> dict[str, Tensor]:
     """Finds the tensors by name in what a pickle made."""
-    if not isinstance(found, dict):
-        raise ValueError("holds no weights by name")
-    tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    nested = [found[key] for key in _NESTED if isinstance(found.get(key), dict)]
-    if not tensors and nested and depth:
-        return _find_weights(nested[0], depth - 1)
+    tensors = _find_nested(found, depth=2) if isinstance(found, dict) else {}
     if not tensors:
         raise ValueError(f"holds no weights by name, nor under one of {', '.join(_NESTED)}")
+    return tensors
+
+
+def _find_nested(found: dict, depth: int) -> dict[str, Tensor]:
+    tensors = {name: value for name, value in found.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    # What is nested comes first: checkpoints hold scores beside their weights, which may be tensors, too.
+    for key in _NESTED if depth else ():
+        if isinstance(found.get(key), dict) and (nested := _find_nested(found[key], depth - 1)):
+            return nested
     return tensors
 
 
@@ -190,6 +194,8 @@ def _check_view(name: str, tensor: Tensor) -> int:
         raise ValueError(f"has a tensor {quote(name)} that does not lie in its {count:,} numbers")
     if not numbers and (tensor.offset > count or max(shape) > MOST_BYTES):
         raise ValueError(f"has an empty tensor {quote(name)} of the shape {shorten(shape)}")
+    if max(strides, default=0) > MOST_BYTES:  # of a side of 1 or 0, which takes no step
+        raise ValueError(f"has a tensor {quote(name)} with the strides {shorten(strides)}")
     return numbers
 
 

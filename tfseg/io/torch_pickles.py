@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tfseg.io.escaping import shorten
 
 MOST_STEPS = 4_000_000  # of a pickle, each of which makes up to some 200 bytes; a dict of a tensor takes about 40
+MOST_DIMENSIONS = 64  # of a tensor, as in PyTorch
 MOST_KEY = 2**31  # integers that are keys of dicts lie below, and so do not collide
 
 DTYPES = {
@@ -190,10 +191,13 @@ class _Machine:
 
 
 def _describe_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> Tensor:
-    numbers = (offset, *shape, *strides)  # a TypeError, if either is no tuple
-    if type(storage) is not Storage or any(type(number) is not int for number in numbers):
+    known = type(storage) is Storage and type(shape) is type(strides) is tuple
+    # A pickle can make a long tuple once, and then name it for each of a million tensors.
+    if not known or max(len(shape), len(strides)) > MOST_DIMENSIONS:
         raise TypeError("has a tensor of an unknown kind")
-    return Tensor(storage, offset, tuple(shape), tuple(strides))
+    if any(type(number) is not int for number in (offset, *shape, *strides)):
+        raise TypeError("has a tensor of an unknown kind")
+    return Tensor(storage, offset, shape, strides)
 
 
 def _take_tuple(count: int) -> Callable[[_Machine, Any], None]:

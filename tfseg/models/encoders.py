@@ -23,7 +23,7 @@ from tfseg.models import efficientnet_lite
 from tfseg.models.blocks import convolve
 from tfseg.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from tfseg.models.packaged_weights import PackageError
-from tfseg.models.torch_weights import is_torch_file, load_torch_weights
+from tfseg.models.torch_weights import check_finite, is_torch_file, load_torch_weights
 
 STRIDES = (2, 4, 8, 16, 32)
 SIDE = 256  # of the image by which strides are measured
@@ -67,10 +67,18 @@ def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded"
     application = find_application(name)
     if application is None:
         return build_tiny_encoder(weights)
-    whole = pad_borders(load_application(application.build, name, weights))
+    file = None if weights in (None, "imagenet") else Path(weights)
+    if file and not file.is_file():
+        raise FileNotFoundError(f"{file}: no such weights file; model.weights must be imagenet, null or a path")
+    of_torch = file is not None and is_torch_file(file)
+    whole = pad_borders(load_application(application.build, name, None if of_torch else weights))
     scaling = [*itertools.takewhile(is_scaling, whole.layers[1:])]
     start = scaling[-1].output if scaling else whole.input  # what `normalize` does instead is cut off
     network = keras.Model(start, find_features(whole, name, skips), name=name)
+    if file and of_torch:
+        load_torch_weights(network, file)  # not `whole`: the file may lack what `skips` leaves out
+    elif file:
+        check_finite({layer.name: layer.get_weights() for layer in network.layers}, file)
     return Encoder(make_normalization(application.preprocess, scaling), network)
 
 
@@ -98,12 +106,6 @@ def find_application(name: str) -> Application | None:
 
 def load_application(build: Callable, name: str, weights: str | Path | None) -> keras.Model:
     """Calls the constructor of a network, and says what to do where its weights cannot be had."""
-    if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise FileNotFoundError(f"{weights}: no such weights file; model.weights must be imagenet, null or a path")
-    if weights not in (None, "imagenet") and is_torch_file(weights):
-        model = load_application(build, name, None)
-        load_torch_weights(model, weights)
-        return model
     try:
         with warnings.catch_warnings():
             # Of a file that fits in part, Keras loads that part and leaves the rest random, with a warning.

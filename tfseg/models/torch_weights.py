@@ -13,7 +13,7 @@ up and to the left, which is nothing to a decoder that is trained on them.
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +56,7 @@ _OTHER_BLOCK = {
 _OURS = re.compile(r"(stem|top|block\d+[a-z]+)_.*(conv|bn|reduce|expand)|predictions")  # layers that have weights
 _TIMM_NAME = re.compile(r"(tf_)?efficientnet_(b|lite)\d\w*(\.\w+)?")
 # Weights that were trained on pixels from -1 to 1: AdvProp's, and some of timm's own.
-_ON_INCEPTION = re.compile(r"\.ap_|advprop|^adv-|\.ra4_")
+_ON_INCEPTION = re.compile(r"[._]ap(_|-|$)|advprop|^adv-|\.ra4_")
 
 
 class Origin(NamedTuple):
@@ -97,14 +97,14 @@ def read_torch_weights(model: "keras.Model", path: str | Path) -> dict[str, list
     if not any(_OURS.fullmatch(f"{block}_dwconv") for block in blocks):
         raise ValueError(f"{path}: is of EfficientNet, and {model.name} is not; files of PyTorch are read for it alone")
     arrays = convert_tensors(tensors, blocks)
-    names = _check_arrays(model, arrays, path)
+    arrays = _choose_arrays(model, arrays, path)
     origin = find_origin(Path(path), prefix, timm="conv_stem.weight" in tensors)
     if not origin.tensorflow:
         arrays = fold_epsilon(arrays, PYTORCH_EPSILON, EPSILON)
     if origin.normalization is not None:
         ours = EFFICIENTNET_LITE if model.name.startswith("efficientnetlite") else IMAGENET
         arrays = fold_normalization(arrays, origin.normalization, ours)
-    return {name: arrays[name] for name in names}
+    return arrays
 
 
 def find_network(tensors: dict[str, np.ndarray], path: str | Path) -> tuple[dict[str, np.ndarray], str]:
@@ -163,8 +163,14 @@ def _turn_axes(array: np.ndarray, layer: str) -> np.ndarray:
     return array.T
 
 
-def _check_arrays(model: "keras.Model", arrays: dict[str, list[np.ndarray]], path: str | Path) -> list[str]:
-    """Lists the layers that have weights; raises ValueError unless there are arrays for all, and for no other block."""
+def _choose_arrays(
+    model: "keras.Model", arrays: dict[str, list[np.ndarray]], path: str | Path
+) -> dict[str, list[np.ndarray]]:
+    """Chooses those of the layers that have weights.
+
+    Raises:
+        ValueError: there are not arrays for all, or some for other blocks, or numbers that no network learns.
+    """
     layers = {layer.name: layer for layer in model.layers if _OURS.fullmatch(layer.name) and layer.weights}
     wanted = {name: [tuple(weight.shape) for weight in layer.weights] for name, layer in layers.items()}
     found = {name: [array.shape for array in parts] for name, parts in arrays.items()}
@@ -172,6 +178,8 @@ def _check_arrays(model: "keras.Model", arrays: dict[str, list[np.ndarray]], pat
     other = [name for name in wanted if name in found and found[name] != wanted[name]]
     more = [name for name in found if name.startswith("block") and name not in wanted]
     faults = [f"{len(missing)} of {len(wanted)} layers are missing, {_list(missing)}"] if missing else []
+    if missing and {*missing} <= {"top_conv", "top_bn"}:
+        faults[0] += ", which model.skips block does not need"
     if other:
         shapes = f"{other[0]} has {_show(found[other[0]])}, expected {_show(wanted[other[0]])}"
         faults.append(f"{len(other)} have other shapes, {_list(other)}: {shapes}")
@@ -179,7 +187,15 @@ def _check_arrays(model: "keras.Model", arrays: dict[str, list[np.ndarray]], pat
         faults.append(f"{len(more)} belong to another network, {_list(more)}")
     if faults:
         raise ValueError(f"{path}: does not hold the weights of {model.name}: {'; '.join(faults)}")
-    return [*wanted]
+    check_finite({name: arrays[name] for name in wanted}, path)
+    return {name: arrays[name] for name in wanted}
+
+
+def check_finite(arrays: Mapping[str, Sequence[np.ndarray]], path: str | Path) -> None:
+    """Raises ValueError if weights, by the names of their layers, are not finite in float32."""
+    for name, parts in arrays.items():
+        if not all((np.abs(part) <= np.finfo(np.float32).max).all() for part in parts):  # False for NaN
+            raise ValueError(f"{path}: has numbers in {name} that are not finite, as of a training that failed")
 
 
 def _list(names: Sequence[str]) -> str:
@@ -200,7 +216,7 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
     """
     if not timm:
         return Origin(True, INCEPTION if _ON_INCEPTION.search(path.name) else None)
-    if prefix == "encoder.":  # segmentation_models_pytorch's timm-efficientnet-*, built as PyTorch does
+    if re.search(r"(^|\.)encoder\.$", prefix):  # segmentation_models_pytorch's timm-efficientnet-*, built as PyTorch does
         return Origin(False)
     name = find_timm_name(path)
     if name is None:

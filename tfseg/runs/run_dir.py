@@ -19,6 +19,7 @@ report.html  report/            the page of all this by `report`, and its figure
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
+import dataclasses
 import io
 import re
 from collections.abc import Iterator
@@ -363,7 +364,9 @@ def load_network(directory: str | Path):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
     classes, _ = read_labels(directory)
-    network = build_network(len(classes), model.encoder, None, model.decoder, model.decoder_channels)
+    settings = {**dataclasses.asdict(model), "weights": None}  # those that it has learnt are its own
+    del settings["start"]
+    network = build_network(len(classes), **settings)
     try:
         network.load_weights(path)
     except (OSError, KeyError) as error:

@@ -209,6 +209,8 @@ def build(training: Training, rollbacks: int, resumes: bool) -> "PlainLearner":
     from tfseg.training.start import load_start
 
     config, records, device, _, screen, _, steps = training
+    if resumes:  # with all weights of a checkpoint: those that it began with may be gone, as on another machine
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, weights=None))
     learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
     screen.report(f"network: {learner.network.name}, {learner.network.count_params():,} parameters")
     if config.model.start is not None and not resumes:

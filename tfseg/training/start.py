@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
+from tfseg.models.torch_weights import check_finite
 from tfseg.runs.contents import CONFIG
-from tfseg.runs.run_dir import read_config
+from tfseg.runs.run_dir import find_steps, read_config
 from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
 from tfseg.visualization.tables import plain_table
 
@@ -42,16 +43,19 @@ class Weight(NamedTuple):
 def check_start(config: Config) -> None:
     """Looks, before anything is built, whether there is what a training is to start from.
 
+    One that resumes starts from its own checkpoint, and needs nothing else.
+
     Raises:
-        ValueError: it is a run of another encoder, or the run folder of this training itself.
+        ValueError: it is a run of another encoder, or lies in the run folder of this training itself.
         OSError: it is not there, or cannot be read.
     """
-    if config.model.start is None:
+    own = Path(config.run_dir)
+    if config.model.start is None or (find_steps(own) and not config.overwrite):
         return
     path = Path(config.model.start)
     find_file(path)
-    if path.resolve() == Path(config.run_dir).resolve():
-        raise ValueError(f"model.start: {path} is the run_dir of this training itself; give another run_dir")
+    if own.resolve() in (path.resolve(), *path.resolve().parents):
+        raise ValueError(f"model.start: {path} is of the run_dir of this training itself; give another run_dir")
     if (path / CONFIG).is_file():
         _check_encoder(read_config(path).model.encoder, config.model.encoder, path)
 
@@ -80,6 +84,8 @@ def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
         weights = list_weights(network, encoder, source)
         _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
+    pairs = zip(weights, arrays, strict=True)
+    check_finite({weight.path: [array] for weight, array in pairs if array is not None}, path)
     for weight, array in zip(weights, arrays, strict=True):
         if array is not None:
             weight.variable.assign(array)
@@ -140,6 +146,9 @@ def _check_fit(weights: list[Weight], source: Source, encoder: str, path: Path) 
             faults.append(f"{weight.path} has {_show(found)}, expected {_show(wanted)}")
     if faults:
         first = ", ".join([*faults[:MOST_LISTED], "..."] if len(faults) > MOST_LISTED else faults)
+        missing = {weight.layer for weight in inner if source.shapes.get(weight.key) is None}
+        if missing == {"top_conv", "top_bn"}:
+            first += "; it lacks the last convolution, which model.skips block does not need"
         raise ValueError(f"{path}: {len(faults)} of {len(inner)} weights of the encoder {encoder} do not fit: {first}")
 
 

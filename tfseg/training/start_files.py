@@ -65,6 +65,8 @@ def find_file(path: Path) -> Path:
     Raises:
         FileNotFoundError: there is nothing, or nothing that a training can start from.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder; model.start takes a run, a SavedModel or a file")
     if not path.is_dir():
         check_regular(path)
         return path

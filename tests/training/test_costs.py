@@ -99,8 +99,9 @@ def test_validation_takes_no_more_pixels_than_training(tiny_records, batch_size,
 
 def test_how_many_are_validated_at_once_can_be_set(tiny_records):
     config, records = make_config(tiny_records, size="12x16", fit="crop"), open_records(tiny_records)
-    config = dataclasses.replace(config, train=dataclasses.replace(config.train, val_batch_size=5))
-    assert count_validated(config, records, 4) == 5
+    for asked, count in ((3, 3), (10**12, 5)):
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, val_batch_size=asked))
+        assert count_validated(config, records, 4) == count
     words = describe_validations(config, records)
     assert words.startswith("validation after each epoch: 5 images of val at 24x32, 5 at a time; at the end the best")
     manifest = dataclasses.replace(records.manifest, size=None)

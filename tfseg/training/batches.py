@@ -68,7 +68,8 @@ def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> in
     """How many images are validated at once: `train.val_batch_size`, else what needs no more memory than training does.
 
     By default that is 1 where images are larger than those of training, as whole images beside crops; else as many as
-    have no more pixels than one device trains on. Images of different sizes are validated one at a time.
+    have no more pixels than one device trains on. Images of different sizes are validated one at a time. What is set is
+    at most the whole split: for a batch of 10**12 images, tf.data would not come to its end.
 
     Scores are those of the whole split, whatever this is; losses that are sums over a batch, as Dice, are of these.
 
@@ -81,7 +82,7 @@ def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> in
     if size is None:
         return 1
     if config.train.val_batch_size is not None:
-        return config.train.val_batch_size
+        return min(config.train.val_batch_size, records.split(config.data.val_split).count)
     pixels, most = size[0] * size[1], trained[0] * trained[1]
     return 1 if pixels > most else max(config.train.batch_size // replicas * most // pixels, 1)
 

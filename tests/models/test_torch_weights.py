@@ -106,7 +106,7 @@ def test_what_skips_leave_out_may_be_missing(tmp_path):
     learnt = build_encoder("efficientnetlite0", path, "block").network
     for ours, theirs in zip(learnt.get_weights(), encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(ValueError, match="top_conv, top_bn, which model.skips block does not need"):
+    with pytest.raises(ValueError, match=r"top_conv, top_bn, which model\.skips block does not need"):
         build_encoder("efficientnetlite0", path)
 
 

@@ -86,9 +86,10 @@ def test_other_networks_are_refused(learnt, tmp_path):
         load_torch_weights(build_encoder("mobilenet", None).network, save_safetensors(tensors, path))
 
 
-def test_an_encoder_takes_files_of_pytorch(tmp_path):
-    path = tmp_path / "resnet.pth"
-    with pytest.raises(ValueError, match=r"resnet\.pth: is no file of PyTorch"):
+@pytest.mark.parametrize("name", ["resnet.pth", "RESNET.PT", "resnet.pth.tar", "last.ckpt"])
+def test_an_encoder_takes_files_of_pytorch(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(ValueError, match=f"{name}: is no file of PyTorch"):
         path.write_bytes(b"nothing")
         build_encoder("efficientnetb0", path)
 

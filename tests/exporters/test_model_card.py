@@ -43,6 +43,18 @@ def test_a_card_says_what_the_run_folder_and_the_records_do(facts, tiny_records)
     assert "Core ML" not in card
 
 
+@pytest.mark.parametrize(
+    ("weights", "start", "words"),
+    [
+        ("imagenet", "runs/city", "trained from what `runs/city` had learnt by tfseg"),
+        (None, None, "trained from random weights by tfseg"),
+    ],
+)
+def test_a_card_says_what_the_training_began_with(facts, weights, start, words):
+    model = dataclasses.replace(facts.config.model, weights=weights, start=start)
+    assert words in make_card(facts._replace(config=dataclasses.replace(facts.config, model=model)))
+
+
 def test_scores_of_a_run_that_has_ended(facts):
     metrics = json.loads(json.dumps({"epoch": 7, "split": "val", **scores([[5, 1], [1, 3]], ("void", "flat"))}))
     card = make_card(facts._replace(metrics=metrics))

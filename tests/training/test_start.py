@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -188,7 +189,7 @@ def test_where_there_is_nothing_to_start_from(tmp_path, tiny_records):
     def config(path):
         return Config(Data(str(tiny_records)), str(tmp_path / "run"), model=Model("tiny", None, start=str(path)))
 
-    with pytest.raises(FileNotFoundError, match="missing: no such file or folder; model.start takes a run"):
+    with pytest.raises(FileNotFoundError, match=r"missing: no such file or folder; model\.start takes a run"):
         loop.train_run(config(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError, match="is no run and no SavedModel; "):
         loop.train_run(config(tiny_records))
@@ -261,7 +262,8 @@ def test_what_resumes_needs_nothing_of_what_it_began_with(tmp_path, monkeypatch)
         start.check_start(dataclasses.replace(config, overwrite=True))
 
     monkeypatch.setattr(assembly, "build_learner", build_learner)
-    training = loop.Training(config, None, None, None, None, [], 1)
+    nothing: Any = None  # of what is not reached
+    training = loop.Training(config, nothing, nothing, nothing, nothing, [], 1)
     for resumes, weights in ((False, r"gone\.pth"), (True, "None")):
         with pytest.raises(RuntimeError, match=f"weights {weights}"):
             loop.build(training, 0, resumes)

@@ -92,6 +92,8 @@ def make_card(facts: Facts) -> str:
 def _summary(facts: Facts) -> str:
     model = facts.config.model
     start = f"weights {markdown(model.weights)}" if model.weights else "random weights"
+    if model.start:  # instead of these
+        start = f"what {markdown_code(model.start)} had learnt"
     return (
         f"Semantic segmentation: gives each pixel of an image one of {len(facts.classes)} classes. A network of "
         f"{facts.weights:,} numbers, {markdown(model.encoder)} with decoder {model.decoder}, trained from {start} by "

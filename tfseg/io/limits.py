@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 try:
     import resource
@@ -13,6 +14,8 @@ FILES = "no more files may be opened; allow more with ulimit -n 1024"
 ADDRESS_SPACE, SMALL_SPACE = 4.0, 1.5
 SMALL = ("predict", "evaluate")
 THREADS = 64  # TensorFlow on 2 cores aborts with 12
+# How TensorFlow ends the message of an error that the system has refused to write a file; before it stands the file.
+_NOT_WRITTEN = re.compile(r"(?:^|\}\} )([^;{}]+); (No space left on device|Disk quota exceeded|File too large)\b")
 PROCESSES = "no more processes or threads may be started; allow more with ulimit -u, or lower --workers if it has any"
 
 
@@ -23,7 +26,16 @@ def advise_limit(error: BaseException) -> str | None:
         return FILES
     if number == errno.EAGAIN or (isinstance(error, RuntimeError) and str(error) == "can't start new thread"):
         return PROCESSES
-    return None
+    return find_full_disk(error)
+
+
+def find_full_disk(error: BaseException) -> str | None:
+    """The line on a file that TensorFlow could not write; None: that is not the error.
+
+    TensorFlow raises a ResourceExhaustedError for it, as where memory is not enough.
+    """
+    found = _NOT_WRITTEN.search(str(error)) if type(error).__module__.startswith("tensorflow") else None
+    return found and f"{found[1]}: cannot be written: {found[2]}"
 
 
 def check_limits(name: str, verb: str) -> None:

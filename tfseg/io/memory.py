@@ -3,6 +3,8 @@
 import errno
 import re
 
+from tfseg.io.limits import find_full_disk
+
 # Words in which frameworks say that memory is not enough, in errors of no kind of their own.
 _WORDS = re.compile(
     r"out of memory|\bOOM\b|RESOURCE_EXHAUSTED|(failed|unable) to alloc|(cannot|can't) allocate memory"
@@ -21,7 +23,7 @@ def find_want_of_memory(error: BaseException | None) -> BaseException | None:
         text = str(error)
         # Of a message that is too large for gRPC, the same kind of error is raised.
         exhausted = "ResourceExhaustedError" in named or _WORDS.search(text)
-        if foreign and exhausted and "message larger than" not in text:
+        if foreign and exhausted and "message larger than" not in text and not find_full_disk(error):
             return error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None

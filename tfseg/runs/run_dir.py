@@ -333,7 +333,9 @@ def read_config(directory: str | Path) -> Config:
     """
     path = Path(directory, CONFIG)
     if not path.is_file():
-        raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); python -m tfseg.train writes one")
+        inner = sorted(config.parent.name for config in Path(directory).glob(f"*/{CONFIG}"))  # as in that of a repeat
+        remedy = f"give one that it holds: {', '.join(inner[:3])}" if inner else "python -m tfseg.train writes one"
+        raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); {remedy}")
     return load_config(path, warn=False)
 
 

@@ -47,8 +47,8 @@ def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: in
         The report; its `failures` are the trainings that did not end, which the same call tries again.
 
     Raises:
-        ValueError: the folder holds another repeat or something else, or another process trains there; or all
-            trainings failed, or scores cannot be compared.
+        ValueError: the folder holds another repeat or something else, or seeds of fewer epochs that are not asked for;
+            or another process trains there; or all trainings failed, or scores cannot be compared.
         OSError: the folder cannot be written, or what is needed for scores is not there.
     """
     repeat = Repeat(config, choose_seeds(seeds, config.train.seed), parallel)
@@ -56,6 +56,7 @@ def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: in
         if fault:
             print(f"{fault}; nothing keeps a second repeat from this run_dir: see to it that there is none")
         folder = repeat_dir.open_repeat(config)
+        repeat.check_others()
         try:
             repeat.run()
         finally:
@@ -122,6 +123,17 @@ class Repeat:
         self.running: dict[int, Running] = {}
         self.failures: list[Failure] = []
         self.stop_watch = StopWatch()
+
+    def check_others(self) -> None:
+        """Raises ValueError if seeds that are not asked for ended after fewer epochs, and so could not be summed up."""
+        others = [seed for seed in repeat_dir.list_ended(self.folder) if seed not in self.configs]
+        others = [seed for seed in others if not repeat_dir.has_ended(repeat_dir.config_of(self.config, seed))]
+        if others:
+            every = ",".join(map(str, sorted([*self.configs, *others])))
+            raise ValueError(
+                f"{self.folder}: train.epochs is more than those of seed {', '.join(map(str, others))}, which ended "
+                f"before; give --seeds {every} to continue all, or another run_dir"
+            )
 
     def list_waiting(self) -> list[int]:
         """Lists the seeds whose training has not ended."""

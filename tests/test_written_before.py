@@ -34,6 +34,7 @@ from tfseg.records.manifest import read_manifest
 from tfseg.records.record_set import open_records
 from tfseg.records.verifier import find_faults
 from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 from tfseg.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
@@ -134,7 +135,7 @@ def test_settings_have_their_values(path):
 
 
 def test_the_network_of_a_run_gives_its_mask(before, image, mask):
-    network = run_dir.load_network("run")
+    network = load_network("run")
     prepared = resizing.resize_along(image, run_dir.read_sizes("run"))
     logits = network(prepared[np.newaxis].astype(np.float32))
     likely = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]

@@ -13,6 +13,7 @@ from tfseg.exporters.exporter import export_by_tensorflow, export_run
 from tfseg.inference.predictor import Predictor
 from tfseg.models.segmenter import build_network
 from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes SavedModels")
 
@@ -42,7 +43,7 @@ def test_a_run_in_half_precision_is_exported_in_float32(tmp_path, tiny_records):
         export_run(run, tmp_path / "model", images=0)
     finally:
         keras.config.set_dtype_policy("float32")
-    whole = run_dir.load_network(run)
+    whole = load_network(run)
     assert (half.compute_dtype, whole.compute_dtype) == ("bfloat16", "float32")
     images = random_images((1, 33, 47, 3))
     expected = ops.softmax(whole(images.astype(np.float32)))

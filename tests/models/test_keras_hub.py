@@ -13,7 +13,7 @@ from tfseg.inference.predictor import Predictor
 from tfseg.models import complexity
 from tfseg.models import keras_hub as kerashub
 from tfseg.models.segmenter import build_network, check_names
-from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 from tfseg.training import checkpoints
 from tfseg.training.loop import train_run
 
@@ -160,7 +160,7 @@ def test_a_run(tiny_records, tmp_path, frozen):
         train=Train(epochs=1, batch_size=10, frozen_epochs=frozen, seed=0),
     )
     train_run(config)
-    network = run_dir.load_network(config.run_dir)
+    network = load_network(config.run_dir)
     keras.utils.set_random_seed(0)
     before = build_network(8, SEGFORMER, None, kerashub.DECODER)
     for part, stays in ((SEGFORMER, frozen), ("logits", False)):

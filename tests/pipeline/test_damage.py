@@ -19,6 +19,7 @@ from tfseg.records import records
 from tfseg.records.labels import CATEGORIES
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
+from tfseg.runs.weights import save_weights
 from tfseg.training.loop import train_run
 from tfseg.training.run import export
 
@@ -49,7 +50,7 @@ def test_train(folder, config):
 def test_evaluate(folder, config):
     run = write_run(config)
     network = build_network(8, "tiny", None, decoder_channels=config.model.decoder_channels)
-    run_dir.save_weights(network, run / run_dir.BEST_WEIGHTS)
+    save_weights(network, run / run_dir.BEST_WEIGHTS)
     export(run)
     flip(folder / VAL, 100)
     with pytest.raises(ValueError, match=damaged(folder / VAL, "val-000")):

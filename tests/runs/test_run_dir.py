@@ -17,6 +17,7 @@ from tfseg.models.segmenter import build_network
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 from tfseg.runs.contents import RUN
+from tfseg.runs.weights import load_network, save_weights
 from tfseg.training import distribution, loop
 
 
@@ -208,10 +209,10 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
 def test_network_comes_back(tmp_path):
     write_run(settings(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
-        run_dir.load_network(tmp_path)
+        load_network(tmp_path)
     network = build_network(8, "tiny", None, decoder_channels=(8, 8, 8, 8, 8))
-    run_dir.save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
-    for a, b in zip(run_dir.load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
+    save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
+    for a, b in zip(load_network(tmp_path).get_weights(), network.get_weights(), strict=True):
         assert (a == b).all()
 
 
@@ -220,15 +221,15 @@ def test_a_network_comes_back_with_its_skips(tmp_path):
     model = dataclasses.replace(config.model, encoder="efficientnetlite0", weights=None, skips="block")
     write_run(dataclasses.replace(config, model=model))
     network = build_network(8, "efficientnetlite0", None, decoder_channels=(8, 8, 8, 8, 8), skips="block")
-    run_dir.save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
-    assert run_dir.load_network(tmp_path).count_params() == network.count_params()
+    save_weights(network, tmp_path / run_dir.BEST_WEIGHTS)
+    assert load_network(tmp_path).count_params() == network.count_params()
 
 
 def test_damaged_weights_are_named(tmp_path):
     write_run(settings(tmp_path))
     (tmp_path / run_dir.BEST_WEIGHTS).write_bytes(b"half a file")
     with pytest.raises(ValueError, match=r"best.weights.h5: cannot be read"):
-        run_dir.load_network(tmp_path)
+        load_network(tmp_path)
 
 
 def test_a_folder_of_runs_names_them(tmp_path):
@@ -241,7 +242,7 @@ def test_a_folder_of_runs_names_them(tmp_path):
 
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
-        run_dir.load_network(tmp_path)
+        load_network(tmp_path)
 
 
 def train_in(directory, records, **others):

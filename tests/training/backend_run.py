@@ -17,6 +17,7 @@ from tfseg.models import segmenter
 from tfseg.pipeline.pipeline import make_eval_batches
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 from tfseg.training import assembly, checkpoints, loop
 from tfseg.training.learner import Learner
 from tfseg.training.optimizers import make_optimizer
@@ -50,7 +51,7 @@ def read(out: str, *runs: str) -> None:
         found["logits"] = keras.ops.convert_to_numpy(learner.network(image.astype(np.float32)))
         found["losses"] = [learner.train_on_batch(batch, return_dict=True)["loss"] for _ in range(2)]
         found["steps"] = flat(learner.steps)
-        scorer = Scorer(run_dir.load_network(run), learner.loss_function)
+        scorer = Scorer(load_network(run), learner.loss_function)
         batches = make_eval_batches(open_records(data.records), "val", size=data.eval_size, batch_size=4)
         found["matrix"] = score(scorer, batches)["confusion_matrix"]
         np.savez(Path(out, f"{Path(run).name}.npz"), **found)

@@ -18,6 +18,7 @@ from tfseg import convert
 from tfseg.config.parse import parse_config
 from tfseg.inference.predictor import Predictor
 from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 from tfseg.synthetic import sample_city
 
 BACKENDS = ("tensorflow", "torch", "jax")
@@ -199,7 +200,7 @@ def test_the_run_folder_is_whole(root, printed, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_saved_model_is_the_network_of_the_run(root, printed, backend):
     image = np.random.default_rng(0).integers(0, 256, (1, 50, 70, 3), np.uint8)
-    logits = run_dir.load_network(root / backend)(image.astype(np.float32))
+    logits = load_network(root / backend)(image.astype(np.float32))
     predicted = keras.ops.convert_to_numpy(keras.ops.argmax(logits, axis=-1))
     exported = Predictor(root / backend / run_dir.SAVED_MODEL).network(image).argmax(axis=-1)
     assert (exported != predicted).mean() < 0.001

@@ -23,6 +23,7 @@ from tfseg.io.atomic import write_json, write_text
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet, open_records
 from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def export_run(
         opened = run_dir.open_run_records(run) if records is None else open_records(records)
         wanted = size or (sizes[-1] if sizes else None)
         samples = read_samples(config, classes, formats, opened, size=wanted, images=images, calibration=calibration)
-    network, report = run_dir.load_network(run), {}
+    network, report = load_network(run), {}
     with replace_export(directory) as incomplete:
         labels = describe_model(classes, colors, sizes, config.loss.ignore_class)
         files = write_formats(Traced(network, sizes or ()), formats, samples, incomplete)

@@ -19,8 +19,6 @@ report.html  report/            the page of all this by `report`, and its figure
 metrics.json is written last: where it is, the run is whole. make relies on that.
 """
 
-import dataclasses
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +32,7 @@ from tfseg.config.parse import load_config
 from tfseg.config.schema import Config, list_settings
 from tfseg.inference import labels_file
 from tfseg.io import locks, removal
-from tfseg.io.atomic import write_json, write_whole
+from tfseg.io.atomic import write_json
 from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_leftover, is_local, open_path
 from tfseg.records.manifest import MANIFEST_NAME, folder_fault, hash_manifest, read_manifest_bytes
@@ -347,53 +345,3 @@ def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
 def read_sizes(directory: str | Path) -> list[tuple[int, int]] | None:
     """Reads how images were resized when a run was validated; see `labels_file.read_sizes`."""
     return labels_file.read_sizes(Path(directory, LABELS))
-
-
-def load_network(directory: str | Path):
-    """Builds a run's network with the weights of its best epoch.
-
-    Returns:
-        keras.Model, see `segmenter.build_network`.
-
-    Raises:
-        FileNotFoundError: the folder holds no run, or its first epoch has not ended.
-        ValueError: the weights are not those of the network that the settings describe.
-    """
-    from tfseg.models.segmenter import build_network
-
-    model = read_config(directory).model
-    path = Path(directory, BEST_WEIGHTS)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: missing; the run ended before its first epoch did")
-    classes, _ = read_labels(directory)
-    settings = {**dataclasses.asdict(model), "weights": None}  # those that it has learnt are its own
-    del settings["start"]
-    network = build_network(len(classes), **settings)
-    try:
-        network.load_weights(path)
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from error
-    return network
-
-
-class _InMemory(io.BytesIO):
-    """A file of weights, whose name Keras looks at.
-
-    HDF5 itself must not meet a full disk: it then never lets go of its file, nor of the room that this takes, and
-    crashes when the process ends, see https://github.com/h5py/h5py/issues/914.
-    """
-
-    def __str__(self) -> str:
-        return "memory.weights.h5"
-
-
-def save_weights(model, path: Path) -> None:
-    """Saves a model's weights, with its optimizer if it has one; the old file stays until the new one is whole.
-
-    Raises:
-        OSError: the disk does not take it.
-    """
-    file = _InMemory()
-    model.save_weights(file)
-    with write_whole(path) as unfinished:
-        unfinished.write_bytes(file.getbuffer())

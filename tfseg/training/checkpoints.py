@@ -18,7 +18,8 @@ from tfseg.io.json_reader import read_json
 from tfseg.io.removal import remove_files
 from tfseg.runs.contents import CHECKPOINT_FILES
 from tfseg.runs.contents import CHECKPOINTS as FOLDER
-from tfseg.runs.run_dir import find_steps, save_weights
+from tfseg.runs.run_dir import find_steps
+from tfseg.runs.weights import save_weights
 
 CHUNK = 2**20
 

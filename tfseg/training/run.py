@@ -13,6 +13,7 @@ from tfseg.io.removal import write_mark
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
 from tfseg.runs.contents import RUN
+from tfseg.runs.weights import load_network
 from tfseg.visualization.tables import HEADLINES
 
 if TYPE_CHECKING:
@@ -159,6 +160,6 @@ def export(run: Path) -> None:
         keras.mixed_precision.set_dtype_policy("float32")
         labels, sizes = run_dir.read_labels(run), run_dir.read_sizes(run) or ()
         ignore_class = run_dir.read_config(run).loss.ignore_class
-        export_saved_model(run_dir.load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, ignore_class)
+        export_saved_model(load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, ignore_class)
     else:
         export_by_tensorflow(run, run / run_dir.SAVED_MODEL)

@@ -19,7 +19,6 @@ from tfseg.visualization.tables import plain_table
 if TYPE_CHECKING:
     import keras
 
-AUXILIARY = "auxiliary"  # what the names of layers of a head begin with that learns beside
 NORMALIZE = "normalize"  # before the encoder, of KerasHub's with weights
 MOST_LISTED = 3
 TAKEN, CHANGED, MISSING = "taken", "of another shape", "not there"
@@ -103,7 +102,7 @@ def list_weights(network: "keras.Model", encoder: str, source: Source) -> list[W
         key = path if path in source.shapes else f"{layer}/{counts[layer]}"
         counts[layer] += 1
         inside = id(variable) in inner or layer == NORMALIZE
-        part = "encoder" if inside else "head" if layer == HEAD or layer.startswith(AUXILIARY) else "decoder"
+        part = "encoder" if inside else "head" if layer == HEAD else "decoder"
         found = source.shapes.get(key)
         fit = MISSING if found is None else TAKEN if found == tuple(variable.shape) else CHANGED
         weights.append(Weight(part, variable.path, key, fit, variable))

@@ -12,7 +12,7 @@ from keras import ops
 
 from tfseg.metrics.confusion import Scorer, score, scores
 from tfseg.records.labels import VOID
-from tfseg.runs.run_dir import save_weights
+from tfseg.runs.weights import save_weights
 from tfseg.training import checkpoints
 from tfseg.training.console import Screen
 from tfseg.training.distribution import Distribution

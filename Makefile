@@ -29,13 +29,11 @@ RUN := runs/$(basename $(notdir $(CONFIG)))
 .PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends peers lint audit sbom pins clean
 
 demo: $(RUN)/metrics.json
-	@echo "== 4/7 score"
-	$(BIN)/tfseg evaluate --run $(RUN)
-	@echo "== 5/7 load the SavedModel in a fresh process, write a report of the run"
+	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
 	$(BIN)/tfseg report --run $(RUN)
-	@echo "== 6/7 predict images"
+	@echo "== 5/6 predict images"
 	$(BIN)/tfseg predict --model $(RUN)/saved_model --out $(RUN)/predictions $(CITY)/raw/leftImg8bit/val
-	@echo "== 7/7 compare the masks in these files with the ground truth: the same score"
+	@echo "== 6/6 compare the masks in these files with the ground truth: the same score"
 	$(BIN)/tfseg evaluate --masks $(RUN)/predictions --records $(CITY)/records
 	@echo
 	@echo "raw images       $(CITY)/raw"
@@ -46,13 +44,13 @@ demo: $(RUN)/metrics.json
 	@echo "predictions      $(RUN)/predictions"
 
 $(CITY)/records/manifest.json: $(INSTALLED)
-	@echo "== 1/7 sample city"
+	@echo "== 1/6 sample city"
 	$(BIN)/tfseg sample_city --out $(CITY)/raw --size 128x256 --train 240 --val 48 --test 6
-	@echo "== 2/7 TFRecords"
+	@echo "== 2/6 TFRecords"
 	$(BIN)/tfseg convert --root $(CITY)/raw --out $(CITY)/records --size 96x192 --codec png
 
 $(RUN)/metrics.json: $(CITY)/records/manifest.json $(CONFIG)
-	@echo "== 3/7 train and export"
+	@echo "== 3/6 train, export, and score what is exported"
 	$(BIN)/tfseg train --config $(CONFIG) --run_dir $(RUN) --overwrite true
 
 # Which tests an environment runs is in tests/helper_environments.py, by rooms.

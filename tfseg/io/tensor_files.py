@@ -41,7 +41,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the weights of a file of PyTorch, in the format of today (zip) or before 1.6, or of safetensors.
 
     Args:
-        path: of the file; its content tells the format, not its name.
+        path: of the file; the format is that of its content, whatever its name.
 
     Returns:
         Arrays by name, as in the file, which may be read-only; float16 and bfloat16 become float32. Of a checkpoint

@@ -234,7 +234,7 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
 
 
 def find_timm_name(path: Path) -> str | None:
-    """Finds what timm calls the weights of a file, such as tf_efficientnet_b3.ns_jft_in1k; None: nothing tells."""
+    """Finds what timm calls the weights of a file, such as tf_efficientnet_b3.ns_jft_in1k; None: nothing names them."""
     cached = [part for part in path.absolute().parts if part.startswith("models--timm--")]
     for text in (path.name.removesuffix(path.suffix), *cached):
         if match := _TIMM_NAME.search(text):

@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from tfseg.io import locks
 from tfseg.runs import run_dir
 from tfseg.tuning.study import SCORE
 
+COMMAND = (sys.executable, "-m", "tfseg.tuning.trial")  # trains what --config names, into its run_dir
+POLL = 0.2  # seconds between two looks at the trainings
 STOPPED = "was stopped by a signal, as by SIGSTOP, and did not continue"
 GRACE = 60  # seconds that a process has for its end
 

@@ -4,7 +4,6 @@ A training in the same process as another would share Keras' global state with i
 """
 
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from tfseg.io.json_reader import read_json
 from tfseg.io.stopped import StopWatch
 from tfseg.runs import repeat_dir, run_dir
 from tfseg.tuning.processes import (
+    COMMAND,
+    POLL,
     STOPPED,
     close_input,
     explain_end,
@@ -26,9 +27,6 @@ from tfseg.tuning.processes import (
     stop,
 )
 from tfseg.tuning.study import SCORE
-
-COMMAND = (sys.executable, "-m", "tfseg.tuning.trial")  # trains what --config names, into its run_dir
-POLL = 0.2  # seconds
 
 
 def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: int = 1) -> RepeatReport:
@@ -179,7 +177,7 @@ class Repeat:
             running.epoch = epoch
             if not self.config.quiet:
                 epochs = self.config.train.epochs
-                print(f"seed {running.seed}: epoch {epoch} of {epochs}, {SCORE} {score:.4f}", flush=True)
+                print(f"seed {running.seed}: epoch {epoch} of {epochs}, {SCORE} {score:.4f} in validation", flush=True)
         if code is not None:
             close_input(running.process)
             del self.running[slot]

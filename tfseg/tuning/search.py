@@ -15,7 +15,6 @@ OUT/trial-0007.yaml trial-0007.log its settings and what it printed
 import dataclasses
 import math
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +27,9 @@ from tfseg.io.stopped import StopWatch
 from tfseg.runs import run_dir
 from tfseg.runs.run_dir import remove_weights
 from tfseg.tuning.processes import (
+    COMMAND,
     GRACE,
+    POLL,
     STOPPED,
     ask_to_end,
     close_input,
@@ -56,8 +57,6 @@ from tfseg.tuning.study import (
 if TYPE_CHECKING:
     import optuna
 
-COMMAND = (sys.executable, "-m", "tfseg.tuning.trial")  # trains what --config names, into its run_dir
-POLL = 0.2  # seconds
 ALIKE = 3  # failures in a row that end the search
 
 

@@ -9,7 +9,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
-COMMANDS = [name for name in MODULES if name.startswith(("bench_", "fuzz_", "attack_", "check_", "peer_trainers"))]
+COMMANDS = [
+    name for name in MODULES if name.startswith(("bench_", "fuzz_", "attack_", "check_", "peer_trainers", "screen_"))
+]
 
 
 def call(*words) -> subprocess.CompletedProcess:

@@ -1,0 +1,1 @@
+"""What is likely to be wrong in a data set."""

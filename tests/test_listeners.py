@@ -26,6 +26,7 @@ ENDING = {
     "tfseg convert": ["convert", "--root", "raw", "--out", "converted", "--workers", "2"],
     "tfseg verify": ["verify", "records", "--workers", "2"],
     "tfseg explore": ["explore", "--root", "raw", "--out", "look", "--workers", "2"],
+    "tfseg audit": ["audit", "records", "--workers", "2"],
     "tfseg show_batch": ["show_batch", *TINY, "--out", "batch.png"],
     "tfseg train": ["train", *TINY, "--run_dir", "run"],
     "tfseg tune": ["tune", *SEARCH, "--trials", "2", "--parallel", "2", *TINY, "--data.val_size", "64x128"],
@@ -42,7 +43,7 @@ ENDING = {
 DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
 OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"
 SERVERS = {"tfseg serve", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
-QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify"}
+QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify", "tfseg audit"}
 
 
 @pytest.fixture(scope="module")

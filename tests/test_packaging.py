@@ -169,6 +169,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfseg").rglob("*.*") if path.is_file()}
     files = {name for name in files if "__pycache__" not in name}
     assert {"tfseg/py.typed", "tfseg/__main__.py", "tfseg/diagnostics/metal_kernels.json"} <= files
+    assert "tfseg/records/label_maps/camvid.yaml" in files
     assert {name for name in held if ".dist-info/" not in name} == files
     assert f"tf_segmentation-{__version__}.dist-info/licenses/LICENSE" in held
     assert {"Name: tf-segmentation", "License-Expression: Apache-2.0"} <= set(metadata.splitlines())

@@ -143,6 +143,14 @@ def table_rows(text: str, first_cell: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+def test_what_the_audit_finds_comes_from_the_committed_results():
+    page = (ROOT / "docs/results/audit/README.md").read_text(encoding="utf-8")
+    with_model, alone = (results(f"audit/{name}.json") for name in ("camvid", "camvid_alone"))
+    for kind in ("wrong class", "shifted mask", "duplicate", "all"):
+        counts = [with_model[f"{kind}, all"]["planted"], *(it[f"{kind}, all"]["found"] for it in (with_model, alone))]
+        assert f"| {kind} | {' | '.join(map(str, counts))} |" in page
+
+
 def test_speed_of_the_converter_comes_from_the_committed_results():
     rates = {
         workers: {name: statistics.median(measured) for name, measured in names.items()}

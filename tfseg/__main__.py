@@ -14,6 +14,7 @@ VERBS = {
     "convert": "convert a raw data set to TFRecord shards with a manifest",
     "verify": "check that shards are whole and hold what their manifest says",
     "explore": "make a page of what a data set holds",
+    "audit": "find duplicates, leaked frames, bad masks and label errors in records",
     "show_batch": "draw a training batch as the network sees it",
     "data_service": "read and decode for a training, on other machines",
     "train": "train on records, into a run directory",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tfseg.config.parse import load_config, type_settings
 from tfseg.config.schema import SECTIONS, SETTINGS, Config, Data
-from tfseg.records.labels import read_label_map
+from tfseg.records.label_map_files import read_label_map
 from tfseg.tuning.space import read_space
 
 REQUIRED = "run_dir: run\n"

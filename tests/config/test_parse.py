@@ -11,6 +11,7 @@ import yaml
 from tfseg.config import suggestions
 from tfseg.config.parse import change_config, load_config, parse_config, save_config, type_settings
 from tfseg.config.schema import SETTINGS, Augment, Config, Data, Loss, Model, Optimizer, Train, list_settings
+from tfseg.records.label_map_files import read_label_map
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith(("_labels", "_space")))
@@ -365,13 +366,13 @@ def test_a_pair_differs_in_augmentation_alone(pair):
 
 def test_camvid_labels_are_label_maps():
     labels = pytest.importorskip("tfseg.records.labels")
-    lookup = labels.read_label_map(ROOT / "configs/camvid_labels.yaml").lookup
+    lookup = read_label_map(ROOT / "configs/camvid_labels.yaml").lookup
     assert [labels.CATEGORIES[category] for category in lookup[:12]] == [
         *("sky", "construction", "object", "flat", "flat", "nature"),
         *("object", "construction", "vehicle", "human", "human", "void"),
     ]
     assert set(lookup[12:]) == {labels.UNKNOWN}
-    own = labels.read_label_map(ROOT / "configs/camvid_11_labels.yaml")
+    own = read_label_map(ROOT / "configs/camvid_11_labels.yaml")
     assert own.lookup[:12].tolist() == [*range(1, 12), labels.VOID]
 
 

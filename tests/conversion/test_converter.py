@@ -361,7 +361,7 @@ def test_what_systems_leave_is_no_obstacle(raw, tmp_path):
         (tmp_path / "out" / name).write_text("of a system")
     converter.convert(open_raw(raw), tmp_path / "out")
     converter.convert(open_raw(raw), tmp_path / "out", overwrite=True, codec="png")
-    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".tfrecord"}
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".json", ".jsonl", ".tfrecord"}
     (tmp_path / "out/.thesis").write_text("years of work")
     with pytest.raises(ValueError, match=r"other files than records, such as \.thesis"):
         converter.convert(open_raw(raw), tmp_path / "out", overwrite=True)
@@ -393,8 +393,8 @@ def test_killed_at_any_moment_while_records_are_replaced(raw, tmp_path, monkeypa
     found = []
     for moment in moments(monkeypatch, prepare, replace):
         there = place / "out" if (place / "out").exists() else place / ".out.tfseg-incomplete/replaced"
-        found.append(contents(there))
-        found[-1].pop("journal.json", None)
+        of_conversions = (".tfrecord.jsonl", "journal.json")  # removed last
+        found.append({name: data for name, data in contents(there).items() if not name.endswith(of_conversions)})
         assert found[-1] in (old, new), moment
         replace()
         assert contents(place / "out") == new, moment
@@ -467,7 +467,7 @@ def not_a_image(root):
 
 
 def colour_mask(root):
-    cv2.imwrite(str(root / "masks/train/t4.png"), np.zeros((12, 16, 3), np.uint8))
+    cv2.imwrite(str(root / "masks/train/t4.png"), np.full((12, 16, 3), (1, 2, 3), np.uint8))
 
 
 def other_size(root):
@@ -484,7 +484,7 @@ def unknown_value(root):
         (cut_image, r"images/train/t4\.png: is cut short or damaged \(\d+ bytes\); copy it again$"),
         (cut_mask, r"masks/train/t4\.png: is cut short or damaged \(60 bytes\); copy it again$"),
         (not_a_image, r"images/train/t4\.png: is no PNG, JPEG, BMP, TIFF or WebP image \(16 bytes\)$"),
-        (colour_mask, r"masks/train/t4\.png: is 8-bit RGB; a mask must be an 8-bit grey or palette PNG$"),
+        (colour_mask, r"masks/train/t4\.png: is RGB in colours, of which the label map names none; give its"),
         (other_size, r"images/train/t4\.png: is 12x16, but its mask .*masks/train/t4\.png is 12x15; make them agree$"),
         (
             unknown_value,
@@ -500,7 +500,7 @@ def test_refuses_a_bad_file_and_leaves_nothing(raw, tmp_path, damage, message):
     # The other shard was finished before.
     assert not (tmp_path / "out").exists()
     kept = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").iterdir()}
-    assert kept == {"journal.json", "train-00000-of-00002.tfrecord"}
+    assert kept == {"journal.json", "train-00000-of-00002.tfrecord", "train-00000-of-00002.tfrecord.jsonl"}
 
 
 def test_a_bad_file_in_the_first_shard_leaves_nothing(raw, tmp_path):

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tfseg import convert
 from tfseg.conversion import converter, encoding, evidence, plan, samples, shards, sources
+from tfseg.conversion.fingerprints import fingerprint_part
 from tfseg.conversion.shards import BadFilesError
 from tfseg.io import masks
 from tfseg.records import labels, records
@@ -209,7 +210,7 @@ def test_shards_made_apart_are_compared(tmp_path):
         entries = {}
         for part in parts:
             encoded = (encoding.encode_sample((part.split, sample), settings) for sample in part.samples)
-            entries[part.name] = shards.write_part(part, folder, encoded, "")
+            entries[part.name] = shards.write_part(part, folder, encoded, fingerprint_part(part))
         return entries
 
     with pytest.raises(BadFilesError, match=rf"{second.samples[0].mask.name}: has \(0, 128, 0\) at index 1"):
@@ -466,7 +467,8 @@ def test_all_bad_files_are_named_at_once(tmp_path, monkeypatch):
     assert raised.value.count == 3 and "\n" not in str(raised.value)
     assert encoded == [sample.id for part in parts for sample in part.samples][:19]  # nothing after the first
     kept = {path.name for path in (tmp_path / ".out.tfseg-incomplete/new").iterdir()}
-    assert kept == {"journal.json", parts[0].name, parts[1].name}
+    finished = [parts[0].name, parts[1].name]
+    assert kept == {"journal.json", *finished, *(f"{name}.jsonl" for name in finished)}
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -483,7 +485,7 @@ def test_a_file_that_cannot_be_read_is_one_of_the_bad(tmp_path, monkeypatch):
         write(tmp_path / "raw", id, stripes(0, 1))
     source = sources.open_source(tmp_path / "raw", None, tmp_path / "raw/map.yaml")
     image, mask = source.splits["train"][0].image, source.splits["train"][1].mask
-    fingerprint = shards.fingerprint
+    fingerprint = shards.fingerprint_part
 
     def lose(part):
         found = fingerprint(part)
@@ -492,11 +494,11 @@ def test_a_file_that_cannot_be_read_is_one_of_the_bad(tmp_path, monkeypatch):
         mask.write_bytes(b"")
         return found
 
-    monkeypatch.setattr(shards, "fingerprint", lose)
+    monkeypatch.setattr(shards, "fingerprint_part", lose)
     with pytest.raises(BadFilesError) as raised:
         converter.convert(source, tmp_path / "out")
     report = sorted(raised.value.faults)
-    assert report[0] == f"{image}: cannot be read: Is a directory" and report[1].startswith(f"{mask}: is no PNG file")
+    assert report[0] == f"{image}: cannot be read: Is a directory" and report[1].startswith(f"{mask}: is no PNG, BMP")
 
 
 def test_a_image_too_long_for_jpeg(tmp_path):

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from tfseg.conversion import sources
+from tfseg.conversion.samples import Sample
 from tfseg.records import labels
 from tfseg.records.labels import UNKNOWN
+
+IMAGES = "*.png (or .jpg, .jpeg, .bmp, .tif, .tiff, .webp)"
+MASKS = "*.png (or .bmp, .tif, .tiff, .webp)"
 
 
 def touch(root, *names):
@@ -86,10 +90,10 @@ def test_folders(tmp_path, label_map):
     assert lookup[[0, 1, 3, 200]].tolist() == [1, UNKNOWN, 5, 0] and lookup.dtype == np.uint8
     assert source.splits == {
         "train": [
-            ("a", tmp_path / "images/train/a.jpg", tmp_path / "masks/train/a.png"),
-            ("b", tmp_path / "images/train/b.jpg", tmp_path / "masks/train/b.png"),
+            Sample("a", tmp_path / "images/train/a.jpg", tmp_path / "masks/train/a.png"),
+            Sample("b", tmp_path / "images/train/b.jpg", tmp_path / "masks/train/b.png"),
         ],
-        "val": [("c", tmp_path / "images/val/c.PNG", tmp_path / "masks/val/c.png")],
+        "val": [Sample("c", tmp_path / "images/val/c.PNG", tmp_path / "masks/val/c.png")],
     }
     assert source.warnings == []
 
@@ -105,7 +109,7 @@ def test_cityscapes_in_renamed_folders(tmp_path, image_folder, mask_folder, city
     source = sources.open_source(tmp_path)
     assert source.name == "cityscapes" and len(source.label_map.names) == 35
     assert source.splits["val"] == [
-        (
+        Sample(
             "ulm_000002_000019",
             tmp_path / image_folder / f"val/{city}ulm_000002_000019_leftImg8bit.PNG",
             tmp_path / mask_folder / "val/ulm_000002_000019_gtFine_labelIds.png",
@@ -187,7 +191,7 @@ def test_leaves_out_half_a_split_unless_it_is_wanted(tmp_path, label_map):
     source = sources.open_source(tmp_path, None, label_map)
     assert ids(source) == {"train": ["a"]}
     assert source.warnings == [
-        f"{tmp_path}: the split spare is empty; expected files named *.png or *.jpg or *.jpeg; it is left out",
+        f"{tmp_path}: the split spare is empty; expected files named {IMAGES}; it is left out",
         f"{tmp_path}: split test has images in images/ but no masks in masks/; it is left out",
         f"{tmp_path}: split val has masks in masks/ but no images in images/; it is left out",
     ]
@@ -282,9 +286,9 @@ def same_id_twice(root):
     touch(root, "images/train/a.png")
 
 
-def same_id_in_two_splits(root):
-    folders(root, "train", "a", "b")
-    folders(root, "val", "b", "c")
+def same_city_in_two_splits(root):
+    cityscapes(root, "train", "ulm_000001_000019")
+    cityscapes(root, "val", "ulm_000001_000019", "ulm_000002_000019")
 
 
 @pytest.mark.parametrize(
@@ -294,18 +298,18 @@ def same_id_in_two_splits(root):
         (lambda root: None, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got nothing"),
         (images_only, None, "raw: expected leftImg8bit/ and gtFine/ or images/ and masks/ in it, got leftImg8bit"),
         (no_splits, None, "raw: images/ holds no folder of a split, such as train/"),
-        (empty_split, None, "raw: the split train is empty; expected files named *.png or *.jpg or *.jpeg"),
+        (empty_split, None, f"raw: the split train is empty; expected files named {IMAGES}"),
         (no_masks_at_all, None, "raw: split train has images in leftImg8bit/ but no masks in gtFine/; add what is"),
         (wrong_names, None, "raw: no file of split train is named *_leftImg8bit.png or *_gtFine_labelIds.png"),
         (same_id_twice, ["val", "test"], "raw: no split val, test; there is train"),
         (
             lost_on_both_sides,
             None,
-            "raw: 12 of the images have no mask *.png: train/x00, train/x01, train/x02, train/x03, train/x04, "
+            f"raw: 12 of the images have no mask {MASKS}: train/x00, train/x01, train/x02, train/x03, train/x04, "
             "train/x05, train/x06, train/x07, train/x08, train/x09, ...; "
-            "2 of the masks have no image *.png or *.jpg or *.jpeg: train/z, val/z; add what is missing",
+            f"2 of the masks have no image {IMAGES}: train/z, val/z; add what is missing",
         ),
-        (lost_on_both_sides, ["val"], "raw: 1 of the images have no mask *.png: val/y; 1 of the masks have no"),
+        (lost_on_both_sides, ["val"], f"raw: 1 of the images have no mask {MASKS}: val/y; 1 of the masks have no"),
         (
             lost_mask_of_cityscapes,
             None,
@@ -317,7 +321,7 @@ def same_id_in_two_splits(root):
             "raw: 1 of the masks have no image *_leftImg8bit.png: train/ulm_000001_000019; add what is missing",
         ),
         (same_id_twice, None, "raw/images/train/a.png: has the same id, a, as "),
-        (same_id_in_two_splits, None, "raw: 1 ids of split val are in split train too: b; "),
+        (same_city_in_two_splits, None, "raw: 1 ids of split val are in split train too: ulm_000001_000019; the names"),
     ],
 )
 def test_tells_what_is_wrong(tmp_path, label_map, make, splits, message):
@@ -346,7 +350,8 @@ def test_names_the_kind_of_a_wrong_mask(tmp_path, label_map, kinds, named, meani
     assert "1 of the images have no mask *_gtFine_labelIds.png: train/ulm_000002_000019; " in message
     path = tmp_path / "a/gtFine/train/ulm" / f"ulm_000002_000019_gtFine_{file}"
     assert f"{path} is of the kind {named}, which {meaning}" in message
-    assert "are drawn from *_polygons.json by `python -m cityscapesscripts.preparation.json2labelImg`; add" in message
+    advice = "are drawn from *_polygons.json by `python -m cityscapesscripts.preparation.json2labelImg`; add"
+    assert ("--layout cityscapes_polygons draws them; add" if named == "polygons" else advice) in message
     touch(tmp_path, "b/images/train/a.jpg", *(f"b/masks/train/a_{kind}" for kind in kinds))
     path = tmp_path / "b/masks/train" / f"a_{file}"
     message = refused(tmp_path / "b", None, label_map)
@@ -469,7 +474,7 @@ def test_a_store_is_read_as_a_disk_is(tmp_path, label_map):
     assert ids(sources.open_source(root / "fine", coarse=True)) == {"train_extra": ["bayreuth_000001_000019"]}
     assert ids(sources.open_source(f"{root}/renamed")) == {"val": ["ulm_000002_000019"]}
     assert sources.open_source(f"{root}/plain", None, label_map).splits == {
-        "train": [("a", root / "plain/images/train/a.jpg", root / "plain/masks/train/a.png")]
+        "train": [Sample("a", root / "plain/images/train/a.jpg", root / "plain/masks/train/a.png")]
     }
     touch(root, "plain/masks/train/b.png")
     assert "1 of the masks have no image" in refused(root / "plain", None, label_map)
@@ -502,27 +507,27 @@ def test_folders_below_a_split_that_both_have(tmp_path, label_map):
     assert ids(source) == {"train": ["000", "seq_000", "seq_0001_000"]}
     assert source.splits["train"][2].mask == tmp_path / "masks/train/seq/0001/000.png"
     assert source.warnings == [] and source.left_out == {}
-    touch(tmp_path, "images/train/seq_000.png")
-    assert "images/train/seq_000.png: has the same id, seq_000, as " in refused(tmp_path, None, label_map)
+    touch(tmp_path, "images/train/000.png")
+    assert "images/train/000.png: has the same id, 000, as " in refused(tmp_path, None, label_map)
 
 
 def test_warns_once_a_split_of_what_it_leaves_out(tmp_path, label_map):
     for split in ("train", "val"):
         folders(tmp_path, split, split)
-    touch(tmp_path, "images/train/a.tif", "masks/train/a.tif", "images/train/b.BMP", "images/train/c.webp")
-    touch(tmp_path, "images/train/d.tif", "images/train/raw", "images/train/video.mp4")
+    touch(tmp_path, "images/train/a.gif", "masks/train/a.gif", "images/train/b.JP2", "masks/train/c.jpg")
+    touch(tmp_path, "images/train/d.gif", "images/train/raw", "images/train/video.mp4")
     touch(tmp_path, "images/train/night/e.jpg", "masks/train/drawn/e.png", "images/val/README", "masks/val/classes.txt")
     source = sources.open_source(tmp_path, None, label_map)
     assert ids(source) == {"train": ["train"], "val": ["val"]}
     (warning,) = source.warnings
     assert warning.startswith(f"{tmp_path}: split train: left out ") and "\n" not in warning
     expected = {
-        "of a kind that is not read (.tif) in images/": 2,
-        "of a kind that is not read (.bmp) in images/": 1,
-        "of a kind that is not read (.webp) in images/": 1,
+        "of a kind that is not read (.gif) in images/": 2,
+        "of a kind that is not read (.jp2) in images/": 1,
         "of a kind that is not read (.mp4) in images/": 1,
         "of a kind that is not read (without an ending) in images/": 1,
-        "of a kind that is not read (.tif) in masks/": 1,
+        "of a kind that is not read (.gif) in masks/": 1,
+        "of a kind that is not read (.jpg) in masks/": 1,
         "in folders that masks/ does not have, in images/": 1,
         "in folders that images/ does not have, in masks/": 1,
     }
@@ -553,14 +558,11 @@ def test_images_beside_the_splits(tmp_path, label_map):
 
 
 def test_a_split_of_other_files_says_what_it_holds(tmp_path, label_map):
-    touch(tmp_path, "images/train/a.tif", "masks/train/a.tif")
+    touch(tmp_path, "images/train/a.gif", "masks/train/a.gif")
     message = refused(tmp_path, None, label_map)
-    assert (
-        "the split train is empty; expected files named *.png or *.jpg or *.jpeg, and holds 1 of a kind that is"
-        in message
-    )
+    assert f"the split train is empty; expected files named {IMAGES}, and holds 1 of a kind that is" in message
     touch(tmp_path, "masks/train/a.png")
-    assert "no images in images/, and holds 1 of a kind that is not read (.tif) in images/" in refused(
+    assert "no images in images/, and holds 1 of a kind that is not read (.gif) in images/" in refused(
         tmp_path, None, label_map
     )
     touch(tmp_path, "images/train/b.png", "masks/train/b.png")
@@ -603,13 +605,10 @@ def test_a_doubled_folder(tmp_path, all_of_it):
 # ---- names that look alike
 
 
-def test_masks_of_idd_are_not_of_cityscapes(tmp_path):
-    touch(tmp_path, "leftImg8bit/train/0/1_leftImg8bit.png", "gtFine/train/0/1_gtFine_labelids.png")
-    message = refused(tmp_path)
-    assert "1_gtFine_labelids.png: *_gtFine_labelids.png is a mask of the India Driving Dataset (IDD)" in message
-    cityscapes(tmp_path / "b", "train", "ulm_000001_000019")
-    touch(tmp_path, "b/gtFine/train/ulm/ulm_000002_000019_gtFine_LABELIDS.png")
-    assert "LABELIDS.png: expected *_gtFine_labelIds.png, in which capitals count" in refused(tmp_path / "b")
+def test_capitals_count_in_the_masks_of_cityscapes(tmp_path):
+    cityscapes(tmp_path, "train", "ulm_000001_000019")
+    touch(tmp_path, "gtFine/train/ulm/ulm_000002_000019_gtFine_LABELIDS.png")
+    assert "LABELIDS.png: expected *_gtFine_labelIds.png, in which capitals count" in refused(tmp_path)
 
 
 def test_a_label_map_decides_on_the_layout(tmp_path, label_map):

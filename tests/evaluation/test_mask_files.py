@@ -34,3 +34,20 @@ def test_of_masks_of_one_name_that_in_the_fewest_folders_is_taken(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="masks: there is no such folder of masks"):
         list_masks(tmp_path / "masks")
+
+
+def test_ids_that_are_paths(tmp_path):
+    for name in ("val/0001", "val/d1/0002", "0003", "seq_0004"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}_classes.png").touch()
+    masks = list_masks(tmp_path)
+    for id, name in (
+        ("val/0001", "val/0001"),
+        ("val/d1/0002", "val/d1/0002"),
+        ("d1/0002", "val/d1/0002"),  # predicted with a folder above
+        ("val/0003", "0003"),  # predicted from inside the folder val/
+        ("seq/0004", "seq_0004"),
+    ):
+        assert find_mask(masks, id, tmp_path) == tmp_path / f"{name}_classes.png"
+    with pytest.raises(FileNotFoundError, match=r"has no train_0001_classes\.png or 0001_classes\.png"):
+        find_mask(masks, "train/0001", tmp_path)

@@ -285,7 +285,7 @@ def test_a_damaged_image_is_named(root, processes):
 def test_other_bad_images_are_named(root):
     path = root / "masks" / "train" / "a.png"
     path.write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match=r"^\S+masks/train/a\.png: is no PNG file"):
+    with pytest.raises(ValueError, match=r"^\S+masks/train/a\.png: is no PNG, BMP, TIFF or WebP file"):
         look(root)
     path.write_bytes(png(np.zeros((2, 2), np.uint8)))
     with pytest.raises(
@@ -548,7 +548,9 @@ def test_nothing_half_written_stays(written, tmp_path):
 def test_command(root, tmp_path, capsys, monkeypatch):
     write_folders(root, "test", {"z": (np.zeros((2, 2, 3)), np.full((2, 2), 200))})
     opened = reader.open_raw
-    monkeypatch.setattr(explorer, "open_raw", lambda *all: dataclasses.replace(opened(*all), warnings=["looks odd"]))
+    monkeypatch.setattr(
+        explorer, "open_raw", lambda *all, **more: dataclasses.replace(opened(*all, **more), warnings=["looks odd"])
+    )
     options = ["--root", str(root), "--label-map", str(root / "map.yaml"), "--workers", "1", "--limit", "1"]
     tool.main([*options, "--out", str(tmp_path / "out")])
     printed = capsys.readouterr()

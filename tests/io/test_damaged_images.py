@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tfseg.io import image_headers, images, masks
+from tfseg.io import image_headers, images, masks, rasters
 
 PIXELS = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8))
 QUICK = {"suppress_health_check": [*HealthCheck], "deadline": None, "database": None, "derandomize": True}
@@ -26,6 +26,7 @@ FILES = [save(kind) for kind in ("png", "jpeg", "tiff", "webp", "bmp")]
 FILES += [save("png", PIXELS.convert(mode)) for mode in ("L", "P", "RGBA", "1")]
 FILES += [save("jpeg", progressive=True), save("tiff", compression="tiff_lzw"), save("tiff", compression="jpeg")]
 FILES += [save("webp", lossless=True), save("bmp", PIXELS.convert("P"))]
+FILES += [save("tiff", PIXELS.convert(mode)) for mode in ("L", "P", "RGBA", "1", "I;16")]
 
 
 @st.composite
@@ -46,6 +47,7 @@ def read_in_every_way(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         reads = (images.decode_file, images.read_claimed_size, images.read_upright_size, masks.read_mask)
+        reads = (*reads, rasters.read_raster, rasters.read_any_orientation)
         for read in (*reads, masks.decode_instances, image_headers.read_orientation):
             try:
                 read(data)

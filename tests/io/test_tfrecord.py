@@ -35,6 +35,36 @@ def test_frames_as_tensorflow_does(tmp_path):
     assert read(data) == RECORDS
 
 
+def test_reads_one_record_where_it_lies():
+    file, offset = io.BytesIO(b"".join(map(tfrecord.frame, RECORDS))), 0
+    for record in RECORDS:
+        assert tfrecord.read_record(file, offset, len(record)) == record
+        offset += len(record) + tfrecord.FRAME_BYTES
+
+
+@pytest.mark.parametrize(
+    ("place", "offset", "length", "message"),
+    [
+        (0, 0, 3, "is cut short, or has a damaged length"),
+        (9, 0, 3, "is cut short, or has a damaged length"),
+        (13, 0, 3, "is damaged: its checksum fails"),
+        (18, 0, 3, "is damaged: its checksum fails"),
+        (40, 0, 2, "is cut short, or has a damaged length"),
+        (40, 19, 3, "is cut short, or has a damaged length"),
+    ],
+)
+def test_one_record_that_is_damaged_or_not_there(place, offset, length, message):
+    data = bytearray(tfrecord.frame(b"abc").ljust(50, b"\0"))
+    data[place] ^= 1
+    with pytest.raises(ValueError, match=message):
+        tfrecord.read_record(io.BytesIO(data), offset, length)
+
+
+def test_one_record_that_is_cut_short():
+    with pytest.raises(ValueError, match="is damaged: its checksum fails"):
+        tfrecord.read_record(io.BytesIO(tfrecord.frame(b"abc")[:14]), 0, 3)
+
+
 def test_encodes_examples_as_tensorflow_does():
     assert tfrecord.encode_example(FEATURES) == example_of(FEATURES).SerializeToString(deterministic=True)
     assert tfrecord.decode_example(tfrecord.encode_example(FEATURES)) == FEATURES

@@ -20,6 +20,7 @@ same apache-beam, here 2.77, and Python, here 3.12:
 Launching on Dataflow takes `pip install 'apache-beam[gcp]'`, on Flink or Spark a Java.
 """
 
+import dataclasses
 import functools
 import io
 import logging
@@ -29,11 +30,14 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfseg.conversion import encoding, journal, shards
+from tfseg.conversion import encoding, journal, shards, updates
 from tfseg.conversion.converter import WriteParts
 from tfseg.conversion.encoding import Settings
 from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part
+from tfseg.conversion.shards import Task
+from tfseg.conversion.updates import Old
+from tfseg.io.escaping import printable
 
 if TYPE_CHECKING:
     import apache_beam  # pyright: ignore[reportMissingImports]  an extra
@@ -103,6 +107,7 @@ def _write_parts(
     *,
     pipeline: "apache_beam.Pipeline",
     runner: str,
+    old: Old | None = None,
 ) -> dict[str, Entry]:
     """Writes the shards that are not finished yet; see `converter.WriteParts`.
 
@@ -112,12 +117,16 @@ def _write_parts(
     """
     import apache_beam as beam  # pyright: ignore[reportMissingImports]  an extra
 
-    entries, missing = shards.find_finished(parts, folder, journal_settings)
-    if missing:
-        print(f"{folder}: {len(missing)} shards to write with {runner}", flush=True)
-        work = functools.partial(_convert_part, folder=folder, settings=settings, journal_settings=journal_settings)
+    entries, tasks = shards.find_tasks(parts, folder, journal_settings, old)
+    if tasks:
+        print(f"{folder}: {len(tasks)} shards to write with {runner}", flush=True)
+        if old is not None:  # an element has what is of its shard
+            old = dataclasses.replace(old, kept={}, sources={}, warn=_print_warning)
+        work = functools.partial(
+            _convert_part, folder=folder, settings=settings, journal_settings=journal_settings, old=old
+        )
         # Create spreads its elements over the workers by itself.
-        _ = pipeline | "Parts" >> beam.Create(missing) | "Convert" >> beam.Map(work)
+        _ = pipeline | "Parts" >> beam.Create(tasks) | "Convert" >> beam.Map(work)
         _run(pipeline, runner)
     entries, failures = journal.gather_notes(folder, journal_settings, entries)
     if failures:
@@ -148,23 +157,28 @@ def _run(pipeline: "apache_beam.Pipeline", runner: str) -> None:
         raise OSError(f"{runner} failed: {reason[-1]}") from error
 
 
-def _convert_part(item: tuple[Part, str], folder: Path, settings: Settings, journal_settings: dict) -> None:
+def _convert_part(task: Task, folder: Path, settings: Settings, journal_settings: dict, old: Old | None) -> None:
     """Writes one shard and its note, in a worker. A runner may well call it twice: it writes the same."""
-    part, sources = item
     try:
-        outcome = _write_shard(part, sources, folder, settings)
-        journal.write_note(folder, journal_settings, part.name, outcome)
+        outcome = _write_shard(task, folder, settings, old)
+        journal.write_note(folder, journal_settings, task.part.name, outcome)
     except BaseException as error:
         _raised.append(error)
         raise
 
 
-def _write_shard(part: Part, sources: str, folder: Path, settings: Settings) -> Entry | list[str]:
+def _write_shard(task: Task, folder: Path, settings: Settings, old: Old | None) -> Entry | list[str]:
     """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
+    part, sources, kept = task
     inspection = shards.Inspection(settings.label_map, most=len(part.samples))
-    jobs = ((part.split, sample, not inspection.count) for sample in part.samples)
-    outcomes = (encoding.attempt(job, settings) for job in jobs)
+    outcomes = (encoding.attempt(job, settings) for job in shards.list_jobs(task, inspection))
+    if old is not None:
+        outcomes = updates.merge_kept(part, kept, outcomes, old, settings)
     try:
         return shards.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
     except shards.BadFilesError:
         return inspection.faults
+
+
+def _print_warning(text: str) -> None:
+    print(f"warning: {printable(text)}", file=sys.stderr, flush=True)

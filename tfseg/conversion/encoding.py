@@ -8,8 +8,10 @@ import numpy as np
 
 from tfseg.conversion import evidence
 from tfseg.conversion.evidence import Evidence
+from tfseg.conversion.readings import Rule
 from tfseg.conversion.samples import Sample, Traits, named, read_traits
 from tfseg.io import codecs, masks, resizing
+from tfseg.io.image_headers import PNG_SIGNATURE
 from tfseg.records import labels, records, storage
 
 MASK_RESIZES, EXIF_MODES = storage.MASK_RESIZES, storage.EXIF_MODES
@@ -26,6 +28,16 @@ class Settings:
     mask_resize: str  # of MASK_RESIZES
     tile_width: int | None = None  # see `records.choose_tile_width`
     exif: str = "rotate"  # of EXIF_MODES
+    mask_values: str = "auto"  # of readings.MASK_VALUES; auto, where nothing has chosen yet, reads as index does
+    color_tolerance: int = 0  # largest difference of a channel from a colour of the label map, 0..255
+    chosen_by: str = ""  # the mask by which mask_values was chosen, see `readings.Rule`
+    uses_labels: bool = False  # likewise
+
+    @property
+    def rule(self) -> Rule:
+        """How ground truth becomes raw values."""
+        values = "index" if self.mask_values == "auto" else self.mask_values
+        return Rule(self.label_map, values, self.color_tolerance, self.chosen_by, self.uses_labels)
 
 
 class Encoded(NamedTuple):
@@ -63,7 +75,7 @@ def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evid
         reason = " ".join(str(error).split()) or "there is not enough memory for it"
         return Fault(f"{sample.image}: cannot be converted with its mask: {reason}")
     except OSError as error:
-        if error.filename is None or str(error.filename) not in (str(sample.image), str(sample.mask)):
+        if error.filename is None or str(error.filename) not in map(str, sample.files):
             raise
         return Fault(f"{error.filename}: cannot be read: {error.strerror}")
 
@@ -78,7 +90,7 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     Raises:
         ValueError, OSError: as of `encode_sample`.
     """
-    (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.label_map.lookup)
+    (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.rule)
     with named(sample.mask):
         _check_known(label_ids, traits, settings)
     values = np.flatnonzero(masks.count_values(label_ids)).tolist()
@@ -87,12 +99,19 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
 
 def _check_known(label_ids: np.ndarray, traits: Traits, settings: Settings) -> None:
     try:
-        labels.check_known(label_ids, settings.label_map.lookup)
+        labels.check_known(label_ids, settings.rule.stored_map.lookup)
     except ValueError as error:
+        greys = {(value, value, value) for value in np.unique(label_ids).tolist()}
+        if traits.mask.kind == masks.GREY and greys <= settings.label_map.by_color.keys():
+            raise ValueError(
+                f"{error}; they are greys of its colours: --mask-values color takes greys for colours, or add lines "
+                f"of `mask value: class`"
+            ) from None
         read = {masks.GREYS: "greys, whose values are read", masks.COLORS: "colours, whose indexes are read"}
         if traits.mask.kind not in read:
             raise
-        raise ValueError(f"{error}; it has a palette of {read[traits.mask.kind]}") from None
+        hint = "; --mask-values color reads its colours" if settings.label_map.by_color else ""
+        raise ValueError(f"{error}; it has a palette of {read[traits.mask.kind]}{hint}") from None
 
 
 def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
@@ -113,7 +132,8 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
         image, mask = resizing.resize(image, size), make_mask(label_ids, size, settings)
         kept = None
         if records.keeps_label_ids(split):
-            as_it_came = traits.mask.kind == masks.GREY
+            as_it_came = traits.mask.kind == masks.GREY and mask_file.startswith(PNG_SIGNATURE)
+            as_it_came = as_it_came and not settings.rule.gives_class_ids
             kept = codecs.as_grey_png(label_ids, mask_file) if as_it_came else codecs.encode_mask(label_ids)
         example = encode_pixels(sample.id, image, mask, settings, label_ids=kept)
     class_pixels = masks.count_values(mask)[: len(settings.label_map.classes)].tolist()
@@ -141,6 +161,7 @@ def encode_pixels(
 
 def make_mask(label_ids: np.ndarray, size: tuple[int, int], settings: Settings) -> np.ndarray:
     """Makes (height, width) uint8 class ids of a raw mask (H, W) uint8."""
+    lookup = settings.rule.stored_map.lookup
     if settings.mask_resize == "majority":  # of classes: the labels of one class must not split its vote
-        return masks.resize_majority(labels.remap(label_ids, settings.label_map.lookup), size)
-    return labels.remap(masks.resize_nearest(label_ids, size), settings.label_map.lookup)
+        return masks.resize_majority(labels.remap(label_ids, lookup), size)
+    return labels.remap(masks.resize_nearest(label_ids, size), lookup)

@@ -5,12 +5,14 @@ their values can be the label ids of Cityscapes. What each worker sees is summed
 where it contradicts itself.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from tfseg.conversion.readings import Rule
 from tfseg.conversion.samples import Traits
 from tfseg.io import image_headers, masks
 from tfseg.records import labels
@@ -22,7 +24,7 @@ Color = tuple[int, ...]  # red, green, blue
 class Evidence:
     """What was seen in some samples; plain values, for the journal is JSON."""
 
-    kinds: dict[str, int] = field(default_factory=dict)  # of masks.MASK_KINDS -> masks
+    kinds: dict[str, int] = field(default_factory=dict)  # of masks.MASK_KINDS, or of readings -> masks
     # Palette of colours in hexadecimal -> entry that pixels have -> the first mask with them.
     palettes: dict[str, dict[str, str]] = field(default_factory=dict)
     greys: list[str] = field(default_factory=list)  # the first mask with a palette of greys in another order, if any
@@ -40,6 +42,9 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
     holders[[*raw_values]] = 1
     bare = is_no_cityscapes(np.flatnonzero(holders).tolist())
     turned = {} if traits.orientation == image_headers.UPRIGHT else {str(traits.orientation): 1}
+    # Files of YOLO hold shares of the image's sides, and fit any.
+    fits_both_ways = traits.orientation < image_headers.SIDEWAYS or traits.size[0] == traits.size[1]
+    fits_both_ways = fits_both_ways or mask.kind == "yolo"
     in_order = all(color[0] == entry for entry, color in mask.colors.items())
     return Evidence(
         {mask.kind: 1},
@@ -49,7 +54,7 @@ def of_sample(mask_path: Path, traits: Traits, raw_values: Iterable[int]) -> Evi
         [str(mask_path)] if mask.kind == masks.GREYS and not in_order else [],
         holders.tolist(),
         turned,
-        turned if traits.orientation < image_headers.SIDEWAYS or traits.size[0] == traits.size[1] else {},
+        turned if fits_both_ways else {},
         {"x".join(map(str, traits.size)): 1},
         int(bare),
         str(mask_path) if bare else "",
@@ -198,6 +203,8 @@ def _ranges(values: Iterable[int]) -> str:
 
 # ---- what was decided, for the manifest
 
+READING = ("mask_values", "color_tolerance", "entries_read")  # what `describe_reading` notes among the findings
+
 
 def findings(
     total: Evidence,
@@ -236,3 +243,32 @@ def findings(
         **stretched,
         "left_out": left_out,
     }
+
+
+def describe_reading(rule: Rule) -> dict:
+    """Notes what makes raw values of ground truth, where these are class ids; empty where they are those of the files.
+
+    Two conversions of which this differs make other records, though their label maps of raw values are the same.
+    """
+    label_map = rule.label_map
+    if not rule.gives_class_ids:
+        return {} if rule.values == "index" else {"mask_values": rule.values}
+    entries: dict[str, str] = {}
+    if label_map.default is not None:
+        entries["default"] = label_map.classes[label_map.default]
+    if rule.values == "color":
+        entries |= {f"#{bytes(color).hex()}": label_map.classes[place] for color, place in label_map.by_color.items()}
+    else:
+        lookup = label_map.lookup if label_map.wide is None else label_map.wide
+        digest = hashlib.sha256(lookup.tobytes()).hexdigest()
+        entries["values"] = digest
+    if rule.uses_labels:
+        entries |= {f"label {name}": label_map.classes[place] for name, place in label_map.by_label.items()}
+        entries["overlap"] = "later" if label_map.later_wins else "error"
+    found = {"mask_values": rule.values, "entries_read": entries}
+    return found | ({"color_tolerance": rule.tolerance} if rule.tolerance else {})
+
+
+def reading_of(findings: dict | None) -> dict:
+    """What `describe_reading` noted among the findings of a manifest."""
+    return {key: value for key, value in (findings or {}).items() if key in READING}

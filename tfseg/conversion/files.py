@@ -10,11 +10,12 @@ from typing import NamedTuple
 from tfseg.conversion.layouts import (
     DEEPEST,
     FILE_SUFFIXES,
-    IDD,
     IMAGE_SUFFIXES,
     NOTE_SUFFIXES,
     OTHER_KIND,
+    SPLIT,
     Layout,
+    Tree,
     id_of,
 )
 from tfseg.io import paths
@@ -41,31 +42,54 @@ Passed = dict[str, list[Path]]  # why files are not taken -> these
 class Found(NamedTuple):
     """The files of a split."""
 
-    images: dict[str, Path]  # by id
-    masks: dict[str, Path]
+    images: list[File]
+    masks: list[File]
     passed: Passed
 
 
+YOLO_CLASSES = "classes.txt"  # names the classes; labelImg and others write it among the annotations
 UNPAIRED = "in folders that "  # begins the reason of a file whose folder has no counterpart
 
 
-def find_files(layout: Layout, root: Path, split: str) -> Found:
-    """Finds the images and masks of a split, and what else lies there."""
-    names, endings = (layout.image_folder, layout.mask_folder), (layout.image_endings, (layout.mask_ending,))
-    files = [list(walk(root / name / split)) for name in names]
+def find_files(tree: Tree, split: str) -> Found:
+    """Finds the images and masks in the folder of a split, and what else lies there."""
+    layout, endings = tree.layout, tree.endings
+    files = _list_halves(tree, split)
+    if layout.form == "yolo":
+        images = {(*file.way, id_of(file.name, endings[0])) for file in files[0]}
+        files[1] = [
+            file
+            for file in files[1]
+            if file.name != YOLO_CLASSES or (*file.way, id_of(file.name, endings[1])) in images
+        ]
     ways = [{file.way for file in own if id_of(file.name, ends)} for own, ends in zip(files, endings, strict=True)]
     passed: Passed = defaultdict(list)
-    found: list[dict[str, Path]] = [{}, {}]
-    for place, (name, ends) in enumerate(zip(names, endings, strict=True)):
-        for file in files[place]:
+    found: list[list[File]] = [[], []]
+    for half, ends in enumerate(endings):
+        for file in files[half]:
             reason = _why_not(layout, file, ends)
-            if not reason and not layout.is_cityscapes and file.way and file.way not in ways[1 - place]:
-                reason = f"{UNPAIRED}{names[1 - place]}/ does not have,"
+            alone = file.way and file.way not in ways[1 - half] and not layout.is_indexed
+            if not reason and not layout.is_cityscapes and alone:
+                reason = f"{UNPAIRED}{tree.words(1 - half)}/ does not have,"
             if reason:
-                passed[f"{reason} in {name}/"].append(file.path)
+                passed[f"{reason} in {tree.words(half)}/"].append(file.path)
             elif id_of(file.name, ends):
-                _take(layout, file, ends, found[place])
+                if file.is_link:
+                    refuse_broken(file.path)
+                found[half].append(file)
     return Found(found[0], found[1], dict(passed))
+
+
+def _list_halves(tree: Tree, split: str) -> list[list[File]]:
+    """All files in the folders of images and of masks of a split; where that is one folder, parted by their endings."""
+    if tree.layout.is_indexed:
+        return [list(walk(tree.folder(0, split))), []]
+    if not tree.is_shared:
+        return [list(walk(tree.folder(half, split))) for half in (0, 1)]
+    files = list(walk(tree.folder(0, split)))
+    masks = [file for file in files if id_of(file.name, tree.layout.mask_endings)]
+    others = [file for file in files if not id_of(file.name, tree.layout.mask_endings)]
+    return [others, masks]
 
 
 def _why_not(layout: Layout, file: File, endings: tuple[str, ...]) -> str:
@@ -78,38 +102,49 @@ def _why_not(layout: Layout, file: File, endings: tuple[str, ...]) -> str:
     if id_of(file.name, endings):
         return ""
     if layout.is_cityscapes:
-        if name.endswith(layout.mask_ending.lower()) and endings == (layout.mask_ending,):
+        if endings == layout.mask_endings and name.endswith(endings[0].lower()):
             _refuse_other_capitals(layout, file.path)
         if OTHER_KIND.fullmatch(file.name):
             return ""
-        if name.endswith(IMAGE_SUFFIXES):
-            return f"not named *{' or *'.join(endings)} (capitals count)"
+    if name.endswith(endings_of_kind := kinds_of(endings)) and endings != endings_of_kind:
+        capitals = " (capitals count)" if layout.is_cityscapes else ""
+        return f"not named {in_endings(endings)}{capitals}"
     suffix = "." + name.rpartition(".")[2] if "." in name else "without an ending"
     return f"of a kind that is not read ({suffix})"
 
 
+def kinds_of(endings: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds of files that have some endings: .png of _mask.png."""
+    return tuple(dict.fromkeys(f".{ending.rpartition('.')[2].lower()}" for ending in endings))
+
+
+def in_endings(endings: tuple[str, ...], prefix: str = "", suffix: str = "") -> str:
+    """Names of files with some endings, and with what all have in common before that.
+
+    Example:
+        >>> in_endings((".png", ".bmp", ".tif"), suffix="_mask")
+        '*_mask.png (or .bmp, .tif)'
+    """
+    others = kinds_of(endings)[1:] if endings == kinds_of(endings) else ()
+    return f"{prefix}*{suffix}{endings[0]}" + (f" (or {', '.join(others)})" if others else "")
+
+
 def _refuse_other_capitals(layout: Layout, path: Path) -> None:
     """Refuses masks of a data set that is named as Cityscapes but for the capitals: its ids mean something else."""
-    advice = "or put such masks into masks/ and the images into images/, under the same names, and give --label-map"
-    if path.name.endswith(IDD):
-        raise ValueError(
-            f"{path}: *{IDD} is a mask of the India Driving Dataset (IDD), whose ids are not those of Cityscapes' "
-            f"*{layout.mask_ending}; put its masks {advice.removeprefix('or put such masks ')}"
-        )
-    raise ValueError(f"{path}: expected *{layout.mask_ending}, in which capitals count; rename it if it is, {advice}")
+    raise ValueError(
+        f"{path}: expected *{layout.mask_endings[0]}, in which capitals count; rename it if it is, or put such masks "
+        "into masks/ and the images into images/, under the same names, and give --label-map"
+    )
 
 
-def _take(layout: Layout, file: File, endings: tuple[str, ...], taken: dict[str, Path]) -> None:
-    """Adds a file under its id."""
-    id = id_of(file.name, endings) or ""
-    if not layout.is_cityscapes:
-        id = "_".join([*file.way, id])
-    if file.is_link:
-        _refuse_broken(file.path)
-    id = _checked_id(id, file.path)
-    if id in taken:
-        raise ValueError(f"{file.path}: has the same id, {id}, as {taken[id]}; rename one of the two")
-    taken[id] = file.path
+def make_key(layout: Layout, file: File, endings: tuple[str, ...]) -> tuple[str, ...]:
+    """What a file is paired by: the folders below that of its split, of Cityscapes none, and its name less the ending.
+
+    Raises:
+        ValueError: the name cannot be written in UTF-8, or would break a line, or can be no id.
+    """
+    way = () if layout.is_cityscapes else file.way
+    return tuple(_checked_id("/".join([*way, id_of(file.name, endings) or ""]), file.path).split("/"))
 
 
 def _checked_id(id: str, path: Path) -> str:
@@ -141,14 +176,18 @@ def _leads_back(folder: Path, name: str) -> bool:
     return (folder / name).resolve() in {above.resolve() for above in (folder, *folder.parents)}
 
 
-def warn_of_strays(layout: Layout, root: Path) -> list[str]:
+def warn_of_strays(tree: Tree) -> list[str]:
     """A warning of files beside the folders of the splits."""
     warnings = []
-    for folder in (layout.image_folder, layout.mask_folder):
-        names = [name for name, _ in list_entries(root / folder) if name.lower().endswith(IMAGE_SUFFIXES)]
+    for half, path in enumerate((tree.layout.images, tree.layout.masks)):
+        head, _, tail = path.partition(SPLIT)
+        if tail or not path.endswith(SPLIT):  # nobody puts images there
+            continue
+        folder = tree.roots[half] / head.rstrip("/") if head else tree.roots[half]
+        names = [name for name, _ in list_entries(folder) if name.lower().endswith(IMAGE_SUFFIXES)]
         if names:
-            files = in_words({"beside the folders of the splits": [root / folder / name for name in names]})
-            warnings.append(f"{root}: {folder}/: left out {files}")
+            files = in_words({"beside the folders of the splits": [folder / name for name in names]})
+            warnings.append(f"{tree.place}: {tree.words(half)}/: left out {files}")
     return warnings
 
 
@@ -171,11 +210,11 @@ def list_entries(folder: Path) -> list[tuple[str, bool]]:
 def is_folder(path: Path) -> bool:
     if path.is_dir():
         return True
-    _refuse_broken(path)
+    refuse_broken(path)
     return False
 
 
-def _refuse_broken(path: Path) -> None:
+def refuse_broken(path: Path) -> None:
     """Refuses a link to nowhere: passed over in silence, what it stood for would never be missed."""
     if path.is_symlink() and not path.exists():
         raise FileNotFoundError(f"{path}: is a link to {path.readlink()}, which is not there; mend or remove it")

@@ -9,7 +9,6 @@ Workers of other machines cannot share one journal: each leaves a note beside it
 """
 
 import dataclasses
-import hashlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from tfseg.conversion.ownership import (
     LOCK,
     NOTE,
     RECORDS,
+    ROWS,
     check_ours,
     has_journal,
     has_shards,
@@ -43,11 +43,12 @@ class Entry:
     was seen in its files."""
 
     shard: Shard
-    sources: str  # see `fingerprint`
+    sources: str  # see `fingerprints.Sources.whole`
     class_pixels: list[int]
     channel_sums: list[int]  # of red, green, blue
     channel_squares: list[int]
     evidence: Evidence = field(default_factory=Evidence)
+    rows: str = ""  # SHA-256 of its rows for the ledger; an earlier version wrote none
 
 
 # ---- the folder
@@ -113,7 +114,8 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 def clear(out: Path) -> None:
     """Removes what only a conversion needs; one that was killed in its last moment leaves it behind."""
-    removal.remove_files(out, re.escape(JOURNAL_NAME), re.escape(LOCK))
+    rows = rf".+-\d+-of-\d+\.tfrecord{re.escape(ROWS)}"
+    removal.remove_files(out, rows, re.escape(JOURNAL_NAME), re.escape(LOCK))
     if is_local(out):
         staging.tidy(out, RECORDS)
 
@@ -159,7 +161,7 @@ def _move(old: Path, folder: Path) -> None:
 def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> dict[str, Entry]:
     """Finds what an earlier conversion with the same settings has finished, by the name of the shard.
 
-    A shard counts if its size and hash are as noted and its sources as they were. All others are removed.
+    A shard counts if its size, its hash and its rows are as noted and its sources as they were. All others are removed.
 
     Args:
         folder: from `open_folder`.
@@ -170,10 +172,11 @@ def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> 
     entries = {
         name: entry
         for name, entry in noted.items()
-        if entry.sources == fingerprints.get(name) and _is_sound(folder, entry.shard)
+        if entry.sources == fingerprints.get(name) and _is_sound(folder, entry)
     }
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    others = [name for name in names if name not in (LOCK, JOURNAL_NAME, *entries) and is_of_records(name)]
+    kept = {LOCK, JOURNAL_NAME, *entries, *map(rows_name, entries)}
+    others = [name for name in names if name not in kept and is_of_records(name)]
     removal.remove_files(folder, "|".join(map(re.escape, others)))
     return entries
 
@@ -218,15 +221,9 @@ def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tup
     return entries, [failure for note in notes for failure in note.get("failures", [])]
 
 
-def fingerprint(files: Sequence[Path]) -> str:
-    """Hashes names, sizes and times of files: another value says that a shard made of them may be out of date."""
-    digest = hashlib.sha256()
-    for path in files:
-        status = path.stat()
-        digest.update(
-            f"{path}\0{status.st_size}\0{getattr(status, 'st_mtime_ns', 0)}\n".encode(errors="surrogateescape")
-        )
-    return digest.hexdigest()
+def rows_name(shard: str) -> str:
+    """Names the file beside a shard that has its rows for the ledger."""
+    return shard + ROWS
 
 
 def _read(path: Path, settings: dict) -> dict:
@@ -246,6 +243,12 @@ def _read(path: Path, settings: dict) -> dict:
         return {}
 
 
-def _is_sound(folder: Path, shard: Shard) -> bool:
+def _is_sound(folder: Path, entry: Entry) -> bool:
+    rows = folder / rows_name(entry.shard.name)
+    return holds(folder, entry.shard) and rows.is_file() and file_sha256(rows) == entry.rows
+
+
+def holds(folder: Path, shard: Shard) -> bool:
+    """Whether a folder has a shard as it was written, byte for byte."""
     path = folder / shard.name
     return path.is_file() and path.stat().st_size == shard.bytes and file_sha256(path) == shard.sha256

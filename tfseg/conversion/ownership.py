@@ -10,10 +10,12 @@ from tfseg.io import removal
 from tfseg.io.atomic import UNFINISHED
 from tfseg.io.json_reader import read_bounded, read_json
 from tfseg.io.paths import is_leftover
+from tfseg.records.ledger import LEDGER_NAME
 from tfseg.records.manifest import MANIFEST_NAME, is_shard_name, parse_manifest
 
 JOURNAL_NAME = "journal.json"
 NOTE = ".json"  # ends the name of a note, after that of its shard
+ROWS = ".jsonl"  # likewise of the rows for the ledger
 LOCK = ".lock"
 
 
@@ -37,7 +39,8 @@ def check_ours(folder: Path) -> None:
 def is_of_records(name: str) -> bool:
     """Whether a name is of a kind that conversions write, whoever wrote it."""
     name = name.removeprefix(UNFINISHED).removesuffix(".tmp")  # the latter of version 0.1.0
-    return name in (MANIFEST_NAME, JOURNAL_NAME, LOCK) or is_shard_name(name.removesuffix(NOTE))
+    known = (MANIFEST_NAME, LEDGER_NAME, JOURNAL_NAME, LOCK)
+    return name in known or is_shard_name(name.removesuffix(NOTE).removesuffix(ROWS))
 
 
 def _known_names(folder: Path) -> tuple[str, ...]:
@@ -46,7 +49,7 @@ def _known_names(folder: Path) -> tuple[str, ...]:
     Raises:
         ValueError: there is a manifest, of another program or damaged, and no journal.
     """
-    names = [LOCK, JOURNAL_NAME, MANIFEST_NAME]
+    names = [LOCK, JOURNAL_NAME, MANIFEST_NAME, LEDGER_NAME]
     if has_journal(folder):  # shards come before they are noted
         return _join(names, r".+-\d+-of-\d+\.tfrecord")
     if not (folder / MANIFEST_NAME).is_file():
@@ -56,9 +59,9 @@ def _known_names(folder: Path) -> tuple[str, ...]:
 
 
 def _join(names: list[str], *patterns: str) -> tuple[str, ...]:
-    """One expression for names, what matches patterns, the notes of these, and what version 0.1.0 had not finished."""
+    """One expression for names, what matches patterns, notes and rows of these, and what 0.1.0 had not finished."""
     names = [re.escape(name) for name in names if "/" not in name]
-    return (rf"({'|'.join([*names, *patterns])})({re.escape(NOTE)})?(\.tmp)?",)
+    return (rf"({'|'.join([*names, *patterns])})({re.escape(NOTE)}|{re.escape(ROWS)})?(\.tmp)?",)
 
 
 def has_journal(folder: Path) -> bool:

@@ -4,11 +4,13 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar, Unpack
 
 import numpy as np
 
 from tfseg.conversion import sources
+from tfseg.conversion.checks import choose_rule
+from tfseg.conversion.readings import Rule
 from tfseg.conversion.samples import Sample, read_sample
 from tfseg.io import image_headers, images
 from tfseg.records import labels, storage
@@ -45,7 +47,7 @@ class DataSet(Generic[Item]):
 
     place: str
     kind: str  # "raw data set" or "records"
-    layout: str  # see `sources.Source.name`; the labels of "folders" have no names
+    layout: str  # see `sources.Source.name`; only the labels of Cityscapes have names
     label_map: labels.LabelMap
     ids: dict[str, list[str]]  # of each split, in the order in which its images lie
     read: Callable[[str, Sequence[int]], Iterator[Item]]  # (split, ascending places in its ids) -> items
@@ -59,19 +61,26 @@ class DataSet(Generic[Item]):
 
 
 def open_raw(
-    root: str | Path, splits: Sequence[str] | None = None, label_map: str | Path | None = None, coarse: bool = False
+    root: str | Path | None,
+    splits: Sequence[str] | None = None,
+    label_map: str | Path | None = None,
+    coarse: bool = False,
+    mask_values: str = "auto",
+    color_tolerance: int = 0,
+    **where: Unpack[sources.SourceOptions],
 ) -> DataSet[Sample]:
-    """Opens a raw data set; arguments and errors as of `sources.open_source`."""
-    source = sources.open_source(root, splits, label_map, coarse)
+    """Opens a raw data set; arguments and errors as of `sources.open_source` and, of masks, `checks.choose_rule`."""
+    source = sources.open_source(root, splits, label_map, coarse, **where)
+    rule = choose_rule(source, mask_values, color_tolerance)
     return DataSet(
-        place=str(root),
+        place=str(source.root if root is None else root),
         kind="raw data set",
-        layout=source.name,
-        label_map=source.label_map,
+        layout="folders" if rule.gives_class_ids else source.name,
+        label_map=rule.stored_map,
         ids={name: [sample.id for sample in samples] for name, samples in source.splits.items()},
         read=lambda split, places: (source.splits[split][place] for place in places),
-        load=functools.partial(load_sample, label_map=source.label_map),
-        warnings=list(source.warnings),
+        load=functools.partial(load_sample, rule=rule),
+        warnings=[*source.notes, *source.warnings],
     )
 
 
@@ -134,15 +143,15 @@ def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
     raise ValueError(f"{path}: has no record {last}, which the manifest counts; make the records again")
 
 
-def load_sample(sample: Sample, label_map: labels.LabelMap) -> Pair:
+def load_sample(sample: Sample, rule: Rule) -> Pair:
     """Decodes an image and its mask.
 
     Raises:
         ValueError: one is damaged, or their sizes differ; the message begins with the path.
         OSError: one cannot be read.
     """
-    image, label_ids, *files = read_sample(sample, lookup=label_map.lookup)
-    mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
+    image, label_ids, *files = read_sample(sample, rule=rule)
+    mask = np.minimum(rule.stored_map.lookup[label_ids], len(rule.stored_map.classes))
     return Pair(sample.id, image, mask, label_ids, *map(file_kind, files))
 
 

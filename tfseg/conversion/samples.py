@@ -7,9 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfseg.io import image_headers, images, masks
+from tfseg.annotations.drawing import draw_mask
+from tfseg.annotations.shapes import OtherSizeError
+from tfseg.conversion.layers import read_layers
+from tfseg.conversion.readings import Rule, read_values
+from tfseg.io import image_headers, images, masks, rasters
 from tfseg.io.regular_files import read_file
 from tfseg.records import labels
+
+# Of it, no value has a class.
+NO_LABEL_MAP = labels.LabelMap((), np.zeros((0, 3), np.uint8), np.full(256, labels.UNKNOWN, np.uint8))
+
+FORMS = ("mask", "layers", "coco", "labelme", "yolo", "cityscapes_polygons", "supervisely", "label_studio")
 
 
 class Sample(NamedTuple):
@@ -17,7 +26,15 @@ class Sample(NamedTuple):
 
     id: str
     image: Path
-    mask: Path
+    mask: Path  # file of the ground truth, or the folder that its layers lie in
+    form: str = "mask"  # of FORMS: how `mask` holds it
+    data: bytes = b""  # what a file of many images says of this one
+    layers: tuple[tuple[str, Path], ...] = ()  # of the form "layers": name of a class, and the mask of its pixels
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it is read from."""
+        return (self.image, *(path for _, path in self.layers)) if self.layers else (self.image, self.mask)
 
 
 class Decoded(NamedTuple):
@@ -37,44 +54,71 @@ class Traits(NamedTuple):
     mask: masks.Mask
 
 
-def read_sample(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | None = None) -> Decoded:
+def read_sample(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = None) -> Decoded:
     """Reads an image and its mask; see `read_traits`."""
-    return read_traits(sample, exif_mode, lookup)[0]
+    return read_traits(sample, exif_mode, rule)[0]
 
 
-def read_traits(sample: Sample, exif_mode: str = "rotate", lookup: np.ndarray | None = None) -> tuple[Decoded, Traits]:
+def read_traits(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = None) -> tuple[Decoded, Traits]:
     """Reads an image and its mask, and says how.
 
     Args:
         sample: the files.
         exif_mode: "rotate" turns both upright as their EXIF data say, as viewers do; "ignore" takes both as stored.
-        lookup: (256,) uint8 of the label map, `labels.UNKNOWN` where it has no class: of a palette with colours of
-            which a mask has nothing but greys, the indexes are read unless it knows the greys alone.
+        rule: how ground truth becomes raw values. None: masks by their values, with no label map that could say which
+            of two readings of a palette it knows.
 
     Raises:
         ValueError: a file is damaged or of a kind that is not understood, or their sizes differ; the message begins
             with the path.
         OSError: a file cannot be read.
     """
-    image_file, mask_file = read_file(sample.image), read_file(sample.mask)
+    image_file = read_file(sample.image)
     with named(sample.image):
         image = images.decode_file(image_file, upright=exif_mode == "rotate")
-        orientation = image_headers.read_orientation(image_file)
+        orientation = rasters.read_any_orientation(image_file)
+    mask, mask_file = _read_truth(sample, exif_mode, rule or Rule(NO_LABEL_MAP), (image.shape[0], image.shape[1]))
+    if image.shape[:2] != mask.values.shape:
+        raise ValueError(_size_fault(sample, image, mask.values, orientation, exif_mode))
+    traits = Traits(mask.values.shape, orientation, mask)
+    return Decoded(image, mask.values, image_file, mask_file), traits
+
+
+def _read_truth(sample: Sample, exif_mode: str, rule: Rule, size: tuple[int, int]) -> tuple[masks.Mask, bytes]:
+    """Reads the ground truth of an image of a size: a mask of raw values, and the file of it if that is a mask."""
+    if sample.form == "mask":
+        data = read_file(sample.mask)
+        with named(sample.mask):
+            mask = read_values(data, rule)
+            if exif_mode == "rotate":
+                mask = mask._replace(values=image_headers.turn(mask.values, rasters.read_any_orientation(data)))
+        return mask, data
+    if sample.form == "layers":
+        return read_layers(sample.layers, rule.label_map, size, upright=exif_mode == "rotate"), b""
+    label_map = rule.label_map
     with named(sample.mask):
-        mask = masks.read_mask(mask_file)
-    label_ids = mask.values
-    if mask.greys is not None and lookup is not None and not _knows(lookup, mask.values) and _knows(lookup, mask.greys):
-        label_ids, mask = mask.greys, mask._replace(kind=masks.GREYS)
-    if exif_mode == "rotate":
-        label_ids = image_headers.turn(label_ids, image_headers.read_orientation(mask_file))
-    if image.shape[:2] != label_ids.shape:
-        raise ValueError(_size_fault(sample, image, label_ids, orientation, exif_mode))
-    traits = Traits(label_ids.shape, orientation, mask)
-    return Decoded(image, label_ids, image_file, mask_file), traits
+        try:
+            mask = draw_mask(
+                sample.form,
+                sample.data or read_file(sample.mask),
+                size,
+                label_map.by_label,
+                label_map.uncovered,
+                label_map.default,
+            )
+        except ValueError as error:
+            hint = _exif_hint(sample, exif_mode) if isinstance(error, OtherSizeError) else ""
+            raise ValueError(f"{sample.image.name}: {error}{hint}" if sample.data else f"{error}{hint}") from None
+    return masks.Mask(mask, sample.form, {}), b""
 
 
-def _knows(lookup: np.ndarray, values: np.ndarray) -> bool:
-    return bool((lookup[np.unique(values)] != labels.UNKNOWN).all())
+def _exif_hint(sample: Sample, exif_mode: str) -> str:
+    """Says that an image of another size than its annotations may be turned by its EXIF data."""
+    orientation = rasters.read_any_orientation(read_file(sample.image))
+    if orientation < image_headers.SIDEWAYS:
+        return ""
+    advice = "ignore takes all images as they are stored" if exif_mode == "rotate" else "rotate turns all upright"
+    return f"; its EXIF data have the orientation {orientation}: --exif {advice}"
 
 
 def _size_fault(sample: Sample, image: np.ndarray, mask: np.ndarray, orientation: int, exif_mode: str) -> str:

@@ -7,16 +7,19 @@ named at once.
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from tqdm import tqdm
 
-from tfseg.conversion import encoding, evidence, journal
+from tfseg.conversion import encoding, journal, updates
 from tfseg.conversion.encoding import Encoded, Fault, Settings
 from tfseg.conversion.evidence import Evidence, Palettes
+from tfseg.conversion.fingerprints import Sources, fingerprint_part
 from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part
+from tfseg.conversion.rows import Rows
 from tfseg.conversion.samples import Sample
+from tfseg.conversion.updates import Kept, Old, Outcome
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
 
@@ -38,20 +41,35 @@ class BadFilesError(ValueError):
         super().__init__("; ".join(self.faults) + more)
 
 
+class Task(NamedTuple):
+    """A shard to write."""
+
+    part: Part
+    sources: Sources
+    kept: list[Kept | None]  # of each sample, where its record lies already
+
+
 def write_parts(
-    parts: Sequence[Part], folder: Path, settings: Settings, journal_settings: dict, workers: int
+    parts: Sequence[Part],
+    folder: Path,
+    settings: Settings,
+    journal_settings: dict,
+    workers: int,
+    old: Old | None = None,
 ) -> dict[str, Entry]:
     """Writes the shards that are not finished yet with processes of this machine, noting each in the journal."""
-    entries, missing = find_finished(parts, folder, journal_settings)
+    entries, tasks = find_tasks(parts, folder, journal_settings, old)
     total = sum(len(part.samples) for part in parts)
-    remaining = sum(len(part.samples) for part, _ in missing)
+    remaining = sum(len(task.part.samples) for task in tasks)
     inspection = Inspection(settings.label_map, (entries[part.name].evidence for part in parts if part.name in entries))
     # One stream over all shards, so that no worker waits for the end of one; a job is made when there is room for it.
-    jobs = ((part.split, sample, not inspection.count) for part, _ in missing for sample in part.samples)
+    jobs = (job for task in tasks for job in list_jobs(task, inspection))
     with open_pool(workers) as mapper:
-        outcomes = mapper(functools.partial(encoding.attempt, settings=settings), jobs)
+        outcomes = iter(mapper(functools.partial(encoding.attempt, settings=settings), jobs))
+        if old is not None:
+            outcomes = _merge_all(tasks, outcomes, old, settings)
         outcomes = iter(tqdm(outcomes, total=total, initial=total - remaining, unit="image", disable=None))
-        for part, sources in missing:
+        for part, sources, _ in tasks:
             encoded = inspection.take(part.samples, outcomes)
             if inspection.count:
                 inspection.drain(encoded)
@@ -63,6 +81,11 @@ def write_parts(
             journal.write_entries(folder, journal_settings, entries)
     inspection.conclude()
     return entries
+
+
+def _merge_all(tasks: Sequence[Task], encoded: Iterator[Outcome], old: Old, settings: Settings) -> Iterator[Outcome]:
+    for task in tasks:
+        yield from updates.merge_kept(task.part, task.kept, encoded, old, settings)
 
 
 class Inspection:
@@ -89,7 +112,7 @@ class Inspection:
         if len(self.faults) < self.most:
             self.faults.append(fault)
 
-    def take(self, samples: Sequence[Sample], outcomes: Iterator[Encoded | Evidence | Fault]) -> Iterator[Encoded]:
+    def take(self, samples: Sequence[Sample], outcomes: Iterator[Outcome]) -> Iterator[Encoded]:
         """Yields what is to be stored of the samples of a shard; looks through them to the end if one is bad.
 
         Raises:
@@ -118,32 +141,44 @@ class Inspection:
             raise BadFilesError(self.faults, self.count)
 
 
-def find_finished(
-    parts: Sequence[Part], folder: Path, journal_settings: dict
-) -> tuple[dict[str, Entry], list[tuple[Part, str]]]:
-    """Finds what an earlier conversion has finished, and what is left to do: parts, each with its fingerprint."""
-    fingerprints = {part.name: fingerprint(part) for part in parts}
-    entries = journal.read_entries(folder, journal_settings, fingerprints)
+def find_tasks(
+    parts: Sequence[Part], folder: Path, journal_settings: dict, old: Old | None = None
+) -> tuple[dict[str, Entry], list[Task]]:
+    """Finds what an earlier conversion has finished, and what is left to do.
+
+    Args:
+        parts: of the plan.
+        folder: from `journal.open_folder`.
+        journal_settings: of this conversion.
+        old: records that are brought up to date; those of their shards that stay as they are count as finished.
+    """
+    sources = {part.name: fingerprint_part(part) for part in parts} if old is None else old.sources
+    entries = journal.read_entries(folder, journal_settings, {name: found.whole for name, found in sources.items()})
     if entries:
         print(f"{folder}: resuming, {len(entries)} of {len(parts)} shards are finished")
-    return entries, [(part, fingerprints[part.name]) for part in parts if part.name not in entries]
+    if old is not None:
+        entries = updates.adopt_shards(old, parts, folder, journal_settings, entries)
+    return entries, [
+        Task(part, sources[part.name], [None] * len(part.samples) if old is None else old.kept[part.name])
+        for part in parts
+        if part.name not in entries
+    ]
 
 
-def fingerprint(part: Part) -> str:
-    """Distinguishes the files of a part from those of the same names at another time."""
-    return journal.fingerprint([path for sample in part.samples for path in (sample.image, sample.mask)])
+def list_jobs(task: Task, inspection: Inspection) -> Iterator[tuple[str, Sample, bool]]:
+    """Yields jobs of `encoding.attempt` for a shard: to encode; once a file was bad, to look at."""
+    for sample, kept in zip(task.part.samples, task.kept, strict=True):
+        if kept is None:
+            yield task.part.split, sample, not inspection.count
 
 
-def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: str) -> Entry:
-    """Writes one shard of what `encode_sample` made of its samples."""
-    counts, seen = [], []
+def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: Sources) -> Entry:
+    """Writes one shard of what `encode_sample` made of its samples, and its rows for the ledger."""
+    rows = Rows(part, sources)
 
-    def count(sample: Encoded) -> bytes:
-        example, *numbers, evidence = sample
-        counts.append(numbers)
-        seen.append(evidence)
-        return example
+    def note(sample: Encoded) -> bytes:
+        rows.add(sample)
+        return sample.example
 
-    shard = records.write_shard(folder / part.name, map(count, encoded))
-    pixels, sums, squares = (np.sum(numbers, axis=0).tolist() for numbers in zip(*counts, strict=True))
-    return Entry(shard, sources, pixels, sums, squares, evidence.merge(seen))
+    shard = records.write_shard(folder / part.name, map(note, encoded))
+    return rows.write(folder, shard)

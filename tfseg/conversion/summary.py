@@ -4,16 +4,28 @@ import contextlib
 
 import numpy as np
 
+from tfseg.conversion import readings
+from tfseg.conversion.annotation_files import TITLES
 from tfseg.conversion.evidence import MOST_STRETCH, OBJECTS
 from tfseg.io import masks
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Split
 
-MASK_READINGS = {
+VALUE_READINGS = {  # of the kinds of masks
     masks.GREY: "grey values",
     masks.GREYS: "grey values of a palette",
     masks.COLORS: "indexes of a palette",
+    readings.WIDE: "grey values of 16 bits",
+    readings.FEW_BITS: "values of 1, 2 or 4 bits, not the greys that they show",
+    readings.RGB_GREYS: "grey values of three equal channels",
+    **{kind: f"values of the {kind}" for kind in readings.CHANNEL_KINDS.values()},
 }
+COLOR_READINGS = {
+    readings.RGB_COLORS: "colours",
+    readings.PALETTE_COLORS: "colours of a palette",
+    readings.GREY_COLORS: "greys taken as colours",
+}
+LABEL_READINGS = {readings.LAYERS: "layers, a mask a class", **TITLES}
 
 
 def summary_rows(manifest: Manifest) -> list[list[str]]:
@@ -70,12 +82,21 @@ def _layout_in_words(manifest: Manifest, found: dict) -> str:
     image_folder, mask_folder = found["folders"]
     by_name = "images and masks of the same names"
     source = by_name if manifest.source == "folders" else f"{manifest.source}, by the names"
-    return f"{source}, in {image_folder}/ and {mask_folder}/"
+    end = "" if mask_folder.endswith(".json") else "/"
+    return f"{source}, in {image_folder}/ and {mask_folder}{end}"
 
 
 def _masks_in_words(found: dict) -> str:
-    kinds = ", ".join(f"{MASK_READINGS[kind]} in {count}" for kind, count in found["mask_kinds"].items())
-    text = f"{kinds}; values are {'label ids of Cityscapes' if found['assumed'] else 'of the label map given'}"
+    words = VALUE_READINGS | COLOR_READINGS | LABEL_READINGS
+    kinds = ", ".join(f"{words.get(kind, kind)} in {count}" for kind, count in found["mask_kinds"].items())
+    what = "labels"
+    if not COLOR_READINGS.keys().isdisjoint(found["mask_kinds"]):
+        what = "colours"
+    elif not VALUE_READINGS.keys().isdisjoint(found["mask_kinds"]):
+        what = "values"
+    text = f"{kinds}; {what} are {'label ids of Cityscapes' if found['assumed'] else 'of the label map given'}"
+    if tolerance := found.get("color_tolerance"):
+        text += f", or at most {tolerance} from one of its colours"
     if found["assumed"] and found["masks_with_255"]:
         text += f", and 255, void, in {found['masks_with_255']}"
     return text

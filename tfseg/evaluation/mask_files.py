@@ -1,7 +1,7 @@
 """Masks in files, as `tfseg predict` writes them: found by the id of their image, and read."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,13 @@ def list_masks(folder: Path) -> dict[str, list[Path]]:
     return masks
 
 
+def _agrees(folders: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether the folders that a mask lies in can be the last ones of an id, or hold all of them."""
+    shared = min(len(folders), len(wanted))
+    tail = [unicodedata.normalize("NFC", name) for name in folders[len(folders) - shared :]]
+    return tail == [*wanted[len(wanted) - shared :]]
+
+
 def find_mask(masks: Mapping[str, list[Path]], id: str, folder: Path) -> Path:
     """Finds the mask of an image among those that `list_masks` found in a folder.
 
@@ -41,8 +48,12 @@ def find_mask(masks: Mapping[str, list[Path]], id: str, folder: Path) -> Path:
         FileNotFoundError: there is none.
         ValueError: there are several, none of which lies in fewer folders than the others.
     """
-    names = [Path(id).name, f"{Path(id).name}_leftImg8bit"]
+    words = id.split("/")  # an id that is a path may have been predicted from any of its folders
+    ends = ["_".join(words[first:]) for first in range(len(words))]
+    names = [*ends, f"{words[-1]}_leftImg8bit"]
     paths = next((masks[name] for name in names if name in masks), [])
+    if len(words) > 1:  # 0001 of another folder is another image
+        paths = [path for path in paths if _agrees(path.relative_to(folder).parts[:-1], words[:-1])]
     if not paths:
         missing = " or ".join(f"{name}{MASK_ENDING}" for name in names)
         raise FileNotFoundError(f"{folder}: has no {shorten(missing)}")

@@ -167,7 +167,7 @@ def _draw_label_ids(axes, survey: Survey, label_ids: np.ndarray, panel_height: f
     entries = {count.value: count for count in survey.splits[survey.example_split].labels}
     colors = np.zeros((256, 3), np.uint8)
     colors[list(entries)] = [entry.color for entry in entries.values()]
-    title = "labels, in the colour of their class" if survey.layout == "folders" else "labels"
+    title = "labels" if survey.layout.startswith("cityscapes") else "labels, in the colour of their class"
     _show(axes["labels"], colors[label_ids], title)
     # One shade for each value that occurs, evenly spread: neighbours such as 7 and 8 can be distinguished.
     present = np.unique(label_ids)

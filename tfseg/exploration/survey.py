@@ -248,7 +248,7 @@ def channel_moments(levels: np.ndarray) -> tuple[list[float], list[float]]:
 def label_table(layout: str, label_map: labels.LabelMap) -> dict[int, tuple[str, str, tuple[int, int, int]]]:
     """Name, class and RGB colour of each value that a raw mask may have; only Cityscapes' have their own names."""
     names = label_map.names
-    if layout != "folders":
+    if layout.startswith("cityscapes"):
         known = {label.id: (label.name, label.color) for label in labels.DRAWN}
         known[labels.NO_LABEL] = "no label", (0, 0, 0)
         if names.get(labels.NO_LABEL) != "void":  # records made before 255 was void

@@ -61,7 +61,12 @@ def write_text(text: str, path: Path, errors: str = "strict") -> None:
 
 def write_json(content: dict, path: Path, indent: int | None = 1) -> None:
     """Writes a JSON file, nan as null, see `write_whole`."""
-    write_text(json.dumps(_without_nan(content), indent=indent) + "\n", path)
+    write_text(to_json(content, indent), path)
+
+
+def to_json(content: dict, indent: int | None = 1) -> str:
+    """Gives the text that `write_json` writes."""
+    return json.dumps(_without_nan(content), indent=indent) + "\n"
 
 
 @contextmanager

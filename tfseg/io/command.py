@@ -66,7 +66,7 @@ LESS_MEMORY = {
     "export": "lower --size, --images or --calibration",
     "describe": "lower --batch or --size",
     **dict.fromkeys(("check_metal", "show_batch", "doctor", "parts"), "lower train.batch_size or data.size"),
-    **dict.fromkeys(("make_tfrecords", "convert", "verify", "explore"), "lower --workers"),
+    **dict.fromkeys(("make_tfrecords", "convert", "verify", "explore", "audit"), "lower --workers"),
 }
 # What of their words says how much was asked for.
 ASKED_FOR = re.compile(

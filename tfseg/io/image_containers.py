@@ -142,6 +142,11 @@ def _count_strips(entries: Entries) -> int:
     return max(entries[tag][1] if tag in entries else 0 for tag in (_STRIPS, _STRIPS + 6, _TILES, _TILES + 1))
 
 
+def is_lossless_webp(data: bytes) -> bool:
+    """Whether a WebP file keeps its pixels exactly; TooLarge or ValueError as of `read_head`."""
+    return b"VP8L" in _list_webp_chunks(data)[0]
+
+
 def _read_webp(data: bytes) -> Head:
     chunks, images = _list_webp_chunks(data)
     if images > 1:

@@ -57,11 +57,16 @@ def parse_json(data: bytes) -> Any:
     if marks > MOST_VALUES:
         raise ValueError(f"has more than {MOST_VALUES:,} values, which are not read")
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_int=_read_integer, object_pairs_hook=_read_object)
+        return make_decoder().decode(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("is nested too deep") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"is no JSON: {shorten(error)}") from None
+
+
+def make_decoder() -> json.JSONDecoder:
+    """Makes what decodes text of JSON; it raises ValueError for a key twice and an integer of more than 64 bits."""
+    return json.JSONDecoder(parse_int=_read_integer, object_pairs_hook=_read_object)
 
 
 def _read_integer(text: str) -> int:

@@ -4,16 +4,14 @@ What a decoder would mend in silence is refused: a mask whose values would becom
 leave it to the caller to say where.
 """
 
-import io
-import warnings
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from tfseg.io.image_headers import DAMAGED, PNG_END, PNG_SIGNATURE, PngHead, check_png, keep_pixels, read_png_head
+from tfseg.io.image_headers import PNG_END, PNG_SIGNATURE, check_png, read_png_head
 from tfseg.io.images import decode_plain_png
+from tfseg.io.rasters import decode_indexes
 
 
 class Mask(NamedTuple):
@@ -59,8 +57,8 @@ def read_mask(data: bytes) -> Mask:
         kind = f"{png.depth}-bit {png.color}"
         raise ValueError(f"is {kind}{hint.get(kind, '')}; a mask must be an 8-bit grey or palette PNG")
     check_png(data)
-    values, palette = _decode_indexes(data, png)
-    return Mask(values, GREY, {}) if png.color != "palette" else _read_palette(values, palette)
+    values, palette = decode_indexes(data, png)
+    return Mask(values, GREY, {}) if png.color != "palette" else read_palette(values, palette)
 
 
 def decode_instances(data: bytes) -> np.ndarray:
@@ -72,30 +70,11 @@ def decode_instances(data: bytes) -> np.ndarray:
     if not data.startswith(PNG_SIGNATURE) or (png := read_png_head(data)).color != "grey":
         raise ValueError("is no grey PNG file, as instance ids are")
     check_png(data)
-    return _decode_indexes(data, png, keep=True)[0].astype(np.int32)
+    return decode_indexes(data, png, keep=True)[0].astype(np.int32)
 
 
-def _decode_indexes(data: bytes, png: PngHead, keep: bool = False) -> tuple[np.ndarray, bytes]:
-    """Values, of 8 bits unless they are to be kept, and palette; OpenCV would turn indexes into colours."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a large size, which was held against the file's, or an odd chunk
-            with Image.open(io.BytesIO(keep_pixels(data)), formats=("PNG",)) as image:
-                values = np.array(image if keep or png.color == "palette" else image.convert("L"))
-                return values, bytes(image.getpalette("RGB") or b"")
-    except Image.DecompressionBombError:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(
-            f"is a palette PNG of {png.height}x{png.width}, more than the {most:,} pixels that can be read of one; "
-            "save it as an 8-bit grey PNG of the same values, or cut it into parts"
-        ) from None
-    except MemoryError:
-        raise
-    except Exception:  # of many kinds, by what in the file is broken
-        raise ValueError(DAMAGED.format(len(data))) from None
-
-
-def _read_palette(indexes: np.ndarray, palette: bytes) -> Mask:
+def read_palette(indexes: np.ndarray, palette: bytes) -> Mask:
+    """Reads the indexes of a palette, (H, W) uint8, by the rule of `read_mask`; `palette` has three bytes an entry."""
     table = np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3)
     used = np.flatnonzero(count_values(indexes))
     there = used[used < len(table)]  # a palette of the classes alone may well end before 255, which stands for void

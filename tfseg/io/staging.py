@@ -98,7 +98,7 @@ def stage_folder(
 def tidy(place: Path, kind: Kind) -> None:
     """Ends what a process had begun that was killed while two folders changed places, unless another does so now."""
     box = staging_path(place)
-    if (box / REPLACED).exists():
+    if (box / REPLACED).exists() or (box.is_dir() and not (box / NEW).exists()):
         with suppress(RefusedError), _hold(box, place):
             _end_exchange(box, place, kind)
 

@@ -20,6 +20,7 @@ Value = bytes | int | list[bytes]  # a list has several
 
 _HEAD = struct.Struct("<QI")  # length of the data, checksum of these 8 bytes
 _CHECKSUM = struct.Struct("<I")
+FRAME_BYTES = _HEAD.size + _CHECKSUM.size  # that a record takes in a file beside its data
 
 MOST_RECORD_BYTES = 2**31 - 1  # that TensorFlow parses
 MOST_FIELDS = (
@@ -81,6 +82,22 @@ def read_records(file: SeekableFile) -> Iterator[bytes]:
             raise DamagedRecordError(index, "is damaged: its checksum fails")
         yield data
         index += 1
+
+
+def read_record(file: SeekableFile, offset: int, length: int) -> bytes:
+    """Reads one record of a TFRecord file, by where its frame begins and the length of its data.
+
+    Raises:
+        ValueError: the file has no such record there, or a checksum fails.
+    """
+    file.seek(offset)
+    size = struct.pack("<Q", length)
+    if file.read(_HEAD.size) != size + _masked_crc(size):
+        raise ValueError("is cut short, or has a damaged length")
+    data = file.read(length)
+    if len(data) < length or file.read(_CHECKSUM.size) != _masked_crc(data):
+        raise ValueError("is damaged: its checksum fails")
+    return data
 
 
 def view_records(file: memoryview) -> Iterator[tuple[memoryview, memoryview]]:

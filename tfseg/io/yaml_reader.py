@@ -25,8 +25,12 @@ _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOUNDS = ("nested deeper than", "holds more than", "holds an alias of what it is in", "expected a number of at most")
 
 
-def read_yaml(path: str | Path) -> object:
+def read_yaml(path: str | Path, list_keys: bool = False) -> object:
     """Reads a file of one YAML document; None if it is empty.
+
+    Args:
+        path: the file.
+        list_keys: whether a name may be a list, `[1, 2]: road`; it becomes a tuple.
 
     Raises:
         ValueError: it is no such file, see `parse_yaml`; in one line, with the path.
@@ -38,18 +42,18 @@ def read_yaml(path: str | Path) -> object:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{printable(path)}: is no text in UTF-8, by its line {line}; save it as UTF-8") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(text, str(path), list_keys)
 
 
-def parse_yaml(text: str, name: str) -> object:
-    """Reads the text of one YAML document; `name` stands in errors.
+def parse_yaml(text: str, name: str, list_keys: bool = False) -> object:
+    """Reads the text of one YAML document; `name` stands in errors, `list_keys` is as of `read_yaml`.
 
     Raises:
         ValueError: it is damaged, deeper or larger than `DEEPEST` and `MOST_VALUES`, sets a name twice, or holds
             something else than plain values; in one line, with the number of that in the text.
     """
     try:
-        return yaml.load(text, BoundedLoader)
+        return yaml.load(text, _ListKeyLoader if list_keys else BoundedLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         problem = str(error.problem or error.context)
@@ -77,10 +81,13 @@ def check_text(text: str) -> None:
 class BoundedLoader(yaml.SafeLoader):
     """Makes plain values of YAML, and stops at what is too deep, too large, or nothing plain."""
 
+    list_keys = False  # whether a name may be a list of plain values
+
     def __init__(self, stream: str):
         super().__init__(stream)
         self.depth = self.reached = self.values = 0
         self.measures: dict[int, tuple[int, int]] = {}  # id of a node -> its values and its height
+        self.keys: set[int] = set()  # ids of the nodes of lists that are names
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Counts as it composes: what aliases repeat takes no memory here, but does where it is gone through."""
@@ -122,6 +129,8 @@ class BoundedLoader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and "\0" in node.value:  # which no path may have
             self._refuse(node, "holds a character that text cannot have")
         try:
+            if isinstance(node, yaml.SequenceNode) and id(node) in self.keys:  # a list has no hash
+                return tuple(self.construct_sequence(node, deep=True))
             return super().construct_object(node, deep)
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):  # of !!bool x, say
             self._refuse(node, f"{shorten(repr(node.value), 60)} is no {name}")
@@ -130,6 +139,14 @@ class BoundedLoader(yaml.SafeLoader):
         """Makes a mapping, of which no name is set twice."""
         seen = set()
         for key, _ in node.value:
+            if self.list_keys and isinstance(key, yaml.SequenceNode) and _is_flat(key):
+                self.keys.add(id(key))
+                value = self.construct_object(key)
+                if value in seen:
+                    shown = ", ".join(str(item.value) for item in key.value)
+                    self._refuse(key, f"{shorten(f'[{shown}]', 60)} is set twice")
+                seen.add(value)
+                continue
             if not isinstance(key, yaml.ScalarNode):
                 self._refuse(key, "found unhashable key")
             value = name = str(key.value)
@@ -143,3 +160,21 @@ class BoundedLoader(yaml.SafeLoader):
 
     def _refuse(self, node: yaml.Node, problem: str):
         raise ConstructorError(problem=problem, problem_mark=node.start_mark)
+
+
+class _ListKeyLoader(BoundedLoader):
+    """Takes lists as names too, and no number that YAML reads as another one than it looks like."""
+
+    list_keys = True
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        value = super().construct_object(node, deep)
+        if type(value) is int and not node.value.lower().lstrip("+-").startswith(("0x", "0b")):
+            digits = node.value.replace("_", "")
+            if ":" in digits or int(digits) != value:  # 1:10 counts sixties, 010 eights
+                self._refuse(node, f"{shorten(node.value, 60)} is {value} in YAML; write {value} if that is meant")
+        return value
+
+
+def _is_flat(node: yaml.SequenceNode) -> bool:
+    return all(isinstance(item, yaml.ScalarNode) for item in node.value)

@@ -1,19 +1,16 @@
 """The class table: Cityscapes labels -> the classes that a network learns: 8 categories, 19 train ids, or a file's.
 
+Files of label maps are read by `label_map_files`.
+
 One aligned row a label, values as in the official ``cityscapesscripts/helpers/labels.py``; the label maps of Cityscapes
 are derived from it. A class id is the value of a stored mask, and the place of a logit and a score.
 """
 
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
-
-from tfseg.io.escaping import shorten
-from tfseg.io.names import check_text
 
 
 class Label(NamedTuple):
@@ -74,25 +71,61 @@ UNKNOWN = 255
 NO_LABEL = 255
 
 
+Color = tuple[int, int, int]  # red, green, blue in 0..255
+
+
 @dataclass(frozen=True)
 class LabelMap:
-    """What becomes of a raw mask: the classes that are distinguished, and of which of them each of its values is."""
+    """What becomes of ground truth: the classes that are distinguished, and what in a mask or polygon is of which.
+
+    Example:
+        label_map = read_label_map("map.yaml")  # classes: {road: [128, 64, 128], sky: [70, 130, 180]}, 3: road
+        label_map.classes                       # ("void", "road", "sky")
+        label_map.lookup[3]                     # 1, the class id of road
+        label_map.by_color[(70, 130, 180)]      # 2, the class id of sky
+    """
 
     classes: tuple[str, ...]  # names in the order of the class ids; the first is void, which counts nowhere
     colors: np.ndarray  # (C, 3) uint8 RGB, of the classes
-    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> class id, or `UNKNOWN`
+    lookup: np.ndarray  # (256,) uint8, value of a raw mask -> class id, or `UNKNOWN`; see `filled`
     own_colors: bool = False  # the colours are of the masks' makers, not the categories' for want of others
+    by_color: dict[Color, int] = field(default_factory=dict)  # RGB of a mask in colours -> class id
+    by_label: dict[str, int] = field(default_factory=dict)  # label of a polygon or layer -> class id
+    default: int | None = None  # class id of what has no entry; None: that is an error
+    wide: np.ndarray | None = None  # (65536,) uint8, as `lookup`; None: no value above 255 has an entry
+    later_wins: bool = False  # of layers that overlap, the one whose class id is higher; otherwise they are refused
 
     @property
     def names(self) -> dict[int, str]:
         """Value of a raw mask -> class, for reading; `lookup` holds the same for work."""
         return {int(value): self.classes[self.lookup[value]] for value in np.flatnonzero(self.lookup != UNKNOWN)}
 
+    @property
+    def uncovered(self) -> int:
+        """Class id of pixels that no polygon or layer covers: the default, else a class named background, else void."""
+        if self.default is not None:
+            return self.default
+        return self.classes.index(BACKGROUND) if BACKGROUND in self.classes else VOID
+
+    def filled(self) -> "LabelMap":
+        """The same with the default, if there is one, for all values that have no entry."""
+        if self.default is None:
+            return self
+        lookup = np.where(self.lookup == UNKNOWN, self.default, self.lookup).astype(np.uint8)
+        wide = None if self.wide is None else np.where(self.wide == UNKNOWN, self.default, self.wide).astype(np.uint8)
+        return replace(self, lookup=lookup, wide=wide)
+
+    def of_class_ids(self) -> "LabelMap":
+        """The label map of masks that hold class ids: each is of itself."""
+        lookup = np.full(256, UNKNOWN, np.uint8)
+        lookup[: len(self.classes)] = np.arange(len(self.classes))
+        return replace(self, lookup=lookup, wide=None)
+
 
 def make_label_map(
     classes: Mapping[str, Sequence[int]], names: Mapping[int, str], own_colors: bool = False
 ) -> LabelMap:
-    """Makes a label map.
+    """Makes a label map of mask values alone.
 
     Args:
         classes: name -> RGB colour in 0..255, in the order of the class ids.
@@ -101,6 +134,24 @@ def make_label_map(
     """
     colors = np.array(list(classes.values()), np.uint8)
     return LabelMap(tuple(classes), colors, make_lookup([*classes], names), own_colors)
+
+
+def _make_cityscapes(classes: Mapping[str, Color], class_of: Mapping[str, str]) -> LabelMap:
+    """Makes a label map of Cityscapes, by label ids, names and colours.
+
+    Args:
+        classes: as of `make_label_map`.
+        class_of: name of a label -> name of its class.
+    """
+    names = {label.id: class_of[label.name] for label in DRAWN} | {NO_LABEL: "void"}
+    ids = {name: place for place, name in enumerate(classes)}
+    # Pole and polegroup have one colour: which only their ids distinguish, they are poles where that is read.
+    first_of_color = {label.color: label.name for label in reversed(DRAWN)}
+    return replace(
+        make_label_map(classes, names, own_colors=True),
+        by_color={color: ids[class_of[name]] for color, name in first_of_color.items()},
+        by_label=ids | {name: ids[its_class] for name, its_class in class_of.items()},
+    )
 
 
 def make_lookup(classes: Sequence[str], names: Mapping[int, str]) -> np.ndarray:
@@ -125,6 +176,7 @@ def _color_of(name: str) -> tuple[int, int, int]:
     return next(label.color for label in LABELS if label.name == name)
 
 
+BACKGROUND = "background"  # a class of this name takes what no polygon or layer covers
 CATEGORIES = tuple(dict.fromkeys(label.category for label in LABELS))
 VOID = CATEGORIES.index("void")  # of every label map
 # The 19 classes of the benchmark, which alone count in the official score.
@@ -135,58 +187,17 @@ DRAWN = [label for label in LABELS if label.id >= 0]
 # One colour a category: that of its most common label.
 _COMMON = ("unlabeled", "road", "building", "pole", "vegetation", "sky", "person", "car")
 CITYSCAPES = {  # the label maps of Cityscapes, by their names
-    "categories": make_label_map(
+    "categories": _make_cityscapes(
         dict(zip(CATEGORIES, map(_color_of, _COMMON), strict=True)),
-        {label.id: label.category for label in DRAWN} | {NO_LABEL: "void"},
-        own_colors=True,
+        {label.name: label.category for label in LABELS},
     ),
-    "train_ids": make_label_map(  # class id = train id + 1
+    "train_ids": _make_cityscapes(  # class id = train id + 1
         {"void": _color_of("unlabeled")} | {label.name: label.color for label in BY_TRAIN_ID},
-        {label.id: "void" if label.ignore_in_eval else label.name for label in DRAWN} | {NO_LABEL: "void"},
-        own_colors=True,
+        {label.name: "void" if label.ignore_in_eval else label.name for label in LABELS},
     ),
 }
 CATEGORY_COLORS = CITYSCAPES["categories"].colors
 CITYSCAPES_LOOKUP = CITYSCAPES["categories"].lookup
-
-
-def read_label_map(path: str | Path) -> LabelMap:
-    """Reads a YAML file of `mask value: class` lines.
-
-    The classes are the 8 categories of Cityscapes, unless an entry `classes` gives the names and colours of others, in
-    the order of their ids:
-
-        classes: {void: [0, 0, 0], sky: [128, 128, 128], building: [128, 0, 0]}
-        0: sky
-        1: building
-        11: void
-
-    Void, which counts nowhere, comes first. Where `classes` does not name it, it is put there all the same: no mask
-    value is of it then, but what augmentation brings in from outside of an image.
-
-    Raises:
-        ValueError: the file is no such mapping or has a key twice, a value is not in 0..255, a name is not one of the
-            classes, these are not up to 255 names with an RGB colour each, void first if at all, or besides void one is
-            left.
-        OSError: the file cannot be read.
-    """
-    entries = _read_entries(path)
-    classes, own = dict(zip(CATEGORIES, CATEGORY_COLORS.tolist(), strict=True)), False
-    if "classes" in entries:
-        classes, own = _with_void(path, entries.pop("classes")), True
-    for value, name in entries.items():
-        if type(value) is not int or not 0 <= value <= 255:
-            raise ValueError(f"{path}: mask value {reprlib.repr(value)} is not an integer in 0..255")
-        if name not in [*classes]:  # a list has no hash
-            raise ValueError(
-                f"{path}: value {value} has the class {reprlib.repr(name)}; it must be one of "
-                f"{shorten(', '.join(classes))}"
-            )
-    # Of classes of its own all that it names: their masks may be in another split. Of the categories those in use.
-    learnt = classes if own else {*entries.values()}
-    if "void" in learnt and (fault := one_class_fault(learnt)):
-        raise ValueError(f"{path}: {fault}")
-    return make_label_map(classes, entries, own)
 
 
 def one_class_fault(names: Iterable[str]) -> str | None:
@@ -200,42 +211,6 @@ def one_class_fault(names: Iterable[str]) -> str | None:
         f"one class is left to learn, {learnt[0]}, since void counts nowhere; name the background as a class, such as "
         f"`classes: {{background: [0, 0, 0], {learnt[0]}: [255, 0, 0]}}`"
     )
-
-
-def _read_entries(path: str | Path) -> dict:
-    from tfseg.io.yaml_reader import read_yaml
-
-    entries = read_yaml(path)
-    if not isinstance(entries, dict) or not entries:
-        raise ValueError(f"{path}: expected lines of `mask value: class`, got {type(entries).__name__}")
-    return entries
-
-
-def _with_void(path: str | Path, classes: object) -> dict[str, list[int]]:
-    """Checks the entry `classes`, and puts void before them if it is not there."""
-    if not isinstance(classes, dict) or not classes:
-        raise ValueError(f"{path}: classes: expected 2 to {UNKNOWN} lines of `name: [red, green, blue]`")
-    for name, color in classes.items():
-        is_color = isinstance(color, list) and len(color) == 3 and all(type(part) is int for part in color)
-        if not isinstance(name, str) or not is_color or not 0 <= min(color) <= max(color) <= 255:
-            shown = f"{shorten(name)}: {shorten(color if isinstance(color, str) else reprlib.repr(color))}"
-            raise ValueError(f"{path}: classes: expected `name: [red, green, blue]` in 0..255, got `{shown}`")
-        try:
-            check_text(name, "class")
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    if "void" in classes and (first := [*classes][VOID]) != "void":
-        raise ValueError(
-            f"{path}: classes: expected void first, which counts nowhere, got {shorten(first)}; or leave void out"
-        )
-    if odd := [name for name in classes if name != "void" and name.strip().lower() == "void"]:
-        raise ValueError(f"{path}: classes: {odd[0]!r} is not void, which is written in small letters")
-    if "void" not in classes:
-        greys = [[0, 0, 0], [255, 255, 255], *([level] * 3 for level in range(254, 0, -1))]
-        classes = {"void": next(color for color in greys if color not in [*classes.values()])} | classes
-    if not 2 <= len(classes) <= UNKNOWN:
-        raise ValueError(f"{path}: classes: expected 2 to {UNKNOWN} lines of `name: [red, green, blue]`, void counted")
-    return classes
 
 
 def remap(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> np.ndarray:

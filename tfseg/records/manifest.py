@@ -113,7 +113,12 @@ def is_shard_name(name: str) -> bool:
 
 def write_manifest(directory: str | Path, manifest: Manifest) -> None:
     """Writes manifest.json whole or not at all."""
-    atomic.write_json(dataclasses.asdict(manifest), open_path(directory) / MANIFEST_NAME, indent=2)
+    atomic.write_text(manifest_text(manifest), open_path(directory) / MANIFEST_NAME)
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Gives the text of manifest.json."""
+    return atomic.to_json(dataclasses.asdict(manifest), indent=2)
 
 
 def hash_manifest(data: bytes) -> str:
@@ -155,6 +160,19 @@ def check_manifest(directory: str | Path, data: bytes) -> Manifest:
         data: content of manifest.json.
     """
     directory = open_path(directory)
+    manifest = parse_sound_manifest(directory, data)
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            _check_shard(directory / shard.name, shard)
+    return manifest
+
+
+def parse_sound_manifest(directory: Path, data: bytes) -> Manifest:
+    """Does as `check_manifest`, but looks at no shard.
+
+    Raises:
+        ValueError: the manifest is damaged, of another schema version, or disagrees with itself.
+    """
     path = directory / MANIFEST_NAME
     try:
         manifest = parse_manifest(data)
@@ -165,8 +183,6 @@ def check_manifest(directory: str | Path, data: bytes) -> Manifest:
     for name, split in manifest.splits.items():
         if fault := count_fault(name, split):
             raise ValueError(f"{path}: {fault}; {_ADVICE}")
-        for shard in split.shards:
-            _check_shard(directory / shard.name, shard)
     return manifest
 
 

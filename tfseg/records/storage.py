@@ -33,6 +33,7 @@ EXIF_MODES = ("rotate", "ignore")
 FINDINGS = {
     **{"folders": list, "assumed": bool, "mask_kinds": dict, "masks_with_255": int, "turned": dict, "undecided": int},
     **{"sizes": int, "aspect": int, "enlarged": int, "left_out": dict},
+    **{"mask_values": str, "color_tolerance": int, "entries_read": dict},
 }
 DEEPEST = 4  # lists and objects in one another, in findings
 MOST_CLASSES = 255  # that masks of a byte distinguish from what is of no class

@@ -19,6 +19,7 @@ from tfseg.io.names import has_control, quote
 from tfseg.io.paths import open_path
 from tfseg.records import labels, storage
 from tfseg.records.contents import Content, Fault, count_things, read_contents, some
+from tfseg.records.ledger import LEDGER_NAME, ledger_fault
 from tfseg.records.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -69,6 +70,10 @@ def find_faults(directory: str | Path, quick: bool = False, workers: int = 1) ->
     order = {name: place for place, name in enumerate([MANIFEST_NAME, *_shards(manifest)])}
     strays = sorted(file for file in directory.glob("*.tfrecord") if file.name not in order)
     faults += _some(directory, (Fault(file, None, None, "is not in the manifest") for file in strays))
+    are_counted = not any(count_fault(name, split) for name, split in manifest.splits.items())
+    if are_counted and (fault := ledger_fault(directory, manifest)):
+        advice = "no training needs it, and `convert --update` makes it anew"
+        faults.append(Fault(directory / LEDGER_NAME, None, None, f"{fault}; {advice}"))
     return sorted(
         faults, key=lambda fault: (order.get(fault.path.name, len(order)), -1 if fault.index is None else fault.index)
     )

@@ -140,7 +140,7 @@ def open_source(
     folders, warnings = _choose_folders(tree, splits, splitting)
     chosen, its_name = choose_label_map(tree, label_map, may_lack_label_map)
     named_by = ""
-    if tree.layout.form == "yolo":
+    if tree.layout.form == "yolo" and chosen.classes:
         chosen, named_by = with_numbers(chosen, tree)
     found = {split: find_files(tree, folder) for split, folder in folders.items()}
     passed = {split: files.passed for split, files in found.items() if files.passed}

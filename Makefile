@@ -129,7 +129,7 @@ $(INSTALLED): pyproject.toml
 
 # What the other environments install.
 .venv-oldest/.installed: PACKAGES = tensorflow-cpu==2.18.1 --editable ".[dev]"
-.venv-beam/.installed: PACKAGES = 'pytest>=8' 'universal_pathlib>=0.2' --editable ".[beam]"
+.venv-beam/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' 'universal_pathlib>=0.2' --editable ".[beam]"
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"

@@ -28,7 +28,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from tfseg.conversion import encoding, journal, shards, updates
 from tfseg.conversion.converter import WriteParts
@@ -157,7 +157,13 @@ def _run(pipeline: "apache_beam.Pipeline", runner: str) -> None:
         raise OSError(f"{runner} failed: {reason[-1]}") from error
 
 
-def _convert_part(task: Task, folder: Path, settings: Settings, journal_settings: dict, old: Old | None) -> None:
+def _convert_part(
+    task: Task,
+    folder: Path,
+    settings: Settings,
+    journal_settings: dict,
+    old: Optional[Old],  # noqa: UP045  Beam 2.71 reads this as a type of its own, and cannot read `Old | None`
+) -> None:
     """Writes one shard and its note, in a worker. A runner may well call it twice: it writes the same."""
     try:
         outcome = _write_shard(task, folder, settings, old)

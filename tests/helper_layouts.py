@@ -19,6 +19,13 @@ def write(root, *names):
             Image.fromarray(np.zeros((2, 3), np.uint8)).save(path)
 
 
+def touch(root, *names):
+    """Makes empty files, for tests that look at no more than names."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
 class Tree(NamedTuple):
     """Files, and the samples that are found in them."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helper_files import save
+from helper_layouts import touch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,12 +15,6 @@ from tfseg import convert, explore
 from tfseg.conversion import converter, flags, sources
 from tfseg.conversion.samples import Sample
 from tfseg.records.record_set import open_records
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 @pytest.fixture

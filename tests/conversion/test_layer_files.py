@@ -3,15 +3,10 @@
 import json
 
 import pytest
+from helper_layouts import touch
 
 from tfseg.conversion import sources
 from tfseg.conversion.samples import Sample
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 @pytest.fixture

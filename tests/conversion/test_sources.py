@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from helper_layouts import touch
 
 from tfseg.conversion import sources
 from tfseg.conversion.samples import Sample
@@ -13,12 +14,6 @@ from tfseg.records.labels import UNKNOWN
 
 IMAGES = "*.png (or .jpg, .jpeg, .bmp, .tif, .tiff, .webp)"
 MASKS = "*.png (or .bmp, .tif, .tiff, .webp)"
-
-
-def touch(root, *names):
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
 
 
 def cityscapes(root, split, *ids):

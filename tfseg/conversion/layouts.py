@@ -7,9 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from tfseg.io.images import IMAGE_SUFFIXES
+
 SPLIT = "{split}"  # in the path of a layout: stands for the folder of each split
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".webp")
 
 

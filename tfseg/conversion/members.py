@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tfseg.conversion.files import File, Found, make_key
 from tfseg.conversion.layouts import MADE_BESIDE, Layout, Tree
-from tfseg.conversion.pairing import Affix, Key, Rule, find_rule
+from tfseg.conversion.pairing import Affix, Affixes, Key, find_affixes
 from tfseg.io.escaping import printable
 
 Files = dict[str, dict[Key, Path]]  # split -> key -> file
@@ -38,7 +38,7 @@ class Member(NamedTuple):
         return "/".join([self.split, *self.key] if self.split else self.key)
 
 
-def key_files(tree: Tree, found: Mapping[str, Found]) -> tuple[Files, Files, Rule]:
+def key_files(tree: Tree, found: Mapping[str, Found]) -> tuple[Files, Files, Affixes]:
     """Gives images and masks the keys by which they pair.
 
     Args:
@@ -61,14 +61,14 @@ def key_files(tree: Tree, found: Mapping[str, Found]) -> tuple[Files, Files, Rul
         )
     ]
     if tree.layout.is_cityscapes:
-        return halves[0], halves[1], Rule()
+        return halves[0], halves[1], Affixes()
     keys = [[(split, *key) for split, files in half.items() for key in files] for half in halves]
     has_affix = [any(not ending.startswith(".") for ending in ends) for ends in tree.endings]
     try:
-        rule = find_rule(keys[0], keys[1], (has_affix[0], has_affix[1]))
+        affixes = find_affixes(keys[0], keys[1], (has_affix[0], has_affix[1]))
     except ValueError as error:
         raise ValueError(f"{tree.place}: {error}") from None
-    return _strip(halves[0], rule.image), _strip(halves[1], rule.mask), rule
+    return _strip(halves[0], affixes.image), _strip(halves[1], affixes.mask), affixes
 
 
 def _masks(layout: Layout, found: Mapping[str, Found]) -> dict[str, list[File]]:

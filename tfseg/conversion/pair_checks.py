@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from tfseg.conversion.files import Passed, in_endings, in_words, some, walk
 from tfseg.conversion.layouts import OTHER_KIND, OTHER_KINDS, Tree
 from tfseg.conversion.members import Files
-from tfseg.conversion.pairing import Rule, find_rivals
+from tfseg.conversion.pairing import Affixes, find_rivals
 
 
-def check_pairs(tree: Tree, images: Files, masks: Files, rule: Rule, passed: dict[str, Passed]) -> None:
+def check_pairs(tree: Tree, images: Files, masks: Files, affixes: Affixes, passed: dict[str, Passed]) -> None:
     """Refuses images without a mask and masks without an image, those of all splits in one message.
 
     Args:
         tree: the data set.
         images, masks: by split and by what they are paired by.
-        rule: what was taken off their names.
+        affixes: what was taken off their names.
         passed: files of each split that are neither.
 
     Raises:
         ValueError: one lacks its partner, or a split has no file at all.
     """
-    image_names, mask_names = (in_endings(own, *affix) for own, affix in zip(tree.endings, rule, strict=True))
+    image_names, mask_names = (in_endings(own, *affix) for own, affix in zip(tree.endings, affixes, strict=True))
     besides = [f"{f'split {split} ' if split else ''}holds besides {in_words(it)}" for split, it in passed.items()]
     for split in images:
         if not images[split] and not masks[split]:

@@ -5,7 +5,7 @@
     images/0001.jpg               masks/gt_0001.png                     all masks begin with gt_
 
 An ending begins at a mark such as _ or at a letter behind a digit, and only what all images or all masks share counts.
-Of all rules that could be, the one is taken by which most masks have an image; names that are the same come first.
+Of all affixes that could be, those are taken by which most masks have an image; names that are the same come first.
 """
 
 import itertools
@@ -32,14 +32,16 @@ class Affix(NamedTuple):
         return (*key[:-1], key[-1][len(self.prefix) : len(key[-1]) - len(self.suffix)])
 
 
-class Rule(NamedTuple):
+class Affixes(NamedTuple):
     """What is taken off the names of images and of masks before they are the same."""
 
     image: Affix = Affix()
     mask: Affix = Affix()
 
 
-def find_rule(images: Collection[Key], masks: Collection[Key], is_given: tuple[bool, bool] = (False, False)) -> Rule:
+def find_affixes(
+    images: Collection[Key], masks: Collection[Key], is_given: tuple[bool, bool] = (False, False)
+) -> Affixes:
     """Finds what is to be taken off the names of images and masks, so that they pair.
 
     Args:
@@ -48,18 +50,18 @@ def find_rule(images: Collection[Key], masks: Collection[Key], is_given: tuple[b
         is_given: whether the endings of images and of masks are known, so that nothing more is taken off.
 
     Returns:
-        The rule by which most masks have an image; that names are the same, if no rule pairs any.
+        The affixes by which most masks have an image; none, so that names are the same, if no affixes pair any.
 
     Raises:
-        ValueError: two rules pair equally many, and one image with different masks.
+        ValueError: affixes of two kinds pair equally many, and one image with different masks.
 
     Example:
-        >>> find_rule([("a",), ("b",)], [("a_mask",), ("b_mask",)]).mask
+        >>> find_affixes([("a",), ("b",)], [("a_mask",), ("b_mask",)]).mask
         Affix(prefix='', suffix='_mask')
     """
-    whole, best, most = {*masks}, [Rule()], 0
+    whole, best, most = {*masks}, [Affixes()], 0
     if whole == {*images}:
-        return Rule()
+        return Affixes()
     mask_affixes = [Affix()] if is_given[1] else _affixes(masks)
     # Of a single image and a single mask, everything is what all have in common.
     for image_affix in [Affix()] if is_given[0] or len(whole) < 2 else _affixes(images):
@@ -69,7 +71,7 @@ def find_rule(images: Collection[Key], masks: Collection[Key], is_given: tuple[b
             if count > most:
                 best, most = [], count
             if count and count == most:
-                best.append(Rule(image_affix, mask_affix))
+                best.append(Affixes(image_affix, mask_affix))
     _refuse_ambiguity(best, images, masks)
     return best[0]
 
@@ -108,15 +110,15 @@ def _likely(parts: list[str], shortest: int) -> list[str]:
     return sorted(kept, key=len)
 
 
-def _refuse_ambiguity(rules: list[Rule], images: Collection[Key], masks: Collection[Key]) -> None:
-    """Refuses rules that are equally good and give an image two masks."""
-    if len(rules) < 2:
+def _refuse_ambiguity(found: list[Affixes], images: Collection[Key], masks: Collection[Key]) -> None:
+    """Refuses affixes that are equally good and give an image two masks."""
+    if len(found) < 2:
         return
-    image_of = [{rule.image.strip(key): key for key in images} for rule in rules]
+    image_of = [{affixes.image.strip(key): key for key in images} for affixes in found]
     mask_of: dict[Key, Key] = {}
     for key in masks:
-        for rule, known in zip(rules, image_of, strict=True):
-            image = known.get(rule.mask.strip(key))
+        for affixes, known in zip(found, image_of, strict=True):
+            image = known.get(affixes.mask.strip(key))
             if image is not None and mask_of.setdefault(image, key) != key:
                 names = " and ".join("/".join(it) for it in sorted((mask_of[image], key)))
                 raise ValueError(

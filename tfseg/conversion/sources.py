@@ -41,7 +41,7 @@ from tfseg.conversion.layer_files import find_layers
 from tfseg.conversion.layouts import SAMPLE_CITY, Layout, Tree
 from tfseg.conversion.members import Member, key_files, make_ids, repeated_ids
 from tfseg.conversion.pair_checks import check_pairs
-from tfseg.conversion.pairing import Key, Rule
+from tfseg.conversion.pairing import Affixes, Key
 from tfseg.conversion.samples import Sample
 from tfseg.conversion.splitting import TRAIN, VAL, Splitting, find_lists, part_by_lists, part_by_share
 from tfseg.io import paths
@@ -144,7 +144,7 @@ def open_source(
         chosen, named_by = with_numbers(chosen, tree)
     found = {split: find_files(tree, folder) for split, folder in folders.items()}
     passed = {split: files.passed for split, files in found.items() if files.passed}
-    members, rule, unmasked, layered = _pair(tree, folders, found, passed, chosen)
+    members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen)
     placed, notes, doubts = _place(tree, members, splits, splitting)
     samples = _make_samples(tree, placed)
     warnings += [*doubts, *_repeated_names(tree, placed)]
@@ -168,7 +168,7 @@ def open_source(
         # Which classes are distinguished says nothing about the masks.
         tree.layout.is_cityscapes and tree.layout.form == "mask" and label_map in (None, "train_ids"),
         {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
-        [f"{tree.place}: {note}" for note in [*_recognised(tree, rule, its_name, layered), *notes]],
+        [f"{tree.place}: {note}" for note in [*_recognised(tree, affixes, its_name, layered), *notes]],
     )
 
 
@@ -236,25 +236,25 @@ def _pair(
     found: dict[str, Found],
     passed: dict[str, Passed],
     label_map: labels.LabelMap,
-) -> tuple[list[Member], Rule, int, str]:
+) -> tuple[list[Member], Affixes, int, str]:
     """Pairs images and masks by their names.
 
     Returns:
         The images with their masks; what was taken off the names; how many images have no mask and need none; and how
         masks of one class each lie, in words.
     """
-    images, masks, rule = key_files(tree, found)
+    images, masks, affixes = key_files(tree, found)
     own_layers: dict[str, dict[Key, tuple[tuple[str, Path], ...]]] = {}
     words, unmasked = "", 0
     data: dict[str, dict[Key, bytes]] = {}
     if tree.layout.is_indexed:
         images, masks, data, unmasked = index_images(tree, folders, found)
-        rule = Rule()
+        affixes = Affixes()
     elif not any(images[split].keys() & masks[split].keys() for split in images):
         layers = find_layers(tree, folders, label_map)
         if layers:
             passed.clear()  # what looked like a mask without an image is a layer
-            images, rule, words = layers.images, Rule(), layers.words
+            images, affixes, words = layers.images, Affixes(), layers.words
             own_layers = {split: {key: tuple(it) for key, it in own.items()} for split, own in layers.layers.items()}
             masks = {split: {key: it[0][1].parent for key, it in own.items()} for split, own in own_layers.items()}
     if tree.layout.lists:
@@ -262,7 +262,7 @@ def _pair(
             there = {key: path for key, path in images[split].items() if key in masks[split]}
             unmasked += len(images[split]) - len(there)
             images[split] = there
-    check_pairs(tree, images, masks, rule, passed)
+    check_pairs(tree, images, masks, affixes, passed)
     pooled = _is_pooled(tree)
     members = [
         Member(
@@ -276,7 +276,7 @@ def _pair(
         for split, own in images.items()
         for key, path in own.items()
     ]
-    return members, rule, unmasked, words
+    return members, affixes, unmasked, words
 
 
 def _place(
@@ -342,13 +342,13 @@ def _make_sample(tree: Tree, id: str, member: Member) -> Sample:
     return Sample(id, member.image, member.mask, form, member.data, member.layers)
 
 
-def _recognised(tree: Tree, rule: Rule, label_map: str | None, layered: str) -> Iterator[str]:
+def _recognised(tree: Tree, affixes: Affixes, label_map: str | None, layered: str) -> Iterator[str]:
     """Says what was recognised, where that is more than the trees of ever."""
     if tree.found:
         yield f"read as {tree.found}"
     if layered:
         yield f"read as {layered}"
-    for kind, affix in (("images", rule.image), ("masks", rule.mask)):
+    for kind, affix in (("images", affixes.image), ("masks", affixes.mask)):
         if affix.prefix or affix.suffix:
             yield f"all {kind} are named {affix.prefix}*{affix.suffix}, which is taken off to pair them"
     if label_map:

@@ -26,7 +26,10 @@ import cv2
 import numpy as np
 
 from benchmarks.results import save_results
-from tfseg.conversion import converter, encoding, samples, sources
+from tfseg.conversion import converter
+from tfseg.conversion.finding import sources
+from tfseg.conversion.reading import samples
+from tfseg.conversion.writing import encoding
 from tfseg.io import codecs, command, images, masks, resizing
 from tfseg.records import records
 from tfseg.records.manifest import Manifest

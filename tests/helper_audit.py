@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from tfseg.auditing.judging import Model
-from tfseg.conversion import encoding
+from tfseg.conversion.writing import encoding
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
 from tfseg.records.manifest import Manifest, Split, shard_name, write_manifest

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
-from tfseg.conversion import encoding
+from tfseg.conversion.writing import encoding
 from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
 from tfseg.io.atomic import write_json

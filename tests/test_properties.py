@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tfseg.conversion import converter, sources
+from tfseg.conversion import converter
+from tfseg.conversion.finding import sources
 from tfseg.records import labels, records
 from tfseg.records.manifest import read_manifest
 

@@ -33,7 +33,7 @@ MAY = {
     },
     "tfseg/io/locks.py": {"unlink": 1},  # the file of a lock, while this process has it
     "tfseg/runs/run_dir.py": {"rmdir": 1},  # folders that it made and that are still empty
-    "tfseg/conversion/journal.py": {
+    "tfseg/conversion/writing/journal.py": {
         "unlink": 1,  # manifest.json in a store, once it is known to be ours
         "rename": 1,  # finished shards out of the folder of an earlier version
         "rmdir": 1,  # that folder, where it is empty then

@@ -14,7 +14,9 @@ from helper_sockets import read_listeners, watch
 from PIL import Image
 
 from tfseg import convert
-from tfseg.conversion import beam, converter, encoding, journal, plan, shards, sources
+from tfseg.conversion import beam, converter
+from tfseg.conversion.finding import sources
+from tfseg.conversion.writing import encoding, journal, plan, shards
 from tfseg.records.ledger import LEDGER_NAME
 from tfseg.records.manifest import Shard, read_manifest
 

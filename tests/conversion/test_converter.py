@@ -15,7 +15,10 @@ from helper_killed import moments
 from PIL import Image
 
 from tfseg import convert
-from tfseg.conversion import converter, encoding, journal, plan, samples, sources
+from tfseg.conversion import converter
+from tfseg.conversion.finding import sources
+from tfseg.conversion.reading import samples
+from tfseg.conversion.writing import encoding, journal, plan
 from tfseg.io import command as cli
 from tfseg.io import locks, removal, staging
 from tfseg.records import records

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from tfseg import predict
-from tfseg.conversion import converter, sources
+from tfseg.conversion import converter
+from tfseg.conversion.finding import sources
 from tfseg.evaluation import evaluator, judge
 from tfseg.exporters import litert, onnx, parity
 from tfseg.exporters.exporter import export_saved_model

@@ -30,13 +30,13 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from tfseg.conversion import encoding, journal, shards, updates
 from tfseg.conversion.converter import WriteParts
-from tfseg.conversion.encoding import Settings
-from tfseg.conversion.journal import Entry
-from tfseg.conversion.plan import Part
-from tfseg.conversion.shards import Task
-from tfseg.conversion.updates import Old
+from tfseg.conversion.writing import encoding, journal, shards, updates
+from tfseg.conversion.writing.encoding import Settings
+from tfseg.conversion.writing.journal import Entry
+from tfseg.conversion.writing.plan import Part
+from tfseg.conversion.writing.shards import Task
+from tfseg.conversion.writing.updates import Old
 from tfseg.io.escaping import printable
 
 if TYPE_CHECKING:

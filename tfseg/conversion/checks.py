@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.conversion import evidence
-from tfseg.conversion.encoding import Settings
-from tfseg.conversion.evidence import Color, Palettes
-from tfseg.conversion.journal import Entry
-from tfseg.conversion.plan import Part, samples_by_split
-from tfseg.conversion.readings import Rule, knows
-from tfseg.conversion.samples import Sample
-from tfseg.conversion.shards import BadFilesError
-from tfseg.conversion.sources import Source
+from tfseg.conversion.finding.sources import Source
+from tfseg.conversion.reading import evidence
+from tfseg.conversion.reading.evidence import Color, Palettes
+from tfseg.conversion.reading.readings import Rule, knows
+from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.summary import LABEL_READINGS
+from tfseg.conversion.writing.encoding import Settings
+from tfseg.conversion.writing.journal import Entry
+from tfseg.conversion.writing.plan import Part, samples_by_split
+from tfseg.conversion.writing.shards import BadFilesError
 from tfseg.io import masks
 from tfseg.io.rasters import read_raster
 from tfseg.io.regular_files import read_file

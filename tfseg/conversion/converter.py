@@ -15,17 +15,18 @@ from typing import Unpack
 
 import numpy as np
 
-from tfseg.conversion import evidence, journal, shards, updates
 from tfseg.conversion.checks import check_evidence, choose_reading, look_at_ids
-from tfseg.conversion.encoding import EXIF_MODES, MASK_RESIZES, Settings
-from tfseg.conversion.fingerprints import fingerprint_part
-from tfseg.conversion.journal import Entry
-from tfseg.conversion.plan import Part, journal_settings, plan_parts, samples_by_split
-from tfseg.conversion.proposed_file import Show, add_proposal
-from tfseg.conversion.readings import MASK_VALUES
-from tfseg.conversion.rows import gather_rows
-from tfseg.conversion.sources import Source, SourceOptions, open_source
-from tfseg.conversion.updates import Old
+from tfseg.conversion.finding.sources import Source, SourceOptions, open_source
+from tfseg.conversion.proposing.proposed_file import Show, add_proposal
+from tfseg.conversion.reading import evidence
+from tfseg.conversion.reading.readings import MASK_VALUES
+from tfseg.conversion.writing import journal, shards, updates
+from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES, Settings
+from tfseg.conversion.writing.fingerprints import fingerprint_part
+from tfseg.conversion.writing.journal import Entry
+from tfseg.conversion.writing.plan import Part, journal_settings, plan_parts, samples_by_split
+from tfseg.conversion.writing.rows import gather_rows
+from tfseg.conversion.writing.updates import Old
 from tfseg.io import staging
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import parse_json

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import TypedDict
 
-from tfseg.conversion.encoding import EXIF_MODES, MASK_RESIZES
-from tfseg.conversion.readings import MASK_VALUES
-from tfseg.conversion.sources import SourceOptions
+from tfseg.conversion.finding.sources import SourceOptions
+from tfseg.conversion.reading.readings import MASK_VALUES
+from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES
 from tfseg.io.command import parse_size
 from tfseg.records.label_map_files import packaged_names
 from tfseg.records.records import CODECS

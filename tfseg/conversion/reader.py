@@ -8,10 +8,10 @@ from typing import Generic, NamedTuple, TypeVar, Unpack
 
 import numpy as np
 
-from tfseg.conversion import sources
 from tfseg.conversion.checks import choose_rule
-from tfseg.conversion.readings import Rule
-from tfseg.conversion.samples import Sample, read_sample
+from tfseg.conversion.finding import sources
+from tfseg.conversion.reading.readings import Rule
+from tfseg.conversion.reading.samples import Sample, read_sample
 from tfseg.io import image_headers, images
 from tfseg.records import labels, storage
 from tfseg.records.class_weights import class_weights

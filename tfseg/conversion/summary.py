@@ -4,9 +4,9 @@ import contextlib
 
 import numpy as np
 
-from tfseg.conversion import readings
-from tfseg.conversion.annotation_files import TITLES
-from tfseg.conversion.evidence import MOST_STRETCH, OBJECTS
+from tfseg.conversion.finding.annotation_files import TITLES
+from tfseg.conversion.reading import readings
+from tfseg.conversion.reading.evidence import MOST_STRETCH, OBJECTS
 from tfseg.io import masks
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Split

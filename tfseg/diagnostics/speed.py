@@ -17,8 +17,9 @@ import numpy as np
 from keras import ops
 
 from tfseg.config.schema import Config
-from tfseg.conversion import converter, encoding
-from tfseg.conversion.sources import Source
+from tfseg.conversion import converter
+from tfseg.conversion.finding.sources import Source
+from tfseg.conversion.writing import encoding
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command

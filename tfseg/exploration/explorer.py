@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
+from tfseg.conversion.finding.sources import SourceOptions
 from tfseg.conversion.reader import open_raw, open_stored
-from tfseg.conversion.sources import SourceOptions
 from tfseg.exploration import page
 from tfseg.exploration.survey import Survey, survey_data_set
 from tfseg.records.record_set import RecordSet, open_records

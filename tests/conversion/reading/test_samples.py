@@ -1,0 +1,21 @@
+"""Samples whose files are no files."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from tfseg.conversion.reading.samples import Sample, read_sample
+
+
+@pytest.mark.parametrize("part", ["image", "mask"])
+def test_a_pipe_is_refused_by_name_and_not_waited_for(tmp_path, part):
+    sample = Sample("a", tmp_path / "image\n.png", tmp_path / "mask\n.png")
+    for path in (sample.image, sample.mask):
+        cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
+    assert read_sample(sample).image.shape == (4, 4, 3)
+    getattr(sample, part).unlink()
+    os.mkfifo(getattr(sample, part))
+    with pytest.raises(ValueError, match=rf"/{part}\\n\.png: is a named pipe \(FIFO\), expected a file$"):
+        read_sample(sample)

@@ -1,0 +1,1 @@
+"""A raw data set on disk: its layout, and which mask belongs to which image in which split."""

@@ -1,0 +1,398 @@
+"""A raw data set on disk -> samples: the id, the image and the mask of each, per split.
+
+Cityscapes as it is unpacked, with its fine masks or, if asked for, its coarse ones:
+
+    leftImg8bit/<split>/<city>/<id>_leftImg8bit.png      gtFine/<split>/<city>/<id>_gtFine_labelIds.png
+                                                         gtCoarse/<split>/<city>/<id>_gtCoarse_labelIds.png
+
+The same files in renamed folders, images/ for leftImg8bit/ or masks/ for gtFine/ or both, with or without <city>/:
+
+    images/<split>/<id>_leftImg8bit.png                  masks/<split>/<id>_gtFine_labelIds.png
+
+Any other data set, with a label map:
+
+    images/<split>/<id>.png (or .jpg, .tif, ...)         masks/<split>/<id>.png (or <id>_mask.png, ...)
+    images/<split>/<folder>/<name>.png                   masks/<split>/<folder>/<name>.png, the id is <folder>_<name>
+
+The names of the files distinguish the last two, and a label map, where one is given, if more files pair by it. The
+layouts of public data sets are recognised too, see `known_layouts`; so are two folders of any names, and data sets
+without folders of splits, which `splitting` parts. A root may be a place in a store, such as gs://bucket/folder. Images
+and masks are paired by name and never by order: one lost file must not shift all others. What lies there and is not
+taken is counted, by reason, in a warning a split.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from tfseg.conversion.finding.annotation_files import index_images, with_numbers
+from tfseg.conversion.finding.detection import (
+    choose_label_map,
+    choose_splits,
+    detect_tree,
+    is_split,
+    open_halves,
+    with_endings,
+)
+from tfseg.conversion.finding.files import Found, Passed, find_files, in_words, some, warn_of_strays
+from tfseg.conversion.finding.known_layouts import split_names
+from tfseg.conversion.finding.layer_files import find_layers
+from tfseg.conversion.finding.layouts import SAMPLE_CITY, Layout, Tree
+from tfseg.conversion.finding.members import Member, key_files, make_ids, repeated_ids
+from tfseg.conversion.finding.pair_checks import check_pairs
+from tfseg.conversion.finding.pairing import Affixes, Key
+from tfseg.conversion.finding.splitting import TRAIN, VAL, Splitting, find_lists, part_by_lists, part_by_share
+from tfseg.conversion.reading.samples import Sample
+from tfseg.io import paths
+from tfseg.io.names import check_name
+from tfseg.records import labels
+
+
+class SourceOptions(TypedDict, total=False):
+    """What `open_source` takes besides, for functions that pass it on."""
+
+    images: str | Path | None
+    masks: str | Path | None
+    layout: str | None
+    image_suffix: str | None
+    mask_suffix: str | None
+    val_share: float | None
+    test_share: float | None
+    seed: int
+    group_by: str | None
+    split_lists: Mapping[str, str | Path] | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A raw data set that was found whole."""
+
+    name: str  # of the layout: "cityscapes", "cityscapes_coarse", "folders", or of `known_layouts`
+    root: Path
+    label_map: labels.LabelMap
+    splits: dict[str, list[Sample]]  # each sorted by id
+    warnings: list[str] = field(default_factory=list)  # a line each, of what is odd but may be meant
+    folders: tuple[str, str] = ("images", "masks")  # of images and masks
+    assumed: bool = False  # masks are taken for label ids of Cityscapes by their names alone, no label map says so
+    left_out: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what is not taken of it -> files
+    notes: list[str] = field(default_factory=list)  # a line each, of what was recognised and decided
+
+    @property
+    def lacks_label_map(self) -> bool:
+        """Whether nothing says what its masks mean, so that it cannot be converted yet."""
+        return not self.label_map.classes
+
+
+def open_source(
+    root: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    label_map: str | Path | None = None,
+    coarse: bool = False,
+    *,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    layout: str | None = None,
+    image_suffix: str | None = None,
+    mask_suffix: str | None = None,
+    val_share: float | None = None,
+    test_share: float | None = None,
+    seed: int = 0,
+    group_by: str | None = None,
+    split_lists: Mapping[str, str | Path] | None = None,
+    may_lack_label_map: bool = False,
+) -> Source:
+    """Finds the samples of a raw data set; reads no image.
+
+    What is there and is not taken, for its name, its kind or its place, is counted in the warnings.
+
+    Args:
+        root: folder in one of the layouts of this module's head, on this machine or in a store; or ...
+        splits: names of the splits to take, which must be whole; None takes all that have both images and masks.
+        label_map: as of `label_map_files.read_label_map`, which data sets other than Cityscapes need; of
+            Cityscapes also a name of `labels.CITYSCAPES`, and None for the 8 categories.
+        coarse: take the coarse masks of Cityscapes, in gtCoarse/, in the place of the fine.
+        images, masks: ... folders of all images and of all masks, in folders of any depth that both have.
+        layout: name of the layout, where two fit; None takes the first.
+        image_suffix, mask_suffix: what the names of images and masks end with before they are the same, such as
+            "_mask" or "_mask.png"; None finds what all have in common.
+        val_share, test_share: share of the images, 0..1, that become the splits val and test of a data set without
+            folders of splits, or with one; the rest is train.
+        seed: of the hash that decides which.
+        group_by: regular expression that finds in the path of an image, drive1/0001, what stays in one split.
+        split_lists: split -> file with the ids or file names of its images, one a line, in the place of shares.
+        may_lack_label_map: whether to open what needs a label map without one too, to propose one, see `proposal`.
+
+    Raises:
+        FileNotFoundError: a folder or a split is missing, or a link leads nowhere.
+        ValueError: the layout is unknown, an image or mask lacks its partner, two images have one name, or nothing says
+            which split images belong to.
+
+    Example:
+        >>> source = open_source("data/mine", None, "data/mine/map.yaml", val_share=0.1)
+        >>> {split: len(samples) for split, samples in source.splits.items()}
+        {'train': 91, 'val': 9}
+    """
+    splitting = Splitting(val_share, test_share, seed, group_by, split_lists or {})
+    splitting.check()
+    tree = _open_tree(root, images, masks, splits, label_map, coarse, layout, mask_suffix, splitting)
+    tree = with_endings(tree, image_suffix, mask_suffix)
+    folders, warnings = _choose_folders(tree, splits, splitting)
+    chosen, its_name = choose_label_map(tree, label_map, may_lack_label_map)
+    named_by = ""
+    if tree.layout.form == "yolo" and chosen.classes:
+        chosen, named_by = with_numbers(chosen, tree)
+    found = {split: find_files(tree, folder) for split, folder in folders.items()}
+    passed = {split: files.passed for split, files in found.items() if files.passed}
+    members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen)
+    placed, notes, doubts = _place(tree, members, splits, splitting)
+    samples = _make_samples(tree, placed)
+    warnings += [*doubts, *_repeated_names(tree, placed)]
+    warnings += [] if splitting.is_asked_for else _odd_counts(tree, samples)
+    warnings += [
+        f"{tree.place}: {f'split {split}: ' if split else ''}left out {in_words(reasons)}"
+        for split, reasons in passed.items()
+    ]
+    warnings += warn_of_strays(tree)
+    if unmasked:
+        notes.append(f"{unmasked} images have no mask and are no part of it")
+    if named_by:
+        notes.append(f"the numbers of classes are named by {named_by}")
+    return Source(
+        tree.layout.name,
+        tree.place,
+        chosen,
+        samples,
+        warnings,
+        (tree.words(0), tree.words(1)),
+        # Which classes are distinguished says nothing about the masks.
+        tree.layout.is_cityscapes and tree.layout.form == "mask" and label_map in (None, "train_ids"),
+        {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
+        [f"{tree.place}: {note}" for note in [*_recognised(tree, affixes, its_name, layered), *notes]],
+    )
+
+
+# ---- the steps
+
+
+def _open_tree(
+    root: str | Path | None,
+    images: str | Path | None,
+    masks: str | Path | None,
+    splits: Sequence[str] | None,
+    label_map: str | Path | None,
+    coarse: bool,
+    layout: str | None,
+    mask_suffix: str | None,
+    splitting: Splitting,
+) -> Tree:
+    if root is not None and images is None and masks is None:
+        return detect_tree(
+            paths.open_path(root),
+            splits=splits,
+            label_map=label_map,
+            coarse=coarse,
+            layout=layout,
+            mask_suffix=mask_suffix,
+            without_splits=splitting.is_asked_for,
+        )
+    if root is not None or images is None or masks is None:
+        raise ValueError("expected either --root, or both --images and --masks")
+    if coarse or layout is not None:
+        raise ValueError(f"{'--coarse' if coarse else '--layout'} is for --root; --masks names the folder of the masks")
+    return open_halves(paths.open_path(images), paths.open_path(masks), label_map)
+
+
+def _choose_folders(tree: Tree, splits: Sequence[str] | None, splitting: Splitting) -> tuple[dict[str, str], list[str]]:
+    """Split -> its folder, and warnings of those that are left out; of a data set without such folders, "" alone."""
+    if not tree.layout.has_splits:
+        return {"": ""}, []
+    parted = splitting.is_asked_for
+    folders, warnings = choose_splits(tree, None if parted or _is_pooled(tree) else splits)
+    if splitting.by_share and len(folders) > 1 and not _is_pooled(tree):
+        raise ValueError(
+            f"{tree.place}: has the splits {', '.join(folders)}; --val-share parts images without folders of splits, "
+            "or with one; leave it out, or list the ids of each split: --split train=train.txt --split val=val.txt"
+        )
+    for name in () if parted else folders:
+        try:
+            check_name(name, "split")
+        except ValueError as error:
+            raise ValueError(f"{tree.place}: {error}; rename the folder") from None
+    return folders, warnings
+
+
+def _is_pooled(tree: Tree) -> bool:
+    """Whether no folder has the name of a split, so that they are part of the ids."""
+    if not (tree.layout.has_splits and tree.layout.joins_folders):
+        return False
+    halves = zip(tree.roots, (tree.layout.images, tree.layout.masks), strict=True)
+    return not any(is_split(name) for root, path in halves for name in split_names(root, path, tree.layout))
+
+
+def _pair(
+    tree: Tree,
+    folders: dict[str, str],
+    found: dict[str, Found],
+    passed: dict[str, Passed],
+    label_map: labels.LabelMap,
+) -> tuple[list[Member], Affixes, int, str]:
+    """Pairs images and masks by their names.
+
+    Returns:
+        The images with their masks; what was taken off the names; how many images have no mask and need none; and how
+        masks of one class each lie, in words.
+    """
+    images, masks, affixes = key_files(tree, found)
+    own_layers: dict[str, dict[Key, tuple[tuple[str, Path], ...]]] = {}
+    words, unmasked = "", 0
+    data: dict[str, dict[Key, bytes]] = {}
+    if tree.layout.is_indexed:
+        images, masks, data, unmasked = index_images(tree, folders, found)
+        affixes = Affixes()
+    elif not any(images[split].keys() & masks[split].keys() for split in images):
+        layers = find_layers(tree, folders, label_map)
+        if layers:
+            passed.clear()  # what looked like a mask without an image is a layer
+            images, affixes, words = layers.images, Affixes(), layers.words
+            own_layers = {split: {key: tuple(it) for key, it in own.items()} for split, own in layers.layers.items()}
+            masks = {split: {key: it[0][1].parent for key, it in own.items()} for split, own in own_layers.items()}
+    if tree.layout.lists:
+        for split in images:
+            there = {key: path for key, path in images[split].items() if key in masks[split]}
+            unmasked += len(images[split]) - len(there)
+            images[split] = there
+    check_pairs(tree, images, masks, affixes, passed)
+    pooled = _is_pooled(tree)
+    members = [
+        Member(
+            "" if pooled else split,
+            (split, *key) if pooled else key,
+            path,
+            masks[split][key],
+            own_layers.get(split, {}).get(key, ()),
+            data.get(split, {}).get(key, b""),
+        )
+        for split, own in images.items()
+        for key, path in own.items()
+    ]
+    return members, affixes, unmasked, words
+
+
+def _place(
+    tree: Tree, members: list[Member], splits: Sequence[str] | None, splitting: Splitting
+) -> tuple[dict[str, list[Member]], list[str], list[str]]:
+    """The images of each split, notes on what was decided, and warnings."""
+    notes, warnings = [], []
+    names: Sequence[str | None]
+    lists = find_lists(tree.folder(0, "").parent / tree.layout.lists) if tree.layout.lists else {}
+    if splitting.by_share:
+        names, note = part_by_share(members, splitting, tree.place)
+        notes.append(note)
+    elif splitting.lists or (lists and not any(member.split for member in members)):
+        own = splitting.lists or lists
+        names, warnings = part_by_lists(members, own, tree.place, must_be_there=not splitting.lists)
+        lost = [member.whole_path for member, name in zip(members, names, strict=True) if name is None]
+        if lost:
+            text = f"{len(lost)} of {len(members)} images are in no list: {some(lost)}"
+            (warnings if splitting.lists else notes).append(
+                f"{tree.place}: {text}; they are left out" if splitting.lists else text
+            )
+        notes.append("splits by the lists " + ", ".join(f"{split} {file}" for split, file in own.items()))
+    elif all(member.split for member in members):
+        names = [member.split for member in members]
+        return {split: [m for m in members if m.split == split] for split in dict.fromkeys(names)}, notes, warnings
+    else:
+        folders = " ".join(f"{tree.words(half)}/{split}" for half in (0, 1) for split in (TRAIN, VAL))
+        raise ValueError(
+            f"{tree.place}: nothing says which split its {len(members)} images belong to; part them by --val-share 0.1 "
+            "(or 0: all become train), or name them in lists by --split train=train.txt --split val=val.txt"
+            + ("" if tree.layout.is_indexed else f", or move them into folders: mkdir {folders}")
+        )
+    there = {name for name in names if name is not None}
+    if missing := [split for split in splits or () if split not in there]:
+        raise FileNotFoundError(
+            f"{tree.place}: no split {', '.join(missing)}; there is {', '.join(sorted(there)) or 'none'}"
+        )
+    placed: dict[str, list[Member]] = {split: [] for split in splits or sorted(there)}
+    for member, name in zip(members, names, strict=True):
+        if name in placed:
+            placed[name].append(member)
+    return placed, notes, warnings
+
+
+def _make_samples(tree: Tree, placed: dict[str, list[Member]]) -> dict[str, list[Sample]]:
+    """Gives every image its id.
+
+    Raises:
+        ValueError: two images of Cityscapes, whose names differ all over the world, have one name.
+    """
+    if tree.layout.is_cityscapes:
+        _check_no_overlap(tree.place, placed)
+    everyone = [member for members in placed.values() for member in members]
+    ids = iter(make_ids(everyone))
+    samples = {
+        split: [_make_sample(tree, next(ids), member) for member in members] for split, members in placed.items()
+    }
+    return {split: sorted(own, key=lambda sample: sample.id) for split, own in samples.items()}
+
+
+def _make_sample(tree: Tree, id: str, member: Member) -> Sample:
+    form = "layers" if member.layers else tree.layout.form
+    return Sample(id, member.image, member.mask, form, member.data, member.layers)
+
+
+def _recognised(tree: Tree, affixes: Affixes, label_map: str | None, layered: str) -> Iterator[str]:
+    """Says what was recognised, where that is more than the trees of ever."""
+    if tree.found:
+        yield f"read as {tree.found}"
+    if layered:
+        yield f"read as {layered}"
+    for kind, affix in (("images", affixes.image), ("masks", affixes.mask)):
+        if affix.prefix or affix.suffix:
+            yield f"all {kind} are named {affix.prefix}*{affix.suffix}, which is taken off to pair them"
+    if label_map:
+        yield f"label map {label_map}, of the values that the makers of the data set have laid down"
+
+
+# ---- the checks
+
+
+def _check_no_overlap(place: Path, placed: dict[str, list[Member]]) -> None:
+    """An image in two splits would be scored by a network that was trained on it."""
+    split_of: dict[str, str] = {}
+    for split, members in placed.items():
+        shared = [member.path for member in members if member.path in split_of]
+        if shared:
+            raise ValueError(
+                f"{place}: {len(shared)} ids of split {split} are in split {split_of[shared[0]]} too: {some(shared)}; "
+                f"the names of all images must differ"
+            )
+        split_of |= dict.fromkeys((member.path for member in members), split)
+
+
+def _repeated_names(tree: Tree, placed: dict[str, list[Member]]) -> list[str]:
+    """Warns of names that several images have, for these may be the same image."""
+    repeated = repeated_ids([member for members in placed.values() for member in members])
+    if not repeated:
+        return []
+    return [
+        f"{tree.place}: {len(repeated)} names are those of several images, such as {some(repeated, 1)}: the ids of all "
+        "are their paths; look whether an image is in two splits, where a network would be scored on what it was "
+        "trained on"
+    ]
+
+
+def _odd_counts(tree: Tree, samples: dict[str, list[Sample]]) -> list[str]:
+    """Warnings of splits with more or fewer images than Cityscapes has."""
+    layout: Layout = tree.layout
+    if not layout.counts or (tree.place / SAMPLE_CITY).is_file():
+        return []
+    warnings = []
+    for split, members in samples.items():
+        found, expected = len(members), layout.counts.get(split, len(members))
+        if found != expected:
+            warnings.append(f"{tree.place}: split {split} has {found} images, in Cityscapes it has {expected}")
+        if (found, expected) == (2974, 2975):
+            warnings[-1] += "; a known accident: one file was lost by an incomplete download or unpacking"
+    return warnings

@@ -1,0 +1,1 @@
+"""Samples -> shards: encoded, noted in a journal, and kept where they have not changed."""

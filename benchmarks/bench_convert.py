@@ -29,7 +29,7 @@ from benchmarks.results import save_results
 from tfseg.conversion import converter
 from tfseg.conversion.finding import sources
 from tfseg.conversion.reading import samples
-from tfseg.conversion.writing import encoding
+from tfseg.conversion.writing import encoding, manifests
 from tfseg.io import codecs, command, images, masks, resizing
 from tfseg.records import records
 from tfseg.records.manifest import Manifest
@@ -229,7 +229,7 @@ def bench_codecs(source: sources.Source, sizes: Sequence[tuple[int, int] | None]
         ways = {}
         for codec, quality in CODECS:
             settings = converter.make_settings(source, size, codec, quality, "nearest")
-            manifest = converter.blank_manifest(source, settings)
+            manifest = manifests.blank_manifest(source, settings)
             ways[f"{codec} {quality}" if codec == "jpeg" else codec] = (_encoder(settings), manifest)
         one_piece = dataclasses.replace(ways["jpeg 95"][1], tile_width=None, mask_codec="png")
         ways[ONE_PIECE] = (_encode_in_one_piece, one_piece)

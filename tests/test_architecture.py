@@ -49,6 +49,13 @@ ROOMS = {
     "serving": {"io", "visualization", "inference"},
     "__main__": {"io"},
 }
+# The same within a room that has rooms of its own. Its own files lie above these and may know all of them.
+INNER_ROOMS = {
+    "conversion.reading": set(),
+    "conversion.finding": {"conversion.reading"},
+    "conversion.proposing": {"conversion.reading", "conversion.finding"},
+    "conversion.writing": {"conversion.reading", "conversion.finding"},
+}
 FILES = {"__init__", "__main__", "backend", "device", "hard_examples", "losses"}  # of tfseg/; the others are verbs
 VERBS = {module for module in MODULES if "." not in module and module not in ROOMS and module not in FILES}
 LONGEST_VERB = 120  # lines
@@ -118,6 +125,17 @@ def known_rooms(module: str) -> set[str]:
     return names & {*ROOMS, *VERBS, *FILES} - {room_of(module)}  # from tfseg import __version__ is no module
 
 
+def inner_room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def known_inside(module: str) -> set[str]:
+    """What a module imports of its own room: inner rooms and files of the room, without its own inner room."""
+    names = {name.removeprefix("tfseg.") for name in imports(file_of(module)) if name.startswith("tfseg.")}
+    own = room_of(module)
+    return {inner_room_of(name) for name in names if room_of(name) == own} - {inner_room_of(module)}
+
+
 def from_elsewhere(module: str) -> set[str]:
     """Packages that a module of tfseg imports, without Python's own."""
     return {name.split(".")[0] for name in imports(file_of(module))} - {"tfseg"} - set(sys.stdlib_module_names)
@@ -138,6 +156,21 @@ def test_rooms_know_only_rooms_below_them():
 def test_imports_follow_the_arrows(module):
     room = room_of(module)
     strangers = known_rooms(module) - ROOMS.get(room, set())
+    assert not strangers, f"tfseg/{module.replace('.', '/')}.py imports from {sorted(strangers)}"
+
+
+def test_inner_rooms_know_only_those_before_them():
+    rooms = list(INNER_ROOMS)
+    for place, room in enumerate(rooms):
+        assert INNER_ROOMS[room] <= set(rooms[:place]), f"{room} may know a room that comes after it"
+    with_rooms = {room.partition(".")[0] for room in INNER_ROOMS}
+    there = {path.parent for path in PACKAGE.glob("*/*/__init__.py") if path.parts[-3] in with_rooms}
+    assert {".".join(folder.relative_to(PACKAGE).parts) for folder in there} == set(INNER_ROOMS)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if inner_room_of(module) in INNER_ROOMS])
+def test_imports_follow_the_arrows_within_a_room(module):
+    strangers = known_inside(module) - INNER_ROOMS[inner_room_of(module)]
     assert not strangers, f"tfseg/{module.replace('.', '/')}.py imports from {sorted(strangers)}"
 
 

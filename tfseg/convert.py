@@ -34,8 +34,8 @@ from tfseg.conversion import beam, flags
 from tfseg.conversion.converter import convert_dataset
 from tfseg.conversion.proposing.proposal import Proposal
 from tfseg.conversion.proposing.proposed_file import proposal_notes, proposal_rows
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.summary import summary_notes, summary_rows
-from tfseg.conversion.writing.shards import BadFilesError
 from tfseg.io import command
 from tfseg.io.escaping import printable
 from tfseg.records.manifest import Manifest

@@ -16,7 +16,8 @@ from PIL import Image
 from tfseg import convert
 from tfseg.conversion import beam, converter
 from tfseg.conversion.finding import sources
-from tfseg.conversion.writing import encoding, journal, plan, shards
+from tfseg.conversion.reading.faults import BadFilesError
+from tfseg.conversion.writing import encoding, journal, plan
 from tfseg.records.ledger import LEDGER_NAME
 from tfseg.records.manifest import Shard, read_manifest
 
@@ -180,7 +181,7 @@ def test_many_bad_images_are_told_in_one_line_and_leave_nothing(apache_beam, raw
             path.write_bytes((raw / kind / "train" / "00.png").read_bytes())
             (raw / kind / "val" / path.name).unlink(missing_ok=True)
             (raw / kind / "val" / "99.png").write_bytes(path.read_bytes())
-    with pytest.raises(shards.BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
+    with pytest.raises(BadFilesError, match=r"not in the label map.*; and 4 bad files more$") as raised:
         convert_with("DirectRunner", raw, tmp_path / "out")
     assert str(raised.value).count("mask values") == 20 and "\n" not in str(raised.value)
     assert raised.value.count == 24
@@ -376,9 +377,7 @@ def test_palettes_are_compared_over_shards(apache_beam, raw, tmp_path):
             image = Image.fromarray(cv2.imread(str(sample.mask), cv2.IMREAD_UNCHANGED))
             image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0] if number < 2 else [0, 0, 0, 0, 255, 0, 255, 0, 0])
             image.save(sample.mask)
-    with pytest.raises(
-        shards.BadFilesError, match=r" at index [12] of its palette, where .*; one palette must go thro"
-    ):
+    with pytest.raises(BadFilesError, match=r" at index [12] of its palette, where .*; one palette must go thro"):
         convert_with("DirectRunner", raw, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

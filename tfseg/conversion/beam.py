@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from tfseg.conversion.converter import WriteParts
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.writing import encoding, journal, shards, updates
 from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.journal import Entry
@@ -130,7 +131,7 @@ def _write_parts(
         _run(pipeline, runner)
     entries, failures = journal.gather_notes(folder, journal_settings, entries)
     if failures:
-        raise shards.BadFilesError(failures)
+        raise BadFilesError(failures)
     if lacking := [part.name for part in parts if part.name not in entries]:
         raise OSError(f"{folder}: has no {lacking[0]} after {runner}; --out must be a place that all workers reach")
     return entries
@@ -182,7 +183,7 @@ def _write_shard(task: Task, folder: Path, settings: Settings, old: Old | None) 
         outcomes = updates.merge_kept(part, kept, outcomes, old, settings)
     try:
         return shards.write_part(part, folder, inspection.take(part.samples, outcomes), sources)
-    except shards.BadFilesError:
+    except BadFilesError:
         return inspection.faults
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from tfseg.conversion.finding.sources import Source
 from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.evidence import Color, Palettes
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.readings import Rule, knows
 from tfseg.conversion.reading.samples import Sample
-from tfseg.conversion.summary import LABEL_READINGS
+from tfseg.conversion.reading.words import LABEL_READINGS
 from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part, samples_by_split
-from tfseg.conversion.writing.shards import BadFilesError
 from tfseg.io import masks
 from tfseg.io.rasters import read_raster
 from tfseg.io.regular_files import read_file

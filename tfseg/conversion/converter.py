@@ -7,40 +7,29 @@ and produce byte-identical shards: see journal.py.
 
 import dataclasses
 import functools
-import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
-
+from tfseg.conversion import existing
 from tfseg.conversion.checks import check_evidence, choose_reading, look_at_ids
 from tfseg.conversion.finding.sources import Source, SourceOptions, open_source
 from tfseg.conversion.proposing.proposed_file import Show, add_proposal
-from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.readings import MASK_VALUES
 from tfseg.conversion.writing import journal, shards, updates
 from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES, Settings
-from tfseg.conversion.writing.fingerprints import fingerprint_part
 from tfseg.conversion.writing.journal import Entry
-from tfseg.conversion.writing.plan import Part, journal_settings, plan_parts, samples_by_split
+from tfseg.conversion.writing.manifests import blank_manifest, complete_manifest
+from tfseg.conversion.writing.plan import journal_settings, plan_parts
 from tfseg.conversion.writing.rows import gather_rows
-from tfseg.conversion.writing.updates import Old
 from tfseg.io import staging
-from tfseg.io.escaping import printable, shorten
-from tfseg.io.json_reader import parse_json
+from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local, open_path
 from tfseg.io.staging import resolve_place
 from tfseg.records import records
 from tfseg.records.manifest import (
-    SCHEMA_VERSION,
     Manifest,
-    Split,
-    manifest_text,
-    parse_sound_manifest,
-    read_manifest,
-    read_manifest_bytes,
     write_manifest,
 )
 from tfseg.records.record_set import RecordSet, open_records
@@ -48,8 +37,6 @@ from tfseg.records.record_set import RecordSet, open_records
 # Writes the shards that are not finished yet: parts, folder, settings, settings of the journal -> entries of all parts.
 # An update hands on the old records, too, as `old`.
 WriteParts = Callable[..., dict[str, Entry]]
-
-CHOSEN = ("source", "size", "codec", "quality", "mask_resize", "exif")  # fields of a manifest that a user decides
 
 
 def convert_dataset(
@@ -194,8 +181,8 @@ def convert(
         staging.tidy(out, journal.RECORDS)
     old, there = None, journal.is_there(out)
     if there and update:
-        old, data = _open_old(out, blank, parts, warn)
-        if manifest := _find_up_to_date(old, data, blank, parts, source):
+        old, data = existing.open_old(out, blank, parts, warn)
+        if manifest := existing.find_up_to_date(old, data, blank, parts, source):
             journal.clear(out)
             print(f"{out}: {updates.summarise_update(old, parts)}")
             return manifest
@@ -204,7 +191,7 @@ def convert(
         if old.reason:
             print(f"{out}: {old.reason}; all {old.planned} images are encoded again")
     elif there and not overwrite:
-        manifest = _reuse(out, blank, parts)
+        manifest = existing.reuse(out, blank, parts)
         journal.clear(out)
         print(f"{out}: is there already, made with the same settings")
         return manifest
@@ -213,7 +200,7 @@ def convert(
     with journal.open_folder(out, overwrite or update) as folder:
         if old is not None:
             if is_local(out):
-                _check_still_old(old, data)
+                existing.check_still_old(old, data)
             write_parts = functools.partial(write_parts, old=old)
         entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
         check_evidence(source, parts, entries)
@@ -261,139 +248,3 @@ def make_settings(
         mask_values,
         color_tolerance,
     )
-
-
-def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
-    """Returns the manifest of `out` if it is what a conversion would make."""
-    try:
-        there = read_manifest(out)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
-    differences = _setting_differences(there, wanted, (*CHOSEN, *updates.FORMAT))
-    ids = {split: [sample.id for sample in samples] for split, samples in samples_by_split(parts).items()}
-    for split in sorted(there.splits.keys() | ids.keys()):
-        found = there.splits[split].ids if split in there.splits else []
-        if found != ids.get(split, []):
-            differences.append(f"split {split} has {len(found)} images, not the same {len(ids.get(split, []))}")
-    if differences:
-        raise ValueError(f"{out}: holds other records: {'; '.join(differences)}; choose another --out, or --overwrite")
-    return there
-
-
-def _setting_differences(there: Manifest, wanted: Manifest, fields: Sequence[str]) -> list[str]:
-    """Says how records that are there were made in another way than is wanted now."""
-    differences = [
-        f"{name} is {shorten(getattr(there, name))}, not {getattr(wanted, name)}"
-        for name in fields
-        if getattr(there, name) != getattr(wanted, name)
-    ]
-    label_maps = [(m.label_map, m.classes, m.palette.tolist()) for m in (there, wanted)]
-    if label_maps[0] != label_maps[1]:
-        differences.append("the label map is another one")
-    readings = [evidence.reading_of(manifest.findings) for manifest in (there, wanted)]
-    if readings[0] != readings[1]:
-        differences.append("masks were read by another rule, or by other colours or labels of the label map")
-    return differences
-
-
-# ---- updates
-
-
-def _open_old(out: Path, blank: Manifest, parts: Sequence[Part], warn: Callable[[str], object]) -> tuple[Old, bytes]:
-    """Opens records that are to be brought up to date, and finds what has changed; also what their manifest holds.
-
-    Raises:
-        ValueError: they have other settings, or their manifest is damaged.
-    """
-    try:
-        data = read_manifest_bytes(out)
-        there = parse_sound_manifest(out, data)
-    except (ValueError, FileNotFoundError) as error:
-        raise ValueError(f"{error}; --overwrite replaces the damaged folder") from None
-    differences = _setting_differences(there, blank, CHOSEN)
-    lacking = sorted(there.splits.keys() - samples_by_split(parts).keys())
-    differences += [f"split {name}, of {there.splits[name].count} images, is not taken now" for name in lacking]
-    if differences:
-        raise ValueError(
-            f"{out}: was made with other settings: {'; '.join(differences)}; an update keeps them, so give the same, "
-            "or --overwrite, which converts everything anew with those given"
-        )
-    sources = {part.name: fingerprint_part(part) for part in parts}
-    return updates.compare(out, there, blank, parts, sources, warn), data
-
-
-def _find_up_to_date(old: Old, data: bytes, blank: Manifest, parts: Sequence[Part], source: Source) -> Manifest | None:
-    """Returns the manifest of records that are what a conversion from nothing would make; None if they are not."""
-    entries = updates.kept_entries(old, parts)
-    if entries is None:
-        return None
-    check_evidence(source, parts, entries)
-    manifest = complete_manifest(blank, parts, entries, source)
-    text = manifest_text(manifest)
-    # In a store, all would be encoded again because of an indentation.
-    same = (
-        data.replace(b"\r\n", b"\n") == text.encode() if is_local(old.folder) else parse_json(data) == json.loads(text)
-    )
-    if not same or not updates.are_sound(old, entries):
-        return None
-    old.adopted |= entries.keys()
-    return manifest
-
-
-def _check_still_old(old: Old, data: bytes) -> None:
-    """Raises ValueError if other records came meanwhile, before this process had the place for itself."""
-    if read_manifest_bytes(old.folder) != data:
-        raise ValueError(f"{old.folder}: another conversion has just replaced it; update again")
-
-
-# ---- the manifest
-
-
-def blank_manifest(source: Source, settings: Settings) -> Manifest:
-    """Makes a manifest that lacks only its splits, and of the findings all but how the ground truth is read."""
-    rule = settings.rule
-    of_cityscapes = source.name.startswith("cityscapes")
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        # By the name of Cityscapes, raw values would be scored as its label ids.
-        source="folders" if rule.gives_class_ids and of_cityscapes else source.name,
-        label_map=rule.stored_map.names,
-        classes=list(source.label_map.classes),
-        size=list(settings.size) if settings.size else None,
-        codec=settings.codec,
-        quality=settings.quality,
-        splits={},
-        mask_resize=settings.mask_resize,
-        mask_codec="zlib",
-        tile_width=settings.tile_width,
-        colors=source.label_map.colors.tolist(),
-        exif=settings.exif,
-        findings=evidence.describe_reading(rule) or None,
-    )
-
-
-def complete_manifest(
-    blank: Manifest, parts: Sequence[Part], entries: dict[str, Entry], source: Source | None = None
-) -> Manifest:
-    """Adds the splits, every shard of which is finished, and with the source what was found in it."""
-    splits = {}
-    for split, samples in samples_by_split(parts).items():
-        own = [entries[part.name] for part in parts if part.split == split]
-        mean, deviation = _channel_statistics(own)
-        class_pixels = np.sum([entry.class_pixels for entry in own], axis=0)
-        ids = [sample.id for sample in samples]
-        splits[split] = Split(ids, [entry.shard for entry in own], class_pixels.tolist(), mean, deviation)
-    if source is None:
-        return dataclasses.replace(blank, splits=splits)
-    total = evidence.merge(entries[part.name].evidence for part in parts)
-    size = (blank.size[0], blank.size[1]) if blank.size else None
-    found = evidence.findings(total, source.folders, source.assumed, source.left_out, size)
-    return dataclasses.replace(blank, splits=splits, findings=found | (blank.findings or {}))
-
-
-def _channel_statistics(entries: Sequence[Entry]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue."""
-    pixels = sum(sum(entry.class_pixels) for entry in entries)
-    mean = np.sum([entry.channel_sums for entry in entries], axis=0) / pixels
-    mean_square = np.sum([entry.channel_squares for entry in entries], axis=0) / pixels
-    return mean.tolist(), np.sqrt((mean_square - mean**2).clip(0)).tolist()

@@ -4,28 +4,10 @@ import contextlib
 
 import numpy as np
 
-from tfseg.conversion.finding.annotation_files import TITLES
-from tfseg.conversion.reading import readings
 from tfseg.conversion.reading.evidence import MOST_STRETCH, OBJECTS
-from tfseg.io import masks
+from tfseg.conversion.reading.words import COLOR_READINGS, LABEL_READINGS, VALUE_READINGS
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Split
-
-VALUE_READINGS = {  # of the kinds of masks
-    masks.GREY: "grey values",
-    masks.GREYS: "grey values of a palette",
-    masks.COLORS: "indexes of a palette",
-    readings.WIDE: "grey values of 16 bits",
-    readings.FEW_BITS: "values of 1, 2 or 4 bits, not the greys that they show",
-    readings.RGB_GREYS: "grey values of three equal channels",
-    **{kind: f"values of the {kind}" for kind in readings.CHANNEL_KINDS.values()},
-}
-COLOR_READINGS = {
-    readings.RGB_COLORS: "colours",
-    readings.PALETTE_COLORS: "colours of a palette",
-    readings.GREY_COLORS: "greys taken as colours",
-}
-LABEL_READINGS = {readings.LAYERS: "layers, a mask a class", **TITLES}
 
 
 def summary_rows(manifest: Manifest) -> list[list[str]]:

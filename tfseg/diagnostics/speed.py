@@ -17,9 +17,8 @@ import numpy as np
 from keras import ops
 
 from tfseg.config.schema import Config
-from tfseg.conversion import converter
 from tfseg.conversion.finding.sources import Source
-from tfseg.conversion.writing import encoding
+from tfseg.conversion.writing import encoding, manifests
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
@@ -166,7 +165,7 @@ def write_images(config: Config) -> Part:
         examples = (encoding.encode_pixels(id, image["image"], image["mask"], settings) for id in ids)
         shard = records.write_shard(folder / shard_name(split, 0, 1), examples)
         splits[split] = Split(ids, [shard], class_pixels.tolist(), [127.0] * 3, [64.0] * 3)
-    blank = converter.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
+    blank = manifests.blank_manifest(Source("folders", folder, settings.label_map, {}), settings)
     write_manifest(folder, dataclasses.replace(blank, splits=splits))
     yield {"records": f"{count} synthetic images of {size[0]}x{size[1]}, JPEG"}
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.conversion.proposing.census import look_at, take_survey
+from tfseg.conversion.proposing.census import look_at, take_census
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.samples import Sample
-from tfseg.conversion.writing.shards import BadFilesError
 
 RED, BLACK = (255, 0, 0), (0, 0, 0)
 
@@ -123,7 +123,7 @@ def test_all_bad_files_are_named(save, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no image")
     samples = [good, *(good._replace(mask=tmp_path / name) for name in ("bad.png", "lost.png")), save(noise(32, 32))]
     with pytest.raises(BadFilesError) as error:
-        take_survey(samples)
+        take_census(samples)
     assert error.value.count == 3
     assert [fault.split(": ")[0] for fault in error.value.faults] == [
         str(tmp_path / name) for name in ("bad.png", "lost.png", "a.png")
@@ -131,14 +131,14 @@ def test_all_bad_files_are_named(save, tmp_path):
 
 
 def test_a_survey(save):
-    survey = take_survey([save(GREY), save(np.array([[0, 3]], np.uint8), "b.png")], workers=1)
-    assert survey.values.total == {0: 3, 7: 3, 255: 1, 3: 1} and survey.values.images == {0: 2, 7: 1, 255: 1, 3: 1}
-    assert (survey.images, survey.pixels) == (2, 8)
+    census = take_census([save(GREY), save(np.array([[0, 3]], np.uint8), "b.png")], workers=1)
+    assert census.values.total == {0: 3, 7: 3, 255: 1, 3: 1} and census.values.images == {0: 2, 7: 1, 255: 1, 3: 1}
+    assert (census.images, census.pixels) == (2, 8)
 
 
 def test_palettes_that_agree_or_do_not(save):
     samples = [save(palette_image([[0, 1]], BLACK, RED)), save(palette_image([[0, 1]], BLACK, RED), "b.png")]
-    survey = take_survey(samples)
-    assert (survey.palette_fault, survey.of_entries) == ("", {0: BLACK, 1: RED})
-    survey = take_survey([*samples, save(palette_image([[1, 0]], RED, BLACK), "c.png")])
-    assert "c.png: has (255, 0, 0) at index 0 of its palette" in survey.palette_fault
+    census = take_census(samples)
+    assert (census.palette_fault, census.of_entries) == ("", {0: BLACK, 1: RED})
+    census = take_census([*samples, save(palette_image([[1, 0]], RED, BLACK), "c.png")])
+    assert "c.png: has (255, 0, 0) at index 0 of its palette" in census.palette_fault

@@ -14,9 +14,9 @@ from tfseg import convert
 from tfseg.conversion import converter
 from tfseg.conversion.finding import sources
 from tfseg.conversion.reading import evidence, samples
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.writing import encoding, plan, shards
 from tfseg.conversion.writing.fingerprints import fingerprint_part
-from tfseg.conversion.writing.shards import BadFilesError
 from tfseg.io import masks
 from tfseg.records import labels, records
 from tfseg.records.manifest import read_manifest

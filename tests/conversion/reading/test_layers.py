@@ -9,9 +9,9 @@ from PIL import Image
 from tfseg import convert
 from tfseg.conversion import converter
 from tfseg.conversion.finding.sources import Source
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.layers import read_layers
 from tfseg.conversion.reading.samples import Sample
-from tfseg.conversion.writing.shards import BadFilesError
 from tfseg.records import records
 from tfseg.records.label_map_files import read_label_map
 from tfseg.records.manifest import read_manifest

@@ -17,8 +17,9 @@ from PIL import Image
 from tfseg import convert
 from tfseg.conversion import checks, converter, reader
 from tfseg.conversion.finding import sources
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.readings import Rule, read_values
-from tfseg.conversion.writing.shards import BadFilesError
+from tfseg.conversion.writing import manifests
 from tfseg.records import records
 from tfseg.records.class_weights import class_weights
 from tfseg.records.label_map_files import read_label_map
@@ -438,7 +439,7 @@ def test_masks_read_by_values_leave_the_manifest_as_it_was(tmp_path):
     }
     source = sources.open_source(root, None, root / "map.yaml")
     assert (
-        converter.blank_manifest(source, converter.make_settings(source, None, "png", 95, "nearest")).findings is None
+        manifests.blank_manifest(source, converter.make_settings(source, None, "png", 95, "nearest")).findings is None
     )
     assert manifest.findings["mask_kinds"] == {"grey": 1}
 

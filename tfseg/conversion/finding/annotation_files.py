@@ -27,14 +27,6 @@ ENDINGS = {
     "cityscapes_polygons": ("_gtFine_polygons.json",),
     "supervisely": (*(f"{suffix}.json" for suffix in IMAGE_SUFFIXES), ".json"),
 }
-TITLES = {
-    "coco": "COCO's annotations",
-    "labelme": "LabelMe's polygons",
-    "yolo": "YOLO's segments",
-    "cityscapes_polygons": "Cityscapes' polygons",
-    "supervisely": "Supervisely's annotations",
-    "label_studio": "Label Studio's annotations",
-}
 YOLO_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 NO_NAMES = ("classes.txt", "labels.txt", "notes.json", "train.txt", "val.txt", "test.txt", "meta.json", "config.json")
 

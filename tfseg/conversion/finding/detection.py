@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tfseg.conversion.finding.annotation_files import ENDINGS, TITLES, find_form, form_of_index
+from tfseg.conversion.finding.annotation_files import ENDINGS, find_form, form_of_index
 from tfseg.conversion.finding.files import (
     UNPAIRED,
     File,
@@ -32,6 +32,7 @@ from tfseg.conversion.finding.layouts import (
     make_endings,
 )
 from tfseg.conversion.reading.samples import NO_LABEL_MAP
+from tfseg.conversion.reading.words import TITLES
 from tfseg.records import labels
 from tfseg.records.label_map_files import PACKAGED, read_label_map
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tfseg.conversion.finding.annotation_files import ENDINGS, TITLES, has_form
+from tfseg.conversion.finding.annotation_files import ENDINGS, has_form
 from tfseg.conversion.finding.files import is_folder, list_entries, walk
 from tfseg.conversion.finding.layouts import (
     IDD_NAME,
@@ -18,6 +18,7 @@ from tfseg.conversion.finding.layouts import (
     Layout,
     make_endings,
 )
+from tfseg.conversion.reading.words import TITLES
 
 
 class Known(NamedTuple):

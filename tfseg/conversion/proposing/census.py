@@ -17,10 +17,9 @@ from tqdm import tqdm
 from tfseg.annotations.drawing import list_labels
 from tfseg.conversion.reading import evidence, readings
 from tfseg.conversion.reading.evidence import Evidence, Palettes
+from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
 from tfseg.conversion.reading.layers import read_layer
 from tfseg.conversion.reading.samples import NO_LABEL_MAP, Sample, Traits, named
-from tfseg.conversion.writing.encoding import Fault
-from tfseg.conversion.writing.shards import MOST_NAMED, BadFilesError
 from tfseg.io import masks
 from tfseg.io.names import check_text
 from tfseg.io.rasters import Raster, read_raster
@@ -63,7 +62,7 @@ class Counts:
 
 
 @dataclass
-class Survey:
+class Census:
     """What the ground truth of a data set holds."""
 
     values: Counts = field(default_factory=Counts)  # by mask value
@@ -96,7 +95,7 @@ class Survey:
                     self.of_entries[entry] = red, green, blue
 
 
-def take_survey(samples: Sequence[Sample], workers: int = 1, mask_values: str = "auto") -> Survey:
+def take_census(samples: Sequence[Sample], workers: int = 1, mask_values: str = "auto") -> Census:
     """Counts what the ground truth of all samples holds.
 
     Args:
@@ -109,21 +108,21 @@ def take_survey(samples: Sequence[Sample], workers: int = 1, mask_values: str = 
         OSError: something else than a file of a sample cannot be read.
 
     Example:
-        take_survey([Sample("0001", Path("0001.jpg"), Path("0001.png"))]).values.total  # Counter({0: 1800, 255: 200})
+        take_census([Sample("0001", Path("0001.jpg"), Path("0001.png"))]).values.total  # Counter({0: 1800, 255: 200})
     """
-    survey, palettes = Survey(), Palettes(NO_LABEL_MAP)
+    census, palettes = Census(), Palettes(NO_LABEL_MAP)
     faults, count = [], 0
     with open_pool(workers) as mapper:
         looks = mapper(functools.partial(try_to_look, mask_values=mask_values), samples)
         for look in tqdm(looks, total=len(samples), desc="looking at masks", unit="mask", disable=None):
             if not isinstance(look, Fault):
-                survey.add(look, palettes)
+                census.add(look, palettes)
                 continue
             count += 1
             faults += [look.message] if len(faults) < MOST_NAMED else []
     if count:
         raise BadFilesError(faults, count)
-    return survey
+    return census
 
 
 # ---- in the worker processes

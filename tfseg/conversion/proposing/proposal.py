@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.conversion.finding.sources import Source
-from tfseg.conversion.proposing.census import MOST_CLASSES, Counts, Survey, take_survey
+from tfseg.conversion.proposing.census import MOST_CLASSES, Census, Counts, take_census
 from tfseg.conversion.proposing.name_files import Names, find_names
 from tfseg.conversion.reading import readings
-from tfseg.conversion.summary import COLOR_READINGS, LABEL_READINGS, VALUE_READINGS
+from tfseg.conversion.reading.words import COLOR_READINGS, LABEL_READINGS, VALUE_READINGS
 from tfseg.io import masks
 from tfseg.io.names import quote
 from tfseg.records import labels
@@ -74,39 +74,39 @@ def propose_label_map(source: Source, workers: int = 1, mask_values: str = "auto
         [(0, 'background'), (255, 'thing')]
     """
     samples = [sample for members in source.splits.values() for sample in members]
-    survey = take_survey(samples, workers, mask_values)
+    census = take_census(samples, workers, mask_values)
     found, notes = find_names(source)
     is_numbered = bool(samples) and samples[0].form == "yolo"
-    reading = "labels" if samples and samples[0].form != "mask" else _choose_reading(source.root, survey, mask_values)
-    counts = _take_counts(source.root, survey, reading)
-    chosen, named, more = _choose_names(found, counts.total, survey.of_entries, reading, is_numbered)
+    reading = "labels" if samples and samples[0].form != "mask" else _choose_reading(source.root, census, mask_values)
+    counts = _take_counts(source.root, census, reading)
+    chosen, named, more = _choose_names(found, counts.total, census.of_entries, reading, is_numbered)
     notes += more
     names, more = _name_all([*counts.total], named, reading, is_numbered)
     notes += more
-    colors = _find_colors(counts.total, named, found, survey.of_entries)
+    colors = _find_colors(counts.total, named, found, census.of_entries)
     rows = [
         Row(thing, names[thing], named.get(thing, ""), colors[thing], counts.total[thing], counts.images[thing])
         for thing in _sort(counts.total, chosen, is_numbered)
     ]
-    if reading == "labels" and BACKGROUND not in names.values() and (survey.uncovered or not survey.pixels):
+    if reading == "labels" and BACKGROUND not in names.values() and (census.uncovered or not census.pixels):
         names = {"": BACKGROUND, **names}
-        what = "layer" if survey.pixels else "polygon"
+        what = "layer" if census.pixels else "polygon"
         notes.append(
             f"what no {what} covers becomes {BACKGROUND}; without that class it would be void, which counts nowhere"
         )
     if fault := labels.one_class_fault(names.values()):
         shown = ", ".join(write_thing(thing) for thing in counts.total) or "nothing"
         raise ValueError(f"{source.root}: its masks hold {shown} alone: {fault}")
-    if not named and _is_voc(survey.of_entries) and reading == "index":
+    if not named and _is_voc(census.of_entries) and reading == "index":
         notes.append("the palette is that of Pascal VOC, which other tools use too: --label-map voc if it is VOC's own")
     return Proposal(
         source.root,
         reading,
-        _head(survey, reading, mask_values),
+        _head(census, reading, mask_values),
         rows,
         _list_classes(names.values(), rows),
-        survey.images,
-        survey.pixels,
+        census.images,
+        census.pixels,
         notes,
         _find_unused(chosen, named, names, reading) if chosen else [],
         is_numbered,
@@ -123,19 +123,19 @@ def write_thing(thing: Thing) -> str:
 # ---- what is read
 
 
-def _choose_reading(place: Path, survey: Survey, mask_values: str) -> str:
+def _choose_reading(place: Path, census: Census, mask_values: str) -> str:
     """Chooses whether values or colours are read, as `checks.choose_rule` does once there is a label map.
 
     Raises:
         ValueError: some masks can be read by their values alone, others by colours alone.
     """
     if mask_values != "auto":
-        if mask_values == "index" and (colored := survey.first.get(readings.RGB_COLORS)):
+        if mask_values == "index" and (colored := census.first.get(readings.RGB_COLORS)):
             raise ValueError(f"{colored}: is RGB in colours, but --mask-values index reads values")
         return mask_values
-    colored = survey.first.get(readings.RGB_COLORS)
-    grey = next((survey.first[kind] for kind in _PLAIN if kind in survey.first), None)
-    if not colored and not survey.palette_fault:
+    colored = census.first.get(readings.RGB_COLORS)
+    grey = next((census.first[kind] for kind in _PLAIN if kind in census.first), None)
+    if not colored and not census.palette_fault:
         return "index"
     if grey and colored:
         raise ValueError(
@@ -143,13 +143,13 @@ def _choose_reading(place: Path, survey: Survey, mask_values: str) -> str:
             f"{place} in one way, or --mask-values color reads greys as colours too"
         )
     if grey:
-        raise ValueError(survey.palette_fault)
+        raise ValueError(census.palette_fault)
     return "color"
 
 
-def _take_counts(place: Path, survey: Survey, reading: str) -> Counts:
+def _take_counts(place: Path, census: Census, reading: str) -> Counts:
     """The counts of what is read; ValueError if it is too much for a label map."""
-    counts = {"labels": survey.labels, "color": survey.colors}.get(reading) or _merge_values(survey)
+    counts = {"labels": census.labels, "color": census.colors}.get(reading) or _merge_values(census)
     if len(counts.total) > MOST_CLASSES:
         raise ValueError(
             f"{place}: its masks hold {len(counts.total):,} {_THINGS.get(reading, 'values')}, a label map has at most "
@@ -158,7 +158,7 @@ def _take_counts(place: Path, survey: Survey, reading: str) -> Counts:
     return counts
 
 
-def _merge_values(survey: Survey) -> Counts:
+def _merge_values(census: Census) -> Counts:
     """Joins the values of files of few bits, which may be the greys that they show or their numbers, with the others.
 
     Greys in steps of 17 or 85 are numbers of 4 or 2 bits. The white of 1 bit is 255, as all programs show it, unless
@@ -167,13 +167,13 @@ def _merge_values(survey: Survey) -> Counts:
     Raises:
         ValueError: the other masks leave it open.
     """
-    merged = Counts(survey.values.total.copy(), survey.values.images.copy())
-    plain = {*survey.values.total}
-    for step, counts in survey.few_bits.items():
+    merged = Counts(census.values.total.copy(), census.values.images.copy())
+    plain = {*census.values.total}
+    for step, counts in census.few_bits.items():
         are_numbers = step < 255 or (1 in plain and 255 not in plain)
         if are_numbers and (doubtful := sorted({*counts.total} - {0} & plain)):
             raise ValueError(
-                f"{survey.first[readings.FEW_BITS]}: is grey of few bits, where {doubtful[0]} could be "
+                f"{census.first[readings.FEW_BITS]}: is grey of few bits, where {doubtful[0]} could be "
                 f"{doubtful[0] // step} or the {doubtful[0]} of other masks; save all masks in 8 bits"
             )
         for own, total in ((counts.total, merged.total), (counts.images, merged.images)):
@@ -182,20 +182,20 @@ def _merge_values(survey: Survey) -> Counts:
     return merged
 
 
-def _head(survey: Survey, reading: str, mask_values: str) -> str:
+def _head(census: Census, reading: str, mask_values: str) -> str:
     words = LABEL_READINGS if reading == "labels" else COLOR_READINGS if reading == "color" else VALUE_READINGS
     of_colors = {
         masks.GREYS: readings.PALETTE_COLORS,
         masks.COLORS: readings.PALETTE_COLORS,
         readings.RGB_GREYS: readings.RGB_COLORS,
     }
-    kinds = [of_colors.get(kind, kind) if reading == "color" else kind for kind in survey.first]
-    text = f"{survey.images} masks, read by " + ", ".join(dict.fromkeys(words.get(kind, kind) for kind in kinds))
-    if mask_values == "auto" and masks.COLORS in survey.first:
+    kinds = [of_colors.get(kind, kind) if reading == "color" else kind for kind in census.first]
+    text = f"{census.images} masks, read by " + ", ".join(dict.fromkeys(words.get(kind, kind) for kind in kinds))
+    if mask_values == "auto" and masks.COLORS in census.first:
         if reading == "index":
             return f"{text}; all palettes agree, so that indexes are read; --mask-values color reads colours"
-        if survey.palette_fault:
-            return f"{text}; indexes contradict each other from the palette of {survey.odd_palette} on"
+        if census.palette_fault:
+            return f"{text}; indexes contradict each other from the palette of {census.odd_palette} on"
     return text
 
 

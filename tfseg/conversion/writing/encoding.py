@@ -8,6 +8,7 @@ import numpy as np
 
 from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.evidence import Evidence
+from tfseg.conversion.reading.faults import Fault
 from tfseg.conversion.reading.readings import Rule
 from tfseg.conversion.reading.samples import Sample, Traits, named, read_traits
 from tfseg.io import codecs, masks, resizing
@@ -48,12 +49,6 @@ class Encoded(NamedTuple):
     channel_sums: list[int]  # of red, green, blue
     channel_squares: list[int]
     evidence: Evidence
-
-
-class Fault(NamedTuple):
-    """Why a sample cannot be converted, with the name of the file."""
-
-    message: str
 
 
 def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evidence | Fault:

@@ -12,9 +12,10 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from tfseg.conversion.reading.evidence import Evidence, Palettes
+from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
 from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.writing import encoding, journal, updates
-from tfseg.conversion.writing.encoding import Encoded, Fault, Settings
+from tfseg.conversion.writing.encoding import Encoded, Settings
 from tfseg.conversion.writing.fingerprints import Sources, fingerprint_part
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part
@@ -22,23 +23,6 @@ from tfseg.conversion.writing.rows import Rows
 from tfseg.conversion.writing.updates import Kept, Old, Outcome
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
-
-MOST_NAMED = 20  # bad files, the others are counted
-
-
-class BadFilesError(ValueError):
-    """Files of the source cannot be converted.
-
-    Attributes:
-        faults: of the first `MOST_NAMED` of them, a line each.
-        count: of all.
-    """
-
-    def __init__(self, faults: Sequence[str], count: int | None = None):
-        self.count = len(faults) if count is None else count
-        self.faults = list(faults[:MOST_NAMED])
-        more = f"; and {self.count - len(self.faults)} bad files more" if self.count > len(self.faults) else ""
-        super().__init__("; ".join(self.faults) + more)
 
 
 class Task(NamedTuple):

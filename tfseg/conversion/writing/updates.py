@@ -16,9 +16,10 @@ from typing import BinaryIO, NamedTuple
 from tqdm import tqdm
 
 from tfseg.conversion.reading.evidence import Evidence
+from tfseg.conversion.reading.faults import Fault
 from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.writing import encoding, journal
-from tfseg.conversion.writing.encoding import Encoded, Fault, Settings
+from tfseg.conversion.writing.encoding import Encoded, Settings
 from tfseg.conversion.writing.fingerprints import Sources
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part

@@ -12,8 +12,8 @@ Where a label map is needed and none is given, one is proposed by what all masks
 as NAME.label_map.yaml, to be edited; the exit status is 3 then. With --yes the conversion continues with it.
 --root and --out may also be places in a store, such as gs://bucket/folder, with pip install 'tf-segmentation[cloud]'.
 What can be read in two ways is decided by the files and reported below the closing table, as are files that are not
-taken; files that contradict each other are refused, all at once. The output is whole or not there. Interrupted
-conversions resume; a finished one changes nothing.
+taken. Files that are bad or contradict each other are refused, all at once; with --skip-bad the bad ones are left out
+and listed. The output is whole or not there. Interrupted conversions resume; a finished one changes nothing.
 
 --runner makes the same files with Apache Beam, on many machines (pip install 'tf-segmentation[beam]'); unknown options
 are then for Beam. All machines must have tfseg and reach --root and --out, in a store or by one path on a shared disk:
@@ -35,7 +35,7 @@ from tfseg.conversion.converter import convert_dataset
 from tfseg.conversion.proposing.proposal import Proposal
 from tfseg.conversion.proposing.proposed_file import proposal_notes, proposal_rows
 from tfseg.conversion.reading.faults import BadFilesError
-from tfseg.conversion.summary import summary_notes, summary_rows
+from tfseg.conversion.summary import fault_lines, summary_notes, summary_rows
 from tfseg.io import command
 from tfseg.io.escaping import printable
 from tfseg.records.manifest import Manifest
@@ -86,18 +86,17 @@ def main(arguments: list[str] | None = None) -> None:
             limit=options.limit,
             overwrite=options.overwrite,
             update=options.update,
+            skip_bad=options.skip_bad,
             on_proposal=functools.partial(show_proposal, arguments, options.yes),
             write_parts=beam.make_writer(options.runner, options.beam_arguments) if options.runner else None,
             **flags.read_storage_flags(options),
             **flags.read_source_flags(options),
         )
     except BadFilesError as error:
-        if error.count == 1:
-            raise
-        for fault in error.faults:
-            print(f"{command.called()}: {printable(fault)}", file=sys.stderr)
-        more = f", of which the first {len(error.faults)} are" if error.count > len(error.faults) else ","
-        raise ValueError(f"{error.count} files cannot be converted{more} named above") from None
+        *lines, last = fault_lines(error)
+        for line in lines:
+            print(f"{command.called()}: {printable(line)}", file=sys.stderr)
+        raise ValueError(last) from None
     print(make_table(records.manifest))
 
 

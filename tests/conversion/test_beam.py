@@ -16,7 +16,7 @@ from PIL import Image
 from tfseg import convert
 from tfseg.conversion import beam, converter
 from tfseg.conversion.finding import sources
-from tfseg.conversion.reading.faults import BadFilesError
+from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.conversion.writing import encoding, journal, plan
 from tfseg.records.ledger import LEDGER_NAME
 from tfseg.records.manifest import Shard, read_manifest
@@ -327,18 +327,27 @@ ENTRY = journal.Entry(Shard("train-00000-of-00002.tfrecord", 1, 4, "88d4266f"), 
 
 
 def test_notes_become_entries_of_the_journal(tmp_path):
-    journal.write_note(tmp_path, {"size": 1}, "val-00000-of-00001.tfrecord", "v.png: is cut short")
-    journal.write_note(tmp_path, {"size": 1}, "train-00001-of-00002.tfrecord", "t.png: is cut short")
+    journal.write_note(tmp_path, {"size": 1}, "val-00000-of-00001.tfrecord", [Fault("v.png: is cut short", "val", "v")])
+    journal.write_note(
+        tmp_path, {"size": 1}, "train-00001-of-00002.tfrecord", [Fault("t.png: is cut short", "train", "t")]
+    )
     journal.write_note(tmp_path, {"size": 1}, ENTRY.shard.name, ENTRY)
     entries, failures = journal.gather_notes(tmp_path, {"size": 1}, {"other": ENTRY})
     assert entries == {"other": ENTRY, ENTRY.shard.name: ENTRY}
-    assert failures == ["t.png: is cut short", "v.png: is cut short"]
+    assert failures == [Fault("t.png: is cut short", "train", "t"), Fault("v.png: is cut short", "val", "v")]
     assert [path.name for path in tmp_path.iterdir()] == [journal.JOURNAL_NAME]
     assert set(json.loads((tmp_path / journal.JOURNAL_NAME).read_text())["shards"]) == set(entries)
 
 
 @pytest.mark.parametrize(
-    "text", ['{"settings": {"size": 2}, "failures": ["x"]}', '{"settings": {"size": 1}, "sh', "[]", ""]
+    "text",
+    [
+        '{"settings": {"size": 2}, "failures": [["x"]]}',
+        '{"settings": {"size": 1}, "failures": ["x"]}',
+        '{"settings": {"size": 1}, "sh',
+        "[]",
+        "",
+    ],
 )
 def test_notes_of_another_conversion_are_removed(tmp_path, text):
     (tmp_path / (ENTRY.shard.name + journal.NOTE)).write_text(text)

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from tfseg.conversion.converter import WriteParts
-from tfseg.conversion.reading.faults import BadFilesError
+from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.conversion.writing import encoding, journal, shards, updates
 from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.journal import Entry
@@ -42,6 +42,7 @@ from tfseg.io.escaping import printable
 
 if TYPE_CHECKING:
     import apache_beam  # pyright: ignore[reportMissingImports]  an extra
+    from apache_beam.options.pipeline_options import PipelineOptions  # pyright: ignore[reportMissingImports]  an extra
 
 # What DirectRunner comes down to, when it has not downloaded a program, Prism, to hand the pipeline to.
 _IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -85,7 +86,7 @@ def make_writer(runner: str, arguments: Sequence[str] = ()) -> WriteParts:
         raise ValueError(f"--{min(unknown)}: neither this program nor Beam has such an option")
     if name == _IN_THIS_PROCESS and given.get("direct_running_mode") in ("multi_threading", "multi_processing"):
         print(f"warning: {OPEN_PORTS}", file=sys.stderr, flush=True)
-    return functools.partial(_write_parts, pipeline=pipeline, runner=runner)
+    return functools.partial(_write_parts, options=options, runner=runner)
 
 
 def _require_beam() -> None:
@@ -106,7 +107,7 @@ def _write_parts(
     settings: Settings,
     journal_settings: dict,
     *,
-    pipeline: "apache_beam.Pipeline",
+    options: "PipelineOptions",
     runner: str,
     old: Old | None = None,
 ) -> dict[str, Entry]:
@@ -126,6 +127,7 @@ def _write_parts(
         work = functools.partial(
             _convert_part, folder=folder, settings=settings, journal_settings=journal_settings, old=old
         )
+        pipeline = beam.Pipeline(options=options)
         # Create spreads its elements over the workers by itself.
         _ = pipeline | "Parts" >> beam.Create(tasks) | "Convert" >> beam.Map(work)
         _run(pipeline, runner)
@@ -174,10 +176,10 @@ def _convert_part(
         raise
 
 
-def _write_shard(task: Task, folder: Path, settings: Settings, old: Old | None) -> Entry | list[str]:
+def _write_shard(task: Task, folder: Path, settings: Settings, old: Old | None) -> Entry | list[Fault]:
     """Writes one shard, or says which files are bad: an exception would only make the runner try again."""
     part, sources, kept = task
-    inspection = shards.Inspection(settings.label_map, most=len(part.samples))
+    inspection = shards.Inspection(settings.label_map)
     outcomes = (encoding.attempt(job, settings) for job in shards.list_jobs(task, inspection))
     if old is not None:
         outcomes = updates.merge_kept(part, kept, outcomes, old, settings)

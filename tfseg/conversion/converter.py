@@ -16,13 +16,15 @@ from tfseg.conversion import existing
 from tfseg.conversion.checks import check_evidence, choose_reading, look_at_ids
 from tfseg.conversion.finding.sources import Source, SourceOptions, open_source
 from tfseg.conversion.proposing.proposed_file import Show, add_proposal
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.readings import MASK_VALUES
-from tfseg.conversion.writing import journal, shards, updates
+from tfseg.conversion.writing import journal, shards, skipping, updates
 from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES, Settings
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.manifests import blank_manifest, complete_manifest
-from tfseg.conversion.writing.plan import journal_settings, plan_parts
+from tfseg.conversion.writing.plan import Part, journal_settings, plan_parts
 from tfseg.conversion.writing.rows import gather_rows
+from tfseg.conversion.writing.updates import Old
 from tfseg.io import staging
 from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local, open_path
@@ -57,6 +59,7 @@ def convert_dataset(
     limit: int | None = None,
     overwrite: bool = False,
     update: bool = False,
+    skip_bad: bool = False,
     write_parts: WriteParts | None = None,
     warn: Callable[[str], object] = warnings.warn,
     on_proposal: Show | None = None,
@@ -74,7 +77,7 @@ def convert_dataset(
             categories.
         coarse: whether to take the coarse masks of Cityscapes, in gtCoarse/.
         size, codec, quality, mask_resize, exif, mask_values, color_tolerance: as of `convert`.
-        workers, limit, overwrite, update, write_parts: likewise.
+        workers, limit, overwrite, update, skip_bad, write_parts: likewise.
         warn: called with each warning of what is odd but may be meant.
         on_proposal: where a data set needs a label map and none is given, one is proposed by what its masks hold, and
             written beside `out`, see `proposed_file`; this is called with the `Proposal` and the path of the file, and
@@ -90,13 +93,15 @@ def convert_dataset(
         ValueError: an argument is bad, the layout is unknown, or `out` holds something else.
         OSError: a file cannot be read or written.
     """
-    source = open_source(root, splits, label_map, coarse, may_lack_label_map=on_proposal is not None, **where)
+    source = open_source(
+        root, splits, label_map, coarse, may_lack_label_map=on_proposal is not None, skip_bad=skip_bad, **where
+    )
     for note in source.notes:
         print(printable(note))
     for warning in source.warnings:
         warn(warning)
     if source.lacks_label_map and on_proposal is not None:
-        source = add_proposal(source, out, on_proposal, workers, mask_values)
+        source = add_proposal(source, out, on_proposal, workers, mask_values, skip_bad)
     convert(
         source,
         out,
@@ -111,6 +116,7 @@ def convert_dataset(
         limit=limit,
         overwrite=overwrite,
         update=update,
+        skip_bad=skip_bad,
         write_parts=write_parts,
         warn=warn,
     )
@@ -132,6 +138,7 @@ def convert(
     limit: int | None = None,
     overwrite: bool = False,
     update: bool = False,
+    skip_bad: bool = False,
     write_parts: WriteParts | None = None,
     warn: Callable[[str], object] = warnings.warn,
 ) -> Manifest:
@@ -158,6 +165,8 @@ def convert(
         update: bring records that are there up to date: images that are new or have changed are encoded, those that are
             gone are left out, and all others stay as they are stored. What comes out is, byte for byte, what a
             conversion from nothing makes. Images count as changed if name, size or time of a file has.
+        skip_bad: leave out samples that are bad, and list them in tfseg-skipped.jsonl beside the shards, see
+            `skipping`. Files that contradict each other are refused all the same. False: bad files are refused, too.
         write_parts: does the work elsewhere, see beam.py; None does it here, with `workers`.
         warn: called with each warning of an update: what of the old records is damaged.
 
@@ -171,20 +180,23 @@ def convert(
     settings = choose_reading(source, settings)
     if settings.rule.gives_class_ids:
         source = dataclasses.replace(source, assumed=False)  # raw values are no label ids of Cityscapes
-    parts = plan_parts(source, limit)
-    blank = blank_manifest(source, settings)
     if update and overwrite:
         raise ValueError("expected update or overwrite, got both: an update keeps what is there as far as it can")
     out = open_path(out)
     out = resolve_place(out) if (overwrite or update) and is_local(out) else out.resolve()
+    if skip_bad:
+        folders = [out, staging.staging_path(out) / staging.NEW] if is_local(out) else [out]
+        source = skipping.recall_bad(source, limit, settings, folders, workers)
+    parts = plan_parts(source, limit)
+    blank = blank_manifest(source, settings)
     if update and is_local(out):
         staging.tidy(out, journal.RECORDS)
-    old, there = None, journal.is_there(out)
+    old, data, there = None, b"", journal.is_there(out)
     if there and update:
         old, data = existing.open_old(out, blank, parts, warn)
         if manifest := existing.find_up_to_date(old, data, blank, parts, source):
             journal.clear(out)
-            print(f"{out}: {updates.summarise_update(old, parts)}")
+            _report(out, old, source, parts)
             return manifest
         if not is_local(out):
             old.forget("lies in a store, where records are written in place")
@@ -194,22 +206,40 @@ def convert(
         manifest = existing.reuse(out, blank, parts)
         journal.clear(out)
         print(f"{out}: is there already, made with the same settings")
+        _report(out, None, source, parts)
         return manifest
     look_at_ids(source, parts)
-    write_parts = write_parts or functools.partial(shards.write_parts, workers=workers)
+    write_all: WriteParts = write_parts or functools.partial(shards.write_parts, workers=workers)
     with journal.open_folder(out, overwrite or update) as folder:
-        if old is not None:
-            if is_local(out):
-                existing.check_still_old(old, data)
-            write_parts = functools.partial(write_parts, old=old)
-        entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
+        if old is not None and is_local(out):
+            existing.check_still_old(old, data)
+        skipping.write_skipped(folder, source.skipped)
+        while True:
+            write: WriteParts = write_all if old is None else functools.partial(write_all, old=old)
+            try:
+                entries = write(parts, folder, settings, journal_settings(blank, parts))
+                break
+            except BadFilesError as error:
+                if not skip_bad:
+                    raise
+                source = skipping.leave_out(source, error.all)
+            parts = plan_parts(source, limit)
+            skipping.write_skipped(folder, source.skipped)
+            print(f"{folder}: {len(source.skipped)} bad samples so far; going on without them")
+            old = old and existing.compare_again(old, blank, parts)
         check_evidence(source, parts, entries)
         manifest = complete_manifest(blank, parts, entries, source)
         gather_rows(folder, parts, entries)
         write_manifest(folder, manifest)
-    if old is not None:
-        print(f"{out}: {updates.summarise_update(old, parts)}")
+    _report(out, old, source, parts)
     return manifest
+
+
+def _report(out: Path, old: Old | None, source: Source, parts: Sequence[Part]) -> None:
+    """Prints a line of what an update did, and one of what was left out."""
+    lines = [updates.summarise_update(old, parts) if old is not None else ""]
+    for line in filter(None, [*lines, skipping.summarise_skipped(source, parts)]):
+        print(f"{out}: {line}")
 
 
 def make_settings(

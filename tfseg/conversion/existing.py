@@ -10,7 +10,9 @@ from tfseg.conversion.reading import evidence
 from tfseg.conversion.writing import updates
 from tfseg.conversion.writing.fingerprints import fingerprint_part
 from tfseg.conversion.writing.manifests import complete_manifest
+from tfseg.conversion.writing.ownership import SKIPPED_NAME
 from tfseg.conversion.writing.plan import Part, samples_by_split
+from tfseg.conversion.writing.skipping import is_listed
 from tfseg.conversion.writing.updates import Old
 from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import parse_json
@@ -33,6 +35,8 @@ def reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
         if found != ids.get(split, []):
             differences.append(f"split {split} has {len(found)} images, not the same {len(ids.get(split, []))}")
     if differences:
+        if (out / SKIPPED_NAME).is_file():
+            differences.append(f"what {SKIPPED_NAME} there lists was left out by --skip-bad")
         raise ValueError(f"{out}: holds other records: {'; '.join(differences)}; choose another --out, or --overwrite")
     return there
 
@@ -91,10 +95,21 @@ def find_up_to_date(old: Old, data: bytes, blank: Manifest, parts: Sequence[Part
     same = (
         data.replace(b"\r\n", b"\n") == text.encode() if is_local(old.folder) else parse_json(data) == json.loads(text)
     )
-    if not same or not updates.are_sound(old, entries):
+    if not same or not is_listed(old.folder, source.skipped) or not updates.are_sound(old, entries):
         return None
     old.adopted |= entries.keys()
     return manifest
+
+
+def compare_again(old: Old, blank: Manifest, parts: Sequence[Part]) -> Old:
+    """Compares old records with another plan, of fewer images, as `open_old` did with the first."""
+    sources = {part.name: fingerprint_part(part) for part in parts}
+    if old.reason:
+        return Old(
+            old.folder, sources, old.warn, {part.name: [None] * len(part.samples) for part in parts}, reason=old.reason
+        )
+    there = parse_sound_manifest(old.folder, read_manifest_bytes(old.folder))
+    return updates.compare(old.folder, there, blank, parts, sources, old.warn)
 
 
 def check_still_old(old: Old, data: bytes) -> None:

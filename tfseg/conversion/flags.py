@@ -58,6 +58,8 @@ def add_output_flags(parser: argparse.ArgumentParser) -> None:
     add("--overwrite", action="store_true", help="replace records that are there, once the new are whole")
     update_help = "bring records that are there up to date: encode what is new or changed, leave out what is gone"
     add("--update", action="store_true", help=update_help)
+    skip_help = "leave out images and masks that are bad, and list them in tfseg-skipped.jsonl beside the shards"
+    add("--skip-bad", action="store_true", help=skip_help)
 
 
 def add_storage_flags(parser: argparse.ArgumentParser) -> None:

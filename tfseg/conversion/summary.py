@@ -5,6 +5,7 @@ import contextlib
 import numpy as np
 
 from tfseg.conversion.reading.evidence import MOST_STRETCH, OBJECTS
+from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.words import COLOR_READINGS, LABEL_READINGS, VALUE_READINGS
 from tfseg.records import labels
 from tfseg.records.manifest import Manifest, Split
@@ -38,6 +39,15 @@ def summary_notes(manifest: Manifest) -> list[str]:
     return lines
 
 
+def fault_lines(error: BadFilesError) -> list[str]:
+    """Says which files cannot be converted, a line each, and in a last one how many there are."""
+    advice = "; or --skip-bad leaves out what is bad" if error.can_be_skipped else ""
+    if error.count == 1:
+        return [f"{error}{advice}"]
+    more = f", of which the first {len(error.faults)} are" if error.count > len(error.faults) else ","
+    return [*error.faults, f"{error.count} files cannot be converted{more} named above{advice}"]
+
+
 def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
     """What a manifest says of how the files were read: lines by their heads, and warnings. Nothing if it does not."""
     found = manifest.findings
@@ -57,6 +67,8 @@ def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
             f"{split}: {', '.join(f'{count} {reason}' for reason, count in reasons.items())}".replace(",,", ",")
             for split, reasons in left.items()
         )
+    if skipped := found.get("skipped"):
+        decided["bad"] = ", ".join(f"{split or 'no split'} {count}" for split, count in skipped.items()) + ", left out"
     return decided, _warnings(manifest, found, images_count)
 
 

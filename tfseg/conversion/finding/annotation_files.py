@@ -13,6 +13,7 @@ from tfseg.annotations.yolo import number_labels, read_class_names
 from tfseg.conversion.finding.files import Found, make_key, some, walk
 from tfseg.conversion.finding.layouts import IMAGE_SUFFIXES, Layout, Tree
 from tfseg.conversion.finding.pairing import Key
+from tfseg.conversion.reading.faults import Skipped
 from tfseg.io.escaping import printable
 from tfseg.io.json_reader import parse_json
 from tfseg.io.json_stream import iterate_json
@@ -103,13 +104,16 @@ def has_form(form: str, root: Path, layout: Layout, splits: set[str]) -> bool:
 # ---- what of which image
 
 
-def index_images(tree: Tree, folders: Mapping[str, str], found: Mapping[str, Found]) -> Annotated:
+def index_images(
+    tree: Tree, folders: Mapping[str, str], found: Mapping[str, Found], skipped: list[Skipped] | None = None
+) -> Annotated:
     """Finds what files of many images say of each image.
 
     Args:
         tree: the data set.
         folders: of each split.
         found: the images of each split.
+        skipped: takes what a file says of images that are not there; None: it is refused.
 
     Raises:
         ValueError: a file is damaged, or names images that are not there, or one twice, or none at all.
@@ -134,7 +138,10 @@ def index_images(tree: Tree, folders: Mapping[str, str], found: Mapping[str, Fou
                 raise ValueError(f"{path}: has more than one entry for the image {places.images[key]}; remove one")
             else:
                 own[key] = entry.data
-        if lost:
+        if skipped is not None:
+            fault = f"{path}: names an image that is not there, or several have the name; add it, or take its entry out"
+            skipped += [Skipped(split, name, "", str(path), fault) for name in lost]
+        elif lost:
             raise ValueError(
                 f"{path}: names {len(lost)} images that are not in {tree.folder(0, folder)}, or of which several have "
                 f"the name: {some(lost, 10)}; add them, or take their entries out"

@@ -18,6 +18,7 @@ from tfseg.conversion.finding.layouts import (
     Tree,
     id_of,
 )
+from tfseg.conversion.reading.faults import Skipped
 from tfseg.io import paths
 from tfseg.io.escaping import printable
 from tfseg.io.names import check_id, has_control
@@ -51,8 +52,18 @@ YOLO_CLASSES = "classes.txt"  # names the classes; labelImg and others write it 
 UNPAIRED = "in folders that "  # begins the reason of a file whose folder has no counterpart
 
 
-def find_files(tree: Tree, split: str) -> Found:
-    """Finds the images and masks in the folder of a split, and what else lies there."""
+def find_files(tree: Tree, split: str, skipped: list[Skipped] | None = None) -> Found:
+    """Finds the images and masks in the folder of a split, and what else lies there.
+
+    Args:
+        tree: the data set.
+        split: name of the folder.
+        skipped: takes links that lead nowhere; None: they are refused.
+
+    Raises:
+        FileNotFoundError: a link leads nowhere.
+        OSError: a folder cannot be read.
+    """
     layout, endings = tree.layout, tree.endings
     files = _list_halves(tree, split)
     if layout.form == "yolo":
@@ -74,8 +85,15 @@ def find_files(tree: Tree, split: str) -> Found:
             if reason:
                 passed[f"{reason} in {tree.words(half)}/"].append(file.path)
             elif id_of(file.name, ends):
-                if file.is_link:
-                    refuse_broken(file.path)
+                try:
+                    if file.is_link:
+                        refuse_broken(file.path)
+                except FileNotFoundError as error:
+                    if skipped is None:
+                        raise
+                    image, mask = ("", str(file.path)) if half else (str(file.path), "")
+                    skipped.append(Skipped(split, id_of(file.name, ends) or "", image, mask, str(error)))
+                    continue
                 found[half].append(file)
     return Found(found[0], found[1], dict(passed))
 

@@ -7,6 +7,7 @@ from tfseg.conversion.finding.files import Passed, in_endings, in_words, some, w
 from tfseg.conversion.finding.layouts import OTHER_KIND, OTHER_KINDS, Tree
 from tfseg.conversion.finding.members import Files
 from tfseg.conversion.finding.pairing import Affixes, find_rivals
+from tfseg.conversion.reading.faults import Skipped
 
 
 def check_pairs(tree: Tree, images: Files, masks: Files, affixes: Affixes, passed: dict[str, Passed]) -> None:
@@ -43,8 +44,36 @@ def check_pairs(tree: Tree, images: Files, masks: Files, affixes: Affixes, passe
         if tree.layout.form == "yolo" and unmasked:
             hints.append("an empty file says that there is nothing on an image")
         complaints += hints
-        complaints += ["add what is missing, or choose other splits with --splits", *besides]
+        advice = "add what is missing, or choose other splits with --splits"
+        if any(images[split].keys() & masks[split].keys() for split in images):
+            advice += ", or have tfseg convert leave it out by --skip-bad"
+        complaints += [advice, *besides]
         raise ValueError(f"{tree.place}: {'; '.join(complaints)}")
+
+
+def leave_out_unpaired(images: Files, masks: Files) -> list[Skipped]:
+    """Takes out images without a mask and masks without an image, and lists them.
+
+    Splits without a single pair stay as they are, and all splits where an image could have two masks: `check_pairs`
+    refuses these.
+
+    Args:
+        images, masks: by split and by what they are paired by; changed in place.
+    """
+    if any(True for _ in _rivals(images, masks)):
+        return []
+    skipped = []
+    for split in images:
+        pairs = images[split].keys() & masks[split].keys()
+        for key in sorted(images[split].keys() - pairs) if pairs else ():
+            path = images[split].pop(key)
+            fault = f"{path}: has no mask; add it, or remove the image"
+            skipped.append(Skipped(split, "_".join(key), str(path), "", fault))
+        for key in sorted(masks[split].keys() - pairs) if pairs else ():
+            path = masks[split].pop(key)
+            fault = f"{path}: has no image; add it, or remove the mask"
+            skipped.append(Skipped(split, "_".join(key), "", str(path), fault))
+    return skipped
 
 
 def _some_keys(keys: set[tuple[str, ...]]) -> str:

@@ -7,13 +7,18 @@ from tfseg.conversion.finding.files import some
 from tfseg.conversion.finding.layouts import SAMPLE_CITY, Layout, Tree
 from tfseg.conversion.finding.members import Member, make_ids, repeated_ids
 from tfseg.conversion.finding.splitting import TRAIN, VAL, Splitting, find_lists, part_by_lists, part_by_share
+from tfseg.conversion.reading.faults import Skipped
 from tfseg.conversion.reading.samples import Sample
 
 
 def place_members(
-    tree: Tree, members: list[Member], splits: Sequence[str] | None, splitting: Splitting
+    tree: Tree,
+    members: list[Member],
+    splits: Sequence[str] | None,
+    splitting: Splitting,
+    skipped: list[Skipped] | None = None,
 ) -> tuple[dict[str, list[Member]], list[str], list[str]]:
-    """The images of each split, notes on what was decided, and warnings."""
+    """The images of each split, notes on what was decided, and warnings; `skipped` as of `files.find_files`."""
     notes, warnings = [], []
     names: Sequence[str | None]
     lists = find_lists(tree.folder(0, "").parent / tree.layout.lists) if tree.layout.lists else {}
@@ -22,7 +27,7 @@ def place_members(
         notes.append(note)
     elif splitting.lists or (lists and not any(member.split for member in members)):
         own = splitting.lists or lists
-        names, warnings = part_by_lists(members, own, tree.place, must_be_there=not splitting.lists)
+        names, warnings = part_by_lists(members, own, tree.place, not splitting.lists, skipped)
         lost = [member.whole_path for member, name in zip(members, names, strict=True) if name is None]
         if lost:
             text = f"{len(lost)} of {len(members)} images are in no list: {some(lost)}"

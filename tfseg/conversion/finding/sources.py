@@ -40,10 +40,11 @@ from tfseg.conversion.finding.known_layouts import split_names
 from tfseg.conversion.finding.layer_files import find_layers
 from tfseg.conversion.finding.layouts import Tree
 from tfseg.conversion.finding.members import Member, key_files
-from tfseg.conversion.finding.pair_checks import check_pairs
+from tfseg.conversion.finding.pair_checks import check_pairs, leave_out_unpaired
 from tfseg.conversion.finding.pairing import Affixes, Key
 from tfseg.conversion.finding.placing import make_samples, odd_counts, place_members, repeated_names
 from tfseg.conversion.finding.splitting import Splitting
+from tfseg.conversion.reading.faults import Skipped
 from tfseg.conversion.reading.samples import Sample
 from tfseg.io import paths
 from tfseg.io.names import check_name
@@ -78,6 +79,7 @@ class Source:
     assumed: bool = False  # masks are taken for label ids of Cityscapes by their names alone, no label map says so
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what is not taken of it -> files
     notes: list[str] = field(default_factory=list)  # a line each, of what was recognised and decided
+    skipped: list[Skipped] = field(default_factory=list)  # what is bad, where that is left out and not refused
 
     @property
     def lacks_label_map(self) -> bool:
@@ -102,6 +104,7 @@ def open_source(
     group_by: str | None = None,
     split_lists: Mapping[str, str | Path] | None = None,
     may_lack_label_map: bool = False,
+    skip_bad: bool = False,
 ) -> Source:
     """Finds the samples of a raw data set; reads no image.
 
@@ -123,6 +126,8 @@ def open_source(
         group_by: regular expression that finds in the path of an image, drive1/0001, what stays in one split.
         split_lists: split -> file with the ids or file names of its images, one a line, in the place of shares.
         may_lack_label_map: whether to open what needs a label map without one too, to propose one, see `proposal`.
+        skip_bad: whether to leave out and list images without a mask, masks without an image, links that lead nowhere,
+            and what annotations or lists name and is not there; of a split at least one pair must remain.
 
     Raises:
         FileNotFoundError: a folder or a split is missing, or a link leads nowhere.
@@ -143,10 +148,11 @@ def open_source(
     named_by = ""
     if tree.layout.form == "yolo" and chosen.classes:
         chosen, named_by = with_numbers(chosen, tree)
-    found = {split: find_files(tree, folder) for split, folder in folders.items()}
+    skipped: list[Skipped] | None = [] if skip_bad else None
+    found = {split: find_files(tree, folder, skipped) for split, folder in folders.items()}
     passed = {split: files.passed for split, files in found.items() if files.passed}
-    members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen)
-    placed, notes, doubts = place_members(tree, members, splits, splitting)
+    members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen, skipped)
+    placed, notes, doubts = place_members(tree, members, splits, splitting, skipped)
     samples = make_samples(tree, placed)
     warnings += [*doubts, *repeated_names(tree, placed)]
     warnings += [] if splitting.is_asked_for else odd_counts(tree, samples)
@@ -170,6 +176,7 @@ def open_source(
         tree.layout.is_cityscapes and tree.layout.form == "mask" and label_map in (None, "train_ids"),
         {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
         [f"{tree.place}: {note}" for note in [*_recognised(tree, affixes, its_name, layered), *notes]],
+        sorted(one if one.split in samples else one._replace(split="") for one in skipped or ()),
     )
 
 
@@ -237,6 +244,7 @@ def _pair(
     found: dict[str, Found],
     passed: dict[str, Passed],
     label_map: labels.LabelMap,
+    skipped: list[Skipped] | None,
 ) -> tuple[list[Member], Affixes, int, str]:
     """Pairs images and masks by their names.
 
@@ -249,7 +257,7 @@ def _pair(
     words, unmasked = "", 0
     data: dict[str, dict[Key, bytes]] = {}
     if tree.layout.is_indexed:
-        images, masks, data, unmasked = index_images(tree, folders, found)
+        images, masks, data, unmasked = index_images(tree, folders, found, skipped)
         affixes = Affixes()
     elif not any(images[split].keys() & masks[split].keys() for split in images):
         layers = find_layers(tree, folders, label_map)
@@ -263,6 +271,8 @@ def _pair(
             there = {key: path for key, path in images[split].items() if key in masks[split]}
             unmasked += len(images[split]) - len(there)
             images[split] = there
+    if skipped is not None:
+        skipped += leave_out_unpaired(images, masks)
     check_pairs(tree, images, masks, affixes, passed)
     pooled = _is_pooled(tree)
     members = [

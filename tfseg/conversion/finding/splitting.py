@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tfseg.conversion.finding.files import list_entries, some
 from tfseg.conversion.finding.layouts import SPLIT_NAMES
 from tfseg.conversion.finding.members import Member
+from tfseg.conversion.reading.faults import Skipped
 from tfseg.io import paths
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.names import check_name
@@ -135,7 +136,11 @@ def _group(members: Sequence[Member], pattern: str | None, place: Path) -> list[
 
 
 def part_by_lists(
-    members: Sequence[Member], lists: Mapping[str, str | Path], place: Path, must_be_there: bool = False
+    members: Sequence[Member],
+    lists: Mapping[str, str | Path],
+    place: Path,
+    must_be_there: bool = False,
+    skipped: list[Skipped] | None = None,
 ) -> tuple[list[str | None], list[str]]:
     """Decides the split of each image by lists of ids, paths or names of files, one a line.
 
@@ -144,6 +149,7 @@ def part_by_lists(
         lists: split -> its list.
         place: what warnings begin with.
         must_be_there: refuse a list with a line that is no image, rather than warn.
+        skipped: takes such lines, in the place of refusing them; None: they are refused.
 
     Returns:
         The split of each image, None of those in no list; and warnings, of lines that are no image.
@@ -177,9 +183,12 @@ def part_by_lists(
             raise ValueError(f"{file}: none of its {len(lines)} lines is an image of {place}: {printable(some(lost))}")
         if lost:
             text = f"{len(lost)} of the {len(lines)} lines are no image with a mask: {printable(some(lost, 10))}"
-            if must_be_there:
+            if must_be_there and skipped is None:
                 raise ValueError(f"{file}: {text}")
             warnings.append(f"{file}: {text}")
+            if must_be_there and skipped is not None:
+                fault = f"{file}: names what is no image with a mask; add both, or take the line out"
+                skipped += [Skipped(split, line, "", "", fault) for line in lost]
     return splits, warnings
 
 

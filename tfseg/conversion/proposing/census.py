@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tfseg.annotations.drawing import list_labels
 from tfseg.conversion.reading import evidence, readings
 from tfseg.conversion.reading.evidence import Evidence, Palettes
-from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
+from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.conversion.reading.layers import read_layer
 from tfseg.conversion.reading.samples import NO_LABEL_MAP, Sample, Traits, named
 from tfseg.io import masks
@@ -76,6 +76,7 @@ class Census:
     images: int = 0
     pixels: int = 0
     uncovered: int = 0  # pixels of no layer
+    bad: int = 0  # masks that were passed over
 
     def add(self, look: Look, palettes: Palettes) -> None:
         """Counts one image."""
@@ -95,13 +96,16 @@ class Census:
                     self.of_entries[entry] = red, green, blue
 
 
-def take_census(samples: Sequence[Sample], workers: int = 1, mask_values: str = "auto") -> Census:
+def take_census(
+    samples: Sequence[Sample], workers: int = 1, mask_values: str = "auto", skip_bad: bool = False
+) -> Census:
     """Counts what the ground truth of all samples holds.
 
     Args:
         samples: of a data set.
         workers: processes that read.
         mask_values: as of `converter.convert`; a channel is read by its name.
+        skip_bad: whether to pass over what is bad, unless all is.
 
     Raises:
         BadFilesError: files are damaged, or hold no classes.
@@ -111,17 +115,17 @@ def take_census(samples: Sequence[Sample], workers: int = 1, mask_values: str = 
         take_census([Sample("0001", Path("0001.jpg"), Path("0001.png"))]).values.total  # Counter({0: 1800, 255: 200})
     """
     census, palettes = Census(), Palettes(NO_LABEL_MAP)
-    faults, count = [], 0
+    faults: list[Fault] = []
     with open_pool(workers) as mapper:
         looks = mapper(functools.partial(try_to_look, mask_values=mask_values), samples)
         for look in tqdm(looks, total=len(samples), desc="looking at masks", unit="mask", disable=None):
-            if not isinstance(look, Fault):
+            if isinstance(look, Fault):
+                faults.append(look)
+            else:
                 census.add(look, palettes)
-                continue
-            count += 1
-            faults += [look.message] if len(faults) < MOST_NAMED else []
-    if count:
-        raise BadFilesError(faults, count)
+    if faults and not (skip_bad and census.images):
+        raise BadFilesError(faults)
+    census.bad = len(faults)
     return census
 
 
@@ -137,13 +141,13 @@ def try_to_look(sample: Sample, mask_values: str = "auto") -> Look | Fault:
     try:
         return look_at(sample, mask_values)
     except ValueError as error:
-        return Fault(str(error))
+        return Fault(str(error), id=sample.id)
     except MemoryError as error:
-        return Fault(f"{sample.mask}: cannot be read: {error or 'there is not enough memory for it'}")
+        return Fault(f"{sample.mask}: cannot be read: {error or 'there is not enough memory for it'}", id=sample.id)
     except OSError as error:
         if error.filename is None or str(error.filename) not in map(str, sample.files):
             raise
-        return Fault(f"{error.filename}: cannot be read: {error.strerror}")
+        return Fault(f"{error.filename}: cannot be read: {error.strerror}", id=sample.id)
 
 
 def look_at(sample: Sample, mask_values: str = "auto") -> Look:

@@ -55,13 +55,13 @@ class Proposal:
     is_numbered: bool = False  # labels are numbers of classes, as in YOLO's files
 
 
-def propose_label_map(source: Source, workers: int = 1, mask_values: str = "auto") -> Proposal:
+def propose_label_map(source: Source, workers: int = 1, mask_values: str = "auto", skip_bad: bool = False) -> Proposal:
     """Looks at all ground truth of a data set and proposes a label map.
 
     Args:
         source: from `sources.open_source` with `may_lack_label_map`.
         workers: processes that read.
-        mask_values: as of `converter.convert`.
+        mask_values, skip_bad: as of `converter.convert`.
 
     Raises:
         BadFilesError: files are damaged, or are no masks of classes.
@@ -74,8 +74,10 @@ def propose_label_map(source: Source, workers: int = 1, mask_values: str = "auto
         [(0, 'background'), (255, 'thing')]
     """
     samples = [sample for members in source.splits.values() for sample in members]
-    census = take_census(samples, workers, mask_values)
+    census = take_census(samples, workers, mask_values, skip_bad)
     found, notes = find_names(source)
+    if census.bad:
+        notes.append(f"{census.bad} of {len(samples)} masks are bad and not counted")
     is_numbered = bool(samples) and samples[0].form == "yolo"
     reading = "labels" if samples and samples[0].form != "mask" else _choose_reading(source.root, census, mask_values)
     counts = _take_counts(source.root, census, reading)

@@ -24,19 +24,26 @@ _NUMBERS = re.compile(r"[\s\d,-]+")  # what a label map may take for mask values
 Show = Callable[[Proposal, Path], object]
 
 
-def add_proposal(source: Source, out: str | Path, show: Show, workers: int = 1, mask_values: str = "auto") -> Source:
+def add_proposal(
+    source: Source,
+    out: str | Path,
+    show: Show,
+    workers: int = 1,
+    mask_values: str = "auto",
+    skip_bad: bool = False,
+) -> Source:
     """Gives a data set without a label map the one that is proposed, which is written beside `out`.
 
     Args:
         source: from `sources.open_source` with `may_lack_label_map`.
         out: folder of the records to be.
         show: called with the proposal and its file; may raise to stop.
-        workers, mask_values: as of `propose_label_map`.
+        workers, mask_values, skip_bad: as of `propose_label_map`.
 
     Raises:
         BadFilesError, ValueError, OSError: as of `propose_label_map` and `write_proposal`.
     """
-    proposal = propose_label_map(source, workers, mask_values)
+    proposal = propose_label_map(source, workers, mask_values, skip_bad)
     path = write_proposal(proposal, place_proposal(out))
     show(proposal, path)
     return replace(source, label_map=read_label_map(path))

@@ -65,14 +65,14 @@ def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evid
     try:
         return encode_sample((split, sample), settings) if is_wanted else check_sample(sample, settings)[2]
     except ValueError as error:
-        return Fault(str(error))
+        return Fault(str(error), split, sample.id)
     except (cv2.error, MemoryError) as error:
         reason = " ".join(str(error).split()) or "there is not enough memory for it"
-        return Fault(f"{sample.image}: cannot be converted with its mask: {reason}")
+        return Fault(f"{sample.image}: cannot be converted with its mask: {reason}", split, sample.id)
     except OSError as error:
         if error.filename is None or str(error.filename) not in map(str, sample.files):
             raise
-        return Fault(f"{error.filename}: cannot be read: {error.strerror}")
+        return Fault(f"{error.filename}: cannot be read: {error.strerror}", split, sample.id)
 
 
 def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.ndarray, Evidence, Traits, bytes]:

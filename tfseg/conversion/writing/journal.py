@@ -17,15 +17,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.conversion.reading.evidence import Evidence
+from tfseg.conversion.reading.faults import Fault
 from tfseg.conversion.writing.ownership import (
     JOURNAL_NAME,
     LOCK,
     NOTE,
     RECORDS,
     ROWS,
+    SKIPPED_NAME,
     check_ours,
     has_journal,
     has_shards,
+    has_work,
     is_note,
     is_of_records,
 )
@@ -76,7 +79,8 @@ def is_there(out: Path) -> bool:
 def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
     """Gives the folder to write into, with what an earlier conversion has finished; it becomes `out` if all goes well.
 
-    If anything does not, the folder is kept for the next conversion, or removed if no shard is finished yet.
+    If anything does not, the folder is kept for the next conversion, or removed if no shard is finished and no bad
+    file is listed yet.
 
     Args:
         out: local, or in a store.
@@ -100,7 +104,7 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
         _check_unread(out)
 
     check()
-    with staging.stage_folder(out, RECORDS, has_shards, check) as folder:
+    with staging.stage_folder(out, RECORDS, has_work, check) as folder:
         check()
         _adopt(out, folder)
         try:
@@ -175,7 +179,7 @@ def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> 
         if entry.sources == fingerprints.get(name) and _is_sound(folder, entry)
     }
     names = [path.name for path in folder.iterdir()] if folder.exists() else []
-    kept = {LOCK, JOURNAL_NAME, *entries, *map(rows_name, entries)}
+    kept = {LOCK, JOURNAL_NAME, SKIPPED_NAME, *entries, *map(rows_name, entries)}
     others = [name for name in names if name not in kept and is_of_records(name)]
     removal.remove_files(folder, "|".join(map(re.escape, others)))
     return entries
@@ -187,16 +191,16 @@ def write_entries(folder: Path, settings: dict, entries: dict[str, Entry]) -> No
     write_json({"settings": settings, "shards": noted}, folder / JOURNAL_NAME, indent=None)
 
 
-def write_note(folder: Path, settings: dict, name: str, outcome: Entry | str | Sequence[str]) -> None:
-    """Notes what became of one shard, for `gather_notes`: its entry, or the reasons why it could not be made."""
+def write_note(folder: Path, settings: dict, name: str, outcome: Entry | Sequence[Fault]) -> None:
+    """Notes what became of one shard, for `gather_notes`: its entry, or the faults of its samples."""
     if isinstance(outcome, Entry):
         found = {"shards": {name: dataclasses.asdict(outcome)}}
     else:
-        found = {"failures": [outcome] if isinstance(outcome, str) else [*outcome]}
+        found = {"failures": [[*fault] for fault in outcome]}
     write_json({"settings": settings, **found}, folder / (name + NOTE), indent=None)
 
 
-def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tuple[dict[str, Entry], list[str]]:
+def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tuple[dict[str, Entry], list[Fault]]:
     """Takes the notes of this conversion over into the journal, and removes all notes.
 
     Args:
@@ -218,7 +222,7 @@ def gather_notes(folder: Path, settings: dict, entries: dict[str, Entry]) -> tup
     if notes:
         write_entries(folder, settings, entries)
     removal.remove_files(folder, "|".join(re.escape(path.name) for path in paths))
-    return entries, [failure for note in notes for failure in note.get("failures", [])]
+    return entries, [Fault(*fault) for note in notes for fault in note.get("failures", [])]
 
 
 def rows_name(shard: str) -> str:
@@ -236,6 +240,8 @@ def _read(path: Path, settings: dict) -> dict:
             name: Entry(**entry | {"shard": Shard(**entry["shard"]), "evidence": Evidence(**entry["evidence"])})
             for name, entry in journal.get("shards", {}).items()
         }
+        if not all(isinstance(fault, list) for fault in journal.get("failures", [])):
+            return {}  # of an earlier version
         return journal | {"shards": shards}
     except FileNotFoundError:
         return {}

@@ -10,6 +10,7 @@ from tfseg.conversion.reading import evidence
 from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part, samples_by_split
+from tfseg.conversion.writing.skipping import count_by_split
 from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split
 
 
@@ -52,6 +53,8 @@ def complete_manifest(
     total = evidence.merge(entries[part.name].evidence for part in parts)
     size = (blank.size[0], blank.size[1]) if blank.size else None
     found = evidence.findings(total, source.folders, source.assumed, source.left_out, size)
+    if source.skipped:
+        found["skipped"] = count_by_split(source.skipped)
     return dataclasses.replace(blank, splits=splits, findings=found | (blank.findings or {}))
 
 

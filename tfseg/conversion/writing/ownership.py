@@ -14,6 +14,7 @@ from tfseg.records.ledger import LEDGER_NAME
 from tfseg.records.manifest import MANIFEST_NAME, is_shard_name, parse_manifest
 
 JOURNAL_NAME = "journal.json"
+SKIPPED_NAME = "tfseg-skipped.jsonl"  # of what was bad and left out, see `skipping`
 NOTE = ".json"  # ends the name of a note, after that of its shard
 ROWS = ".jsonl"  # likewise of the rows for the ledger
 LOCK = ".lock"
@@ -39,7 +40,7 @@ def check_ours(folder: Path) -> None:
 def is_of_records(name: str) -> bool:
     """Whether a name is of a kind that conversions write, whoever wrote it."""
     name = name.removeprefix(UNFINISHED).removesuffix(".tmp")  # the latter of version 0.1.0
-    known = (MANIFEST_NAME, LEDGER_NAME, JOURNAL_NAME, LOCK)
+    known = (MANIFEST_NAME, LEDGER_NAME, SKIPPED_NAME, JOURNAL_NAME, LOCK)
     return name in known or is_shard_name(name.removesuffix(NOTE).removesuffix(ROWS))
 
 
@@ -49,7 +50,7 @@ def _known_names(folder: Path) -> tuple[str, ...]:
     Raises:
         ValueError: there is a manifest, of another program or damaged, and no journal.
     """
-    names = [LOCK, JOURNAL_NAME, MANIFEST_NAME, LEDGER_NAME]
+    names = [LOCK, JOURNAL_NAME, SKIPPED_NAME, MANIFEST_NAME, LEDGER_NAME]
     if has_journal(folder):  # shards come before they are noted
         return _join(names, r".+-\d+-of-\d+\.tfrecord")
     if not (folder / MANIFEST_NAME).is_file():
@@ -89,6 +90,11 @@ def _is_proven(folder: Path) -> bool:
 def has_shards(folder: Path) -> bool:
     """Whether a folder holds any shard that was written in full."""
     return any(is_shard_name(path.name) for path in folder.iterdir()) if folder.exists() else False
+
+
+def has_work(folder: Path) -> bool:
+    """Whether a folder holds what the next conversion can go on with: shards, or a list of what is bad."""
+    return has_shards(folder) or (folder / SKIPPED_NAME).is_file()
 
 
 def is_note(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from tfseg.conversion.reading.evidence import Evidence, Palettes
-from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
+from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.writing import encoding, journal, updates
 from tfseg.conversion.writing.encoding import Encoded, Settings
@@ -55,7 +55,7 @@ def write_parts(
         outcomes = iter(tqdm(outcomes, total=total, initial=total - remaining, unit="image", disable=None))
         for part, sources, _ in tasks:
             encoded = inspection.take(part.samples, outcomes)
-            if inspection.count:
+            if inspection.faults:
                 inspection.drain(encoded)
                 continue
             try:
@@ -78,23 +78,14 @@ class Inspection:
     Args:
         label_map: of the conversion.
         seen: of the shards that are finished.
-        most: faults to keep, the others are counted.
     """
 
-    def __init__(self, label_map: labels.LabelMap, seen: Iterable[Evidence] = (), most: int = MOST_NAMED):
-        self.most = most
+    def __init__(self, label_map: labels.LabelMap, seen: Iterable[Evidence] = ()):
         self.palettes = Palettes(label_map)
-        self.faults: list[str] = []  # of the first bad samples
-        self.count = 0  # of all of them
+        self.faults: list[Fault] = []
         for finished in seen:
             if fault := self.palettes.add(finished):
-                self.note(fault)
-
-    def note(self, fault: str) -> None:
-        """Keeps a fault."""
-        self.count += 1
-        if len(self.faults) < self.most:
-            self.faults.append(fault)
+                self.faults.append(Fault(fault))
 
     def take(self, samples: Sequence[Sample], outcomes: Iterator[Outcome]) -> Iterator[Encoded]:
         """Yields what is to be stored of the samples of a shard; looks through them to the end if one is bad.
@@ -104,10 +95,10 @@ class Inspection:
         """
         for _, outcome in zip(samples, outcomes, strict=False):
             if isinstance(outcome, Fault):
-                self.note(outcome.message)
+                self.faults.append(outcome)
             elif fault := self.palettes.add(outcome.evidence if isinstance(outcome, Encoded) else outcome):
-                self.note(fault)
-            elif isinstance(outcome, Encoded) and not self.count:
+                self.faults.append(Fault(fault))
+            elif isinstance(outcome, Encoded) and not self.faults:
                 yield outcome
         self.conclude()
 
@@ -121,8 +112,8 @@ class Inspection:
 
     def conclude(self) -> None:
         """Raises BadFilesError if any sample was bad."""
-        if self.count:
-            raise BadFilesError(self.faults, self.count)
+        if self.faults:
+            raise BadFilesError(self.faults)
 
 
 def find_tasks(
@@ -153,7 +144,7 @@ def list_jobs(task: Task, inspection: Inspection) -> Iterator[tuple[str, Sample,
     """Yields jobs of `encoding.attempt` for a shard: to encode; once a file was bad, to look at."""
     for sample, kept in zip(task.part.samples, task.kept, strict=True):
         if kept is None:
-            yield task.part.split, sample, not inspection.count
+            yield task.part.split, sample, not inspection.faults
 
 
 def write_part(part: Part, folder: Path, encoded: Iterable[Encoded], sources: Sources) -> Entry:

@@ -154,6 +154,17 @@ def test_other_settings_begin_anew(apache_beam, raw, tmp_path, monkeypatch):
     assert len(again) == 20
 
 
+def test_bad_samples_are_left_out(apache_beam, raw, tmp_path):
+    bad = [raw / f"images/train/{id_in(raw, shard)}.png" for shard in (0, 2)]
+    for path in bad:
+        path.write_bytes(path.read_bytes()[:-20])
+    convert_with("DirectRunner", raw, tmp_path / "out", skip_bad=True)
+    converter.convert(open_raw(raw), tmp_path / "whole", skip_bad=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    listed = (tmp_path / "out/tfseg-skipped.jsonl").read_bytes().splitlines()
+    assert sorted(json.loads(line)["image"] for line in listed) == sorted(map(str, bad))
+
+
 # ---- what goes wrong
 
 

@@ -152,6 +152,8 @@ def open_source(
     found = {split: find_files(tree, folder, skipped) for split, folder in folders.items()}
     passed = {split: files.passed for split, files in found.items() if files.passed}
     members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen, skipped)
+    if skipped and splitting.is_asked_for:  # its folder is no split
+        skipped = [one._replace(split="") for one in skipped]
     placed, notes, doubts = place_members(tree, members, splits, splitting, skipped)
     samples = make_samples(tree, placed)
     warnings += [*doubts, *repeated_names(tree, placed)]

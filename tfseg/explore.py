@@ -6,6 +6,9 @@
 
 Writes index.html, a page that needs no other file, with its figures beside it as classes.png, labels.png, rows.png and
 example.png, and all numbers as statistics.json. Those of an earlier run are replaced, other files are left alone.
+
+Of raw data, page and output also say what a conversion would do: layout, splits, how masks are read, the label map,
+given or proposed, what is bad, and the command. Nothing is refused for a bad file here.
 """
 
 import argparse
@@ -66,6 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
         **read_source_flags(options),
     )
     print(found.summary)
+    print("".join(f"{line}\n" for line in found.preview), end="")
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"written: {found.files[0]}")

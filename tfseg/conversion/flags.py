@@ -1,13 +1,15 @@
 """Flags that several commands share, or that one has many of: where raw data lie, how they are split and stored."""
 
 import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from tfseg.conversion.finding.sources import SourceOptions
 from tfseg.conversion.reading.readings import MASK_VALUES
 from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES
-from tfseg.io.command import parse_size
+from tfseg.io.command import parse_size, program
 from tfseg.records.label_map_files import packaged_names
 from tfseg.records.records import CODECS
 
@@ -119,6 +121,11 @@ def read_storage_flags(options: argparse.Namespace) -> StorageOptions:
     }
 
 
+def conversion_words(words: Sequence[str]) -> str:
+    """Writes the command that converts what such words say; where to is for its reader to choose."""
+    return f"{program('convert')} {shlex.join(words)} --out OUT"
+
+
 def parse_list(text: str) -> tuple[str, str]:
     """Reads "train=ids.txt" as ("train", "ids.txt").
 
@@ -154,6 +161,25 @@ def read_source_flags(options: argparse.Namespace) -> SourceOptions:
         "group_by": options.group_by,
         "split_lists": lists,
     }
+
+
+def source_words(
+    root: str | Path | None,
+    label_map: str | Path | None,
+    coarse: bool,
+    splits: Sequence[str] | None,
+    where: SourceOptions,
+) -> list[str]:
+    """Writes what says where raw data lie as words of the command line, as `add_source_flags` reads them."""
+    given = {"root": root, "label_map": label_map, **where, "seed": where.get("seed") or None}
+    given.pop("split_lists", None)
+    words = []
+    for name, value in given.items():
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--coarse"] if coarse else []
+    lists = (where.get("split_lists") or {}).items()
+    words += [text for split, file in lists for text in ("--split", f"{split}={file}")]
+    return words + (["--splits", *splits] if splits else [])
 
 
 def is_any_given(options: argparse.Namespace) -> bool:

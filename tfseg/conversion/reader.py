@@ -8,11 +8,16 @@ from typing import Generic, NamedTuple, TypeVar, Unpack
 
 import numpy as np
 
-from tfseg.conversion.checks import choose_rule
+from tfseg.conversion.checks import choose_reading
+from tfseg.conversion.converter import make_settings
 from tfseg.conversion.finding import sources
-from tfseg.conversion.reading.readings import Rule
-from tfseg.conversion.reading.samples import Sample, read_sample
-from tfseg.io import image_headers, images
+from tfseg.conversion.reading import evidence
+from tfseg.conversion.reading.evidence import Evidence
+from tfseg.conversion.reading.faults import Fault
+from tfseg.conversion.reading.samples import Sample, named, read_traits
+from tfseg.conversion.writing import encoding
+from tfseg.conversion.writing.encoding import Settings
+from tfseg.io import image_headers, images, masks
 from tfseg.records import labels, storage
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import Split
@@ -29,6 +34,8 @@ class Pair(NamedTuple):
     label_ids: np.ndarray | None  # (H0, W0) uint8, the raw mask; None where records do not keep it
     image_kind: str  # such as "PNG, 8-bit RGB"
     mask_kind: str
+    seen: Evidence | None = None  # in the files of a raw data set
+    fault: str = ""  # why a conversion would refuse it all the same
 
 
 class Stored(NamedTuple):
@@ -55,6 +62,8 @@ class DataSet(Generic[Item]):
     shards: dict[str, int] = field(default_factory=dict)  # of each split of records
     weights: dict[str, list[float]] = field(default_factory=dict)  # that the manifest gives
     warnings: list[str] = field(default_factory=list)
+    source: sources.Source | None = None  # of a raw data set
+    settings: Settings | None = None  # of a conversion of it, as far as they say how masks are read
 
 
 # ---- opening
@@ -71,7 +80,16 @@ def open_raw(
 ) -> DataSet[Sample]:
     """Opens a raw data set; arguments and errors as of `sources.open_source` and, of masks, `checks.choose_rule`."""
     source = sources.open_source(root, splits, label_map, coarse, **where)
-    rule = choose_rule(source, mask_values, color_tolerance)
+    return read_source(source, root, mask_values, color_tolerance)
+
+
+def read_source(
+    source: sources.Source, root: str | Path | None = None, mask_values: str = "auto", color_tolerance: int = 0
+) -> DataSet[Sample]:
+    """Lets a raw data set be read that is open already; `root` is the name that it is to be shown under."""
+    settings = make_settings(source, None, "jpeg", 95, "nearest", "rotate", mask_values, color_tolerance)
+    settings = choose_reading(source, settings)
+    rule = settings.rule
     return DataSet(
         place=str(source.root if root is None else root),
         kind="raw data set",
@@ -79,8 +97,10 @@ def open_raw(
         label_map=rule.stored_map,
         ids={name: [sample.id for sample in samples] for name, samples in source.splits.items()},
         read=lambda split, places: (source.splits[split][place] for place in places),
-        load=functools.partial(load_sample, rule=rule),
+        load=functools.partial(load_sample, settings=settings),
         warnings=[*source.notes, *source.warnings],
+        source=source,
+        settings=settings,
     )
 
 
@@ -143,16 +163,34 @@ def _read_shard(path: Path, wanted: set[int]) -> Iterator[Stored]:
     raise ValueError(f"{path}: has no record {last}, which the manifest counts; make the records again")
 
 
-def load_sample(sample: Sample, rule: Rule) -> Pair:
+def try_to_load(item: Item, load: Callable[[Item], Pair], split: str) -> Pair | Fault:
+    """Decodes an image and its mask; of a raw data set, says why that cannot be.
+
+    Raises:
+        ValueError: a record is damaged.
+        OSError: something else than a file of a sample cannot be read.
+    """
+    return encoding.guard(split, item, lambda: load(item)) if isinstance(item, Sample) else load(item)
+
+
+def load_sample(sample: Sample, settings: Settings) -> Pair:
     """Decodes an image and its mask.
 
     Raises:
         ValueError: one is damaged, or their sizes differ; the message begins with the path.
         OSError: one cannot be read.
     """
-    image, label_ids, *files = read_sample(sample, rule=rule)
-    mask = np.minimum(rule.stored_map.lookup[label_ids], len(rule.stored_map.classes))
-    return Pair(sample.id, image, mask, label_ids, *map(file_kind, files))
+    (image, label_ids, *files), traits = read_traits(sample, settings.exif, settings.rule)
+    label_map, fault = settings.rule.stored_map, ""
+    try:
+        with named(sample.mask):
+            encoding.check_known(label_ids, traits, settings)
+    except ValueError as error:
+        fault = str(error)
+    seen = evidence.of_sample(sample.mask, traits, np.flatnonzero(masks.count_values(label_ids)).tolist())
+    mask = np.minimum(label_map.lookup[label_ids], len(label_map.classes))
+    image_kind, mask_kind = map(file_kind, files)
+    return Pair(sample.id, image, mask, label_ids, image_kind, mask_kind, seen, fault)
 
 
 def load_record(stored: Stored, unknown: int, image_kind: str) -> Pair:

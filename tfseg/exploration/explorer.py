@@ -1,14 +1,18 @@
 """A look at a data set before a training: what is in it, and a page that shows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from tfseg.conversion.finding.sources import SourceOptions
-from tfseg.conversion.reader import open_raw, open_stored
+from tfseg.conversion.finding.sources import Source, SourceOptions, open_source
+from tfseg.conversion.flags import source_words
+from tfseg.conversion.proposing.proposal import Proposal, propose_label_map
+from tfseg.conversion.proposing.proposed_file import read_proposal
+from tfseg.conversion.reader import open_stored, read_source
 from tfseg.exploration import page
-from tfseg.exploration.survey import Survey, survey_data_set
+from tfseg.exploration.preview import Preview, preview_conversion, preview_lines
+from tfseg.exploration.survey import Survey, spread, survey_data_set
 from tfseg.records.record_set import RecordSet, open_records
 
 
@@ -18,6 +22,7 @@ class Exploration:
 
     survey: Survey
     files: list[Path]  # index.html first
+    conversion: Preview | None = None  # of a raw data set: what it would do
 
     @property
     def summary(self) -> str:
@@ -28,6 +33,11 @@ class Exploration:
     def notes(self) -> list[str]:
         """What a reader of the numbers must know, a line each."""
         return page.notes(self.survey)
+
+    @property
+    def preview(self) -> list[str]:
+        """What a conversion would do, as lines of text; none for records."""
+        return [] if self.conversion is None else preview_lines(self.conversion)
 
 
 def explore_dataset(
@@ -46,6 +56,9 @@ def explore_dataset(
 ) -> Exploration:
     """Counts what is in a data set, and writes a page, its figures and all numbers.
 
+    Of a raw data set, the page also says what a conversion would do: bad files are listed and not refused, and a label
+    map is proposed where one is needed and none is given.
+
     Args:
         out: folder to write into; files of an earlier call are replaced, others are left alone.
         root: folder of a raw data set; or ...
@@ -60,7 +73,8 @@ def explore_dataset(
             `sources.open_source`.
 
     Raises:
-        ValueError: an argument or a file is bad, or `out` holds files of those names that are not ours.
+        ValueError: an argument or a record is bad, or all images of a split are; or `out` holds files of those names
+            that are not ours.
         OSError: a file cannot be read or written.
     """
     is_raw = root is not None or where.get("images") is not None
@@ -68,8 +82,31 @@ def explore_dataset(
         raise ValueError("expected either root, a raw data set, or records; or images and masks of a raw data set")
     if records is not None:
         data_set = open_stored(open_records(records), splits)
-    else:
-        data_set = open_raw(root, splits, label_map, coarse, mask_values, color_tolerance, **where)
+        page.check_out(out)
+        survey = survey_data_set(data_set, limit, workers)
+        return Exploration(survey, page.write(survey, out))
+    source = open_source(root, splits, label_map, coarse, may_lack_label_map=True, skip_bad=True, **where)
     page.check_out(out)
+    source, proposal = _with_label_map(source, limit, workers, mask_values)
+    data_set = read_source(source, root, mask_values, color_tolerance)
     survey = survey_data_set(data_set, limit, workers)
-    return Exploration(survey, page.write(survey, out))
+    words = source_words(root, label_map, coarse, splits, where)
+    words += [] if mask_values == "auto" else ["--mask-values", mask_values]
+    words += ["--color-tolerance", str(color_tolerance)] if color_tolerance else []
+    assert data_set.settings is not None
+    preview = preview_conversion(source, data_set.settings, survey, proposal, words)
+    return Exploration(survey, page.write(survey, out, preview), preview)
+
+
+def _with_label_map(
+    source: Source, limit: int | None, workers: int, mask_values: str
+) -> tuple[Source, Proposal | None]:
+    """Gives a data set that lacks a label map the one that `convert` would propose by the images that are counted."""
+    if not source.lacks_label_map:
+        return source, None
+    counted = {
+        split: [members[place] for place in spread([sample.id for sample in members], limit)]
+        for split, members in source.splits.items()
+    }
+    proposal = propose_label_map(replace(source, splits=counted), workers, mask_values, skip_bad=True)
+    return replace(source, label_map=read_proposal(proposal)), proposal

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from tfseg.exploration.figures import draw_example, draw_histogram, draw_rows, percent
+from tfseg.exploration.preview import Preview, sample_note
 from tfseg.exploration.survey import BANDS, Count, Split, Survey
 from tfseg.io import atomic
 from tfseg.records.manifest import MANIFEST_NAME
@@ -47,26 +48,28 @@ def check_out(out: str | Path) -> None:
         raise ValueError(f"{out / taken[0]}: is there already and was not written by this tool; choose another --out")
 
 
-def write(survey: Survey, out: str | Path) -> list[Path]:
+def write(survey: Survey, out: str | Path, preview: Preview | None = None) -> list[Path]:
     """Writes page, figures and statistics, each whole or not at all; those of an earlier run are replaced.
 
     Raises:
         OSError: a file cannot be written.
     """
     figures = {name: draw(survey) for name, draw in FIGURES.items()}
-    page = make_page(survey, figures).encode("utf-8", "replace")  # a file name may be no Unicode
+    page = make_page(survey, figures, preview).encode("utf-8", "replace")  # a file name may be no Unicode
     # The page goes first: it shows that the other names are ours, see `check_out`.
-    files = {PAGE: page, STATISTICS: make_statistics(survey).encode(), **figures}
+    files = {PAGE: page, STATISTICS: make_statistics(survey, preview).encode(), **figures}
     for name, data in files.items():
         atomic.write_bytes(data, Path(out) / name)
     return [Path(out) / name for name in files]
 
 
-def make_statistics(survey: Survey) -> str:
+def make_statistics(survey: Survey, preview: Preview | None = None) -> str:
     """Makes statistics.json: all numbers, by the names that `survey.Survey` and `survey.Split` explain."""
     content = {name: getattr(survey, name) for name in ("place", "kind", "layout", "limit", "warnings")}
     content["example"] = {"id": survey.example.id, "split": survey.example_split}
     content["splits"] = {name: _with_old_names(dataclasses.asdict(split)) for name, split in survey.splits.items()}
+    if preview is not None:
+        content["conversion"] = dataclasses.asdict(preview) | {"verdict": preview.verdict}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
@@ -80,13 +83,14 @@ def _with_old_names(value):
 # ---- page
 
 
-def make_page(survey: Survey, figures: dict[str, bytes]) -> str:
+def make_page(survey: Survey, figures: dict[str, bytes], preview: Preview | None = None) -> str:
     """Makes the page: HTML with its style and its figures, PNGs by the names of `FIGURES`, inside it."""
     sections = [
         "<h1>A look at a data set</h1>",
         f"<p>{escape(survey.kind.capitalize())} in <code>{escape(survey.place)}</code>.</p>",
         _notes(survey),
         _overview(survey.splits),
+        _conversion(preview) if preview is not None else "",
         "<h2>Example</h2>",
         "<p>Of the images that were counted, one with the most classes.</p>",
         html.figure(figures["example.png"], f"The image {survey.example.id} beside its labels, label ids and classes"),
@@ -116,13 +120,37 @@ def _explain_weights(survey: Survey) -> str:
 def notes(survey: Survey) -> list[str]:
     """Says what a reader of the numbers must know: that they are of a sample, and all warnings."""
     parts = [f"{split.images} of {split.total} images of {name}" for name, split in survey.splits.items()]
-    sampled = any(split.images < split.total for split in survey.splits.values())
-    return ([f"This is a sample, evenly spread: {', '.join(parts)}."] if sampled else []) + survey.warnings
+    sampled = any(survey.limit is not None and split.total > survey.limit for split in survey.splits.values())
+    lines = [f"This is a sample, evenly spread: {', '.join(parts)}."] if sampled else []
+    if survey.faults:
+        lines.append(f"Of the images, {len(survey.faults)} are bad; those that cannot be read are not counted.")
+    return lines + survey.warnings
 
 
 def _notes(survey: Survey) -> str:
     lines = "".join(f"<li>{escape(line)}</li>" for line in notes(survey))
     return f'<ul class="notes">{lines}</ul>' if lines else ""
+
+
+def _conversion(preview: Preview) -> str:
+    """What a conversion would do; names of files and classes are text, and escaped."""
+    decided = [[escape(name), escape(text)] for name, text in preview.decided.items()]
+    head, *rows = [[escape(cell) for cell in row] for row in preview.label_rows]
+    bad = [
+        [escape(kind.fault), f"{kind.count:,}", "<br>".join(map(escape, kind.examples)), escape(kind.advice)]
+        for kind in preview.bad
+    ]
+    parts = [
+        "<h2>Conversion</h2>",
+        f"<p>A conversion {escape(preview.verdict)}{escape(sample_note(preview))}.</p>",
+        f"<p><code>{escape(preview.command)}</code></p>",
+        html.table([], decided, words=True),
+        html.table(head, rows, "Proposed label map" if preview.is_proposed else "Label map"),
+        "".join(f"<p>{escape(note)}</p>" for note in preview.notes),
+        html.table(["bad files", "number", "such as", "what to do"], bad, words=True) if bad else "",
+        "".join(f"<p>Refused: {escape(fault)}</p>" for fault in preview.refused),
+    ]
+    return "\n".join(filter(None, parts))
 
 
 def _overview(splits: dict[str, Split]) -> str:

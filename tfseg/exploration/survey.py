@@ -7,13 +7,15 @@ result.
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from tfseg.conversion.reader import DataSet, Item, Pair
+from tfseg.conversion.reader import DataSet, Item, Pair, try_to_load
+from tfseg.conversion.reading.evidence import Evidence, Palettes, merge
+from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.io import workers
 from tfseg.records import labels
 from tfseg.records.class_weights import balance_classes
@@ -71,6 +73,9 @@ class Survey:
     colors: list[list[int]]  # RGB, of these
     example: Pair  # of those with label ids, the one with the most classes
     example_split: str
+    faults: list[Fault] = field(default_factory=list)  # of raw samples that a conversion would refuse
+    seen: Evidence | None = None  # in the files of a raw data set
+    contradictions: list[str] = field(default_factory=list)  # between the palettes of masks
 
 
 # ---- counting
@@ -121,8 +126,38 @@ def count(pair: Pair, classes: int) -> Counts:
     )
 
 
-def _load_and_count(item: Item, load: Callable[[Item], Pair], classes: int) -> Counts:
-    return count(load(item), classes)
+class _Look(NamedTuple):
+    """What was counted and seen in one image."""
+
+    counts: Counts
+    seen: Evidence | None
+    fault: Fault | None  # why a conversion would refuse it all the same
+
+
+def _look(item: Item, load: Callable[[Item], Pair], classes: int, split: str) -> _Look | Fault:
+    pair = try_to_load(item, load, split)
+    if isinstance(pair, Fault):
+        return pair
+    return _Look(count(pair, classes), pair.seen, Fault(pair.fault, split, pair.id) if pair.fault else None)
+
+
+class _Seen:
+    """Sums up what is seen in the files of raw samples, and keeps what is wrong with them."""
+
+    def __init__(self, data_set: DataSet):
+        self.palettes = Palettes(data_set.settings.label_map if data_set.settings else data_set.label_map)
+        self.total = Evidence()
+        self.faults: list[Fault] = []
+        self.contradictions: list[str] = []
+
+    def add(self, look: _Look | Fault) -> None:
+        if isinstance(look, Fault):
+            self.faults.append(look)
+            return
+        self.faults += [look.fault] if look.fault else []
+        if look.seen is not None:
+            self.total = merge([self.total, look.seen])
+            self.contradictions += [fault] if (fault := self.palettes.add(look.seen)) else []
 
 
 def spread(ids: Sequence[str], limit: int | None) -> list[int]:
@@ -149,7 +184,7 @@ def survey_data_set(data_set: DataSet, limit: int | None = None, processes: int 
         processes: that decode and count; with 1 this process does it.
 
     Raises:
-        ValueError: an argument or a file is bad, or there is no image; the message names the file.
+        ValueError: an argument or a record is bad, or there is no image, or all of a split are bad; it names the file.
         OSError: a file cannot be read.
     """
     if limit is not None and limit < 1:
@@ -157,10 +192,10 @@ def survey_data_set(data_set: DataSet, limit: int | None = None, processes: int 
     empty = [name for name, ids in data_set.ids.items() if not ids]
     if empty or not data_set.ids:
         raise ValueError(f"{data_set.place}: holds no images" + (f" in split {', '.join(empty)}" if empty else ""))
-    splits, candidates = {}, []
+    splits, candidates, seen = {}, [], _Seen(data_set)
     with workers.open_pool(processes) as mapper:
         for name in sorted(data_set.ids, key=_split_order):
-            counts, candidate = _count_split(data_set, name, spread(data_set.ids[name], limit), mapper)
+            counts, candidate = _count_split(data_set, name, spread(data_set.ids[name], limit), mapper, seen)
             splits[name] = summarise(counts, data_set, name)
             candidates.append(candidate)
     best = max(candidates, key=lambda candidate: candidate.merit)  # the first of equals
@@ -176,6 +211,9 @@ def survey_data_set(data_set: DataSet, limit: int | None = None, processes: int 
         colors=[*data_set.label_map.colors.tolist(), list(UNKNOWN_COLOR)],
         example=data_set.load(item),
         example_split=best.split,
+        faults=seen.faults,
+        seen=seen.total if data_set.source else None,
+        contradictions=seen.contradictions,
     )
 
 
@@ -185,15 +223,19 @@ def _split_order(name: str) -> tuple[int, str]:
 
 
 def _count_split(
-    data_set: DataSet, name: str, places: Sequence[int], mapper: workers.Mapper
+    data_set: DataSet, name: str, places: Sequence[int], mapper: workers.Mapper, seen: _Seen
 ) -> tuple[Counts, _Candidate]:
     total: Counts | None = None
     best = _Candidate((False, -1), name, 0)
     classes = len(data_set.label_map.classes) + 1
-    load_and_count = functools.partial(_load_and_count, load=data_set.load, classes=classes)
-    counted = mapper(load_and_count, data_set.read(name, places))
-    progress = tqdm(counted, desc=name, total=len(places), unit="image", disable=None)
-    for counts, place in zip(progress, places, strict=True):
+    look_at = functools.partial(_look, load=data_set.load, classes=classes, split=name)
+    looks = mapper(look_at, data_set.read(name, places))
+    progress = tqdm(looks, desc=name, total=len(places), unit="image", disable=None)
+    for look, place in zip(progress, places, strict=True):
+        seen.add(look)
+        if isinstance(look, Fault):
+            continue
+        counts = look.counts
         shown = int(counts.class_images[1:-1].sum())
         merit = bool(shown and counts.label_pixels.any()), shown
         if merit > best.merit:
@@ -203,7 +245,7 @@ def _count_split(
         else:
             total.add(counts)
     if total is None:
-        raise ValueError(f"{data_set.place}: holds no images in split {name}")
+        raise BadFilesError([fault for fault in seen.faults if fault.split == name])
     return total, best
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tfseg.conversion.finding.files import some
 from tfseg.conversion.finding.layouts import SAMPLE_CITY, Layout, Tree
@@ -11,20 +12,30 @@ from tfseg.conversion.reading.faults import Skipped
 from tfseg.conversion.reading.samples import Sample
 
 
+class Placed(NamedTuple):
+    """The images of each split."""
+
+    members: dict[str, list[Member]]
+    notes: list[str]  # on what was decided
+    warnings: list[str]
+    how: str  # "by their folders", "by lists" or "by a hash"
+
+
 def place_members(
     tree: Tree,
     members: list[Member],
     splits: Sequence[str] | None,
     splitting: Splitting,
     skipped: list[Skipped] | None = None,
-) -> tuple[dict[str, list[Member]], list[str], list[str]]:
-    """The images of each split, notes on what was decided, and warnings; `skipped` as of `files.find_files`."""
-    notes, warnings = [], []
+) -> Placed:
+    """Decides the split of each image; `skipped` as of `files.find_files`."""
+    notes, warnings, how = [], [], "by lists"
     names: Sequence[str | None]
     lists = find_lists(tree.folder(0, "").parent / tree.layout.lists) if tree.layout.lists else {}
     if splitting.by_share:
         names, note = part_by_share(members, splitting, tree.place)
         notes.append(note)
+        how = "by a hash"
     elif splitting.lists or (lists and not any(member.split for member in members)):
         own = splitting.lists or lists
         names, warnings = part_by_lists(members, own, tree.place, not splitting.lists, skipped)
@@ -37,7 +48,8 @@ def place_members(
         notes.append("splits by the lists " + ", ".join(f"{split} {file}" for split, file in own.items()))
     elif all(member.split for member in members):
         names = [member.split for member in members]
-        return {split: [m for m in members if m.split == split] for split in dict.fromkeys(names)}, notes, warnings
+        placed = {split: [m for m in members if m.split == split] for split in dict.fromkeys(names)}
+        return Placed(placed, notes, warnings, "by their folders")
     else:
         folders = " ".join(f"{tree.words(half)}/{split}" for half in (0, 1) for split in (TRAIN, VAL))
         raise ValueError(
@@ -54,7 +66,7 @@ def place_members(
     for member, name in zip(members, names, strict=True):
         if name in placed:
             placed[name].append(member)
-    return placed, notes, warnings
+    return Placed(placed, notes, warnings, how)
 
 
 def make_samples(tree: Tree, placed: dict[str, list[Member]]) -> dict[str, list[Sample]]:

@@ -80,6 +80,7 @@ class Source:
     left_out: dict[str, dict[str, int]] = field(default_factory=dict)  # split -> what is not taken of it -> files
     notes: list[str] = field(default_factory=list)  # a line each, of what was recognised and decided
     skipped: list[Skipped] = field(default_factory=list)  # what is bad, where that is left out and not refused
+    parted_by: str = "by their folders"  # how the split of each image was decided, see `placing.Placed`
 
     @property
     def lacks_label_map(self) -> bool:
@@ -154,7 +155,7 @@ def open_source(
     members, affixes, unmasked, layered = _pair(tree, folders, found, passed, chosen, skipped)
     if skipped and splitting.is_asked_for:  # its folder is no split
         skipped = [one._replace(split="") for one in skipped]
-    placed, notes, doubts = place_members(tree, members, splits, splitting, skipped)
+    placed, notes, doubts, parted_by = place_members(tree, members, splits, splitting, skipped)
     samples = make_samples(tree, placed)
     warnings += [*doubts, *repeated_names(tree, placed)]
     warnings += [] if splitting.is_asked_for else odd_counts(tree, samples)
@@ -179,6 +180,7 @@ def open_source(
         {split: {reason: len(files) for reason, files in reasons.items()} for split, reasons in passed.items()},
         [f"{tree.place}: {note}" for note in [*_recognised(tree, affixes, its_name, layered), *notes]],
         sorted(one if one.split in samples else one._replace(split="") for one in skipped or ()),
+        parted_by,
     )
 
 

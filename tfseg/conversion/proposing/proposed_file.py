@@ -1,6 +1,7 @@
 """A proposed label map -> the table that a person looks at, and the YAML file that a person edits."""
 
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local, open_path
 from tfseg.io.regular_files import read_file
 from tfseg.records.label_map_files import SETTINGS, Thing, read_label_map
+from tfseg.records.labels import LabelMap
 
 ENDING = ".label_map.yaml"
 MOST_BYTES = 2**20  # of a file that is there, which is compared
@@ -47,6 +49,16 @@ def add_proposal(
     path = write_proposal(proposal, place_proposal(out))
     show(proposal, path)
     return replace(source, label_map=read_label_map(path))
+
+
+def read_proposal(proposal: Proposal) -> LabelMap:
+    """Reads a proposal as a label map, without leaving a file.
+
+    Raises:
+        ValueError: what was found makes no label map.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return read_label_map(write_proposal(proposal, Path(folder) / "proposed.yaml"))
 
 
 # ---- the table

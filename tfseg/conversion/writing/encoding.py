@@ -1,7 +1,8 @@
 """One sample -> its record, in a worker: decode, check, remap, resize and encode."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from tfseg.io import codecs, masks, resizing
 from tfseg.io.image_headers import PNG_SIGNATURE
 from tfseg.records import labels, records, storage
 
+Result = TypeVar("Result")
 MASK_RESIZES, EXIF_MODES = storage.MASK_RESIZES, storage.EXIF_MODES
 
 
@@ -62,8 +64,21 @@ def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evid
         OSError: something else than a file of the sample cannot be read.
     """
     split, sample, is_wanted = job
+    return guard(
+        split,
+        sample,
+        lambda: encode_sample((split, sample), settings) if is_wanted else check_sample(sample, settings)[2],
+    )
+
+
+def guard(split: str, sample: Sample, work: Callable[[], Result]) -> Result | Fault:
+    """Gives what becomes of a sample, or says why nothing does.
+
+    Raises:
+        OSError: something else than a file of the sample cannot be read.
+    """
     try:
-        return encode_sample((split, sample), settings) if is_wanted else check_sample(sample, settings)[2]
+        return work()
     except ValueError as error:
         return Fault(str(error), split, sample.id)
     except (cv2.error, MemoryError) as error:
@@ -87,12 +102,13 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     """
     (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.rule)
     with named(sample.mask):
-        _check_known(label_ids, traits, settings)
+        check_known(label_ids, traits, settings)
     values = np.flatnonzero(masks.count_values(label_ids)).tolist()
     return image, label_ids, evidence.of_sample(sample.mask, traits, values), traits, mask_file
 
 
-def _check_known(label_ids: np.ndarray, traits: Traits, settings: Settings) -> None:
+def check_known(label_ids: np.ndarray, traits: Traits, settings: Settings) -> None:
+    """Raises ValueError if a raw mask, (H, W) uint8, has values that the label map lacks."""
     try:
         labels.check_known(label_ids, settings.rule.stored_map.lookup)
     except ValueError as error:

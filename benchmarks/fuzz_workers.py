@@ -1,4 +1,4 @@
-"""Kills and stops worker processes of conversion, verification and exploration at random moments of their life.
+"""Kills and stops worker processes of conversion, verification, exploration and audit at random moments of their life.
 
     python -m benchmarks.fuzz_workers --kills 500 --parallel 2
 
@@ -23,7 +23,8 @@ from tfseg.io import command, workers
 from tfseg.synthetic.sample_city import make_sample_city
 
 SIGNALS = ["SIGKILL"] * 4 + ["SIGSTOP"] * 3 + ["SIGTERM", "SIGSEGV"]  # by how often each is drawn
-VERBS = ("convert", "verify", "explore")
+VERBS = ("convert", "verify", "explore", "audit")
+OF_RECORDS = ("verify", "audit")  # the others read a data set
 LIMIT = 60  # seconds after which a command hangs
 IN_TIME = 10
 
@@ -51,6 +52,7 @@ def call(verb: str, city: Path, out: Path) -> list[str]:
         "convert": ["--root", city, "--out", out, "--codec", "png"],
         "verify": [city],
         "explore": ["--root", city, "--out", out],
+        "audit": [city],
     }
     return [sys.executable, "-m", f"tfseg.{verb}", *map(str, arguments[verb]), "--workers", "2"]
 
@@ -182,12 +184,14 @@ def run(folder: Path, kills: int, parallel: int, seed: int) -> list[Attack]:
     lives = {"convert": measure_life(call("convert", city, records))}
     lives["verify"] = measure_life(call("verify", records, folder))
     lives["explore"] = measure_life(call("explore", city, folder / "page"))
-    wanted = {"convert": read_files(records), "verify": {}, "explore": read_files(folder / "page")}
+    lives["audit"] = measure_life(call("audit", records, folder))
+    wanted = {"convert": read_files(records), "explore": read_files(folder / "page")}
     attacks: list[Attack] = []
 
     def attack_once(seed: int) -> Attack | None:
         verb = VERBS[seed % len(VERBS)]
-        return attack(verb, records if verb == "verify" else city, wanted[verb], lives[verb], seed)
+        place = records if verb in OF_RECORDS else city
+        return attack(verb, place, wanted.get(verb, {}), lives[verb], seed)
 
     with ThreadPoolExecutor(parallel) as pool:
         while missing := kills - len(attacks):  # those that came too late are drawn again

@@ -47,6 +47,14 @@ def test_only_so_many_shapes():
         list_labels("labelme", data)
 
 
+def test_only_so_many_polygons_whatever_they_are_of():
+    many = {"category_id": 1, "segmentation": [[0, 0, 1, 0, 1, 1]] * 25_001}
+    data = json.dumps({"height": 4, "width": 6, "categories": {"1": "a"}, "annotations": [many, many]}).encode()
+    message = r"^the image: has 50,002 polygons; more than 50,000 of one image are not drawn$"
+    with pytest.raises(ValueError, match=message):
+        list_labels("coco", data)
+
+
 @pytest.mark.parametrize("form", sorted(READERS))
 def test_files_of_something_else(form):
     for data in (b"\x89PNG\r\n\x1a\n\xff", b"<xml/>", b'{"a": 1, "a": 2}', b"[" * 100_000, b"[1, 2]"):

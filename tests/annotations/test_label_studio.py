@@ -199,6 +199,21 @@ def test_what_it_refuses(tmp_path, entry, message):
 
 
 @pytest.mark.parametrize(
+    ("entry", "point"),
+    [
+        (other(rectangle(0), x=1.7e308), "(inf, 0)"),
+        (other(rectangle(45), width=1.7e308, height=1.7e308), "(inf, inf)"),
+        (other(POLYGON, points=[[1, 1], [2, 2], [-1.7e308, 1]]), "(-inf, 2)"),
+        (result("ellipselabels", ["Car"], x=1.7e308, y=1, radiusX=1, radiusY=1), "(inf, -6)"),
+    ],
+)
+def test_numbers_that_no_float_holds_in_pixels(tmp_path, entry, point):
+    with pytest.raises(ValueError) as raised:
+        draw(tmp_path, entry | {"original_height": 200, "original_width": 800}, size=(200, 800))
+    assert f"has the point {point}, far outside an image of 200x800" in str(raised.value)
+
+
+@pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"data": {"image": "a.jpg", "after": "b.jpg"}}, "expected one image in its 'data', got after, image"),

@@ -68,6 +68,20 @@ def test_what_it_refuses(line, message):
     assert str(raised.value).startswith(f"line 3: {message}")
 
 
+@pytest.mark.parametrize(
+    "data", [b"\n" * 50_001, b"\r\n" * 50_001, b"0" + b" 0.5" * 2_000_001, b"0" + b"\v\f" * 1_000_001]
+)
+def test_only_so_many_lines_and_numbers(data):
+    with pytest.raises(ValueError, match=r"^has more than 50,000 lines or 2,000,000 numbers, which are not drawn"):
+        draw(data)
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u2028", "\x1c", "\x85"])
+def test_lines_are_parted_at_what_is_counted(blank):
+    with pytest.raises(ValueError, match=r"^line 1: expected numbers, got '0 0"):
+        draw(f"0 0{blank}0 1 0 1 1".encode())
+
+
 def test_binary_files():
     with pytest.raises(ValueError, match=r"^is no text \(3 bytes\)$"):
         draw(b"\xff\xfe\x00")

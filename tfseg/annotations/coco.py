@@ -16,6 +16,7 @@ from typing import Any
 from tfseg.annotations.coco_polygons import CocoPolygons
 from tfseg.annotations.run_lengths import CocoRuns
 from tfseg.annotations.shapes import (
+    MOST_SHAPES,
     Document,
     Geometry,
     ImageEntry,
@@ -192,6 +193,10 @@ def read_coco(data: bytes) -> Document:
         label = check_label(names.get(str(annotation.get("category_id"))), place)
         shape = Shape(label, place, _read_segmentation(annotation.get("segmentation"), place))
         (crowds if annotation.get("iscrowd") else others).append(shape)
+    drawn = [shape.geometry for shape in crowds + others]
+    count = sum(len(one.polygons) for one in drawn if isinstance(one, CocoPolygons))
+    if count > MOST_SHAPES:
+        raise ValueError(f"the image: has {count:,} polygons; more than {MOST_SHAPES:,} of one image are not drawn")
     return Document(crowds + others, take_size(document, "height", "width", "the image"))
 
 

@@ -106,7 +106,9 @@ class PercentPolygon(NamedTuple):
     def paint(self, mask: np.ndarray, value: int) -> None:
         """Gives a value to the pixels of a mask (H, W) uint8 that the polygon covers."""
         height, width = mask.shape
-        CocoPolygons([self.points / 100 * (width, height)]).paint(mask, value)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused as far outside
+            points = self.points / 100 * (width, height)
+        CocoPolygons([points]).paint(mask, value)
 
 
 class PercentRectangle(NamedTuple):
@@ -122,9 +124,11 @@ class PercentRectangle(NamedTuple):
         """Gives a value to the pixels of a mask (H, W) uint8 that the rectangle covers."""
         scale = np.array(mask.shape[::-1]) / 100
         right, down = _axes(self.rotation)
-        right, down = right * self.width * scale[0], down * self.height * scale[1]
-        corner = np.array([self.x, self.y]) * scale
-        CocoPolygons([np.array([corner, corner + right, corner + right + down, corner + down])]).paint(mask, value)
+        with np.errstate(over="ignore", invalid="ignore"):  # as above
+            right, down = right * self.width * scale[0], down * self.height * scale[1]
+            corner = np.array([self.x, self.y]) * scale
+            points = np.array([corner, corner + right, corner + right + down, corner + down])
+        CocoPolygons([points]).paint(mask, value)
 
 
 class PercentEllipse(NamedTuple):

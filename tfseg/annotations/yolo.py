@@ -6,6 +6,7 @@ later one of the file lies over the other. The polygons are not sampled anew fir
 holes; tools that have them join both outlines into one.
 """
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,7 @@ BEYOND = 0.01  # of the image's side, by which a point may lie outside, as Ultra
 BOX = 5  # numbers in a line of a box
 MOST_CLASSES = 1_000_000
 MOST_NUMBERS = 2_000_000  # of a file
+_BLANKS = (b" ", b"\t", b"\v", b"\f")  # at which a line of bytes is parted
 
 
 def read_yolo(data: bytes) -> Document:
@@ -40,25 +42,28 @@ def read_yolo(data: bytes) -> Document:
         >>> [(shape.label, shape.place) for shape in read_yolo(b"0 0.1 0.1 0.9 0.1 0.5 0.8").shapes]
         [('0', 'line 1')]
     """
-    try:
-        lines = data.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"is no text ({len(data):,} bytes)") from None
-    if len(lines) > MOST_SHAPES or data.count(b" ") + data.count(b"\t") > MOST_NUMBERS:
+    ends = data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+    if ends > MOST_SHAPES or sum(map(data.count, _BLANKS)) > MOST_NUMBERS:
         raise ValueError(
             f"has more than {MOST_SHAPES:,} lines or {MOST_NUMBERS:,} numbers, which are not drawn of one image"
         )
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"is no text ({len(data):,} bytes)") from None
+    # Text would be parted at many more letters than bytes are, those that were counted.
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines()
     shapes = [_read_line(line, f"line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     return Document(shapes, small_over_large=True)
 
 
-def _read_line(line: str, place: str) -> Shape:
+def _read_line(line: bytes, place: str) -> Shape:
     try:
         numbers = np.array([float(word) for word in line.split()], np.float64)
     except ValueError:
-        raise ValueError(f"{place}: expected numbers, got '{shorten(line, 60)}'") from None
+        raise ValueError(f"{place}: expected numbers, got '{shorten(line.decode(), 60)}'") from None
     if not np.isfinite(numbers).all():
-        raise ValueError(f"{place}: expected finite numbers, got '{shorten(line, 60)}'")
+        raise ValueError(f"{place}: expected finite numbers, got '{shorten(line.decode(), 60)}'")
     if len(numbers) == BOX:
         raise ValueError(f"{place}: is a box, of which no mask can be made; export segments, or delete the line")
     if len(numbers) % 2 == 0 or len(numbers) < 1 + 6:

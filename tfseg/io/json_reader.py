@@ -10,7 +10,7 @@ from typing import Any
 
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.names import quote
-from tfseg.io.regular_files import read_file
+from tfseg.io.regular_files import read_file, read_past
 
 MOST_BYTES = 128 * 2**20  # of a file: a manifest of some 2.5 million images
 MOST_RUN_BYTES = 64 * 2**20  # of a file of a run or a model; the scores of a split take some ten thousand
@@ -40,7 +40,7 @@ def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        data = file.read(most + 1)
+        data = read_past(file, most)
     if len(data) > most:
         raise ValueError(f"has more than {most:,} bytes, which are not read")
     return data

@@ -36,7 +36,7 @@ def read_file(path: str | Path, most: int | None = None) -> bytes:
     if not is_local(place := open_path(path) if isinstance(path, str) else path):
         return place.read_bytes()
     with _open(path) as file:
-        content = file.read() if most is None else file.read(most + 1)
+        content = file.read() if most is None else read_past(file, most)
     if most is not None and len(content) > most:
         raise ValueError(f"{printable(path)}: has more than {most:,} bytes, which is too large for what it should be")
     return content
@@ -46,6 +46,21 @@ def read_start(path: str | Path, count: int) -> bytes:
     """Reads up to so many bytes of a file's beginning; errors as of `read_file`."""
     with _open(path) as file:
         return file.read(count)
+
+
+def read_past(file: BinaryIO, most: int) -> bytes:
+    """Reads so many bytes, and one more if there is one, taking no more memory than the file has bytes.
+
+    Python asks the system for as much as may come, which it refuses where addresses or memory are limited.
+    """
+    try:
+        size = min(os.fstat(file.fileno()).st_size, most)
+    except (OSError, AttributeError):  # of a store
+        size = most
+    content = file.read(size + 1)
+    if size < len(content) <= most:  # one of /proc, which has no size, or one that has grown
+        content += file.read(most + 1 - len(content))
+    return content
 
 
 def _open(path: str | Path) -> BinaryIO:

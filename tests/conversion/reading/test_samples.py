@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tfseg.conversion.proposing.census import look_at
 from tfseg.conversion.reading.samples import Sample, read_sample
 
 
@@ -19,3 +20,13 @@ def test_a_pipe_is_refused_by_name_and_not_waited_for(tmp_path, part):
     os.mkfifo(getattr(sample, part))
     with pytest.raises(ValueError, match=rf"/{part}\\n\.png: is a named pipe \(FIFO\), expected a file$"):
         read_sample(sample)
+
+
+@pytest.mark.parametrize("read", [read_sample, look_at])
+def test_a_pipe_among_annotations_is_named_once(tmp_path, read):
+    sample = Sample("a", tmp_path / "a.png", tmp_path / "a.json", "labelme")
+    cv2.imwrite(str(sample.image), np.zeros((4, 4), np.uint8))
+    os.mkfifo(sample.mask)
+    with pytest.raises(ValueError) as raised:
+        read(sample)
+    assert str(raised.value) == f"{sample.mask}: is a named pipe (FIFO), expected a file"

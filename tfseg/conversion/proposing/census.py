@@ -159,8 +159,8 @@ def look_at(sample: Sample, mask_values: str = "auto") -> Look:
     """
     if sample.form == "layers":
         return _look_at_layers(sample)
+    data = sample.data or read_file(sample.mask)
     with named(sample.mask):
-        data = sample.data or read_file(sample.mask)
         if sample.form != "mask":
             try:
                 return Look(sample.mask, sample.form, labels=dict(list_labels(sample.form, data)))

@@ -95,12 +95,12 @@ def _read_truth(sample: Sample, exif_mode: str, rule: Rule, size: tuple[int, int
         return mask, data
     if sample.form == "layers":
         return read_layers(sample.layers, rule.label_map, size, upright=exif_mode == "rotate"), b""
-    label_map = rule.label_map
+    label_map, data = rule.label_map, sample.data or read_file(sample.mask)
     with named(sample.mask):
         try:
             mask = draw_mask(
                 sample.form,
-                sample.data or read_file(sample.mask),
+                data,
                 size,
                 label_map.by_label,
                 label_map.uncovered,

@@ -328,14 +328,14 @@ def codec_table(rows: Sequence[dict]) -> list[str]:
 
 def repeat(source: sources.Source, folder: Path, count: int) -> sources.Source:
     """Makes a source of `count` images of symbolic links to the images of another."""
-    samples = [sample for members in source.splits.values() for sample in members]
+    originals = [sample for members in source.splits.values() for sample in members]
     repeated = []
     for index in range(count):
-        sample = samples[index % len(samples)]
-        links = [folder / f"{index:06d}_{path.name}" for path in sample[1:]]
-        for link, path in zip(links, sample[1:], strict=True):
-            link.symlink_to(path.resolve())
-        repeated.append(samples.Sample(f"{index:06d}_{sample.id}", *links))
+        sample = originals[index % len(originals)]
+        image, mask = (folder / f"{index:06d}_{path.name}" for path in (sample.image, sample.mask))
+        image.symlink_to(sample.image.resolve())
+        mask.symlink_to(sample.mask.resolve())
+        repeated.append(samples.Sample(f"{index:06d}_{sample.id}", image, mask))
     return sources.Source(source.name, folder, source.label_map, {"train": repeated})
 
 

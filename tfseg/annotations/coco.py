@@ -123,6 +123,17 @@ def index_coco(path: Path) -> CocoIndex:
     return CocoIndex(categories, images, annotations)
 
 
+def read_categories(path: Path) -> list[str]:
+    """Reads the names of all categories of a file of COCO, in its order.
+
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be read.
+    """
+    entries = (entry for entry in iterate_json(path) if entry.key == "categories" and entry.index is not None)
+    return [_name_of(as_object(entry.value, entry.place), entry.place) for entry in entries]
+
+
 def _check_whole(found: set[str]) -> None:
     missing = [key for key in ("images", "annotations", "categories") if key not in found]
     if missing:
@@ -193,11 +204,22 @@ def read_coco(data: bytes) -> Document:
         label = check_label(names.get(str(annotation.get("category_id"))), place)
         shape = Shape(label, place, _read_segmentation(annotation.get("segmentation"), place))
         (crowds if annotation.get("iscrowd") else others).append(shape)
-    drawn = [shape.geometry for shape in crowds + others]
-    count = sum(len(one.polygons) for one in drawn if isinstance(one, CocoPolygons))
-    if count > MOST_SHAPES:
-        raise ValueError(f"the image: has {count:,} polygons; more than {MOST_SHAPES:,} of one image are not drawn")
-    return Document(crowds + others, take_size(document, "height", "width", "the image"))
+    size = take_size(document, "height", "width", "the image")
+    _check_polygons(crowds + others, size)
+    return Document(crowds + others, size)
+
+
+def _check_polygons(shapes: list[Shape], size: Size | None) -> None:
+    """Refuses too many, and those that seem to hold shares of the sides of the image, in 0..1, in the place of pixels."""
+    drawn = [(shape.place, shape.geometry.polygons) for shape in shapes if isinstance(shape.geometry, CocoPolygons)]
+    polygons = [polygon for _, own in drawn for polygon in own]
+    if len(polygons) > MOST_SHAPES:
+        raise ValueError(f"the image: has {len(polygons):,} polygons; more than {MOST_SHAPES:,} of one are not drawn")
+    if polygons and max(size or (2,)) > 1 and all(it.min() >= 0 and it.max() <= 1 for it in polygons):
+        raise ValueError(
+            f"{drawn[0][0]}: no coordinate of any polygon on this image is above 1; these seem to be shares of its "
+            "width and height, where COCO has pixels; multiply them, or delete polygons that lie within the first pixel"
+        )
 
 
 def _read_segmentation(segmentation: object, place: str) -> Geometry:

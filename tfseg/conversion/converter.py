@@ -22,7 +22,7 @@ from tfseg.conversion.writing import journal, shards, skipping, updates
 from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES, Settings
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.manifests import blank_manifest, complete_manifest
-from tfseg.conversion.writing.plan import Part, journal_settings, plan_parts
+from tfseg.conversion.writing.plan import Part, journal_settings, limit_source, plan_parts
 from tfseg.conversion.writing.rows import gather_rows
 from tfseg.conversion.writing.updates import Old
 from tfseg.io import staging
@@ -101,7 +101,8 @@ def convert_dataset(
     for warning in source.warnings:
         warn(warning)
     if source.lacks_label_map and on_proposal is not None:
-        source = add_proposal(source, out, on_proposal, workers, mask_values, skip_bad)
+        counted = limit_source(source, limit)
+        source = add_proposal(source, out, on_proposal, workers, mask_values, skip_bad, counted)
     convert(
         source,
         out,
@@ -195,6 +196,7 @@ def convert(
     if there and update:
         old, data = existing.open_old(out, blank, parts, warn)
         if manifest := existing.find_up_to_date(old, data, blank, parts, source):
+            journal.discard(out)
             journal.clear(out)
             _report(out, old, source, parts)
             return manifest

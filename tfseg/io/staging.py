@@ -103,6 +103,14 @@ def tidy(place: Path, kind: Kind) -> None:
             _end_exchange(box, place, kind)
 
 
+def discard(place: Path) -> None:
+    """Removes what a process had made for a place that does not need it any more, unless another goes on with it."""
+    box = staging_path(place)
+    if (box / NEW).exists():
+        with suppress(RefusedError), _hold(box, place):
+            remove_folder(box / NEW, _NEW)
+
+
 def _end_exchange(box: Path, place: Path, kind: Kind) -> None:
     """Ends an exchange at any point of it: the old folder is removed if the new one is there, else brought back."""
     replaced = box / REPLACED

@@ -410,3 +410,40 @@ def test_one_file_is_moved_into_no_folders(raw):
     put(raw / "all.json", coco("a.png"))
     with pytest.raises(ValueError, match=r"--split val=val\.txt$"):
         sources.open_source(None, None, "camvid", images=raw / "photos", masks=raw / "all.json")
+
+
+def labelme(name):
+    shape = {"label": "car", "shape_type": "polygon", "points": BOX}
+    return {"shapes": [shape], "imagePath": name, "imageHeight": 4, "imageWidth": 6}
+
+
+@pytest.mark.parametrize("name", ["../images/b.png", "..\\images\\b.png"])
+def test_a_file_of_labelme_that_names_another_image(raw, name):
+    images(raw, "images/a.png", "images/b.png")
+    put(raw / "annotations/a.json", labelme(name))
+    put(raw / "annotations/b.json", labelme("b.png"))
+    with pytest.raises(
+        ValueError, match=r"a.json: is of the image b.png by its imagePath, and lies where that of \S+/a.png is lo"
+    ):
+        convert(raw, val_share=0)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "before_it_was_renamed.png", "x" * 300, "", ".."])
+def test_an_image_path_that_names_no_other_image(raw, name):
+    images(raw, "images/a.png", "images/b.png")
+    put(raw / "annotations/a.json", labelme(name))
+    put(raw / "annotations/b.json", labelme("b.png"))
+    assert convert(raw, val_share=0)[1]["train"]["a"] == EDGES_IN
+
+
+def test_coordinates_of_coco_that_are_shares(raw):
+    images(raw, "images/a.png", "images/b.png")
+    document = coco("a.png", "b.png")
+    document["annotations"][1]["segmentation"] = [[0.1, 0.2, 1, 0.2, 0.5, 0.9]]
+    put(raw / "annotations/instances_default.json", document)
+    message = r"b.png: annotations\[1\] \(id 1\): no coordinate of any polygon on this image is above 1; these seem"
+    with pytest.raises(ValueError, match=message):
+        convert(raw, val_share=0)
+    document["annotations"].append({**document["annotations"][0], "id": 2, "image_id": 1})
+    put(raw / "annotations/instances_default.json", document)
+    assert convert(raw, val_share=0)[1]["train"]["b"] == ["100000", "011100", "000000", "000000"]

@@ -209,7 +209,7 @@ def test_coco(photos):
     box = [[0, 0, 2, 0, 2, 2]]
     document = {
         "images": [{"id": number, "file_name": f"{'ab'[number]}.png", "height": 2, "width": 4} for number in (0, 1)],
-        "categories": [{"id": 7, "name": "road"}, {"id": 3, "name": "Ignore"}],
+        "categories": [{"id": id, "name": name} for id, name in ((7, "road"), (3, "Ignore"), (5, "no one"))],
         "annotations": [
             {"id": number, "image_id": number % 2, "category_id": category, "segmentation": box}
             for number, category in enumerate((7, 7, 7, 3))
@@ -222,6 +222,7 @@ def test_coco(photos):
         ("road", "road", 3, 2),
     ]
     assert proposal.classes == {"void": None, "background": None, "road": None}
+    assert proposal.unused == [("no one", "no one")]
     assert proposal.notes == [
         "Ignore is taken for void, which counts nowhere",
         "what no polygon covers becomes background; without that class it would be void, which counts nowhere",

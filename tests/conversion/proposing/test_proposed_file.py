@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tfseg import convert
+from tfseg.conversion.converter import convert_dataset
 from tfseg.conversion.finding.sources import open_source
 from tfseg.conversion.proposing.proposal import Proposal, Row
 from tfseg.conversion.proposing.proposed_file import (
@@ -365,3 +366,22 @@ def test_each_kind_converts_with_its_proposal(tmp_path, kind):
     if kind in ("palettes", "RGB"):
         expected = [0, 8, 8, 16]  # black, blue, red
     assert manifest.splits["train"].class_pixels == expected
+
+
+def test_a_label_that_is_in_no_mask_stays_in_its_comment():
+    proposal = Proposal(Path("data"), "labels", "", [], {"background": None}, 1, 0, unused=[("a\nb: c", "a\nb: c")])
+    assert [*proposal_lines(proposal)][-1] == '# "a\\x0ab: c": "a\\x0ab: c"'
+
+
+def test_a_limit_looks_at_so_many_masks(tmp_path):
+    for index in range(20):
+        for kind, pixels in (("images", np.zeros((2, 2, 3), np.uint8)), ("masks", np.array([[0, 1]], np.uint8))):
+            path = tmp_path / f"raw/{kind}/train/{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels if kind == "images" else np.repeat(pixels, 2, 0)).save(path)
+    shown = []
+    convert_dataset(
+        tmp_path / "raw", tmp_path / "out", limit=3, on_proposal=lambda proposal, path: shown.append(proposal)
+    )
+    assert shown[0].images == 3 and shown[0].rows[0].count == 6
+    assert shown[0].notes[0] == "only 3 of 20 masks were looked at, by --limit: the others may hold more"

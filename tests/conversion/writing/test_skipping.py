@@ -333,6 +333,22 @@ def test_a_killed_command_resumes_without_what_was_found_bad(tmp_path, capsys):
     assert not [path for path in out.iterdir() if path.name.startswith(UNFINISHED)]
 
 
+def test_in_a_store(raw, tmp_path):
+    upath = pytest.importorskip("upath")
+    store = upath.UPath(f"memory://{tmp_path.name}")
+    cut(raw / "images/train/t1.png")
+    convert_raw(raw, tmp_path / "out")
+    convert_raw(raw, store / "out")
+    assert contents(store / "out") == contents(tmp_path / "out")
+    write_pair(raw, "train", "t1", 1)
+    cut(raw / "images/train/t2.png")
+    convert_raw(raw, store / "out", update=True)
+    assert contents(store / "out") == from_nothing(raw)
+    write_pair(raw, "train", "t2", 1)
+    convert_raw(raw, store / "out", update=True)
+    assert contents(store / "out") == from_nothing(raw) and not (store / "out" / SKIPPED_NAME).exists()
+
+
 # ---- the list itself
 
 

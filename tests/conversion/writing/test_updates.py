@@ -347,6 +347,19 @@ def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
     assert old in found and found[-1] == new
 
 
+def test_interrupted_and_then_taken_back(raw, out, monkeypatch):
+    shutil.copytree(raw, raw.with_name("before"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(converter, "write_manifest", break_off)
+        write_sample(raw, "train", "03", 99)
+        convert_raw(raw, out, update=True)
+    assert (out.with_name(".out.tfseg-incomplete") / "new").exists()
+    shutil.rmtree(raw)
+    raw.with_name("before").rename(raw)
+    convert_raw(raw, out, update=True)
+    assert {path.name for path in out.parent.iterdir()} == {"raw", "out"} and contents(out) == from_nothing(raw)
+
+
 def test_killed_between_the_two_renames_and_then_changed_again(raw, out, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(converter, "write_manifest", break_off)

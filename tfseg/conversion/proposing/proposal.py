@@ -4,14 +4,16 @@ Names come from files beside the masks, see `name_files`, or from the labels of 
 becomes class_7 or color_804080. `proposed_file` writes it as a file that a person can edit.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tfseg.annotations.coco import read_categories
 from tfseg.conversion.finding.sources import Source
 from tfseg.conversion.proposing.census import MOST_CLASSES, Census, Counts, take_census
 from tfseg.conversion.proposing.name_files import Names, find_names
 from tfseg.conversion.reading import readings
+from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.reading.words import COLOR_READINGS, LABEL_READINGS, VALUE_READINGS
 from tfseg.io import masks
 from tfseg.io.names import quote
@@ -110,7 +112,7 @@ def propose_label_map(source: Source, workers: int = 1, mask_values: str = "auto
         census.images,
         census.pixels,
         notes,
-        _find_unused(chosen, named, names, reading) if chosen else [],
+        _find_unused(chosen, named, names, reading) if chosen else _unused_categories(samples, counts.total),
         is_numbered,
     )
 
@@ -293,6 +295,13 @@ def _find_unused(
     taken = {*named.values(), *names.values()}
     by: list[tuple[Thing, str]] = [*(chosen.by_color if reading == "color" else chosen.by_value).items()]
     return [(thing, name) for thing, name in by if name not in taken]
+
+
+def _unused_categories(samples: Iterable[Sample], there: Container[Thing]) -> list[tuple[Thing, str]]:
+    """The categories of COCO's files that no annotation has, in the order of the files."""
+    paths = dict.fromkeys(sample.mask for sample in samples if sample.form == "coco")
+    names = dict.fromkeys(name for path in paths for name in read_categories(path))
+    return [(name, name) for name in names if name not in there]
 
 
 # ---- classes

@@ -33,6 +33,7 @@ def add_proposal(
     workers: int = 1,
     mask_values: str = "auto",
     skip_bad: bool = False,
+    counted: Source | None = None,
 ) -> Source:
     """Gives a data set without a label map the one that is proposed, which is written beside `out`.
 
@@ -41,11 +42,16 @@ def add_proposal(
         out: folder of the records to be.
         show: called with the proposal and its file; may raise to stop.
         workers, mask_values, skip_bad: as of `propose_label_map`.
+        counted: the same with those images alone that are looked at; None: all.
 
     Raises:
         BadFilesError, ValueError, OSError: as of `propose_label_map` and `write_proposal`.
     """
-    proposal = propose_label_map(source, workers, mask_values, skip_bad)
+    proposal = propose_label_map(source if counted is None else counted, workers, mask_values, skip_bad)
+    total = sum(map(len, source.splits.values()))
+    if counted is not None and (some := sum(map(len, counted.splits.values()))) < total:
+        note = f"only {some} of {total} masks were looked at, by --limit: the others may hold more"
+        proposal = replace(proposal, notes=[note, *proposal.notes])
     path = write_proposal(proposal, place_proposal(out))
     show(proposal, path)
     return replace(source, label_map=read_label_map(path))
@@ -176,6 +182,8 @@ def _write_key(proposal: Proposal, row: Row) -> str:
 
 
 def _write_plain_key(thing: Thing) -> str:
+    if isinstance(thing, str) and not thing.isdecimal():
+        return quote_yaml(thing)
     return f"'{write_thing(thing)}'" if isinstance(thing, tuple) else str(thing)
 
 

@@ -1,7 +1,8 @@
 """One sample, read: an image and its mask as arrays, and how their files were read."""
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from tfseg.records import labels
 # Of it, no value has a class.
 NO_LABEL_MAP = labels.LabelMap((), np.zeros((0, 3), np.uint8), np.full(256, labels.UNKNOWN, np.uint8))
 
+_IMAGE_PATH = re.compile(rb'"imagePath"\s*:\s*"([^"]*)"')  # of LabelMe; beside it, images can be in the file
 FORMS = ("mask", "layers", "coco", "labelme", "yolo", "cityscapes_polygons", "supervisely", "label_studio")
 
 
@@ -97,6 +99,8 @@ def _read_truth(sample: Sample, exif_mode: str, rule: Rule, size: tuple[int, int
         return read_layers(sample.layers, rule.label_map, size, upright=exif_mode == "rotate"), b""
     label_map, data = rule.label_map, sample.data or read_file(sample.mask)
     with named(sample.mask):
+        if sample.form == "labelme":
+            _check_image_path(sample, data)
         try:
             mask = draw_mask(
                 sample.form,
@@ -110,6 +114,21 @@ def _read_truth(sample: Sample, exif_mode: str, rule: Rule, size: tuple[int, int
             hint = _exif_hint(sample, exif_mode) if isinstance(error, OtherSizeError) else ""
             raise ValueError(f"{sample.image.name}: {error}{hint}" if sample.data else f"{error}{hint}") from None
     return masks.Mask(mask, sample.form, {}), b""
+
+
+def _check_image_path(sample: Sample, data: bytes) -> None:
+    """Refuses a file of LabelMe that names another image of the same folder; one that is gone was renamed with it."""
+    match = _IMAGE_PATH.search(data)
+    name = re.split(r"[/\\]+", match[1].decode("utf-8", "replace"))[-1] if match else ""
+    is_another = False
+    if name and Path(name).stem != sample.image.stem:
+        with suppress(OSError, ValueError):  # no name that a file can have
+            is_another = (sample.image.parent / name).is_file()
+    if is_another:
+        raise ValueError(
+            f"is of the image {name} by its imagePath, and lies where that of {sample.image} is looked for; rename it, "
+            "or correct imagePath"
+        )
 
 
 def _exif_hint(sample: Sample, exif_mode: str) -> str:

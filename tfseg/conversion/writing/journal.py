@@ -124,6 +124,12 @@ def clear(out: Path) -> None:
         staging.tidy(out, RECORDS)
 
 
+def discard(out: Path) -> None:
+    """Removes what an interrupted conversion has finished, where what is there turns out to be up to date."""
+    if is_local(out):
+        staging.discard(out)
+
+
 def _check_unread(out: Path) -> None:
     """Raises ValueError while a training reads the records of a folder, see `runs.run_dir.hold_records`."""
     with locks.hold_folder(out) as free:

@@ -22,17 +22,30 @@ class Part(NamedTuple):
 
 def plan_parts(source: Source, limit: int | None = None) -> list[Part]:
     """Decides the shards: their names, and the samples of each in order."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"expected a limit of at least 1 image, got {limit}")
     parts = []
-    for split, members in source.splits.items():
-        samples = storage_order(split, members)[:limit]
+    for split, members in limit_source(source, limit).splits.items():
+        samples = storage_order(split, members)
         total, count = len(samples), shard_count(len(samples))
         for index in range(count):
             # All of one size, or one more.
             own = samples[total * index // count : total * (index + 1) // count]
             parts.append(Part(shard_name(split, index, count), split, own))
     return parts
+
+
+def limit_source(source: Source, limit: int | None) -> Source:
+    """Leaves of each split what is converted with a limit; None: all.
+
+    Raises:
+        ValueError: the limit is below 1.
+    """
+    if limit is None:
+        return source
+    if limit < 1:
+        raise ValueError(f"expected a limit of at least 1 image, got {limit}")
+    taken = {split: storage_order(split, members)[:limit] for split, members in source.splits.items()}
+    splits = {split: sorted(members, key=lambda sample: sample.id) for split, members in taken.items()}
+    return dataclasses.replace(source, splits=splits)
 
 
 def storage_order(split: str, samples: Iterable[Sample]) -> list[Sample]:

@@ -22,7 +22,7 @@ from tfseg.conversion.reading.faults import BadFilesError, Fault, Skipped
 from tfseg.conversion.writing import encoding
 from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.ownership import SKIPPED_NAME
-from tfseg.conversion.writing.plan import Part, storage_order
+from tfseg.conversion.writing.plan import Part, limit_source
 from tfseg.io import atomic, removal
 from tfseg.io.json_reader import parse_json
 from tfseg.io.workers import open_pool
@@ -47,11 +47,14 @@ def recall_bad(source: Source, limit: int | None, settings: Settings, folders: I
         ValueError: nothing is left of a split.
         OSError: something else than a file of the data set cannot be read.
     """
-    taken = {split: storage_order(split, members)[:limit] for split, members in source.splits.items()}
-    splits = {split: sorted(members, key=lambda sample: sample.id) for split, members in taken.items()}
-    source = dataclasses.replace(source, splits=splits)
+    source = limit_source(source, limit)
     named = {name for folder in folders for name in _read_names(folder)}
-    jobs = [(split, sample, True) for split, own in splits.items() for sample in own if (split, sample.id) in named]
+    jobs = [
+        (split, sample, True)
+        for split, members in source.splits.items()
+        for sample in members
+        if (split, sample.id) in named
+    ]
     if not jobs:
         return source
     with open_pool(min(workers, len(jobs))) as mapper:

@@ -137,15 +137,33 @@ def summarize(runs: list[dict], scored: list[str]) -> dict:
     return results
 
 
-def print_table(results: dict) -> None:
-    """Prints effects as Markdown, a choice a line, the strongest first."""
+def effects_table(results: dict) -> list[str]:
+    """Effects as lines of Markdown, a choice a line, the strongest first."""
     scores = list(results)
-    print("| | " + " | ".join(scores) + " |")
-    print("|---|" + "---:|" * len(scores))
     effects = results["mean"]["effects"]
-    for choice in sorted(effects, key=effects.get, reverse=True):
-        print(f"| {choice} | " + " | ".join(f"{results[score]['effects'][choice]:+.1f}" for score in scores) + " |")
-    print("| half of a 95 % interval | " + " | ".join(f"{results[score]['interval']:.1f}" for score in scores) + " |")
+    order = sorted(effects, key=effects.get, reverse=True)
+    return [
+        "| | " + " | ".join(scores) + " |",
+        "|---|" + "---:|" * len(scores),
+        *(
+            f"| {it} | " + " | ".join(f"{results[score]['effects'][it]:+.1f}" for score in scores) + " |"
+            for it in order
+        ),
+        "| half of a 95 % interval | " + " | ".join(f"{results[score]['interval']:.1f}" for score in scores) + " |",
+    ]
+
+
+def runs_table(runs: list[dict], scored: list[str]) -> list[str]:
+    """What each training set and scored, as lines of Markdown."""
+    lines = [
+        f"| | choices that are on | epochs | mean | {' | '.join(scored)} |",
+        "|---:|---|" + "---:|" * (2 + len(scored)),
+    ]
+    for number, run in enumerate(runs):
+        on = ", ".join(name for name, (column, _) in CHOICES.items() if list_signs(column)[number] > 0)
+        scores = [run["mean"], *(run["iou"][name] for name in scored)]
+        lines.append(f"| {number} | {on} | {run['epochs']} | " + " | ".join(f"{score:.1f}" for score in scores) + " |")
+    return lines
 
 
 def main() -> None:
@@ -165,7 +183,7 @@ def main() -> None:
         list(pool.map(lambda run: train(run, options, shares), range(RUNS)))
     runs = [read_run(options.out / f"{run:02}") for run in range(RUNS)]
     results = summarize(runs, options.classes.split(","))
-    print_table(results)
+    print("\n".join([*effects_table(results), "", *runs_table(runs, options.classes.split(","))]))
     runs = [{"settings": list_settings(run, options.epochs)} | scores for run, scores in enumerate(runs)]
     save_results(options.json, "screen_recipe", {"effects": results, "runs": runs})
 

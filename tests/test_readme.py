@@ -20,6 +20,7 @@ from benchmarks import (
     bench_pipeline,
     bench_serve,
     bench_step,
+    screen_recipe,
 )
 from tfseg.config.parse import load_config
 from tfseg.evaluation.comparison import Comparison
@@ -203,6 +204,16 @@ def test_speed_of_the_pipeline_comes_from_the_committed_results():
     sizes = results("pipeline/memory.json")
     assert f"{min(sizes):.0f} to {max(sizes):.0f} MiB" in text
     assert f"{bench_pipeline.slope(sizes):+.2f} MiB per epoch" in text
+
+
+def test_the_screened_choices_come_from_the_committed_results():
+    page = (ROOT / "docs/results/screening/README.md").read_text(encoding="utf-8")
+    measured = results("screening/screening.json")
+    for rows in (
+        screen_recipe.effects_table(measured["effects"]),
+        screen_recipe.runs_table(measured["runs"], ["object", "human", "vehicle"]),
+    ):
+        assert "\n".join(rows) in page
 
 
 def test_speed_of_the_step_comes_from_the_committed_results():

@@ -18,7 +18,7 @@ SHARD = "train-00000-of-00002.tfrecord"
 # Of each field: a value, how it is found, and whether records are not even opened then.
 FIELDS = {
     manifest.Manifest: [
-        ("schema_version", True, "has schema version True, this program reads 1 to 2", True),
+        ("schema_version", True, "has schema version True, this program reads 1 to 3", True),
         ("source", "a\nb", r"has the source 'a\nb', expected the name of a layout", False),
         ("label_map", {"1": "void", "5": "sky"}, "split train has 1,088 pixels of flat, to which no mask value", False),
         ("label_map", {"1": ["flat"]}, "the manifest maps '1' to '['flat']', expected a mask value and a class", True),

@@ -15,14 +15,14 @@ from typing import Unpack
 
 import numpy as np
 
-from tfseg.conversion import evidence, journal, shards, updates
+from tfseg.conversion import evidence, image_formats, journal, shards, updates
 from tfseg.conversion.checks import check_evidence, choose_reading, look_at_ids
-from tfseg.conversion.encoding import EXIF_MODES, MASK_RESIZES, Settings
+from tfseg.conversion.encoding import Settings, make_settings
 from tfseg.conversion.fingerprints import fingerprint_part
+from tfseg.conversion.image_formats import ValueRange
 from tfseg.conversion.journal import Entry
 from tfseg.conversion.plan import Part, journal_settings, plan_parts, samples_by_split
 from tfseg.conversion.proposed_file import Show, add_proposal
-from tfseg.conversion.readings import MASK_VALUES
 from tfseg.conversion.rows import gather_rows
 from tfseg.conversion.sources import Source, SourceOptions, open_source
 from tfseg.conversion.updates import Old
@@ -31,15 +31,14 @@ from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import parse_json
 from tfseg.io.paths import is_local, open_path
 from tfseg.io.staging import resolve_place
-from tfseg.records import records
 from tfseg.records.manifest import (
-    SCHEMA_VERSION,
     Manifest,
     Split,
     manifest_text,
     parse_sound_manifest,
     read_manifest,
     read_manifest_bytes,
+    schema_version_of,
     write_manifest,
 )
 from tfseg.records.record_set import RecordSet, open_records
@@ -48,7 +47,8 @@ from tfseg.records.record_set import RecordSet, open_records
 # An update hands on the old records, too, as `old`.
 WriteParts = Callable[..., dict[str, Entry]]
 
-CHOSEN = ("source", "size", "codec", "quality", "mask_resize", "exif")  # fields of a manifest that a user decides
+# Fields of a manifest that a user, or the source, decides.
+CHOSEN = ("source", "size", "codec", "quality", "mask_resize", "exif", "channels", "value_range")
 
 
 def convert_dataset(
@@ -59,12 +59,14 @@ def convert_dataset(
     label_map: str | Path | None = None,
     coarse: bool = False,
     size: tuple[int, int] | None = None,
-    codec: str = "jpeg",
+    codec: str | None = None,
     quality: int = 95,
     mask_resize: str = "nearest",
     exif: str = "rotate",
     mask_values: str = "auto",
     color_tolerance: int = 0,
+    channels: int | None = None,
+    value_range: ValueRange = "percentiles",
     workers: int = 1,
     limit: int | None = None,
     overwrite: bool = False,
@@ -85,7 +87,7 @@ def convert_dataset(
             file of `mask value: class` lines, or the name of one of the package, see `label_map_files`. None: the
             categories.
         coarse: whether to take the coarse masks of Cityscapes, in gtCoarse/.
-        size, codec, quality, mask_resize, exif, mask_values, color_tolerance: as of `convert`.
+        size, codec, quality, mask_resize, exif, mask_values, color_tolerance, channels, value_range: as of `convert`.
         workers, limit, overwrite, update, write_parts: likewise.
         warn: called with each warning of what is odd but may be meant.
         on_proposal: where a data set needs a label map and none is given, one is proposed by what its masks hold, and
@@ -119,6 +121,8 @@ def convert_dataset(
         exif=exif,
         mask_values=mask_values,
         color_tolerance=color_tolerance,
+        channels=channels,
+        value_range=value_range,
         workers=workers,
         limit=limit,
         overwrite=overwrite,
@@ -134,12 +138,14 @@ def convert(
     out: str | Path,
     *,
     size: tuple[int, int] | None = None,
-    codec: str = "jpeg",
+    codec: str | None = None,
     quality: int = 95,
     mask_resize: str = "nearest",
     exif: str = "rotate",
     mask_values: str = "auto",
     color_tolerance: int = 0,
+    channels: int | None = None,
+    value_range: ValueRange = "percentiles",
     workers: int = 1,
     limit: int | None = None,
     overwrite: bool = False,
@@ -156,7 +162,8 @@ def convert(
         source: from `sources.open_source`.
         out: folder to make.
         size: height and width to resize every image to; None keeps each image's own.
-        codec: of the stored images: "jpeg" (small), "png" (exact) or "raw" (exact, large, nothing to decode).
+        codec: of the stored images: "jpeg" (small), "png" (exact) or "raw" (exact, large, nothing to decode). None:
+            JPEG of 1 or 3 channels, PNG of 4, raw of others.
         quality: of JPEG, 1..100.
         mask_resize: "nearest" takes the value in the middle of each cell, "majority" the one that covers most of it.
         exif: "rotate" turns images upright as their EXIF data say, "ignore" takes them as stored; masks likewise.
@@ -164,6 +171,8 @@ def convert(
             map, "red", "green" or "blue" by the values of that channel; "auto" chooses "index" or "color" by a few.
         color_tolerance: the largest difference of a channel, 0..255, at which a colour of a mask is still taken for
             the nearest of the label map.
+        channels: of each image; None: as the files say, see `image_formats.choose_format`.
+        value_range: which values of 16 bits become 0 and 255, see there.
         workers: processes that decode and encode; with 1 this process does it.
         limit: at most so many images of each split.
         overwrite: replace records that are there.
@@ -179,14 +188,20 @@ def convert(
             an update records with other settings.
         OSError: a file cannot be read or written.
     """
-    settings = make_settings(source, size, codec, quality, mask_resize, exif, mask_values, color_tolerance)
+    if update and overwrite:
+        raise ValueError("expected update or overwrite, got both: an update keeps what is there as far as it can")
+    settings = make_settings(source, size, codec or "jpeg", quality, mask_resize, exif, mask_values, color_tolerance)
     settings = choose_reading(source, settings)
     if settings.rule.gives_class_ids:
         source = dataclasses.replace(source, assumed=False)  # raw values are no label ids of Cityscapes
     parts = plan_parts(source, limit)
+    pixels, notes, warnings = image_formats.choose_format(parts, channels, value_range, workers)
+    for note in notes:
+        print(printable(note))
+    for warning in warnings:
+        warn(warning)
+    settings = image_formats.with_format(settings, pixels, codec, quality)
     blank = blank_manifest(source, settings)
-    if update and overwrite:
-        raise ValueError("expected update or overwrite, got both: an update keeps what is there as far as it can")
     out = open_path(out)
     out = resolve_place(out) if (overwrite or update) and is_local(out) else out.resolve()
     if update and is_local(out):
@@ -214,7 +229,8 @@ def convert(
             if is_local(out):
                 _check_still_old(old, data)
             write_parts = functools.partial(write_parts, old=old)
-        entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
+        with image_formats.explain_mixture(parts, settings.pixels, workers):
+            entries = write_parts(parts, folder, settings, journal_settings(blank, parts))
         check_evidence(source, parts, entries)
         manifest = complete_manifest(blank, parts, entries, source)
         gather_rows(folder, parts, entries)
@@ -222,44 +238,6 @@ def convert(
     if old is not None:
         print(f"{out}: {updates.summarise_update(old, parts)}")
     return manifest
-
-
-def make_settings(
-    source: Source,
-    size: tuple[int, int] | None,
-    codec: str,
-    quality: int,
-    mask_resize: str,
-    exif: str = "rotate",
-    mask_values: str = "auto",
-    color_tolerance: int = 0,
-) -> Settings:
-    """Checks what `convert` was asked for."""
-    if size is not None and min(size) < 1:
-        raise ValueError(f"expected a height and width of at least 1 pixel, got {size}")
-    if codec not in records.CODECS:
-        raise ValueError(f"expected a codec of {', '.join(records.CODECS)}, got {codec!r}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"expected a JPEG quality in 1..100, got {quality}")
-    if mask_resize not in MASK_RESIZES:
-        raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
-    if exif not in EXIF_MODES:
-        raise ValueError(f"expected a way to take EXIF data of {', '.join(EXIF_MODES)}, got {exif!r}")
-    if mask_values not in MASK_VALUES:
-        raise ValueError(f"expected mask values of {', '.join(MASK_VALUES)}, got {mask_values!r}")
-    if not 0 <= color_tolerance <= 255:
-        raise ValueError(f"expected a colour tolerance in 0..255, got {color_tolerance}")
-    return Settings(
-        source.label_map,
-        size,
-        codec,
-        quality if codec == "jpeg" else None,
-        mask_resize,
-        records.choose_tile_width(size),
-        exif,
-        mask_values,
-        color_tolerance,
-    )
 
 
 def _reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
@@ -353,7 +331,7 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
     rule = settings.rule
     of_cityscapes = source.name.startswith("cityscapes")
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=schema_version_of(settings.pixels),
         # By the name of Cityscapes, raw values would be scored as its label ids.
         source="folders" if rule.gives_class_ids and of_cityscapes else source.name,
         label_map=rule.stored_map.names,
@@ -368,6 +346,8 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
         colors=source.label_map.colors.tolist(),
         exif=settings.exif,
         findings=evidence.describe_reading(rule) or None,
+        channels=settings.pixels.channels,
+        value_range=settings.pixels.to_json().get("value_range"),
     )
 
 
@@ -391,7 +371,7 @@ def complete_manifest(
 
 
 def _channel_statistics(entries: Sequence[Entry]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue."""
+    """Mean and standard deviation of each channel."""
     pixels = sum(sum(entry.class_pixels) for entry in entries)
     mean = np.sum([entry.channel_sums for entry in entries], axis=0) / pixels
     mean_square = np.sum([entry.channel_squares for entry in entries], axis=0) / pixels

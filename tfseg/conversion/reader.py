@@ -10,6 +10,7 @@ import numpy as np
 
 from tfseg.conversion import sources
 from tfseg.conversion.checks import choose_rule
+from tfseg.conversion.image_formats import is_of_rgb
 from tfseg.conversion.readings import Rule
 from tfseg.conversion.samples import Sample, read_sample
 from tfseg.io import image_headers, images
@@ -24,7 +25,7 @@ class Pair(NamedTuple):
     """One image with its ground truth, decoded."""
 
     id: str
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray  # (H, W, channels) uint8
     mask: np.ndarray  # (H, W) uint8, class ids; pixels whose value the label map lacks have one more than the last
     label_ids: np.ndarray | None  # (H0, W0) uint8, the raw mask; None where records do not keep it
     image_kind: str  # such as "PNG, 8-bit RGB"
@@ -71,6 +72,11 @@ def open_raw(
 ) -> DataSet[Sample]:
     """Opens a raw data set; arguments and errors as of `sources.open_source` and, of masks, `checks.choose_rule`."""
     source = sources.open_source(root, splits, label_map, coarse, **where)
+    if other := is_of_rgb([sample for samples in source.splits.values() for sample in samples]):
+        raise ValueError(
+            f"{source.root if root is None else root}: its images are {other}, and of raw images those of 8-bit RGB are "
+            "shown; convert them, and give the records"
+        )
     rule = choose_rule(source, mask_values, color_tolerance)
     return DataSet(
         place=str(source.root if root is None else root),
@@ -110,7 +116,9 @@ def open_stored(records: RecordSet, splits: Sequence[str] | None = None) -> Data
         label_map=label_map,
         ids={name: split.ids for name, split in chosen.items()},
         read=lambda split, places: read_records(records.path, chosen[split], places),
-        load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
+        load=functools.partial(
+            load_record, unknown=len(manifest.classes), image_kind=codec, channels=manifest.channels
+        ),
         shards={name: len(split.shards) for name, split in chosen.items()},
         weights={name: class_weights(split) for name, split in chosen.items()},
     )
@@ -155,14 +163,14 @@ def load_sample(sample: Sample, rule: Rule) -> Pair:
     return Pair(sample.id, image, mask, label_ids, *map(file_kind, files))
 
 
-def load_record(stored: Stored, unknown: int, image_kind: str) -> Pair:
+def load_record(stored: Stored, unknown: int, image_kind: str, channels: int = 3) -> Pair:
     """Decodes a record; what is `unknown` or more in its mask is of no class.
 
     Raises:
         ValueError: it is damaged; the message begins with its file and index.
     """
     try:
-        record = decode_example(stored.data)
+        record = decode_example(stored.data, channels)
     except ValueError as error:
         raise ValueError(f"{stored.place}: {error}") from None
     return Pair(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")

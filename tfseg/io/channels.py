@@ -33,7 +33,7 @@ from tfseg.io.image_headers import (
     read_png_head,
     turn,
 )
-from tfseg.io.pixel_formats import RGB, PixelFormat
+from tfseg.io.pixel_formats import RGB, PixelFormat, name_channels
 
 _PNG_KINDS = {"grey": (1, 0), "RGB": (3, 0), "palette": (3, 0), "grey with alpha": (1, 1), "RGBA": (3, 1)}
 _OPAQUE = "has transparent pixels; save it without an alpha channel, or let 4 channels be read of it"
@@ -129,11 +129,16 @@ def decode_image(data: bytes, pixels: PixelFormat = RGB, upright: bool = True) -
     if pixels.is_rgb:
         _check_bands(data)
         return images.decode_file(data, upright)
+    return pixels.to_bytes(decode_values(data, pixels.channels, pixels.bits, upright))
+
+
+def decode_values(data: bytes, channels: int, bits: int, upright: bool = True) -> np.ndarray:
+    """Decodes an image file to its values: (H, W, channels), uint8 or uint16 by the bits; else as `decode_image`."""
     kind = read_kind(data)
-    if kind.bits != pixels.bits or not can_be(kind, pixels.channels):
-        raise ValueError(f"is {_with_article(kind)}, expected {pixels}")
-    image, orientation = _decode(data, kind, pixels)
-    image = pixels.to_bytes(_choose_channels(image, kind, pixels.channels))
+    if kind.bits != bits or not can_be(kind, channels):
+        raise ValueError(f"is {_with_article(kind)}, expected {bits}-bit {name_channels(channels)}")
+    image, orientation = _decode(data, kind, channels)
+    image = _choose_channels(image, kind, channels)
     return turn(image, orientation) if upright else np.ascontiguousarray(image)
 
 
@@ -153,13 +158,13 @@ def _with_article(kind: Kind) -> str:
     return f"{'an' if kind.bits == 8 else 'a'} {kind} image" if not kind.are_bands else f"{kind}"
 
 
-def _decode(data: bytes, kind: Kind, pixels: PixelFormat) -> tuple[np.ndarray, int]:
+def _decode(data: bytes, kind: Kind, channels: int) -> tuple[np.ndarray, int]:
     """Decodes a file as it is stored: (H, W, its channels, or 3 where it was decoded to RGB), and its orientation."""
     if images.format_of(data) == "TIFF" and tiff_bands.is_exact(tiff_bands.read_tiff(data)):
         return tiff_bands.decode_tiff(data), read_head(data).orientation
     if data.startswith(PNG_SIGNATURE):
         orientation = read_orientation(data)
-        if kind.bits == 16 or pixels.channels in (2, 4):
+        if kind.bits == 16 or channels in (2, 4):
             return _decode_png(data, kind), orientation
         return images.decode_file(data, upright=False), orientation
     orientation = read_head(data).orientation if images.format_of(data) else read_orientation(data)

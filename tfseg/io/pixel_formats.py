@@ -12,7 +12,7 @@ import numpy as np
 
 MOST_CHANNELS = 256
 MOST_VALUE = 65535  # of 16 bits
-COLORS = {1: "grey", 3: "RGB", 4: "RGBA"}  # what so many channels are called
+COLORS = {1: "grey", 3: "RGB"}  # what so many channels are called
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def make_format(channels: int, value_range: Sequence[Sequence[int]] | None) -> P
 
 
 def name_channels(channels: int) -> str:
-    """Words so many channels: "grey", "RGB", "RGBA", "of 5 channels"."""
+    """Words so many channels: "grey", "RGB", "of 4 channels"."""
     return COLORS.get(channels, f"of {channels} channels")
 
 

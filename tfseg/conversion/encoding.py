@@ -125,8 +125,8 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     """Reads one image and its mask.
 
     Returns:
-        The image (H, W, channels) uint8, its raw mask (H, W) uint8, what was seen in them, the same as a whole, and the file
-        of the mask.
+        The image (H, W, channels) uint8, its raw mask (H, W) uint8, what was seen in them, the same as a whole, and
+        the file of the mask.
 
     Raises:
         ValueError, OSError: as of `encode_sample`.

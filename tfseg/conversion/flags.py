@@ -67,7 +67,9 @@ def add_storage_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     size_help = "HEIGHTxWIDTH that every image is resized to, such as 512x1024; original: as it is (default)"
     add("--size", default="original", help=size_help)
-    codec_help = "of the stored images: jpeg is small (default of 1 and 3 channels), png exact (default of 4), raw exact "
+    codec_help = (
+        "of the stored images: jpeg is small (default of 1 and 3 channels), png exact (default of 4), raw exact "
+    )
     codec_help += "and large with nothing to decode (default of others)"
     add("--codec", choices=CODECS, help=codec_help)
     add("--quality", type=int, default=95, help="of JPEG, 1 to 100 (default 95)")
@@ -78,7 +80,9 @@ def add_storage_flags(parser: argparse.ArgumentParser) -> None:
     exif_help = "turn images and masks upright as their EXIF data say (default), or take both as they are stored: for "
     exif_help += "masks that were drawn on images that a program had not turned"
     add("--exif", default="rotate", choices=EXIF_MODES, help=exif_help)
-    channels_help = "of each image (default: by the files; those of 8-bit grey and RGB become 3): 1 takes grey as it is, "
+    channels_help = (
+        "of each image (default: by the files; those of 8-bit grey and RGB become 3): 1 takes grey as it is, "
+    )
     channels_help += "4 takes RGBA with its alpha, and others all channels of a TIFF"
     add("--channels", type=int, metavar="N", help=channels_help)
     range_help = "which values of 16-bit images become 0 and 255: percentiles, 0.1 and 99.9 of the training split "

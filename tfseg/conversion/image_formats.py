@@ -143,7 +143,9 @@ def describe_mixture(found: Found, channels: int | None = None) -> str:
     advice = "convert them to one kind of image"
     if one_depth and (others := [str(count) for count in more if count != channels]):
         advice += f", or give --channels {' or '.join(others)}"
-    what = "the images are of several kinds" if channels is None else f"the images are not all {name_channels(channels)}"
+    what = (
+        "the images are of several kinds" if channels is None else f"the images are not all {name_channels(channels)}"
+    )
     return f"{what}: {describe(found)}; {advice}"
 
 
@@ -196,11 +198,10 @@ def with_format(settings: Settings, pixels: PixelFormat, codec: str | None, qual
         held = " or ".join(map(str, CODEC_CHANNELS[chosen]))
         others = [name for name, held in CODEC_CHANNELS.items() if pixels.channels in held] + ["raw"]
         raise ValueError(
-            f"--codec {chosen} holds {held} channels, and these images have {pixels.channels}; take {' or '.join(others)}"
+            f"--codec {chosen} holds {held} channels, and these images have {pixels.channels}; "
+            f"take {' or '.join(others)}"
         )
-    return dataclasses.replace(
-        settings, pixels=pixels, codec=chosen, quality=quality if chosen == "jpeg" else None
-    )
+    return dataclasses.replace(settings, pixels=pixels, codec=chosen, quality=quality if chosen == "jpeg" else None)
 
 
 # ---- values of 16 bits

@@ -92,7 +92,9 @@ def _tiff_kind(tiff: tiff_bands.Tiff) -> Kind:
             kind = {2: "signed numbers", 3: "floats"}.get(tiff.numbers, "unsigned numbers")
             if tiff.numbers == 1 and tiff.bits in (8, 16):
                 raise ValueError(f"is a {tiff.bits}-bit TIFF of compression {tiff.compression}; save it without loss")
-            raise ValueError(f"is a TIFF of {tiff.bits or 'unequal'} bits, {kind}; convert it to 8 or 16 bits, unsigned")
+            raise ValueError(
+                f"is a TIFF of {tiff.bits or 'unequal'} bits, {kind}; convert it to 8 or 16 bits, unsigned"
+            )
         return Kind(8, 1 if tiff.samples == 1 and tiff.photometric < tiff_bands.COLORED else 3)
     colors = 3 if tiff.photometric == tiff_bands.COLORED and tiff.samples >= 3 else 1
     more = tiff.samples - colors

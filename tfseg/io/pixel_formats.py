@@ -45,6 +45,11 @@ class PixelFormat:
     def __str__(self) -> str:
         return f"{self.bits}-bit {name_channels(self.channels)}"
 
+    def describe(self) -> str:
+        """Words it with the range of its values: "16-bit grey images, values 100 to 4000"."""
+        pairs = ", ".join(f"{low} to {high}" for low, high in dict.fromkeys(self.value_range or ()))
+        return f"{self} images{', values ' if pairs else ''}{pairs}"
+
     def to_bytes(self, pixels: np.ndarray) -> np.ndarray:
         """Makes bytes of (H, W, channels): uint8 stays; of uint16, each channel is brought to 0..255 by its range."""
         if self.value_range is None:
@@ -124,4 +129,6 @@ def describe_shown(channels: int) -> str:
     """Words what `as_rgb` shows of so many channels; empty of RGB."""
     if channels == 3:
         return ""
-    return "as grey" if channels == 1 else f"{'the first' if channels == 2 else 'the first three'} of {channels} channels"
+    return (
+        "as grey" if channels == 1 else f"{'the first' if channels == 2 else 'the first three'} of {channels} channels"
+    )

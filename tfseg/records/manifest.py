@@ -134,7 +134,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def manifest_fields(manifest: Manifest) -> dict:
-    """Gives what manifest.json holds, without the fields of pixels where images are 8-bit RGB, as in files of before."""
+    """Gives what manifest.json holds; of 8-bit RGB without the fields of pixels, as in files of before."""
     fields = dataclasses.asdict(manifest)
     if manifest.channels == RGB.channels:
         del fields["channels"]

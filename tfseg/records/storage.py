@@ -6,7 +6,7 @@ when records are opened, and `find_faults` of the verifier with all that is in t
 | reader | fields of the manifest | keys of a record |
 |---|---|---|
 | all that open records | schema_version, splits, shards' name, count and bytes | |
-| pipeline, training | size, codec, channels, mask_codec, tile_width, classes, ids, class_pixels | id, image/*, mask/encoded |
+| pipeline, training | size, codec, channels, mask_codec, tile_width, classes, ids, class_pixels | id, image/*, mask/* |
 | evaluation | the same, source, label_map | the same, label_ids/encoded |
 | exploration | classes, colors, label_map, codec, quality, source, class_pixels | all |
 | exports, serving (labels.json), reports | classes, colors, source, size, codec, channels, value_range | |

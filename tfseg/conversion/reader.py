@@ -74,7 +74,7 @@ def open_raw(
     source = sources.open_source(root, splits, label_map, coarse, **where)
     if other := is_of_rgb([sample for samples in source.splits.values() for sample in samples]):
         raise ValueError(
-            f"{source.root if root is None else root}: its images are {other}, and of raw images only 8-bit grey and RGB "
+            f"{source.root if root is None else root}: its images are {other}, and of raw data only 8-bit grey and RGB "
             "are shown; convert them, and give the records"
         )
     rule = choose_rule(source, mask_values, color_tolerance)

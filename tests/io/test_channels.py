@@ -94,9 +94,9 @@ def test_pixels_are_those_of_the_file():
     [
         (WIDE_FILES["grey PNG"][0], PixelFormat(1), "is a 16-bit grey image, expected 8-bit grey"),
         (FILES["grey PNG"][0], PixelFormat(1, ((0, 9),)), "is an 8-bit grey image, expected 16-bit grey"),
-        (FILES["RGB PNG"][0], PixelFormat(4), "is an 8-bit RGB image, expected 8-bit of 4 channels"),
+        (FILES["RGB PNG"][0], PixelFormat(4), "is an 8-bit RGB image, expected 8-bit 4-channel"),
         (FILES["RGB PNG"][0], PixelFormat(1), "has colours, of which 1 channel would lose all but red; save it as"),
-        (FILES["TIFF of 4 bands"][0], RGB, "is 8-bit of 4 channels, expected 8-bit RGB"),
+        (FILES["TIFF of 4 bands"][0], RGB, "is an 8-bit 4-channel image, expected 8-bit RGB"),
         (FILES["RGBA PNG"][0], RGB, "has transparent pixels, which stand for no colour"),
         (WIDE_FILES["RGBA PNG"][0], PixelFormat(3, ((0, 9),) * 3), "has transparent pixels; save it without an alpha"),
         (encode_tiff(VALUES, numbers=3), PixelFormat(6, ((0, 9),) * 6), "is a TIFF of 16 bits, floats; convert it to"),
@@ -133,7 +133,7 @@ def test_jpeg_holds_grey_and_rgb_alone():
     assert found.shape == smooth.shape and np.abs(found.astype(int) - smooth).max() < 8
     with pytest.raises(ValueError, match="has 4 channels, which jpeg does not hold; take --codec raw"):
         codecs.encode_image(BYTES[..., :4], "jpeg", 95)
-    with pytest.raises(ValueError, match="has an image that is 8-bit grey, expected 8-bit of 4 channels"):
+    with pytest.raises(ValueError, match="has an image that is 8-bit grey, expected 8-bit 4-channel"):
         codecs.decode_stored_image(codecs.encode_image(BYTES[..., :1], "png", None), "png", 6, 9, 4)
 
 

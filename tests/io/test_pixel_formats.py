@@ -25,7 +25,7 @@ def test_json_of_rgb_is_empty_as_in_files_of_before():
     bands = PixelFormat(2, ((0, 9), (1, 8)))
     assert bands.to_json() == {"channels": 2, "value_range": [[0, 9], [1, 8]]}
     assert make_format(**bands.to_json()) == bands
-    assert (str(RGB), str(bands), str(PixelFormat(1))) == ("8-bit RGB", "16-bit of 2 channels", "8-bit grey")
+    assert (str(RGB), str(bands), str(PixelFormat(1))) == ("8-bit RGB", "16-bit 2-channel", "8-bit grey")
 
 
 @pytest.mark.parametrize(

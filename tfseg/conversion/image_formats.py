@@ -138,7 +138,7 @@ def _choose_channels(found: Found, channels: int | None) -> int:
 
 def describe_mixture(found: Found, channels: int | None = None) -> str:
     """Words that images cannot be taken as one format, or not as so many channels, by kind, and what to do."""
-    more = [count for count in (1, 3, 4) if all(can_be(kind, count) for kind in found)]
+    more = [count for count in (3, 4) if all(can_be(kind, count) for kind in found)]
     one_depth = len({kind.bits for kind in found}) == 1
     advice = "convert them to one kind of image"
     if one_depth and (others := [str(count) for count in more if count != channels]):

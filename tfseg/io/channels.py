@@ -59,7 +59,7 @@ class Kind(NamedTuple):
 
     def __str__(self) -> str:
         if self.are_bands:
-            return f"{self.bits}-bit of {self.channels} channels"
+            return f"{self.bits}-bit {self.channels}-channel"
         color = "grey" if self.colors == 1 else "RGB"
         if self.is_alpha and self.more == 1:
             return f"{self.bits}-bit {color} with alpha"
@@ -157,7 +157,7 @@ def _check_bands(data: bytes) -> None:
 
 
 def _with_article(kind: Kind) -> str:
-    return f"{'an' if kind.bits == 8 else 'a'} {kind} image" if not kind.are_bands else f"{kind}"
+    return f"{'an' if kind.bits == 8 else 'a'} {kind} image"
 
 
 def _decode(data: bytes, kind: Kind, channels: int) -> tuple[np.ndarray, int]:

@@ -98,8 +98,8 @@ def make_format(channels: int, value_range: Sequence[Sequence[int]] | None) -> P
 
 
 def name_channels(channels: int) -> str:
-    """Words so many channels: "grey", "RGB", "of 4 channels"."""
-    return COLORS.get(channels, f"of {channels} channels")
+    """Words so many channels: "grey", "RGB", "4-channel"."""
+    return COLORS.get(channels, f"{channels}-channel")
 
 
 @functools.lru_cache(maxsize=64)

@@ -82,8 +82,10 @@ def test_what_could_be_meant_otherwise_is_said(tmp_path):
     _, notes, warnings = choose(plan(tmp_path, GREY, GREY))
     assert notes == ["images: 8-bit grey in 2, stored as RGB; --channels 1 stores one channel"] and not warnings
     _, notes, [warning] = choose(plan(tmp_path, NEAR_INFRARED, COLOR))
-    assert "beyond the third are left out: 8-bit RGB and 1 channel more in 1 " in warning and not notes
+    assert "beside grey or RGB are left out: 8-bit RGB and 1 channel more in 1 " in warning and not notes
     assert warning.endswith("; --channels 4 takes all of them")
+    found, notes, [warning] = choose_format(plan(tmp_path, encode_tiff(BYTES[..., :2])), None, "percentiles", 1)
+    assert found == RGB and "are left out: 8-bit 2-channel in 1 " in warning and "--channels 2 takes" in warning
     assert choose(plan(tmp_path, COLOR, GREY))[1:] == ([], [])
 
 

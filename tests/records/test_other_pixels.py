@@ -78,7 +78,10 @@ def test_images_come_out_as_they_went_in(tmp_path, codec, tile_width, channels):
         ({"value_range": [[0, 9]]}, "does not say what its images are: expected a value range of a low and a higher"),
         ({"channels": 5}, "has images of 5 channels, which the codec png does not hold"),
         ({"schema_version": 2}, "has other images than 8-bit RGB in schema version 2, which has no others"),
-        ({"channels": 1}, "has channel_mean .*, its images have |has an image that is 8-bit RGB with alpha, expected 8-bit grey"),
+        (
+            {"channels": 1},
+            "has channel_mean .*, its images have |has an image that is 8-bit RGB with alpha, expected 8-bit grey",
+        ),
     ],
 )
 def test_manifests_that_cannot_be(tmp_path, changes, message):

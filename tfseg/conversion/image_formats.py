@@ -161,11 +161,13 @@ def _tell(found: Found, count: int, channels: int | None) -> tuple[list[str], li
     if channels is None and count == 3 and all(kind.colors == 1 and not kind.more for kind in found):
         total = sum(map(len, found.values()))
         notes.append(f"images: 8-bit grey in {total:,}, stored as RGB; --channels 1 stores one channel")
-    dropped = {kind: paths for kind, paths in found.items() if kind.channels > count and not kind.is_alpha}
+    dropped = {
+        kind: paths for kind, paths in found.items() if kind.more and not kind.is_alpha and kind.channels != count
+    }
     if dropped:
         widest = max(kind.channels for kind in dropped)
         warnings.append(
-            f"channels beyond the third are left out: {describe(dropped)}; --channels {widest} takes all of them"
+            f"channels beside grey or RGB are left out: {describe(dropped)}; --channels {widest} takes all of them"
         )
     return notes, warnings
 

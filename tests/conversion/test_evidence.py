@@ -550,7 +550,7 @@ def test_a_second_run_tells_the_same(tmp_path):
     write(tmp_path / "raw", "a", stripes(0, 1, 2))
     first = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16)))
     assert convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16))) == first
-    assert [line.split("  ")[0] for line in first.splitlines()[4:]] == ["layout", "masks", "void", "size"]
+    assert [line.split("  ")[0] for line in first.splitlines()[4:]] == ["layout", "masks", "images", "void", "size"]
 
 
 def test_many_classes_take_a_row_each(tmp_path):

@@ -36,6 +36,7 @@ FILES = {
     "grey PNG with alpha": (pillow(BYTES[..., :2], "PNG"), Kind(8, 1, 1, True), {2}),
     "TIFF, RGB with alpha": (encode_tiff(BYTES[..., :4], photometric=2, extras=[2]), Kind(8, 3, 1, True), {4}),
     "TIFF, RGB with near infrared": (encode_tiff(BYTES[..., :4], photometric=2), Kind(8, 3, 1), {3, 4}),
+    "TIFF of 3 bands": (encode_tiff(BYTES[..., :3]), Kind(8, 1, 2), {3}),
     "TIFF of 4 bands": (encode_tiff(BYTES[..., :4]), Kind(8, 1, 3), {4}),
     "TIFF of 6 bands": (encode_tiff(BYTES), Kind(8, 1, 5), {6}),
 }
@@ -77,6 +78,7 @@ def test_files_of_16_bits(name):
 def test_pixels_are_those_of_the_file():
     for channels, data in ((1, FILES["grey PNG"][0]), (4, FILES["RGBA PNG"][0]), (6, FILES["TIFF of 6 bands"][0])):
         np.testing.assert_array_equal(decode_image(data, PixelFormat(channels)), BYTES[..., :channels])
+    np.testing.assert_array_equal(decode_image(FILES["TIFF of 3 bands"][0]), BYTES[..., :3])
     np.testing.assert_array_equal(decode_image(FILES["grey PNG with alpha"][0], PixelFormat(2)), BYTES[..., :2])
     bands = PixelFormat(6, tuple((1000 * channel, 60000) for channel in range(6)))
     found = decode_image(WIDE_FILES["TIFF of 6 bands"][0], bands)

@@ -128,8 +128,7 @@ def decode_image(data: bytes, pixels: PixelFormat = RGB, upright: bool = True) -
         TooLarge: it would take too much to decode.
         ValueError: it is damaged, or holds something else than the format says.
     """
-    if pixels.is_rgb:
-        _check_bands(data)
+    if pixels.is_rgb and not _holds_bands(data):
         return images.decode_file(data, upright)
     return pixels.to_bytes(decode_values(data, pixels.channels, pixels.bits, upright))
 
@@ -144,16 +143,15 @@ def decode_values(data: bytes, channels: int, bits: int, upright: bool = True) -
     return turn(image, orientation) if upright else np.ascontiguousarray(image)
 
 
-def _check_bands(data: bytes) -> None:
-    """Says of a TIFF of bands what it is, which the decoder of RGB would call damaged."""
+def _holds_bands(data: bytes) -> bool:
+    """Whether a file is a TIFF of three bands of 8 bits or more, which the decoder of RGB would call damaged."""
     if images.format_of(data) != "TIFF":
-        return
+        return False
     try:
         kind = read_kind(data)
     except ValueError:  # the decoder words it
-        return
-    if kind.bits == 8 and not can_be(kind, RGB.channels):
-        raise ValueError(f"is {_with_article(kind)}, expected {RGB}")
+        return False
+    return kind.bits == 8 and kind.are_bands and kind.channels >= RGB.channels
 
 
 def _with_article(kind: Kind) -> str:

@@ -228,7 +228,7 @@ def bench_codecs(source: sources.Source, sizes: Sequence[tuple[int, int] | None]
     for size in sizes:
         ways = {}
         for codec, quality in CODECS:
-            settings = converter.make_settings(source, size, codec, quality, "nearest")
+            settings = encoding.make_settings(source, size, codec, quality, "nearest")
             manifest = manifests.blank_manifest(source, settings)
             ways[f"{codec} {quality}" if codec == "jpeg" else codec] = (_encoder(settings), manifest)
         one_piece = dataclasses.replace(ways["jpeg 95"][1], tile_width=None, mask_codec="png")

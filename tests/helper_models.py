@@ -5,6 +5,7 @@ import json
 import numpy as np
 from helpers import CLASS_COLORS, draw
 
+from tfseg.io.pixel_formats import RGB
 from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
 
 MODEL_NAMES = ["void", "dim", "bright", "glaring"]
@@ -40,6 +41,7 @@ class FakePredictor:
 
     classes = [*CATEGORIES]  # noqa: RUF012
     sizes = ((12, 16), (6, 8))
+    pixels = RGB
 
     def __init__(self, directory):
         pass

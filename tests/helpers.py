@@ -95,7 +95,7 @@ def write_run(config: Config) -> Path:
 
 def measure(drawn: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[int], list[float], list[float]]:
     """Pixels of each class, mean and deviation of each channel."""
-    colors = np.concatenate([image.reshape(-1, 3) for image, _ in drawn])
+    colors = np.concatenate([image.reshape(-1, image.shape[-1]) for image, _ in drawn])
     masks = np.concatenate([mask.ravel() for _, mask in drawn])
     return np.bincount(masks, minlength=8).tolist(), colors.mean(axis=0).tolist(), colors.std(axis=0).tolist()
 

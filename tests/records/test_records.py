@@ -289,7 +289,7 @@ def change(**changes):
             "json: is no JSON: 'utf-8' codec",
         ),
         (lambda folder: (folder / "manifest.json").write_text("[]"), ValueError, "must be a JSON object, not a list"),
-        (change(schema_version=7), ValueError, "has schema version 7, this program reads 1 to 2; make"),
+        (change(schema_version=7), ValueError, "has schema version 7, this program reads 1 to 3; make"),
         (change(schema_version=...), ValueError, "the manifest lacks schema_version; make"),
         (change(codec=..., classes=...), ValueError, "the manifest lacks classes, codec; make"),
         (change(label_map={"sky": "sky"}), ValueError, "manifest.json: invalid literal for int"),

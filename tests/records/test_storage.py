@@ -18,7 +18,7 @@ SHARD = "train-00000-of-00002.tfrecord"
 # Of each field: a value, how it is found, and whether records are not even opened then.
 FIELDS = {
     manifest.Manifest: [
-        ("schema_version", True, "has schema version True, this program reads 1 to 2", True),
+        ("schema_version", True, "has schema version True, this program reads 1 to 3", True),
         ("source", "a\nb", r"has the source 'a\nb', expected the name of a layout", False),
         ("label_map", {"1": "void", "5": "sky"}, "split train has 1,088 pixels of flat, to which no mask value", False),
         ("label_map", {"1": ["flat"]}, "the manifest maps '1' to '['flat']', expected a mask value and a class", True),
@@ -55,6 +55,15 @@ FIELDS = {
         ("colors", [[0, 0, 256]] * 8, "the manifest has colors [[0, 0, 256], ", True),
         ("colors", [[True] * 3] * 8, "has something else as colors than a list of a list of an integer or null", True),
         ("exif", "mirror", "has the way to take EXIF data 'mirror', expected rotate or ignore", False),
+        ("channels", 0, "does not say what its images are: expected channels from 1 to 256, got 0", True),
+        ("channels", 4, "has images of 4 channels, which the codec jpeg does not hold", True),
+        ("channels", 1, "has other images than 8-bit RGB in schema version 2, which has no others", True),
+        (
+            "value_range",
+            [[5, 1]] * 3,
+            "expected a value range of a low and a higher value in 0..65535 for each of",
+            True,
+        ),
         ("findings", {"turned": "all"}, "has findings with a str as turned, expected a dict", False),
         ("findings", {"left_out": {"a": [[[[]]]]}}, "has findings nested more than 4 deep", False),
     ],

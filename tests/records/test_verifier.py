@@ -313,7 +313,7 @@ def set_at(*keys, to):
 @pytest.mark.parametrize(
     ("change", "lines"),
     [
-        (set_at("schema_version", to=7), ["manifest.json: has schema version 7, this program reads 1 to 2"]),
+        (set_at("schema_version", to=7), ["manifest.json: has schema version 7, this program reads 1 to 3"]),
         (
             set_at("classes", to=["sky", "flat", "construction", "object", "nature", "void", "human", "vehicle"]),
             [

@@ -210,11 +210,12 @@ def read_coco(data: bytes) -> Document:
 
 
 def _check_polygons(shapes: list[Shape], size: Size | None) -> None:
-    """Refuses too many, and those that seem to hold shares of the sides of the image, in 0..1, in the place of pixels."""
+    """Refuses too many polygons, and those that seem to hold shares of the image's sides, in 0..1, for pixels."""
     drawn = [(shape.place, shape.geometry.polygons) for shape in shapes if isinstance(shape.geometry, CocoPolygons)]
     polygons = [polygon for _, own in drawn for polygon in own]
     if len(polygons) > MOST_SHAPES:
-        raise ValueError(f"the image: has {len(polygons):,} polygons; more than {MOST_SHAPES:,} of one are not drawn")
+        count = f"{len(polygons):,}"
+        raise ValueError(f"the image: has {count} polygons; more than {MOST_SHAPES:,} of one image are not drawn")
     if polygons and max(size or (2,)) > 1 and all(it.min() >= 0 and it.max() <= 1 for it in polygons):
         raise ValueError(
             f"{drawn[0][0]}: no coordinate of any polygon on this image is above 1; these seem to be shares of its "

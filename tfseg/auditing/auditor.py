@@ -14,6 +14,7 @@ from tfseg.auditing.judging import ClassSums, Judgement, Model, judge_images, op
 from tfseg.auditing.label_errors import find_label_errors
 from tfseg.auditing.reading import ShardJob, list_jobs, read_images
 from tfseg.auditing.shifted import find_shifted
+from tfseg.io.pixel_formats import RGB
 from tfseg.io.workers import open_pool
 from tfseg.records.record_set import RecordSet, open_records
 
@@ -73,7 +74,8 @@ def audit_records(
         progress: whether a terminal shows how far it is.
 
     Raises:
-        ValueError: an argument is bad, a record is damaged, or the model predicts other classes.
+        ValueError: an argument is bad, a record is damaged, the images have other channels than three, or the model
+            predicts other classes, or was trained on other images.
         OSError: records or model cannot be read.
 
     Example:
@@ -87,6 +89,9 @@ def audit_records(
         raise ValueError(f"{records}: holds no images in {', '.join(names) or 'any split'}")
     if few_images < 1:
         raise ValueError(f"few_images: expected 1 or more, got {few_images}")
+    if records.manifest.channels != RGB.channels:
+        found = records.manifest.pixels.describe()
+        raise ValueError(f"{records}: holds {found}, and an audit looks at images of {RGB.channels} channels alone")
     if isinstance(model, str | Path):
         model = open_model(model, records)
     jobs = list_jobs(records, names)

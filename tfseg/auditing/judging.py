@@ -12,7 +12,7 @@ from tfseg.auditing.alignment import Shift, shift_mask
 from tfseg.auditing.reading import Image
 from tfseg.auditing.regions import Region, find_regions, predict, simulate
 from tfseg.records.labels import VOID
-from tfseg.records.record_set import RecordSet
+from tfseg.records.record_set import RecordSet, check_pixels
 
 Segment = Callable[[np.ndarray], np.ndarray]
 
@@ -77,7 +77,7 @@ def open_model(path: str | Path, records: RecordSet) -> Model:
         ValueError: it is damaged, or it predicts other classes.
     """
     from tfseg.inference.image_segmenter import enlarge
-    from tfseg.inference.labels_file import learns_void, read_labels
+    from tfseg.inference.labels_file import learns_void, read_labels, read_pixels
     from tfseg.inference.model_folder import LABELS, find_model
     from tfseg.inference.predictor import load_segmenter
 
@@ -88,6 +88,7 @@ def open_model(path: str | Path, records: RecordSet) -> Model:
             f"{path}: predicts the classes {', '.join(classes)}, and {records} has {', '.join(records.classes)}; "
             "audit with a model of the records' own classes"
         )
+    check_pixels(read_pixels(directory / LABELS), records, path)
     _, segmenter = load_segmenter(Path(path))
 
     def segment(pixels: np.ndarray) -> np.ndarray:

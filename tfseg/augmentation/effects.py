@@ -26,7 +26,7 @@ def change(
     """Changes a batch by what was drawn for it; what is None is left out.
 
     Args:
-        image: (B, height, width, 3), RGB, 0..255, integers or floats; or int8, see `backend.as_floats`.
+        image: (B, height, width, channels), 0..255, integers or floats; or int8, see `backend.as_floats`.
         mask: integers (B, height, width); or int8 of the same bits.
         classes: for `mix_classes`.
         matrix: for `warp`.
@@ -34,7 +34,7 @@ def change(
         turn: for `turn_hue`.
         curve: gamma, low and high for `apply_curve`.
         kernel: what `filter_kernel` returned.
-        noise: (B, height, width, 3), added.
+        noise: (B, height, width, channels), added.
         box: four edges for `cut_out`.
 
     Returns:
@@ -131,7 +131,7 @@ def warp(image, mask, matrix):
     """Resamples image and mask at the places that a matrix names; OpenCV's `warpPerspective` with WARP_INVERSE_MAP.
 
     Args:
-        image: (B, height, width, 3).
+        image: (B, height, width, channels).
         mask: (B, height, width).
         matrix: (B, 3, 3), from output to input, x and y measured from the centre of the upper left pixel.
 
@@ -168,13 +168,13 @@ def warp(image, mask, matrix):
     upper_left, upper_right = pixels_at(top, left), pixels_at(top, left + 1)
     lower_left, lower_right = pixels_at(top + 1, left), pixels_at(top + 1, left + 1)
     to_right, down = right_share[..., None], low_share[..., None]
-    upper = upper_left[..., :3] + (upper_right[..., :3] - upper_left[..., :3]) * to_right
-    lower = lower_left[..., :3] + (lower_right[..., :3] - lower_left[..., :3]) * to_right
+    upper = upper_left[..., :-1] + (upper_right[..., :-1] - upper_left[..., :-1]) * to_right
+    lower = lower_left[..., :-1] + (lower_right[..., :-1] - lower_left[..., :-1]) * to_right
     warped = upper + (lower - upper) * down
 
     is_right, is_low = right_share >= 0.5, low_share >= 0.5  # the nearest is one of the four
-    nearest_above = ops.where(is_right, upper_right[..., 3], upper_left[..., 3])
-    nearest_below = ops.where(is_right, lower_right[..., 3], lower_left[..., 3])
+    nearest_above = ops.where(is_right, upper_right[..., -1], upper_left[..., -1])
+    nearest_below = ops.where(is_right, lower_right[..., -1], lower_left[..., -1])
     inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
     return warped, ops.where(inside, ops.where(is_low, nearest_below, nearest_above), float(VOID))
 
@@ -182,17 +182,20 @@ def warp(image, mask, matrix):
 # ---- colour
 
 
-def color_matrix(contrast, brightness, saturation):
+def color_matrix(contrast, brightness, saturation, channels=3):
     """One matrix and offset of contrast and brightness, then saturation.
 
     Args:
         contrast: factor, and ...
         brightness: ... what is added, as in albumentations' RandomBrightnessContrast.
         saturation: factor about each pixel's grey by `LUMA`, as in albumentations' and torchvision's ColorJitter.
+        channels: of the images; of others than three there is no saturation.
 
     Returns:
-        (B, 3, 3) on RGB columns, and (B,) that is added to each channel.
+        (B, channels, channels) on columns of channels, and (B,) that is added to each channel.
     """
+    if channels != 3:
+        return contrast[:, None, None] * ops.eye(channels), brightness
     grey = ops.convert_to_tensor([LUMA] * 3, "float32")
     factor = saturation[:, None, None]
     matrix = (factor * ops.eye(3) + (1 - factor) * grey) * contrast[:, None, None]
@@ -200,17 +203,17 @@ def color_matrix(contrast, brightness, saturation):
 
 
 def recolor(image, matrix, offset):
-    """Applies what `color_matrix` returned to (B, height, width, 3) and clips to 0..255."""
-    batch, height, width, _ = ops.shape(image)
-    pixels = ops.matmul(ops.reshape(image, (batch, height * width, 3)), ops.transpose(matrix, (0, 2, 1)))
-    return ops.reshape(ops.clip(pixels + offset[:, None, None], 0, 255), (batch, height, width, 3))
+    """Applies what `color_matrix` returned to (B, height, width, channels) and clips to 0..255."""
+    batch, height, width, channels = ops.shape(image)
+    pixels = ops.matmul(ops.reshape(image, (batch, height * width, channels)), ops.transpose(matrix, (0, 2, 1)))
+    return ops.reshape(ops.clip(pixels + offset[:, None, None], 0, 255), (batch, height, width, channels))
 
 
 def turn_hue(image, turn):
     """Turns the hue of HSV, saturation and value as they are (Smith 1978).
 
     Args:
-        image: (B, height, width, 3) in 0..255.
+        image: (B, height, width, 3), RGB, in 0..255.
         turn: shares of the whole circle, as in albumentations' ColorJitter.
     """
     red, green, blue = (image[..., channel] for channel in range(3))
@@ -233,7 +236,7 @@ def apply_curve(image, gamma, low, high):
     """One tone curve: a power, then a Bezier curve.
 
     Args:
-        image: (B, height, width, 3) in 0..255.
+        image: (B, height, width, channels) in 0..255.
         gamma: exponent, below 1 brightens, as in albumentations' RandomGamma.
         low: height of the curve's first control point, 1/3 for none, as in albumentations' RandomToneCurve ...
         high: ... and of its second, 2/3 for none.
@@ -276,7 +279,7 @@ def filter_kernel(size, *, sigma, length, angle, alpha):
 
 
 def filter_pixels(image, kernel):
-    """Applies kernels (B, size, size) to (B, height, width, 3), mirrored at the edges, and clips to 0..255."""
+    """Applies kernels (B, size, size) to (B, height, width, channels), mirrored at the edges, and clips to 0..255."""
     height, width = ops.shape(image)[1:3]
     size = kernel.shape[-1]
     margin = size // 2
@@ -311,7 +314,7 @@ def mix_classes(image, mask, chosen):
     """ClassMix (Olsson et al. 2021): pastes some classes of the next image of the batch, image and mask.
 
     Args:
-        image: (B, height, width, 3).
+        image: (B, height, width, channels).
         mask: (B, height, width).
         chosen: (B, classes), 1 for each class that is taken from the next image, else 0. Void never is, nor what is
             no class: an id of `classes` or more.

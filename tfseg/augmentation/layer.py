@@ -21,6 +21,7 @@ from tfseg.config.tables import EFFECTS, FILTERS
 IDS = 256  # that a mask of bytes can distinguish
 GEOMETRY = {"rotation", "zoom", "shear", "shift", "perspective"}
 COLOR = {"brightness", "contrast", "saturation"}
+OF_RGB = ("saturation", "hue")  # which say nothing of other channels
 CURVE = {"gamma", "tone_curve"}
 
 
@@ -49,17 +50,28 @@ class Augmentation:
         probability: effect -> probability, where it is not 1.
         one_of: groups {"effects": names, "p": probability}, of each of which at most one effect comes at a time, with
             chances in proportion to the members' probabilities. Effects that are off are passed over.
+        channels: of the images; of others than RGB, saturation and hue are nothing.
         num_classes: of the masks, void included, among which class_mix chooses; None: as many as bytes distinguish.
         seed: of the draws; None for another run every time.
 
     Raises:
         TypeError: an effect that is not known, or a strength that is no number.
-        ValueError: a strength that a config would not have either; an effect in two groups, or of blur, motion blur and
-            sharpen more than one outside one group: an image gets one of them at most.
+        ValueError: a strength that a config would not have either; saturation or hue of images that are not RGB; an
+            effect in two groups, or of blur, motion blur and sharpen more than one outside one group: an image gets one
+            of them at most.
     """
 
     def __init__(
-        self, *, flip=0.0, class_mix=0.0, probability=None, one_of=None, num_classes=None, seed=None, **strengths
+        self,
+        *,
+        flip=0.0,
+        class_mix=0.0,
+        probability=None,
+        one_of=None,
+        channels=3,
+        num_classes=None,
+        seed=None,
+        **strengths,
     ):
         if unknown := sorted(set(strengths) - set(EFFECTS)):
             raise TypeError(f"{unknown[0]}: expected one of {', '.join(EFFECTS)}")
@@ -70,6 +82,8 @@ class Augmentation:
         schema.Augment(flip=flip, class_mix=class_mix, probability=probability, one_of=one_of, **strengths)
         self.flip, self.class_mix = flip, class_mix
         self.strength = {name: value for name, value in strengths.items() if not is_off(name, value)}
+        check_colors(self.strength, channels)
+        self.channels = channels
         self.groups = make_groups(self.strength, probability or {}, one_of or [])
         self.num_classes = IDS if num_classes is None else int(num_classes)
         self.seed = secrets.randbits(32) if seed is None else seed
@@ -78,7 +92,7 @@ class Augmentation:
         """Changes a batch.
 
         Args:
-            image: (batch, height, width, 3), RGB, 0..255, integers or floats; or int8, see `backend.as_floats`.
+            image: (batch, height, width, channels), 0..255, integers or floats; or int8, see `backend.as_floats`.
             mask: integers (batch, height, width), class ids below `num_classes`; or int8, see `backend.as_ids`.
             step: whole number; another one gives other draws.
             replica: number of the device; another one gives other draws.
@@ -87,13 +101,15 @@ class Augmentation:
             float32 image in 0..255 and int32 mask, of the same shapes.
 
         Raises:
-            ValueError: the image is of 0..1, or class_mix meets a class id that is none. Within a compiled step neither
-                is looked for: there, what is no class id is not pasted.
+            ValueError: the image is of other channels or of 0..1, or class_mix meets a class id that is none. Within a
+                compiled step neither of the latter is looked for: there, what is no class id is not pasted.
         """
         backend.check_pixels(image)
         if self.class_mix:
             backend.check_ids(mask, self.num_classes, "mask")
-        batch, height, width, _ = ops.shape(image)
+        batch, height, width, channels = ops.shape(image)
+        if channels != self.channels:
+            raise ValueError(f"image: expected {self.channels} channels, got {channels}")
         return backend.jit(effects.change)(image, mask, **self.draw(batch, height, width, step, replica))
 
     def draw(self, batch, height, width, step=0, replica=0) -> dict:
@@ -138,7 +154,7 @@ class Augmentation:
             drawn["matrix"] = effects.from_corner(matrix, height, width)
         if COLOR & set(self.strength):
             drawn["color"] = effects.color_matrix(
-                around("contrast", 1.0), around("brightness", unit=255), around("saturation", 1.0)
+                around("contrast", 1.0), around("brightness", unit=255), around("saturation", 1.0), self.channels
             )
         if "hue" in self.strength:
             drawn["turn"] = around("hue", unit=1 / 360)
@@ -155,7 +171,7 @@ class Augmentation:
         if "noise" in self.strength:
             deviation = between("noise", 0.0, 255 * self.strength["noise"], 0.0)[:, None, None, None]
             key = Key("noise", self.seed, step, replica)
-            drawn["noise"] = deviation * keras.random.normal((batch, height, width, 3), seed=key)
+            drawn["noise"] = deviation * keras.random.normal((batch, height, width, self.channels), seed=key)
         if "cutout" in self.strength:
             tall, wide = (between("cutout", 0.0, self.strength["cutout"], 0.0, place) for place in (0, 1))
             middle = numbers["cutout"][:, 2] * height, numbers["cutout"][:, 3] * width
@@ -193,6 +209,14 @@ class Augmentation:
         """Side of the smallest kernel that holds the strongest filter: three deviations of a blur, a whole motion."""
         reach = max(3 * self.strength.get("blur", 0), (self.strength.get("motion_blur", 1) - 1) / 2, 1)
         return 2 * math.ceil(reach) + 1
+
+
+def check_colors(strengths, channels: int) -> None:
+    """Raises ValueError if effects that take RGB apart are on, and images have other channels."""
+    if channels != 3 and (named := [name for name in OF_RGB if name in strengths]):
+        images = f"these images have {channels} channel{'s' if channels > 1 else ''}"
+        settings = " and ".join(f"augment.{name}" for name in named)
+        raise ValueError(f"{settings}: of RGB alone, but {images}; set {'both' if len(named) > 1 else 'it'} to 0")
 
 
 def check_type(name: str, value) -> None:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Unpack
 
@@ -17,9 +18,9 @@ from tfseg.conversion.checks import check_evidence, choose_reading, look_at_ids
 from tfseg.conversion.finding.sources import Source, SourceOptions, open_source
 from tfseg.conversion.proposing.proposed_file import Show, add_proposal
 from tfseg.conversion.reading.faults import BadFilesError
-from tfseg.conversion.reading.readings import MASK_VALUES
-from tfseg.conversion.writing import journal, shards, skipping, updates
-from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES, Settings
+from tfseg.conversion.writing import image_formats, journal, shards, skipping, updates
+from tfseg.conversion.writing.encoding import make_settings
+from tfseg.conversion.writing.image_formats import ValueRange
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.manifests import blank_manifest, complete_manifest
 from tfseg.conversion.writing.plan import Part, journal_settings, limit_source, plan_parts
@@ -29,7 +30,6 @@ from tfseg.io import staging
 from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local, open_path
 from tfseg.io.staging import resolve_place
-from tfseg.records import records
 from tfseg.records.manifest import (
     Manifest,
     write_manifest,
@@ -49,12 +49,14 @@ def convert_dataset(
     label_map: str | Path | None = None,
     coarse: bool = False,
     size: tuple[int, int] | None = None,
-    codec: str = "jpeg",
+    codec: str | None = None,
     quality: int = 95,
     mask_resize: str = "nearest",
     exif: str = "rotate",
     mask_values: str = "auto",
     color_tolerance: int = 0,
+    channels: int | None = None,
+    value_range: ValueRange = "percentiles",
     workers: int = 1,
     limit: int | None = None,
     overwrite: bool = False,
@@ -76,7 +78,7 @@ def convert_dataset(
             file of `mask value: class` lines, or the name of one of the package, see `label_map_files`. None: the
             categories.
         coarse: whether to take the coarse masks of Cityscapes, in gtCoarse/.
-        size, codec, quality, mask_resize, exif, mask_values, color_tolerance: as of `convert`.
+        size, codec, quality, mask_resize, exif, mask_values, color_tolerance, channels, value_range: as of `convert`.
         workers, limit, overwrite, update, skip_bad, write_parts: likewise.
         warn: called with each warning of what is odd but may be meant.
         on_proposal: where a data set needs a label map and none is given, one is proposed by what its masks hold, and
@@ -113,6 +115,8 @@ def convert_dataset(
         exif=exif,
         mask_values=mask_values,
         color_tolerance=color_tolerance,
+        channels=channels,
+        value_range=value_range,
         workers=workers,
         limit=limit,
         overwrite=overwrite,
@@ -129,12 +133,14 @@ def convert(
     out: str | Path,
     *,
     size: tuple[int, int] | None = None,
-    codec: str = "jpeg",
+    codec: str | None = None,
     quality: int = 95,
     mask_resize: str = "nearest",
     exif: str = "rotate",
     mask_values: str = "auto",
     color_tolerance: int = 0,
+    channels: int | None = None,
+    value_range: ValueRange = "percentiles",
     workers: int = 1,
     limit: int | None = None,
     overwrite: bool = False,
@@ -152,7 +158,8 @@ def convert(
         source: from `sources.open_source`.
         out: folder to make.
         size: height and width to resize every image to; None keeps each image's own.
-        codec: of the stored images: "jpeg" (small), "png" (exact) or "raw" (exact, large, nothing to decode).
+        codec: of the stored images: "jpeg" (small), "png" (exact) or "raw" (exact, large, nothing to decode). None:
+            JPEG of 1 or 3 channels, PNG of 4, raw of others.
         quality: of JPEG, 1..100.
         mask_resize: "nearest" takes the value in the middle of each cell, "majority" the one that covers most of it.
         exif: "rotate" turns images upright as their EXIF data say, "ignore" takes them as stored; masks likewise.
@@ -160,6 +167,8 @@ def convert(
             map, "red", "green" or "blue" by the values of that channel; "auto" chooses "index" or "color" by a few.
         color_tolerance: the largest difference of a channel, 0..255, at which a colour of a mask is still taken for
             the nearest of the label map.
+        channels: of each image; None: as the files say, see `image_formats.choose_format`.
+        value_range: which values of 16 bits become 0 and 255, see there.
         workers: processes that decode and encode; with 1 this process does it.
         limit: at most so many images of each split.
         overwrite: replace records that are there.
@@ -177,18 +186,25 @@ def convert(
             an update records with other settings.
         OSError: a file cannot be read or written.
     """
-    settings = make_settings(source, size, codec, quality, mask_resize, exif, mask_values, color_tolerance)
+    if update and overwrite:
+        raise ValueError("expected update or overwrite, got both: an update keeps what is there as far as it can")
+    settings = make_settings(source, size, codec or "jpeg", quality, mask_resize, exif, mask_values, color_tolerance)
     settings = choose_reading(source, settings)
     if settings.rule.gives_class_ids:
         source = dataclasses.replace(source, assumed=False)  # raw values are no label ids of Cityscapes
-    if update and overwrite:
-        raise ValueError("expected update or overwrite, got both: an update keeps what is there as far as it can")
+    parts = plan_parts(source, limit)
+    pixels, notes, cautions = image_formats.choose_format(parts, channels, value_range, workers)
+    for note in notes:
+        print(printable(note))
+    for caution in cautions:
+        warn(caution)
+    settings = image_formats.with_format(settings, pixels, codec, quality)
     out = open_path(out)
     out = resolve_place(out) if (overwrite or update) and is_local(out) else out.resolve()
     if skip_bad:
         folders = [out, staging.staging_path(out) / staging.NEW] if is_local(out) else [out]
         source = skipping.recall_bad(source, limit, settings, folders, workers)
-    parts = plan_parts(source, limit)
+        parts = plan_parts(source, limit)
     blank = blank_manifest(source, settings)
     if update and is_local(out):
         staging.tidy(out, journal.RECORDS)
@@ -219,7 +235,8 @@ def convert(
         while True:
             write: WriteParts = write_all if old is None else functools.partial(write_all, old=old)
             try:
-                entries = write(parts, folder, settings, journal_settings(blank, parts))
+                with nullcontext() if skip_bad else image_formats.explain_mixture(parts, pixels, workers):
+                    entries = write(parts, folder, settings, journal_settings(blank, parts))
                 break
             except BadFilesError as error:
                 if not skip_bad:
@@ -242,41 +259,3 @@ def _report(out: Path, old: Old | None, source: Source, parts: Sequence[Part]) -
     lines = [updates.summarise_update(old, parts) if old is not None else ""]
     for line in filter(None, [*lines, skipping.summarise_skipped(source, parts)]):
         print(f"{out}: {line}")
-
-
-def make_settings(
-    source: Source,
-    size: tuple[int, int] | None,
-    codec: str,
-    quality: int,
-    mask_resize: str,
-    exif: str = "rotate",
-    mask_values: str = "auto",
-    color_tolerance: int = 0,
-) -> Settings:
-    """Checks what `convert` was asked for."""
-    if size is not None and min(size) < 1:
-        raise ValueError(f"expected a height and width of at least 1 pixel, got {size}")
-    if codec not in records.CODECS:
-        raise ValueError(f"expected a codec of {', '.join(records.CODECS)}, got {codec!r}")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"expected a JPEG quality in 1..100, got {quality}")
-    if mask_resize not in MASK_RESIZES:
-        raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
-    if exif not in EXIF_MODES:
-        raise ValueError(f"expected a way to take EXIF data of {', '.join(EXIF_MODES)}, got {exif!r}")
-    if mask_values not in MASK_VALUES:
-        raise ValueError(f"expected mask values of {', '.join(MASK_VALUES)}, got {mask_values!r}")
-    if not 0 <= color_tolerance <= 255:
-        raise ValueError(f"expected a colour tolerance in 0..255, got {color_tolerance}")
-    return Settings(
-        source.label_map,
-        size,
-        codec,
-        quality if codec == "jpeg" else None,
-        mask_resize,
-        records.choose_tile_width(size),
-        exif,
-        mask_values,
-        color_tolerance,
-    )

@@ -19,7 +19,8 @@ from tfseg.io.json_reader import parse_json
 from tfseg.io.paths import is_local
 from tfseg.records.manifest import Manifest, manifest_text, parse_sound_manifest, read_manifest, read_manifest_bytes
 
-CHOSEN = ("source", "size", "codec", "quality", "mask_resize", "exif")  # fields of a manifest that a user decides
+# Fields of a manifest that a user, or the source, decides.
+CHOSEN = ("source", "size", "codec", "quality", "mask_resize", "exif", "channels", "value_range")
 
 
 def reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:

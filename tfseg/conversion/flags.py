@@ -9,6 +9,7 @@ from typing import TypedDict
 from tfseg.conversion.finding.sources import SourceOptions
 from tfseg.conversion.reading.readings import MASK_VALUES
 from tfseg.conversion.writing.encoding import EXIF_MODES, MASK_RESIZES
+from tfseg.conversion.writing.image_formats import VALUE_RANGES, ValueRange
 from tfseg.io.command import parse_size, program
 from tfseg.records.label_map_files import packaged_names
 from tfseg.records.records import CODECS
@@ -69,8 +70,11 @@ def add_storage_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     size_help = "HEIGHTxWIDTH that every image is resized to, such as 512x1024; original: as it is (default)"
     add("--size", default="original", help=size_help)
-    codec_help = "of the stored images: jpeg is small (default), png exact, raw exact and large with nothing to decode"
-    add("--codec", default="jpeg", choices=CODECS, help=codec_help)
+    codec_help = (
+        "of the stored images: jpeg is small (default of 1 and 3 channels), png exact (default of 4), raw exact "
+    )
+    codec_help += "and large with nothing to decode (default of others)"
+    add("--codec", choices=CODECS, help=codec_help)
     add("--quality", type=int, default=95, help="of JPEG, 1 to 100 (default 95)")
     resize_help = (
         "a smaller mask takes the value in the middle of each cell (default) or the one that covers most of it"
@@ -79,7 +83,32 @@ def add_storage_flags(parser: argparse.ArgumentParser) -> None:
     exif_help = "turn images and masks upright as their EXIF data say (default), or take both as they are stored: for "
     exif_help += "masks that were drawn on images that a program had not turned"
     add("--exif", default="rotate", choices=EXIF_MODES, help=exif_help)
+    channels_help = (
+        "of each image (default: by the files; those of 8-bit grey and RGB become 3): 1 takes grey as it is, "
+    )
+    channels_help += "4 takes RGBA with its alpha, and others all channels of a TIFF"
+    add("--channels", type=int, metavar="N", help=channels_help)
+    range_help = "which values of 16-bit images become 0 and 255: percentiles, 0.1 and 99.9 of the training split "
+    range_help += "(default), full, 0 and 65535, or LOW,HIGH, once or for each channel"
+    add("--value-range", nargs="+", default=["percentiles"], metavar="RANGE", help=range_help)
     add_reading_flags(parser)
+
+
+def parse_range(words: Sequence[str]) -> ValueRange:
+    """Reads --value-range: one of `VALUE_RANGES`, or pairs such as 0,4095.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if len(words) == 1 and words[0] in VALUE_RANGES:
+        return words[0]
+    try:
+        pairs = [[int(value) for value in word.split(",")] for word in words]
+        if all(len(pair) == 2 for pair in pairs):
+            return pairs
+    except ValueError:
+        pass
+    raise ValueError(f"--value-range: expected {', '.join(VALUE_RANGES)} or LOW,HIGH, got {' '.join(words)}")
 
 
 def add_reading_flags(parser: argparse.ArgumentParser) -> None:
@@ -96,19 +125,21 @@ class StorageOptions(TypedDict):
     """What `add_storage_flags` gives, as `converter.convert` takes it."""
 
     size: tuple[int, int] | None
-    codec: str
+    codec: str | None
     quality: int
     mask_resize: str
     exif: str
     mask_values: str
     color_tolerance: int
+    channels: int | None
+    value_range: ValueRange
 
 
 def read_storage_flags(options: argparse.Namespace) -> StorageOptions:
     """Makes of flags the arguments of the same names.
 
     Raises:
-        ValueError: --size is neither original nor HEIGHTxWIDTH.
+        ValueError: --size is neither original nor HEIGHTxWIDTH, or --value-range is none.
     """
     return {
         "size": None if options.size == "original" else parse_size(options.size),
@@ -118,6 +149,8 @@ def read_storage_flags(options: argparse.Namespace) -> StorageOptions:
         "exif": options.exif,
         "mask_values": options.mask_values,
         "color_tolerance": options.color_tolerance,
+        "channels": options.channels,
+        "value_range": parse_range(options.value_range),
     }
 
 

@@ -9,14 +9,14 @@ from typing import Generic, NamedTuple, TypeVar, Unpack
 import numpy as np
 
 from tfseg.conversion.checks import choose_reading
-from tfseg.conversion.converter import make_settings
 from tfseg.conversion.finding import sources
 from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.evidence import Evidence
 from tfseg.conversion.reading.faults import Fault
 from tfseg.conversion.reading.samples import Sample, named, read_traits
 from tfseg.conversion.writing import encoding
-from tfseg.conversion.writing.encoding import Settings
+from tfseg.conversion.writing.encoding import Settings, make_settings
+from tfseg.conversion.writing.image_formats import is_of_rgb
 from tfseg.io import image_headers, images, masks
 from tfseg.records import labels, storage
 from tfseg.records.class_weights import class_weights
@@ -29,7 +29,7 @@ class Pair(NamedTuple):
     """One image with its ground truth, decoded."""
 
     id: str
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray  # (H, W, channels) uint8
     mask: np.ndarray  # (H, W) uint8, class ids; pixels whose value the label map lacks have one more than the last
     label_ids: np.ndarray | None  # (H0, W0) uint8, the raw mask; None where records do not keep it
     image_kind: str  # such as "PNG, 8-bit RGB"
@@ -87,6 +87,11 @@ def read_source(
     source: sources.Source, root: str | Path | None = None, mask_values: str = "auto", color_tolerance: int = 0
 ) -> DataSet[Sample]:
     """Lets a raw data set be read that is open already; `root` is the name that it is to be shown under."""
+    if other := is_of_rgb([sample for samples in source.splits.values() for sample in samples]):
+        raise ValueError(
+            f"{source.root if root is None else root}: its images are {other}, and of raw data only 8-bit grey and RGB "
+            "are shown; convert them, and give the records"
+        )
     settings = make_settings(source, None, "jpeg", 95, "nearest", "rotate", mask_values, color_tolerance)
     settings = choose_reading(source, settings)
     rule = settings.rule
@@ -130,7 +135,9 @@ def open_stored(records: RecordSet, splits: Sequence[str] | None = None) -> Data
         label_map=label_map,
         ids={name: split.ids for name, split in chosen.items()},
         read=lambda split, places: read_records(records.path, chosen[split], places),
-        load=functools.partial(load_record, unknown=len(manifest.classes), image_kind=codec),
+        load=functools.partial(
+            load_record, unknown=len(manifest.classes), image_kind=codec, channels=manifest.channels
+        ),
         shards={name: len(split.shards) for name, split in chosen.items()},
         weights={name: class_weights(split) for name, split in chosen.items()},
     )
@@ -193,14 +200,14 @@ def load_sample(sample: Sample, settings: Settings) -> Pair:
     return Pair(sample.id, image, mask, label_ids, image_kind, mask_kind, seen, fault)
 
 
-def load_record(stored: Stored, unknown: int, image_kind: str) -> Pair:
+def load_record(stored: Stored, unknown: int, image_kind: str, channels: int = 3) -> Pair:
     """Decodes a record; what is `unknown` or more in its mask is of no class.
 
     Raises:
         ValueError: it is damaged; the message begins with its file and index.
     """
     try:
-        record = decode_example(stored.data)
+        record = decode_example(stored.data, channels)
     except ValueError as error:
         raise ValueError(f"{stored.place}: {error}") from None
     return Pair(record.id, record.image, np.minimum(record.mask, unknown), record.label_ids, image_kind, "png")

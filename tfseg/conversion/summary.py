@@ -58,6 +58,7 @@ def in_words(manifest: Manifest) -> tuple[dict[str, str], list[str]]:
         name: split.class_pixels[labels.VOID] / sum(split.class_pixels) for name, split in manifest.splits.items()
     }
     decided = {"layout": _layout_in_words(manifest, found), "masks": _masks_in_words(found)}
+    decided["images"] = _images_in_words(manifest)
     decided["void"] = ", ".join(f"{name} {share:.2%}" for name, share in shares.items())
     if sum(found["turned"].values()):
         decided["EXIF"] = _exif_in_words(manifest, found, images_count)
@@ -94,6 +95,15 @@ def _masks_in_words(found: dict) -> str:
     if found["assumed"] and found["masks_with_255"]:
         text += f", and 255, void, in {found['masks_with_255']}"
     return text
+
+
+def _images_in_words(manifest: Manifest) -> str:
+    pixels, codec = manifest.pixels, manifest.codec + (f" of quality {manifest.quality}" if manifest.quality else "")
+    if pixels.value_range is None:
+        return f"{pixels}, stored as {codec}"
+    pairs = sorted({*pixels.value_range}) if len({*pixels.value_range}) == 1 else pixels.value_range
+    ranges = ", ".join(f"{low} to {high}" for low, high in pairs)
+    return f"{pixels}, of which the values {ranges} became 0 to 255, stored as {codec}"
 
 
 def _exif_in_words(manifest: Manifest, found: dict, images_count: int) -> str:

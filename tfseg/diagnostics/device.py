@@ -65,7 +65,7 @@ def compare_devices(config: Config) -> Part:
     tf.config.experimental.enable_tensor_float_32_execution(False)
     height, width = command.parse_size(config.data.size)
     size = min(height, SMALL), min(width, SMALL)
-    batch = draw_batch(size, 2, assembly.count_classes(config))
+    batch = draw_batch(size, 2, assembly.count_classes(config), assembly.count_channels(config))
     gpu = choice.kind != "cpu"
     weights = build_network(config, choice).get_weights()
     yield {"began": "the CPU's side"}

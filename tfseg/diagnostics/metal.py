@@ -188,7 +188,8 @@ def trace(learner: "Learner", size: tuple[int, int], batch_size: int) -> "tf.Gra
     import tensorflow as tf
 
     shape = (batch_size, *size)
-    batch = {"image": tf.TensorSpec((*shape, 3), tf.int8), "mask": tf.TensorSpec(shape, tf.int8)}
+    channels = learner.network.input_shape[-1]
+    batch = {"image": tf.TensorSpec((*shape, channels), tf.int8), "mask": tf.TensorSpec(shape, tf.int8)}
     with as_on_metal():
         return tf.function(learner.train_step).get_concrete_function(batch).graph
 

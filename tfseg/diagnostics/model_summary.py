@@ -185,7 +185,8 @@ def measure_here(config: Config) -> Measurement:
     stepper = Stepper(config, device)
     step = statistics.median(stepper.time(ROUND_SECONDS) for _ in range(ROUNDS))
     peak = read_peak()
-    pixels = draw_batch(command.parse_size(config.data.size), batch)["image"].astype(np.float32)
+    channels = stepper.learner.network.input_shape[-1]
+    pixels = draw_batch(command.parse_size(config.data.size), batch, channels=channels)["image"].astype(np.float32)
 
     def infer() -> float:
         start = time.perf_counter()

@@ -98,7 +98,7 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     classes = assembly.count_classes(config)
     augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
     count, step = 8, 3
-    batch = draw_batch((SMALL, SMALL), count, classes)
+    batch = draw_batch((SMALL, SMALL), count, classes, assembly.count_channels(config))
     with tf.device("CPU:0"):
         numbers = to_numpy(augmentation.draw_numbers(count, step, 0))
         drawn = augmentation.draw(count, SMALL, SMALL, step)

@@ -22,6 +22,7 @@ from tfseg.conversion.writing import encoding, manifests
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import DOUBLE, OK, PLAIN, VARIANTS, Finding, judge_rates
 from tfseg.io import command
+from tfseg.io.pixel_formats import RGB
 from tfseg.records import labels, records
 from tfseg.records.manifest import Split, shard_name, write_manifest
 from tfseg.records.record_set import open_records
@@ -82,7 +83,8 @@ class Stepper:
 
     def __init__(self, config: Config, choice: Choice, plain: bool = False):
         self.images = config.train.batch_size
-        batch = draw_batch(command.parse_size(config.data.size), self.images, assembly.count_classes(config))
+        size, channels = command.parse_size(config.data.size), assembly.count_channels(config)
+        batch = draw_batch(size, self.images, assembly.count_classes(config), channels)
         self.learner = build_learner(config, choice, plain)
         self.take = feed(self.learner, repeated(as_trained(batch, choice)))
         start = time.perf_counter()
@@ -170,14 +172,16 @@ def write_images(config: Config) -> Part:
     yield {"records": f"{count} synthetic images of {size[0]}x{size[1]}, JPEG"}
 
 
-def draw_batch(size: tuple[int, int], count: int, classes: int = len(labels.CATEGORIES)) -> dict:
+def draw_batch(
+    size: tuple[int, int], count: int, classes: int = len(labels.CATEGORIES), channels: int = RGB.channels
+) -> dict:
     """Draws images of coloured blocks with noise, and their masks of so many classes: the same every time."""
     random = np.random.default_rng(0)
     block = 16
     coarse = random.integers(0, classes, (count, -(-size[0] // block), -(-size[1] // block)), np.uint8)
     mask = coarse.repeat(block, axis=1).repeat(block, axis=2)[:, : size[0], : size[1]]
-    colors = random.integers(40, 216, (classes, 3))
-    noise = random.normal(0, 12, (*mask.shape, 3)).astype("float32")
+    colors = random.integers(40, 216, (classes, channels))
+    noise = random.normal(0, 12, (*mask.shape, channels)).astype("float32")
     return {"image": (colors[mask] + noise).clip(0, 255).astype("uint8"), "mask": np.ascontiguousarray(mask)}
 
 

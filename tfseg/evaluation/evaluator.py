@@ -22,7 +22,7 @@ from tfseg.io.paths import is_local
 from tfseg.io.png import write_png
 from tfseg.metrics.cityscapes import label_ids_of
 from tfseg.records.labels import VOID
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet, check_pixels, open_records
 from tfseg.runs import run_dir
 
 
@@ -132,7 +132,7 @@ def evaluate_model(
 
     Raises:
         ValueError: the split is not there or has no ground truth, the model predicts other classes than the records
-            have, or a record is damaged.
+            have or takes other images, or a record is damaged.
         OSError: model, records or instances cannot be read, or something cannot be written.
     """
     from tqdm import tqdm
@@ -143,6 +143,7 @@ def evaluate_model(
     if not submission:
         records.check_truth(split)
     predictor = Predictor(model)
+    check_pixels(predictor.pixels, records, model)
     segment = make_segmenter(predictor, inference, sizes)
     judge = make_judge(model, predictor.classes, records, split) if records.split(split).has_truth else None
     official = judge and judge.official

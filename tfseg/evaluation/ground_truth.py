@@ -22,7 +22,7 @@ class Example:
 
     Attributes:
         id: as in the manifest.
-        image: (h, w, 3) uint8 RGB, as stored.
+        image: (h, w, channels) uint8, as stored.
         truth: (H, W) uint8 class ids: of the original size where the records keep the raw mask, else as stored.
         label_ids: (H, W) uint8, the raw mask; None where the records do not keep it.
     """

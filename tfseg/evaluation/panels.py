@@ -10,6 +10,7 @@ from tfseg.evaluation.scored_run import ScoredRun
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.pixel_formats import as_rgb
 from tfseg.io.resizing import resize
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet
@@ -68,7 +69,7 @@ def predict_samples(
         example = read_example(stored, records)
         size = example.truth.shape
         [prediction] = segment.masks(segment.prepare(example.image)[np.newaxis], [size])
-        image = resize(example.image, size)
+        image = as_rgb(resize(example.image, size))
         rows[place] = Sample(example.id, image, example.truth, prediction, means[place], ignore_class)
     return rows
 

@@ -13,6 +13,7 @@ import numpy as np
 from tfseg.config.checks import as_yaml
 from tfseg.config.schema import Config, Data, list_settings
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.pixel_formats import describe_shown
 from tfseg.records.labels import VOID
 from tfseg.records.manifest import Manifest
 from tfseg.visualization import html
@@ -205,13 +206,19 @@ def _panel(name: str, findings: Findings) -> Iterator[str]:
     yield f"<h3>{title}</h3>\n<p>{explanation}</p>"
     for sample in findings.panels[name]:
         tiles = "".join(
-            f"<figure>{_tile(sample, column, findings.colors)}<figcaption>{column}</figcaption></figure>"
+            f"<figure>{_tile(sample, column, findings.colors)}"
+            f"<figcaption>{_caption(column, findings.manifest)}</figcaption></figure>"
             for column in findings.columns
         )
         yield (
             f'<figure class="sample"><figcaption><code>{escape(sample.id)}</code> '
             f'<span>mean IoU {_percent(sample.score)}</span></figcaption>\n<div class="tiles">{tiles}</div></figure>'
         )
+
+
+def _caption(column: str, manifest: Manifest) -> str:
+    shown = describe_shown(manifest.channels) if column == "image" else ""
+    return f"{column}, {shown}" if shown else column
 
 
 def _tile(sample: Sample, column: str, colors: np.ndarray) -> str:
@@ -248,6 +255,7 @@ def _facts(findings: Findings) -> str:
         "SHA-256 of manifest.json": f"<code>{escape(findings.manifest_hash)}</code>",
         "images": escape(", ".join(splits)),
         "stored": escape(f"{size}, {manifest.codec}"),
+        "pixels": "" if manifest.pixels.is_rgb else escape(manifest.pixels.describe()),
         "epochs": f"{findings.epochs}, in {datetime.timedelta(seconds=round(findings.seconds))} hours",
         "device": escape("; ".join(f"{choice} ({reason})" for choice, reason in metrics.get("device", {}).items())),
         "versions": escape(", ".join(f"{name} {version}" for name, version in metrics.get("versions", {}).items())),

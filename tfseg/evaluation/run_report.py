@@ -18,7 +18,7 @@ from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
 from tfseg.io.atomic import write_whole
 from tfseg.io.regular_files import read_file
-from tfseg.records.record_set import RecordSet
+from tfseg.records.record_set import RecordSet, check_pixels
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_curves, read_history
 from tfseg.visualization.figures import COLUMNS, Sample, draw_confusion, draw_panel
@@ -67,6 +67,7 @@ def report_run(
         )
     scored, records = open_scored_records(run, split)
     predictor = Predictor(model)
+    check_pixels(predictor.pixels, records, run)
     scored.check_classes(predictor.classes)
     panels = predict_panels(predictor, scored, records, samples)
     figures = draw_figures(scored, predictor, panels, columns)

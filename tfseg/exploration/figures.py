@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfseg.exploration.survey import Count, Split, Survey
+from tfseg.io.pixel_formats import as_rgb, describe_shown
 from tfseg.visualization.lettering import LINE, LONGEST, as_text, fonts_for, lay_out_legend
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def draw_example(survey: Survey) -> bytes:
     panel_height = min(height / width, 2) * 0.41 * WIDTH  # inches
     figure = Figure((WIDTH, len(names) * (panel_height + 0.3) + 0.35), layout="constrained")
     axes = figure.subplot_mosaic(names, width_ratios=(1, 1, 0.04))
-    _show(axes["image"], example.image, "image")
+    shown = describe_shown(example.image.shape[-1])
+    _show(axes["image"], as_rgb(example.image), f"image, {shown}" if shown else "image")
     _show(axes["classes"], np.array(survey.colors, np.uint8)[example.mask], "classes")
     axes["legend"].axis("off")
     patches = _patches(survey, np.unique(example.mask).tolist())
@@ -184,7 +186,7 @@ def _draw_label_ids(axes, survey: Survey, label_ids: np.ndarray, panel_height: f
 
 def _show(axis, pixels: np.ndarray, title: str, **options):
     # A blend of two colours is the colour of no label: only the image is smoothed.
-    interpolation = "antialiased" if title == "image" else "nearest"
+    interpolation = "antialiased" if title.startswith("image") else "nearest"
     shown = axis.imshow(pixels, interpolation=interpolation, **options)
     axis.set(xticks=[], yticks=[])
     _finish(axis, title)

@@ -154,6 +154,8 @@ def _conversion(preview: Preview) -> str:
 
 
 def _overview(splits: dict[str, Split]) -> str:
+    colored = all(len(split.channel_mean) == 3 for split in splits.values())
+    channels = "RGB" if colored else "channels'"
     rows = {
         "images": [f"{split.total:,}" for split in splits.values()],
         "of these counted": ["" if split.images == split.total else f"{split.images:,}" for split in splits.values()],
@@ -161,10 +163,10 @@ def _overview(splits: dict[str, Split]) -> str:
         "size, height x width": [_sizes(split) for split in splits.values()],
         "image files": [_kinds(split.image_kinds) for split in splits.values()],
         "mask files": [_kinds(split.mask_kinds) for split in splits.values()],
-        "RGB mean, of 0 to 255": [_numbers(split.channel_mean, ".1f") for split in splits.values()],
-        "RGB standard deviation": [_numbers(split.channel_std, ".1f") for split in splits.values()],
-        "RGB minimum": [_numbers(split.channel_min, "d") for split in splits.values()],
-        "RGB maximum": [_numbers(split.channel_max, "d") for split in splits.values()],
+        f"{channels} mean, of 0 to 255": [_numbers(split.channel_mean, ".1f") for split in splits.values()],
+        f"{channels} standard deviation": [_numbers(split.channel_std, ".1f") for split in splits.values()],
+        f"{channels} minimum": [_numbers(split.channel_min, "d") for split in splits.values()],
+        f"{channels} maximum": [_numbers(split.channel_max, "d") for split in splits.values()],
         "ground truth": ["yes" if split.has_truth else "no ground truth" for split in splits.values()],
     }
     cells = [[escape(name), *values] for name, values in rows.items() if any(values)]

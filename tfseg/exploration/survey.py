@@ -48,7 +48,7 @@ class Split:
     sizes: list[dict[str, int]]  # height, width, images; the most frequent first
     image_kinds: dict[str, int]  # kind -> images
     mask_kinds: dict[str, int]
-    channel_mean: list[float]  # red, green, blue, in 0..255
+    channel_mean: list[float]  # of each channel, in 0..255
     channel_std: list[float]
     channel_min: list[int]
     channel_max: list[int]
@@ -89,7 +89,7 @@ class Counts:
     sizes: Counter[tuple[int, int]]  # height, width
     image_kinds: Counter[str]
     mask_kinds: Counter[str]
-    levels: np.ndarray  # (3, 256): how often each value occurs in red, green and blue
+    levels: np.ndarray  # (channels, 256): how often each value occurs in each
     label_pixels: np.ndarray  # (256,) by value of the raw mask
     label_images: np.ndarray  # (256,) that contain it
     class_images: np.ndarray  # (C + 1,)
@@ -118,7 +118,7 @@ def count(pair: Pair, classes: int) -> Counts:
         sizes=Counter([pair.image.shape[:2]]),
         image_kinds=Counter([pair.image_kind]),
         mask_kinds=Counter([pair.mask_kind]),
-        levels=np.stack([np.bincount(pair.image[..., channel].ravel(), minlength=256) for channel in range(3)]),
+        levels=np.stack([np.bincount(plane.ravel(), minlength=256) for plane in np.moveaxis(pair.image, -1, 0)]),
         label_pixels=label_pixels,
         label_images=(label_pixels > 0).astype(np.int64),
         class_images=(band_pixels.sum(axis=0) > 0).astype(np.int64),

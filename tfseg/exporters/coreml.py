@@ -8,6 +8,8 @@ import logging
 from contextlib import redirect_stderr
 from pathlib import Path
 
+from tfseg.io.pixel_formats import RGB, PixelFormat
+
 PACKAGE = "model.mlpackage"
 
 
@@ -23,7 +25,8 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
         File name -> what goes in and comes out.
 
     Raises:
-        ValueError: Core ML has no counterpart for an operation, or what came out is not what was asked for.
+        ValueError: Core ML has no counterpart for an operation, or images of so many channels, or what came out is not
+            what was asked for.
         OSError: the disk does not take it.
     """
     import tensorflow as tf
@@ -32,14 +35,17 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
     import coremltools  # pyright: ignore[reportMissingImports]  an extra
 
     height, width = size
-    spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="images")
+    channels = traced.pixels.channels
+    check_channels(channels)
+    spec = tf.TensorSpec((1, height, width, channels), tf.float32, name="images")
 
     def outputs(images):
         logits = traced.logits(images)
         classes = tf.argmax(logits, axis=-1, output_type=tf.int32)  # Core ML has no arrays of bytes
         return {"classes": classes, "probabilities": tf.nn.softmax(logits)}
 
-    image_type = coremltools.ImageType("images", (1, height, width, 3), color_layout=coremltools.colorlayout.RGB)
+    layout = coremltools.colorlayout.RGB if channels == 3 else coremltools.colorlayout.GRAYSCALE
+    image_type = coremltools.ImageType("images", (1, height, width, channels), color_layout=layout)
     try:
         with redirect_stderr(io.StringIO()):  # progress bars
             model = coremltools.convert(
@@ -60,14 +66,21 @@ def write(traced, size: tuple[int, int], directory: Path) -> dict[str, str]:
     renamed = coremltools.models.MLModel(description, weights_dir=model.weights_dir, skip_model_load=True)
     renamed.save(str(directory / PACKAGE))
     check(directory / PACKAGE, size)
-    return {PACKAGE: describe(size)}
+    return {PACKAGE: describe(size, traced.pixels)}
 
 
-def describe(size: tuple[int, int]) -> str:
+def check_channels(channels: int) -> None:
+    """Raises ValueError for images that Core ML has no type of."""
+    if channels not in (1, 3):
+        raise ValueError(f"Core ML: takes images of 1 or 3 channels, and these have {channels}; leave out coreml")
+
+
+def describe(size: tuple[int, int], pixels: PixelFormat = RGB) -> str:
     """Words what goes into the package and comes out."""
     height, width = size
+    name = "an RGB" if pixels.channels == 3 else "a grey"
     return (
-        f"images: an RGB image of {height}x{width} -> classes: int32 class ids, (1, {height}, {width}); "
+        f"images: {name} image of {height}x{width} -> classes: int32 class ids, (1, {height}, {width}); "
         f"probabilities: float32, 0..1, (1, {height}, {width}, class)"
     )
 

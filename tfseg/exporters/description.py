@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.io.atomic import write_json
+from tfseg.io.pixel_formats import RGB, PixelFormat, name_channels
 from tfseg.records.labels import VOID
 from tfseg.runs import run_dir
 
@@ -17,7 +18,11 @@ SIGNATURES = {
 
 
 def describe_model(
-    classes: Sequence[str], colors, sizes: Sequence[tuple[int, int]] | None = (), ignore_class: int | None = VOID
+    classes: Sequence[str],
+    colors,
+    sizes: Sequence[tuple[int, int]] | None = (),
+    ignore_class: int | None = VOID,
+    pixels: PixelFormat = RGB,
 ) -> dict:
     """Makes the content of labels.json.
 
@@ -27,6 +32,7 @@ def describe_model(
         sizes: (height, width) to which images are resized, one after the other; None: it is not known how the model
             was validated.
         ignore_class: the class that the network did not learn, void; None: it learned void, too.
+        pixels: what the images are that it was trained on.
 
     Raises:
         ValueError: names and colours differ in number, or are none, or more than a byte distinguishes.
@@ -44,9 +50,37 @@ def describe_model(
         ],
         **({} if sizes is None else {"resize": [[*size] for size in sizes]}),
         **({"learn_void": True} if ignore_class is None else {}),
-        "input": f"images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width, {seen}",
-        "signatures": dict(SIGNATURES),
+        **pixels.to_json(),
+        "input": f"images: {describe_input(pixels, 'batch, height, width')}, any height and width, {seen}",
+        "signatures": describe_signatures(pixels),
     }
+
+
+def describe_input(pixels: PixelFormat, shape: str) -> str:
+    """Words the bytes that a model takes of images of a format, with the axes before the channels."""
+    kind = f"uint8 {name_channels(pixels.channels)}, 0..255, ({shape}, {pixels.channels})"
+    if pixels.value_range is None:
+        return kind
+    ranges = list(dict.fromkeys(pixels.value_range))
+    made = " and ".join(f"{low} to {high}" for low, high in ranges)
+    each = " of each channel" if len(ranges) > 1 else ""
+    return f"{kind}, made of 16 bits: the values {made}{each} are 0 to 255, what lies beyond is 0 or 255"
+
+
+def describe_signatures(pixels: PixelFormat) -> dict[str, str]:
+    """Words what the signatures of a SavedModel give, of those that it has for images of a format."""
+    if pixels.is_rgb:
+        return dict(SIGNATURES)
+    given = {name: words for name, words in SIGNATURES.items() if name != "encoded" or takes_files(pixels)}
+    if "encoded" in given:
+        kinds = "PNG" if pixels.bits == 16 or pixels.channels == 4 else "JPEG or PNG"
+        given["encoded"] = given["encoded"].replace("JPEG or PNG files", f"{kinds} files of {pixels}")
+    return given
+
+
+def takes_files(pixels: PixelFormat) -> bool:
+    """Whether TensorFlow can decode files of a format, for the signature `encoded`."""
+    return pixels.channels in (1, 3, 4)
 
 
 def write_labels(labels: dict, directory: Path) -> None:

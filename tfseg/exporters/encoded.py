@@ -18,18 +18,20 @@ from tfseg.io.image_headers import (
     ORIENTATION,
     PNG_SIGNATURE,
 )
+from tfseg.io.pixel_formats import RGB, PixelFormat
 
 CUT = "the file is cut short or damaged; copy it again"
 
 
-def decode(content):
+def decode(content, pixels: PixelFormat = RGB):
     """Decodes an image file.
 
     Args:
         content: string scalar, the content of a PNG or JPEG file.
+        pixels: what it is to be, of 1, 3 or 4 channels; see `io.channels`, whose rules these are.
 
     Returns:
-        uint8 (H, W, 3) RGB, turned upright.
+        uint8 (H, W, channels), turned upright.
 
     Raises:
         tf.errors.InvalidArgumentError: when it runs, for what `io.images` refuses, and other formats.
@@ -37,17 +39,49 @@ def decode(content):
     content = tf.convert_to_tensor(content)
     is_png = tf.strings.substr(content, 0, len(PNG_SIGNATURE)) == PNG_SIGNATURE
     is_jpeg = tf.strings.substr(content, 0, len(JPEG_SIGNATURE)) == JPEG_SIGNATURE
-    with _refuse_unless(is_png | is_jpeg, "the file is no PNG or JPEG image"):
+    takes_jpeg = pixels.bits == 8 and pixels.channels in (1, 3)
+    known = (is_png | is_jpeg, "PNG or JPEG") if takes_jpeg else (is_png, "PNG")
+    with _refuse_unless(known[0], f"the file is no {known[1]} image"):
         data = tf.cast(tf.io.decode_raw(content, tf.uint8), tf.int32)
-    image, orientation = tf.cond(is_png, lambda: _decode_png(content, data), lambda: _decode_jpeg(content, data))
-    return turn(image, orientation)
+    if not takes_jpeg:
+        image, orientation = _decode_png(content, data, pixels)
+    else:
+        image, orientation = tf.cond(
+            is_png, lambda: _decode_png(content, data, pixels), lambda: _decode_jpeg(content, data)
+        )
+    image = turn(_to_bytes(_choose_channels(image, pixels.channels), pixels), orientation)
+    return tf.ensure_shape(image, (None, None, pixels.channels))
 
 
-def _decode_png(content, data):
+def _choose_channels(image, channels: int):
+    """Takes of RGB one channel, if all three are equal."""
+    if channels != 1:
+        return image
+    equal = tf.reduce_all(image[..., :1] == image)
+    with _refuse_unless(equal, "the file has colours, of which 1 channel would lose all but red; save it as grey"):
+        return image[..., :1]
+
+
+def _to_bytes(image, pixels: PixelFormat):
+    """Brings values of 16 bits to 0..255 by the range of each channel."""
+    if pixels.value_range is None:
+        return image
+    values = tf.cast(image, tf.int32)
+    planes = [tf.gather(table, values[..., channel]) for channel, table in enumerate(pixels.tables())]
+    return tf.stack(planes, axis=-1)
+
+
+def _decode_png(content, data, wanted: PixelFormat):
     length = tf.size(data)
     with _refuse_unless((length >= 33) & (_number(data, 12, 4) == int.from_bytes(b"IHDR")), CUT):
         depth, color = data[24], data[25]
-    with _refuse_unless(depth < 16, "the file is a 16-bit image; convert it to 8 bits a channel, as it should look"):
+    if wanted.bits == 8:
+        sound, reason = depth < 16, "the file is a 16-bit image; convert it to 8 bits a channel, as it should look"
+    else:
+        sound, reason = depth == 16, f"the file is no 16-bit image; expected {wanted}"
+    if wanted.channels == 4:
+        sound, reason = sound & (color == 6), f"the file is no image of 4 channels; expected {wanted}"
+    with _refuse_unless(sound, reason):
         start = tf.constant(len(PNG_SIGNATURE))
 
     def step(count, place, exif, transparent, animated, ended):
@@ -70,8 +104,13 @@ def _decode_png(content, data):
         animated = tf.identity(animated)
     reason = "the file has more than one image in one PNG file; save the one that is meant by itself"
     with _refuse_unless(~animated, reason):
-        pixels = tf.io.decode_png(content, channels=4)
-    opaque = ~(transparent | (color >= 4)) | (tf.reduce_min(pixels[..., 3]) == 255)  # grey with alpha, RGBA
+        pixels = tf.io.decode_png(content, channels=4, dtype=tf.uint8 if wanted.bits == 8 else tf.uint16)
+    if wanted.channels == 4:
+        with _refuse_unless(~transparent, "the file has a transparent colour, which is no channel; save it without"):
+            return pixels, _orientation(data, exif)
+    most = 2**wanted.bits - 1
+    lowest = tf.reduce_min(tf.cast(pixels[..., 3], tf.int32))
+    opaque = ~(transparent | (color >= 4)) | (lowest == most)  # grey with alpha, RGBA
     with _refuse_unless(opaque, "the file has transparent pixels, which stand for no colour; save it without alpha"):
         return pixels[..., :3], _orientation(data, exif)
 
@@ -135,7 +174,7 @@ def _orientation(data, exif):
 
 
 def turn(image, orientation):
-    """Turns an image (H, W, 3) upright that is stored in an EXIF orientation, an int32 scalar tensor of 1 to 8."""
+    """Turns an image (H, W, channels) upright that is stored in an EXIF orientation, an int32 scalar of 1 to 8."""
 
     def among(*orientations):
         return tf.reduce_any(orientation == tf.constant(orientations))
@@ -143,7 +182,7 @@ def turn(image, orientation):
     image = tf.cond(among(5, 6, 7, 8), lambda: tf.transpose(image, [1, 0, 2]), lambda: tf.identity(image))
     image = tf.cond(among(3, 4, 7, 8), lambda: image[::-1], lambda: tf.identity(image))
     image = tf.cond(among(2, 3, 6, 7), lambda: image[:, ::-1], lambda: tf.identity(image))
-    return tf.ensure_shape(image, (None, None, 3))
+    return image
 
 
 def _number(data, place, size: int, little: bool = False):

@@ -14,14 +14,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfseg.exporters import model_card, parity
+from tfseg.exporters import coreml, model_card, parity
 from tfseg.exporters.description import describe_model, write_labels
 from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
 from tfseg.io.atomic import write_json, write_text
+from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.records.labels import VOID
-from tfseg.records.record_set import RecordSet, open_records
+from tfseg.records.record_set import RecordSet, check_pixels, open_records
 from tfseg.runs import run_dir
 from tfseg.runs.weights import load_network
 
@@ -44,37 +45,41 @@ def export_saved_model(
     colors,
     sizes: Sequence[tuple[int, int]] = (),
     ignore_class: int | None = VOID,
+    pixels: PixelFormat = RGB,
 ) -> None:
     """Writes a network as a SavedModel that runs with TensorFlow alone.
 
-    Three of its signatures take `images`, uint8 RGB (B, H, W, 3), any B, H and W: `serving_default` gives `classes`,
+    Three of its signatures take `images`, uint8 (B, H, W, channels), any B, H and W: `serving_default` gives `classes`,
     uint8 (B, H, W); `probabilities` gives `probabilities`, float32 (B, H, W, C) in 0..1; `network` gives
     `probabilities` of images that are not resized. The fourth, `encoded`, takes `image_bytes`, string (B,), PNG or JPEG
     files of any sizes, see `encoded`, and gives `mask_bytes`, string (B,), a grey PNG of class ids for each. By these
     names TensorFlow Serving takes and answers base64.
 
     Args:
-        network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        network: keras.Model, float pixels 0..255 (B, H, W, channels) -> logits (B, H, W, C).
         directory: where to; an earlier export there is replaced once the new one is whole.
         classes: the C names, in the order of the logits.
         colors: (C, 3) RGB, integers 0..255.
         sizes: (height, width) to which images are resized, one after the other, before the network sees them; classes
             and probabilities are of the images' own size. None of them: the network sees each image at its own size.
         ignore_class: the class that the network did not learn, void; None: it learned void, too.
+        pixels: what the images are that it was trained on; of other channels than 1, 3 and 4, there is no `encoded`.
 
     Raises:
-        ValueError: Keras runs on another backend than TensorFlow, classes, colours and logits differ in number, or
-            `directory` holds something else than an export.
+        ValueError: Keras runs on another backend than TensorFlow, classes, colours and logits differ in number, the
+            network takes other channels, or `directory` holds something else than an export.
         OSError: the disk does not take it.
     """
     check_backend()
-    labels = describe_model(classes, colors, sizes, ignore_class)
+    labels = describe_model(classes, colors, sizes, ignore_class, pixels)
     if len(classes) != network.output_shape[-1]:
         raise ValueError(f"the network has {network.output_shape[-1]} classes, got {len(classes)} names")
+    if pixels.channels != network.input_shape[-1]:
+        raise ValueError(f"the network takes {network.input_shape[-1]} channels, got a format of {pixels.channels}")
     from tfseg.exporters.saved_model import Traced
 
     with replace_export(Path(directory)) as incomplete:
-        write_formats(Traced(network, sizes), (), Samples(), incomplete)
+        write_formats(Traced(network, sizes, pixels), (), Samples(), incomplete)
         write_labels(labels, incomplete)
 
 
@@ -108,22 +113,25 @@ def export_run(
     run, directory = Path(run), Path(directory)
     check_backend()
     check_packages(formats)
+    if "coreml" in formats:
+        coreml.check_channels(run_dir.read_pixels(run).channels)
     check_replaceable(directory)  # before the minute that it takes to rebuild the network
     from tfseg.device import choose_device
     from tfseg.exporters.saved_model import Traced
 
     choose_device("cpu", "float32")  # whatever it was trained on; before TensorFlow computes anything
     config, (classes, colors) = run_dir.read_config(run), run_dir.read_labels(run)
-    sizes = run_dir.read_sizes(run)
+    sizes, pixels = run_dir.read_sizes(run), run_dir.read_pixels(run)
     opened, samples = None, Samples()
     if images or OF_FIXED_SIZE & {*formats}:
         opened = run_dir.open_run_records(run) if records is None else open_records(records)
         wanted = size or (sizes[-1] if sizes else None)
+        check_pixels(pixels, opened, run)
         samples = read_samples(config, classes, formats, opened, size=wanted, images=images, calibration=calibration)
     network, report = load_network(run), {}
     with replace_export(directory) as incomplete:
-        labels = describe_model(classes, colors, sizes, config.loss.ignore_class)
-        files = write_formats(Traced(network, sizes or ()), formats, samples, incomplete)
+        labels = describe_model(classes, colors, sizes, config.loss.ignore_class, pixels)
+        files = write_formats(Traced(network, sizes or (), pixels), formats, samples, incomplete)
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if opened and images:
             report = {"records": str(opened), "split": config.data.val_split}

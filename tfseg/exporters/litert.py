@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.exporters.description import describe_input
+from tfseg.io.pixel_formats import RGB, PixelFormat
+
 FILES = {precision: f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
 
 
@@ -22,7 +25,7 @@ def write(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory
     Args:
         traced: the network, see `saved_model.Traced`.
         size: (height, width) of the images that they take.
-        images: uint8 (height, width, 3), of the data that the network was trained on: int8 is scaled by them.
+        images: uint8 (height, width, channels), of the data that the network was trained on: int8 is scaled by them.
         directory: folder, which is there.
 
     Returns:
@@ -37,15 +40,16 @@ def write(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory
         raise ValueError("LiteRT int8 is scaled by images of the training split, and there are none")
     for precision, name in FILES.items():
         (directory / name).write_bytes(convert(traced, size, precision, images))
-    return {name: describe(precision, size) for precision, name in FILES.items()}
+    return {name: describe(precision, size, traced.pixels) for precision, name in FILES.items()}
 
 
-def describe(precision: str, size: tuple[int, int]) -> str:
+def describe(precision: str, size: tuple[int, int], pixels: PixelFormat = RGB) -> str:
     """Words what goes into a file and comes out."""
     height, width = size
     probabilities = "uint8, in 256ths" if precision == "int8" else "float32, 0..1"
     return (
-        f"images: uint8 RGB, 0..255, (1, {height}, {width}, 3) -> classes: uint8 class ids, (1, {height}, {width}); "
+        f"images: {describe_input(pixels, f'1, {height}, {width}')} -> "
+        f"classes: uint8 class ids, (1, {height}, {width}); "
         f"probabilities: {probabilities}, (1, {height}, {width}, class)"
     )
 
@@ -56,7 +60,8 @@ def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarr
 
     # To the converter, bytes that become floats at once are floats with a scale, of which int8 needs no operation.
     dtype = tf.float32 if precision == "int8" else tf.uint8
-    function = tf.function(traced.outputs, input_signature=[tf.TensorSpec((1, *size, 3), dtype, name="images")])
+    images_spec = tf.TensorSpec((1, *size, traced.pixels.channels), dtype, name="images")
+    function = tf.function(traced.outputs, input_signature=[images_spec])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], traced.variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -110,9 +115,9 @@ class LiteRT:
         self.scale, _ = self.run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (1, H, W, 3) -> class ids, uint8 (1, H, W)."""
+        """uint8 (1, H, W, channels) -> class ids, uint8 (1, H, W)."""
         return self.run(images=images)["classes"]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (1, H, W, 3) -> float32 (1, H, W, C), in 0..1."""
+        """uint8 (1, H, W, channels) -> float32 (1, H, W, C), in 0..1."""
         return np.float32(self.scale or 1) * self.run(images=images)["probabilities"]

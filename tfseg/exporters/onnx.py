@@ -7,13 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.exporters.description import describe_input
+from tfseg.io.pixel_formats import RGB, PixelFormat
+
 FILE = "model.onnx"
 OPSET = 18  # the newest that tf2onnx is tested with; ONNX Runtime has it since 1.14
 AXES = ("batch", "height", "width")
-CONTRACT = (
-    f"opset {OPSET}, images: uint8 RGB, 0..255, (batch, height, width, 3), any height and width -> classes: uint8 "
-    "class ids, (batch, height, width); probabilities: float32, 0..1, (batch, height, width, class)"
-)
+
+
+def describe(pixels: PixelFormat = RGB) -> str:
+    """Words what goes into the file and comes out."""
+    return (
+        f"opset {OPSET}, images: {describe_input(pixels, 'batch, height, width')}, any height and width -> classes: "
+        "uint8 class ids, (batch, height, width); probabilities: float32, 0..1, (batch, height, width, class)"
+    )
 
 
 def write(traced, directory: Path) -> dict[str, str]:
@@ -34,7 +41,7 @@ def write(traced, directory: Path) -> dict[str, str]:
     import tensorflow as tf
     import tf2onnx  # pyright: ignore[reportMissingImports]  an extra
 
-    signature = [tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")]
+    signature = [tf.TensorSpec((None, None, None, traced.pixels.channels), tf.uint8, name="images")]
     function = tf.function(traced.outputs, input_signature=signature)
     try:
         model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
@@ -45,7 +52,7 @@ def write(traced, directory: Path) -> dict[str, str]:
     except (ValueError, NotImplementedError, onnx.checker.ValidationError) as error:
         raise ValueError(f"ONNX: {' '.join(str(error).split())}; leave out onnx") from error
     (directory / FILE).write_bytes(model.SerializeToString())
-    return {FILE: CONTRACT}
+    return {FILE: describe(traced.pixels)}
 
 
 class Onnx:
@@ -60,9 +67,9 @@ class Onnx:
         self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, 3) -> class ids, uint8 (B, H, W)."""
+        """uint8 (B, H, W, channels) -> class ids, uint8 (B, H, W)."""
         return self._session.run(["classes"], {"images": images})[0]
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, 3) -> float32 (B, H, W, C), in 0..1."""
+        """uint8 (B, H, W, channels) -> float32 (B, H, W, C), in 0..1."""
         return self._session.run(["probabilities"], {"images": images})[0]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.exporters import coreml, litert, onnx
+from tfseg.exporters.description import takes_files
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
 from tfseg.io import masks
@@ -45,8 +46,13 @@ def load_models(directory: Path) -> dict[str, Network]:
 
 
 def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Loads what takes files: by its name a function from an image, uint8 (H, W, 3), to its mask, by way of a PNG."""
+    """Loads what takes files: by its name a function from an image, uint8 (H, W, channels), to its mask, by a PNG.
+
+    None where there is no such file of a record's bytes: of a model that takes 16 bits, or other channels than PNG has.
+    """
     predictor = Predictor(directory)
+    if predictor.pixels.bits == 16 or not takes_files(predictor.pixels):
+        return {}
     return {ENCODED: lambda image: masks.decode_mask(predictor.answer_files([encode_png(image)])[0])}
 
 
@@ -60,9 +66,9 @@ def compare(
     """Compares formats with the network, image by image, all of them in turns.
 
     Args:
-        network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        network: keras.Model, float pixels 0..255 (B, H, W, channels) -> logits (B, H, W, C).
         models: by the format's name.
-        examples: {"id": bytes, "image": uint8 (H, W, 3), "mask": uint8 (H, W)}, at least one, of any sizes.
+        examples: {"id": bytes, "image": uint8 (H, W, channels), "mask": uint8 (H, W)}, at least one, of any sizes.
         sizes: to which images are resized for the network and for all models, see `ImageSegmenter`.
         self_resizing: by name what makes a mask of an image by itself, resizing included.
 
@@ -77,7 +83,9 @@ def compare(
         * `bar` in words, and whether it is `met`.
     """
     run = as_function(network)
-    classes = run(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), 3), np.uint8)).shape[-1]
+    classes = run(np.zeros((1, *(sizes[-1] if sizes else (32, 32)), examples[0]["image"].shape[-1]), np.uint8)).shape[
+        -1
+    ]
     reference = ImageSegmenter(run, classes, sizes)
     segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()}
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {**segmenters, **(self_resizing or {})}

@@ -18,7 +18,7 @@ class Samples:
     size: tuple[int, int] | None = None
     """(height, width) of what formats of a fixed size take; None where nothing asks for it."""
     calibration: list[np.ndarray] = field(default_factory=list)
-    """Of the training split, uint8 (height, width, 3)."""
+    """Of the training split, uint8 (height, width, channels)."""
     examples: list[dict] = field(default_factory=list)
     """Of the validation split, see `parity.compare`."""
 

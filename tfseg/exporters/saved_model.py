@@ -6,7 +6,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfseg.exporters import encoded
+from tfseg.exporters.description import takes_files
 from tfseg.io import resizing
+from tfseg.io.pixel_formats import RGB, PixelFormat
 
 
 class Weights(tf.Module):
@@ -21,30 +23,31 @@ class Traced:
     """A Keras network as functions of TensorFlow, all of which share one trace of it.
 
     Args:
-        network: keras.Model, float pixels 0..255 (B, H, W, 3) -> logits (B, H, W, C).
+        network: keras.Model, float pixels 0..255 (B, H, W, channels) -> logits (B, H, W, C).
         sizes: (height, width) to which `classes`, `probabilities` and `encoded` resize an image, one after the other,
             before the network sees it; see `inference.image_segmenter`, which does the same outside of a graph.
+        pixels: what the images are; as bytes, they have so many channels.
 
     Attributes:
         variables: a tf.Module that holds its weights.
     """
 
-    def __init__(self, network, sizes: Sequence[tuple[int, int]] = ()):
-        self.sizes = tuple(sizes)
+    def __init__(self, network, sizes: Sequence[tuple[int, int]] = (), pixels: PixelFormat = RGB):
+        self.sizes, self.pixels = tuple(sizes), pixels
         self.variables = Weights(network)
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)], autograph=False)
-        def float32_logits(pixels):
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, pixels.channels), tf.float32)], autograph=False)
+        def float32_logits(images):
             # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
-            return tf.cast(network(pixels, training=False), tf.float32)
+            return tf.cast(network(images, training=False), tf.float32)
 
         self._float32_logits = float32_logits
-        images = tf.TensorSpec((None, None, None, 3), tf.uint8)
+        images = tf.TensorSpec((None, None, None, pixels.channels), tf.uint8)
         self._network = tf.function(self._find_probabilities, input_signature=[images], autograph=False)
         self._classes = tf.function(self._choose_classes, input_signature=[images], autograph=False)
 
     def logits(self, images):
-        """Maps pixels, 0..255 of any type, (B, H, W, 3), as they are to logits, float32 (B, H, W, C)."""
+        """Maps pixels, 0..255 of any type, (B, H, W, channels), as they are to logits, float32 (B, H, W, C)."""
         return self._float32_logits(tf.cast(images, tf.float32))
 
     def outputs(self, images) -> dict:
@@ -53,15 +56,15 @@ class Traced:
         return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
 
     def network(self, images):
-        """Maps images, uint8 (B, H, W, 3), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
+        """Maps images, uint8 (B, H, W, channels), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
         return tf.nn.softmax(self.logits(images))
 
     def probabilities(self, images):
-        """Maps images, uint8 (B, H, W, 3), to probabilities of their own size, float32 (B, H, W, C), in 0..1."""
+        """Maps images, uint8 (B, H, W, channels), to probabilities of their own size, float32 (B, H, W, C), in 0..1."""
         return resizing.enlarge(self._network(images), tf.shape(images)[1:3])
 
     def classes(self, images):
-        """Maps images, uint8 (B, H, W, 3), to class ids, uint8 (B, H, W)."""
+        """Maps images, uint8 (B, H, W, channels), to class ids, uint8 (B, H, W)."""
         return self._classes(images)
 
     def _find_probabilities(self, images):
@@ -72,11 +75,11 @@ class Traced:
 
     def encoded(self, content):
         """Maps the content of an image file, a string scalar, to its mask as a grey PNG, a string scalar."""
-        image = encoded.decode(content)
+        image = encoded.decode(content, self.pixels)
         return tf.io.encode_png(self.classes(image[tf.newaxis])[0, :, :, tf.newaxis])
 
     def resize(self, images):
-        """Resizes images, uint8 (B, H, W, 3), to what the network is to see."""
+        """Resizes images, uint8 (B, H, W, channels), to what the network is to see."""
         for size in self.sizes:
             images = resizing.resize_tensors(images, size)
         return images
@@ -84,7 +87,7 @@ class Traced:
 
 def save_module(traced: Traced, directory: Path) -> None:
     """Saves the signatures and each of the weights once, as `directory`/saved_model.pb and variables/."""
-    images_spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")
+    images_spec = tf.TensorSpec((None, None, None, traced.pixels.channels), tf.uint8, name="images")
 
     @tf.function(input_signature=[images_spec], autograph=False)
     def predict_classes(images):
@@ -109,6 +112,6 @@ def save_module(traced: Traced, directory: Path) -> None:
         "serving_default": predict_classes,
         "probabilities": predict_probabilities,
         "network": predict_unresized,
-        "encoded": predict_files,
+        **({"encoded": predict_files} if takes_files(traced.pixels) else {}),
     }
     tf.saved_model.save(traced.variables, str(directory), signatures=signatures)

@@ -118,7 +118,7 @@ def predict_each(
     # None: no bar where stderr is not a terminal
     for path, directory in tqdm(folders.items(), unit="image", disable=None):
         try:
-            image = read_input(path)
+            image = read_input(path, predictor.pixels)
         except (ValueError, OSError) as error:
             missing = isinstance(error, FileNotFoundError)
             predicted.unread.append(f"{printable(path)}: there is no such file or folder" if missing else str(error))

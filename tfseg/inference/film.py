@@ -70,6 +70,10 @@ def predict_video(
         raise ValueError(f"{printable(path)} would be read and overwritten; choose another --out")
     film = open_film(video, out, fps)
     predictor, segment = load_segmenter(model, inference, input_size)
+    if not predictor.pixels.is_rgb:
+        raise ValueError(
+            f"{printable(model)} takes {predictor.pixels.describe()}, and a film holds 8-bit RGB; predict single images"
+        )
     return predict_film(predictor, film, path, alpha, segment)
 
 

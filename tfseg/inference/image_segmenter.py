@@ -20,10 +20,10 @@ Network = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class ImageSegmenter:
-    """A network as a function from an image, uint8 RGB (H, W, 3), to its mask, uint8 (H, W)."""
+    """A network as a function from an image, uint8 (H, W, channels), to its mask, uint8 (H, W)."""
 
     network: Network
-    """uint8 images (B, h, w, 3) as they are -> float32 probabilities (B, h, w, classes)."""
+    """uint8 images (B, h, w, channels) as they are -> float32 probabilities (B, h, w, classes)."""
     classes: int
     """How many classes it distinguishes."""
     sizes: Sequence[Size] = ()
@@ -36,15 +36,15 @@ class ImageSegmenter:
         return self.masks(self.prepare(image)[np.newaxis], [image.shape[:2]])[0]
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """Resizes an image, uint8 (H, W, 3), to what the network is shown, uint8 (h, w, 3)."""
+        """Resizes an image, uint8 (H, W, channels), to what the network is shown, uint8 (h, w, channels)."""
         return resizing.resize_along(image, self.sizes)
 
     def probabilities(self, prepared: np.ndarray) -> np.ndarray:
-        """Predicts probabilities, (B, h, w, classes), of prepared images, (B, h, w, 3)."""
+        """Predicts probabilities, (B, h, w, classes), of prepared images, (B, h, w, channels)."""
         return self.inference.probabilities(self.network, prepared, self.classes)
 
     def masks(self, prepared: np.ndarray, sizes: Sequence[Size]) -> list[np.ndarray]:
-        """Predicts the masks of prepared images, (B, h, w, 3), that were of these sizes."""
+        """Predicts the masks of prepared images, (B, h, w, channels), that were of these sizes."""
         probabilities = self.probabilities(prepared)
         return [choose_classes(likely, size) for likely, size in zip(probabilities, sizes, strict=True)]
 

@@ -8,6 +8,7 @@ import numpy as np
 from tfseg.inference.image_segmenter import Size
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import read_json
+from tfseg.io.pixel_formats import RGB, PixelFormat, make_format
 
 LARGEST = 2**20  # bytes; 256 classes take 30,000
 MOST_SIDE = 2**16  # pixels to which an image may be resized
@@ -62,6 +63,21 @@ def _is_size(entry: object) -> bool:
         and len(entry) == 2
         and all(type(side) is int and 0 < side <= MOST_SIDE for side in entry)
     )
+
+
+def read_pixels(path: Path) -> PixelFormat:
+    """Reads what the images are that the model was trained on; 8-bit RGB where the file says nothing else.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or says what no image is.
+    """
+    read_labels(path)  # its errors say what is wrong with a damaged file
+    content = _read(path)
+    try:
+        return make_format(content.get("channels", RGB.channels), content.get("value_range"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def learns_void(path: Path) -> bool:

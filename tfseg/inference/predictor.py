@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.image_segmenter import ImageSegmenter, Size
-from tfseg.inference.labels_file import read_labels, read_sizes
+from tfseg.inference.labels_file import read_labels, read_pixels, read_sizes
 from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
@@ -22,6 +22,7 @@ class Predictor:
         colors: (C, 3) uint8 RGB, one colour a class.
         sizes: (height, width) to which images are resized inside, one after the other; None of an older model, which
             does not know at which size it was validated, and resizes nothing.
+        pixels: what the image files are that it takes, and how bytes are made of them.
     """
 
     def __init__(self, directory: str | Path):
@@ -33,8 +34,10 @@ class Predictor:
         """
         directory = Path(directory)
         self.classes, self.colors = read_labels(directory / LABELS)
-        self.sizes = read_sizes(directory / LABELS)
-        self._model = load_model(directory, self.sizes is not None)  # a signature does not keep the weights alive
+        self.sizes, self.pixels = read_sizes(directory / LABELS), read_pixels(directory / LABELS)
+        self._model = load_model(
+            directory, self.sizes is not None, self.pixels.channels
+        )  # a signature does not keep the weights alive
         channels = self._model.signatures["probabilities"].structured_outputs["probabilities"].shape[-1]
         if channels != len(self.classes):
             raise ValueError(f"{directory}: labels.json names {len(self.classes)} classes, the model has {channels}")
@@ -43,7 +46,7 @@ class Predictor:
         """Classifies every pixel.
 
         Args:
-            images: (B, H, W, 3) uint8 RGB, any B, H, W above 0.
+            images: (B, H, W, channels) uint8, as `pixels` makes them of image files, any B, H, W above 0.
 
         Returns:
             (B, H, W) uint8, class ids 0..C-1.
@@ -51,7 +54,7 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        return self._model.signatures["serving_default"](images=as_tensor(images))["classes"].numpy()
+        return self._model.signatures["serving_default"](images=self._as_tensor(images))["classes"].numpy()
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Predicts the probability of each class at every pixel.
@@ -65,12 +68,15 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        return self._model.signatures["probabilities"](images=as_tensor(images))["probabilities"].numpy()
+        return self._model.signatures["probabilities"](images=self._as_tensor(images))["probabilities"].numpy()
 
     def network(self, images: np.ndarray) -> np.ndarray:
         """Does what `probabilities` does, without resizing images inside."""
         signature = "probabilities" if self.sizes is None else "network"
-        return self._model.signatures[signature](images=as_tensor(images))["probabilities"].numpy()
+        return self._model.signatures[signature](images=self._as_tensor(images))["probabilities"].numpy()
+
+    def _as_tensor(self, images: np.ndarray):
+        return as_tensor(images, self.pixels.channels)
 
     def answer_files(self, files: Sequence[bytes]) -> list[bytes]:
         """Makes the mask, a grey PNG of class ids, of each image file, PNG or JPEG.
@@ -80,6 +86,8 @@ class Predictor:
         """
         import tensorflow as tf
 
+        if "encoded" not in self._model.signatures:
+            raise ValueError(f"takes no files: TensorFlow decodes none of {self.pixels}")
         try:
             return self._model.signatures["encoded"](image_bytes=tf.constant([*files]))["mask_bytes"].numpy().tolist()
         except tf.errors.InvalidArgumentError as error:
@@ -155,21 +163,23 @@ def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
     return sizes or []
 
 
-def as_tensor(images: np.ndarray):
+def as_tensor(images: np.ndarray, channels: int = 3):
     """Converts images to what TensorFlow takes; raises ValueError as of `Predictor`."""
     import tensorflow as tf
 
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or images.size == 0:
-        raise ValueError(f"expected images as uint8 (batch, height, width, 3), got {images.dtype} {images.shape}")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels or images.size == 0:
+        expected = f"uint8 (batch, height, width, {channels})"
+        raise ValueError(f"expected images as {expected}, got {images.dtype} {images.shape}")
     return tf.constant(images)
 
 
-def load_model(directory: Path, resizes: bool):
+def load_model(directory: Path, resizes: bool, channels: int = 3):
     """Loads the SavedModel and checks that it maps images of any size to classes and probabilities.
 
     Args:
         directory: its folder.
         resizes: whether it knows how it was validated; then it must have a signature without resizing, too.
+        channels: of the images that it takes.
 
     Raises:
         FileNotFoundError: there is no saved_model.pb.
@@ -188,19 +198,19 @@ def load_model(directory: Path, resizes: bool):
     if resizes:
         wanted.append(("network", "probabilities", tf.float32))
     for name, output, dtype in wanted:
-        if not _maps_images(model.signatures.get(name), output, dtype):
+        if not _maps_images(model.signatures.get(name), output, dtype, channels):
             raise ValueError(
-                f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, 3), "
+                f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, {channels}), "
                 f"to {output}, {dtype.name}; was it written by tfseg export?"
             )
     return model
 
 
-def _maps_images(signature, output: str, dtype) -> bool:
+def _maps_images(signature, output: str, dtype, channels: int) -> bool:
     """Whether a signature, which may be None, takes images of any size and gives this one output."""
     import tensorflow as tf
 
-    images = {"images": tf.TensorSpec((None, None, None, 3), tf.uint8, name="images")}
+    images = {"images": tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")}
     return (
         signature is not None
         and signature.structured_input_signature[1] == images

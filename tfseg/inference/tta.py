@@ -1,6 +1,7 @@
 """Sliding window and test-time augmentation: the network sees an image in pieces, mirrored, at several scales.
 
-All that is known of the network is one function, uint8 images (B, H, W, 3) -> float32 probabilities (B, H, W, classes).
+All that is known of the network is one function, uint8 images (B, H, W, channels) -> float32 probabilities (B, H, W,
+classes).
 """
 
 import argparse
@@ -81,7 +82,7 @@ class InferenceSettings:
 
         Args:
             predict: the network.
-            images: (B, H, W, 3) uint8, any B, H, W above 0.
+            images: (B, H, W, channels) uint8, any B, H, W above 0.
             classes: how many `predict` distinguishes.
 
         Returns:

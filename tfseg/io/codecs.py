@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from tfseg.io import channels as image_channels
 from tfseg.io.image_headers import (
     DAMAGED,
     JPEG_LIMIT,
@@ -15,28 +16,36 @@ from tfseg.io.image_headers import (
     read_jpeg_frame,
     read_png_head,
 )
-from tfseg.io.images import decode_file
 from tfseg.io.masks import decode_mask
+from tfseg.io.pixel_formats import RGB, PixelFormat
 
+# Codec -> channels that its files hold; raw holds any.
+CODEC_CHANNELS = {"jpeg": (1, 3), "png": (1, 3, 4)}
 LONGEST_SIDE = {".jpg": 65_500, ".png": 1_000_000}  # of the files that can be written
 
 
 def encode_image(image: np.ndarray, codec: str, quality: int | None) -> bytes:
-    """Encodes (H, W, 3) uint8 RGB as "jpeg" of a quality in 1..100, as "png", or as "raw", its plain bytes.
+    """Encodes (H, W, channels) uint8 as "jpeg" of a quality in 1..100, as "png", or as "raw", its plain bytes.
 
     Raises:
-        ValueError: it is larger than such a file can be.
+        ValueError: it is larger than such a file can be, or of more channels, see `CODEC_CHANNELS`.
     """
     if codec == "raw":
         return image.tobytes()
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    count = image.shape[2]
+    if count not in CODEC_CHANNELS[codec]:
+        raise ValueError(f"has {count} channels, which {codec} does not hold; take --codec raw")
+    turned = {1: cv2.COLOR_GRAY2BGR, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[count]
+    ordered = image if count == 1 else cv2.cvtColor(image, turned)
     if codec == "png":
-        return _encode(".png", bgr)
+        return _encode(".png", ordered)
     if quality is None:
         raise ValueError("expected a quality for JPEG, got None")
+    if count == 1:
+        return _encode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     # Colour at full resolution (4:4:4): the usual half blurs it across the thin poles and signs.
     sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
-    return _encode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
+    return _encode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality, *sampling])
 
 
 def _encode(ending: str, array: np.ndarray, options: Sequence[int] = ()) -> bytes:
@@ -121,22 +130,25 @@ def as_grey_png(mask: np.ndarray, file: bytes) -> bytes:
     return file if (png.depth, png.color) == (8, "grey") and png.plain else encode_mask(mask)
 
 
-def decode_stored_image(data: bytes, codec: str, height: int, width: int) -> np.ndarray:
-    """Decodes what `encode_image` made of an image of a height, as (height, W, 3) uint8 RGB, as it is stored.
+def decode_stored_image(data: bytes, codec: str, height: int, width: int, channels: int = 3) -> np.ndarray:
+    """Decodes what `encode_image` made of an image of a height, as (height, W, channels) uint8, as it is stored.
 
     Args:
         data: encoded.
         codec: as of `encode_image`.
         height: of the image.
         width: that it has at most; nothing larger is decoded.
+        channels: of the image; a grey file is taken as RGB, too.
 
     Raises:
-        ValueError: the data are damaged, of more pixels, or for "raw" do not fill rows.
+        ValueError: the data are damaged, of more pixels or other channels, or for "raw" do not fill rows.
     """
     if codec == "raw":
-        return as_rows(data, height, 3)
+        return as_rows(data, height, channels)
     _check_size("an image", read_file_size(data), (height, width))
-    return decode_file(data, upright=False)
+    if channels != RGB.channels and (kind := image_channels.read_kind(data)).channels != channels:
+        raise ValueError(f"has an image that is {kind}, expected {PixelFormat(channels)}")
+    return image_channels.decode_image(data, PixelFormat(channels), upright=False)
 
 
 def read_file_size(data: bytes) -> tuple[int, int]:
@@ -162,8 +174,10 @@ def _check_size(what: str, size: tuple[int, int], most: tuple[int, int]) -> None
 
 
 def channel_sums(image: np.ndarray) -> tuple[list[int], list[int]]:
-    """Sums the values and their squares in each channel of an image (H, W, 3) uint8, exactly."""
+    """Sums the values and their squares in each channel of an image (H, W, channels) uint8, exactly."""
     pixels = image.shape[0] * image.shape[1]
-    mean, deviation = (array[:, 0] for array in cv2.meanStdDev(image))
+    parts = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]  # OpenCV takes four at a time
+    measured = [cv2.meanStdDev(np.ascontiguousarray(part)) for part in parts]
+    mean, deviation = (np.concatenate(arrays)[:, 0] for arrays in zip(*measured, strict=True))
     # OpenCV makes its means of whole numbers, in float64, which holds these sums to far below 1.
     return [round(value) for value in mean * pixels], [round(value) for value in (deviation**2 + mean**2) * pixels]

@@ -23,7 +23,7 @@ MOST_TAGS = 500  # of a TIFF directory; cameras write some eighty
 MOST_STRIPS = 40_000  # of a TIFF: an A0 sheet at 800 dots per inch, one row a strip
 MOST_IMAGES = 1000  # that are counted, where one is expected
 MOST_WEBP_CHUNKS = 1000
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of a value
+TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of a value
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _STRIPS, _SAMPLES, _TILES = 256, 257, 258, 259, 273, 277, 324
 # Tags that say how pixels are stored; all others are left out.
 _PIXEL_TAGS = frozenset(
@@ -70,7 +70,7 @@ def _read_tiff(data: bytes) -> Head:
     if order is None:
         raise ValueError(DAMAGED.format(len(data)))
     place = int.from_bytes(data[4:8], order)
-    entries = _read_directory(data, place, order)
+    entries = read_directory(data, place, order)
     images = _count_images(data, place, order)
     if images > 1:
         count = f"more than {MOST_IMAGES:,}" if images > MOST_IMAGES else images
@@ -80,7 +80,7 @@ def _read_tiff(data: bytes) -> Head:
     def first(tag: int, default: int = 0) -> int:
         """The first value of a tag; of several that do not fit into the entry, as of bits a channel, the default."""
         kind, count, value = entries.get(tag, (0, 0, b""))
-        return int.from_bytes(value[: _TYPE_SIZES[kind]], order) if count and kind in (1, 3, 4) else default
+        return int.from_bytes(value[: TYPE_SIZES[kind]], order) if count and kind in (1, 3, 4) else default
 
     width, height, samples = first(_WIDTH), first(_HEIGHT), max(first(_SAMPLES, 1), 1)
     compression = first(_COMPRESSION, 1)
@@ -97,7 +97,7 @@ def _read_tiff(data: bytes) -> Head:
     return Head(width, height, find_orientation(data, 0), content)
 
 
-def _read_directory(data: bytes, place: int, order: Order) -> Entries:
+def read_directory(data: bytes, place: int, order: Order) -> Entries:
     """The entries of a directory of a TIFF."""
     count = int.from_bytes(data[place : place + 2], order)
     end = place + 2 + 12 * count
@@ -128,7 +128,7 @@ def _check_entries(data: bytes, entries: Entries, order: Order) -> None:
     """Refuses values that lie beyond the end, or that many tags share, and too many strips."""
     total = 0
     for tag, (kind, count, value) in entries.items():
-        size = count * _TYPE_SIZES.get(kind, 0)
+        size = count * TYPE_SIZES.get(kind, 0)
         total += size
         if tag in _PIXEL_TAGS and size > 4 and int.from_bytes(value, order) + size > len(data):
             raise ValueError(DAMAGED.format(len(data)))

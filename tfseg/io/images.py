@@ -60,7 +60,7 @@ _TRANSPARENT = "has transparent pixels, which stand for no colour; save it witho
 
 
 def decode_file(data: bytes, upright: bool = True) -> np.ndarray:
-    """Decodes an image file by the rules of this module.
+    """Decodes an image file by the rules of this module; one that is to be other than 8-bit RGB, see `channels`.
 
     Args:
         data: content of the file.

@@ -9,8 +9,13 @@ from tfseg.io.atomic import write_bytes
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """Makes a PNG of (H, W) or RGB (H, W, 3), uint8; by OpenCV, in a tenth of Pillow's time and a few more bytes."""
-    return cv2.imencode(".png", pixels if pixels.ndim == 2 else pixels[..., ::-1])[1].tobytes()
+    """Makes a PNG of (H, W), or (H, W, channels) of grey, RGB or RGBA, uint8.
+
+    By OpenCV, in a tenth of Pillow's time and a few more bytes.
+    """
+    if pixels.ndim == 3:
+        pixels = pixels[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[pixels.shape[2]]]
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:

@@ -21,6 +21,7 @@ from keras import layers, ops
 
 from tfseg.models import efficientnet_lite
 from tfseg.models.blocks import convolve
+from tfseg.models.input_channels import RGB_CHANNELS, adapt_channels, average_scaling
 from tfseg.models.normalization import IMAGENET_MEAN, IMAGENET_STD
 from tfseg.models.packaged_weights import PackageError
 from tfseg.models.torch_weights import check_finite, is_torch_file, load_torch_weights
@@ -48,7 +49,9 @@ class Encoder(NamedTuple):
         return [None] * (len(STRIDES) - len(features)) + features
 
 
-def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded") -> Encoder:
+def build_encoder(
+    name: str, weights: str | Path | None, skips: str = "expanded", channels: int = RGB_CHANNELS
+) -> Encoder:
     """Builds the encoder of a name.
 
     Args:
@@ -58,15 +61,16 @@ def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded"
             A file gives the same network, whether Keras downloaded it by the name "imagenet" or it is named here. Of
             EfficientNet, it may be one of PyTorch as well, see `torch_weights`.
         skips: "expanded" or "block", see `find_features`.
+        channels: of the images; of others than 3, the first kernel is adapted, see `input_channels`.
 
     Raises:
-        ValueError: there is no such encoder, or the file does not hold its weights.
+        ValueError: there is no such encoder, it cannot take so many channels, or the file does not hold its weights.
         ModuleNotFoundError: the weights are those of a package that is not installed.
         OSError: the weights cannot be read or, offline, not be downloaded.
     """
     application = find_application(name)
     if application is None:
-        return build_tiny_encoder(weights)
+        return build_tiny_encoder(weights, channels)
     file = None if weights in (None, "imagenet") else Path(weights)
     if file and not file.is_file():
         raise FileNotFoundError(f"{file}: no such weights file; model.weights must be imagenet, null or a path")
@@ -79,7 +83,12 @@ def build_encoder(name: str, weights: str | Path | None, skips: str = "expanded"
         load_torch_weights(network, file)  # not `whole`: the file may lack what `skips` leaves out
     elif file:
         check_finite({layer.name: layer.get_weights() for layer in network.layers}, file)
-    return Encoder(make_normalization(application.preprocess, scaling), network)
+    normalize = make_normalization(application.preprocess, scaling)
+    if channels == RGB_CHANNELS:
+        return Encoder(normalize, network)
+    turned = isinstance(normalize, ReversedRescaling)
+    network = adapt_channels(network, channels, keeps=weights is not None, reverses=turned)
+    return Encoder(average_scaling(normalize, channels), network)
 
 
 def find_application(name: str) -> Application | None:
@@ -238,16 +247,19 @@ def find_bottleneck(x, sources: dict):
     return operation.input if linear else x
 
 
-def build_tiny_encoder(weights: str | Path | None) -> Encoder:
+def build_tiny_encoder(weights: str | Path | None, channels: int = RGB_CHANNELS) -> Encoder:
     """Builds five convolutions with strides 2: an encoder that traces in a second, for tests."""
     if weights is not None:
         raise ValueError(f"the tiny encoder has no weights to load, got {str(weights)!r}; set model.weights to null")
-    x = start = keras.Input((None, None, 3))
+    x = start = keras.Input((None, None, channels))
     features = []
-    for index, channels in enumerate((8, 16, 24, 32, 48)):
-        x = convolve(x, channels, name=f"stage{index}", strides=2)
+    for index, width in enumerate((8, 16, 24, 32, 48)):
+        x = convolve(x, width, name=f"stage{index}", strides=2)
         features.append(x)
-    return Encoder(make_imagenet_normalization(), keras.Model(start, features, name="tiny"))
+    normalize = make_imagenet_normalization()
+    if channels != RGB_CHANNELS:
+        normalize = average_scaling(normalize, channels)
+    return Encoder(normalize, keras.Model(start, features, name="tiny"))
 
 
 @keras.saving.register_keras_serializable("tfseg")

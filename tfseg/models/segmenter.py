@@ -30,6 +30,7 @@ def build_network(
     cpu: bool = False,
     fused: bool = True,
     auxiliary: bool = False,
+    channels: int = 3,
 ) -> keras.Model:
     """Builds the network.
 
@@ -46,9 +47,10 @@ def build_network(
         cpu: whether to train on TensorFlow's CPU, see there.
         fused: whether layers may be ours; else they are those of Keras.
         auxiliary: whether to add the auxiliary head, for training; `auxiliary.drop_head` gives the network without it.
+        channels: of the images; of others than 3, the encoder's first kernel is adapted, see `input_channels`.
 
     Returns:
-        Model from pixels, float (batch, height, width, 3), RGB in 0..255, to logits, float32 (batch, height, width,
+        Model from pixels, float (batch, height, width, channels) in 0..255, to logits, float32 (batch, height, width,
         num_classes). Any height and width: padded inside to a multiple of 32, and cut back. With `auxiliary`, to a list
         of these and the auxiliary head's logits, see `auxiliary.predict_coarsely`.
 
@@ -56,11 +58,16 @@ def build_network(
         ValueError, OSError: as of `encoders.build_encoder`.
         ModuleNotFoundError: as of `kerashub.build_segmenter`.
     """
-    pixels = keras.Input((None, None, 3), name="pixels")
+    pixels = keras.Input((None, None, channels), name="pixels")
     if decoder == keras_hub.DECODER:
+        if channels != 3:
+            raise ValueError(
+                f"model.decoder {keras_hub.DECODER}: takes images of 3 channels, and these have {channels}; take "
+                f"another decoder, {', '.join(DECODERS)}"
+            )
         base, top = keras_hub.build_segmenter(encoder, weights, *(decoder_channels or [None]))
     else:
-        base, top = build_encoder(encoder, weights, skips), DECODERS[decoder]
+        base, top = build_encoder(encoder, weights, skips, channels), DECODERS[decoder]
     padded = PadToMultiple(STRIDES[-1], name="pad")(base.normalize(pixels))
     features = base.extract(padded)  # strides 2, 4, 8, 16, 32
     x = top.decode(features, decoder_channels or DECODER_CHANNELS[decoder])  # stride top.STRIDE

@@ -22,15 +22,13 @@ import numpy as np
 from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import read_json
 from tfseg.io.tensor_files import SUFFIXES, read_tensors
-from tfseg.models.normalization import EFFICIENTNET_LITE, IMAGENET, INCEPTION
+from tfseg.models.normalization import EFFICIENTNET_LITE, IMAGENET, INCEPTION, Normalization, spread_channels
 
 if TYPE_CHECKING:
     import keras
 
 EPSILON = 1e-3  # of Keras' EfficientNet, and of TensorFlow's own
 PYTORCH_EPSILON = 1e-5
-
-Normalization = tuple[Sequence[float], Sequence[float]]  # mean and deviation of each channel, of pixels in 0..1
 
 _KINDS = ("weight", "bias", "running_mean", "running_var")  # in the order in which layers of Keras hold them
 _TIMM = {
@@ -269,8 +267,9 @@ def fold_normalization(
         theirs: mean and deviation by which pixels, 0..1, were normalised for these weights.
         ours: those by which they are for the encoder.
     """
-    (mean, std), (our_mean, our_std) = (np.array(pair, np.float64) for pair in (theirs, ours))
     kernel, (gamma, beta, moving_mean, variance) = arrays["stem_conv"][0], arrays["stem_bn"]
+    pairs = (spread_channels(pair, kernel.shape[2]) for pair in (theirs, ours))
+    (mean, std), (our_mean, our_std) = (np.array(pair, np.float64) for pair in pairs)
     gain, shift = our_std / std, (our_mean - mean) / std  # theirs = gain * ours + shift
     constant = np.einsum("hwio,i->o", kernel, shift)
     changed = (kernel * gain[:, np.newaxis]).astype(kernel.dtype)

@@ -18,13 +18,13 @@ _ADVICE = "see what is damaged with: python -m tfseg.verify"
 
 
 class Pixels:
-    """All images and masks of a split, of one size: (height, width)."""
+    """All images and masks of a split, of one size, (height, width), and so many channels."""
 
-    def __init__(self, size: tuple[int, int]):
-        self.size = size
+    def __init__(self, size: tuple[int, int], channels: int):
+        self.size, self.channels = size, channels
 
     def cut_image(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Takes a crop of image number `place`: uint8 (height, width, 3)."""
+        """Takes a crop of image number `place`: uint8 (height, width, channels)."""
         raise NotImplementedError
 
     def cut_mask(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -33,7 +33,7 @@ class Pixels:
 
     def image(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
         """Copies an image, or a crop of it (top, left, height, width), in tf.data's map."""
-        return self._copy(self.cut_image, place, crop, (None, None, 3))
+        return self._copy(self.cut_image, place, crop, (None, None, self.channels))
 
     def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
         """Copies a mask, or a crop of it, in tf.data's map."""
@@ -54,13 +54,14 @@ class Decoded(Pixels):
         count: of the images.
         size: (height, width).
         buffer: uint8, all images, then all masks.
+        channels: of the images.
     """
 
-    def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray):
-        super().__init__(size)
+    def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray, channels: int = 3):
+        super().__init__(size, channels)
         shape = count, *size
-        pixels = count * size[0] * size[1]
-        self.images, self.masks = buffer[: 3 * pixels].reshape(*shape, 3), buffer[3 * pixels :].reshape(shape)
+        end = count * size[0] * size[1] * channels
+        self.images, self.masks = buffer[:end].reshape(*shape, channels), buffer[end:].reshape(shape)
 
     def cut_image(self, place, top, left, height, width):
         return self.images[place, top : top + height, left : left + width]
@@ -95,7 +96,7 @@ class Mapped(Pixels):
     def __init__(self, records: RecordSet, split: str):
         if records.size is None:
             raise ValueError(f"{records}: holds images of several sizes, which cannot be had by number")
-        super().__init__(records.size)
+        super().__init__(records.size, records.manifest.channels)
         self.tile_width = records.manifest.tile_width or self.size[1]
         self.found = []
         for shard in records.split(split).shards:
@@ -112,7 +113,7 @@ class Mapped(Pixels):
     def _find_tiles(self, data: memoryview, checksum: memoryview) -> _Found:
         features = tfrecord.view_example(data)
         image_tiles, mask_tiles = (_as_tiles(features.get(key, [])) for key in ("image/encoded", "mask/encoded"))
-        expected = [3 * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
+        expected = [self.channels * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
         if [len(tile) for tile in image_tiles] != expected or len(mask_tiles) != len(image_tiles):
             raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
         return _Found(data, checksum, image_tiles, mask_tiles)
@@ -123,7 +124,8 @@ class Mapped(Pixels):
             if not tfrecord.is_whole(found.data, found.checksum):
                 raise ValueError(f"record {place} of the split is damaged: its checksum fails")
             self.checked[place] = True
-        return self._join(found.images, lambda tile: codecs.as_rows(tile, self.size[0], 3), top, left, height, width)
+        rows, channels = self.size[0], self.channels
+        return self._join(found.images, lambda tile: codecs.as_rows(tile, rows, channels), top, left, height, width)
 
     def cut_mask(self, place, top, left, height, width):
         def unpack(tile):

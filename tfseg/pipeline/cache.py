@@ -24,7 +24,6 @@ from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import RecordSet
 
 MEBIBYTE, GIBIBYTE = 2**20, 2**30
-CHANNELS = 4  # three of the image and the mask
 
 
 def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Decoded:
@@ -43,7 +42,8 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
     count, size = records.split(split).count, records.size
     if size is None:
         raise ValueError(f"{records}: data.cache needs images of one size; convert them with --size")
-    total = count * size[0] * size[1] * CHANNELS
+    channels = records.manifest.channels
+    total = count * size[0] * size[1] * (channels + 1)  # of the image, and the mask
     needs = f"{count:,} images of {size[0]}x{size[1]} take {total / GIBIBYTE:.1f} GiB decoded"
     if place == "ram":
         if total > allowed:
@@ -51,14 +51,14 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
             raise ValueError(f"{records}: {needs}; raise data.ram_budget by {more} MiB or set data.cache to disk")
         print(f"cache: {needs}, in memory", file=sys.stderr, flush=True)
         buffer = np.empty(total, np.uint8)
-        _fill(Decoded(count, size, buffer), records, split)
-        return Decoded(count, size, buffer)
+        _fill(Decoded(count, size, buffer, channels), records, split)
+        return Decoded(count, size, buffer, channels)
     path = cache_path(records, split)
     path.parent.mkdir(exist_ok=True)
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
         if not path.is_file() or path.stat().st_size != total:
             _write(path, records, split, size, needs)
-    return Decoded(count, size, np.memmap(path, np.uint8, "r"))
+    return Decoded(count, size, np.memmap(path, np.uint8, "r"), channels)
 
 
 def cache_path(records: RecordSet, split: str) -> Path:
@@ -86,8 +86,8 @@ def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], ne
     """Writes the file of a split's pixels in the place of those of other shards, or of a run that was killed."""
     # In full: what begins with train- may as well be of a split train-night.
     remove_files(path.parent, rf"({UNFINISHED})?{re.escape(split)}-[0-9a-f]+\.pixels")
-    count = records.split(split).count
-    total = count * size[0] * size[1] * CHANNELS
+    count, channels = records.split(split).count, records.manifest.channels
+    total = count * size[0] * size[1] * (channels + 1)
     free = shutil.disk_usage(path.parent).free
     print(f"cache: {needs}, {free / GIBIBYTE:.1f} GiB are free; writing {path}", file=sys.stderr, flush=True)
     if total > free:
@@ -95,7 +95,7 @@ def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], ne
     with write_whole(path) as unfinished:
         _allocate(unfinished, total)
         buffer = np.memmap(unfinished, np.uint8, "r+")
-        _fill(Decoded(count, size, buffer), records, split)
+        _fill(Decoded(count, size, buffer, channels), records, split)
         buffer.flush()
 
 

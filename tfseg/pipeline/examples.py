@@ -33,8 +33,8 @@ def read_places(
         size: (height, width) that images are resized to; None leaves them as stored.
 
     Yields:
-        {"id": bytes, "image": uint8 (height, width, 3), "mask": uint8 (height, width), "label_ids": bytes}, NumPy
-        arrays; the last is the raw mask as a PNG file at its original size, or empty.
+        {"id": bytes, "image": uint8 (height, width, channels), "mask": uint8 (height, width), "label_ids": bytes},
+        NumPy arrays; the last is the raw mask as a PNG file at its original size, or empty.
 
     Raises:
         ValueError: the split is not in the records.

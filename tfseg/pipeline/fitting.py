@@ -89,7 +89,7 @@ def resize(example: dict, size: tuple[int, int]) -> dict:
 
 def shape_as(example: dict, size: tuple[int, int]) -> dict:
     """Says that image and mask are of (height, width)."""
-    shapes = {"image": (*size, 3), "mask": size}
+    shapes = {"image": (*size, example["image"].shape[-1]), "mask": size}
     return {**example, **{key: tf.ensure_shape(example[key], shape) for key, shape in shapes.items()}}
 
 

@@ -1,6 +1,6 @@
 """Shards -> batches of bytes, as straight tf.data chains: one for training, one for evaluation.
 
-A batch is {"image": uint8 (batch, height, width, 3), RGB, "mask": uint8 (batch, height, width), class ids}: floats
+A batch is {"image": uint8 (batch, height, width, channels), "mask": uint8 (batch, height, width), class ids}: floats
 appear only on the device.
 
 Training is one stream without an end: epoch after epoch of all images, each exactly once, cut into batches across the

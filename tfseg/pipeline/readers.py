@@ -129,7 +129,9 @@ class MappedReader(NumberedReader):
 def choose_reader(records: RecordSet, split: str, settings: TrainSettings, buffers: Buffers) -> Reader:
     """Chooses the source of the pixels."""
     if settings.cache:
-        return CachedReader(records, split, settings.cache, count_cache_bytes(settings, buffers))
+        return CachedReader(
+            records, split, settings.cache, count_cache_bytes(settings, buffers, records.manifest.channels)
+        )
     if can_be_mapped(records) and not settings.service:
         return MappedReader(records, split)
     return StoredReader(records, split, settings, buffers)

@@ -9,7 +9,6 @@ from tfseg.records.record_set import RecordSet
 MEBIBYTE = 2**20
 PREFETCHED = 8  # batches at most that wait for the device
 UNCOUNTED = 2  # more of them: one is being filled, one is being used
-CHANNELS = 4  # bytes of a pixel: red, green, blue and the class
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,9 @@ class TrainSettings:
     """Address of a tf.data service, such as grpc://localhost:5050, whose workers do all this. Batches then come as they
     are ready; a seed fixes the crops only, and the stream cannot begin in the middle."""
 
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of a batch: three channels and the mask."""
-        return self.batch_size * self.size[0] * self.size[1] * CHANNELS
+    def batch_bytes(self, channels: int) -> int:
+        """Bytes of a batch of images of so many channels, and their masks."""
+        return self.batch_size * self.size[0] * self.size[1] * (channels + 1)
 
 
 class Buffers(NamedTuple):
@@ -59,7 +57,7 @@ def plan_buffers(records: RecordSet, split: str, settings: TrainSettings) -> Buf
     """
     entry = records.split(split)
     record = sum(shard.bytes for shard in entry.shards) / max(entry.count, 1)
-    batch, budget = settings.batch_bytes, settings.ram_budget * MEBIBYTE
+    batch, budget = settings.batch_bytes(records.manifest.channels), settings.ram_budget * MEBIBYTE
     batches = int(min(max(budget // (4 * batch), 1), PREFETCHED))
     shuffled = int((budget - (batches + UNCOUNTED) * batch) / record)
     if shuffled < settings.batch_size:
@@ -70,6 +68,6 @@ def plan_buffers(records: RecordSet, split: str, settings: TrainSettings) -> Buf
     return Buffers(min(settings.shuffle_buffer, shuffled), batches)
 
 
-def count_cache_bytes(settings: TrainSettings, buffers: Buffers) -> int:
+def count_cache_bytes(settings: TrainSettings, buffers: Buffers, channels: int) -> int:
     """Counts the bytes that are left for decoded pixels."""
-    return settings.ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * settings.batch_bytes
+    return settings.ram_budget * MEBIBYTE - (buffers.batches + UNCOUNTED) * settings.batch_bytes(channels)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tfseg.io import codecs, image_headers, masks, tfrecord
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import MOST_VALUES
+from tfseg.io.pixel_formats import MOST_CHANNELS, RGB
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records, storage
 from tfseg.records.manifest import Manifest, Shard, count_fault
@@ -64,8 +65,8 @@ class Content:
     passed_over: int = 0  # faults besides
     ids: list[str | None] = field(default_factory=list)  # of its records; None: it cannot be decoded
     mask_values: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))  # how often each occurs
-    # Sums of the values and of their squares in red, green and blue.
-    channel_sums: np.ndarray = field(default_factory=lambda: np.zeros((2, 3), np.int64))
+    # Sums of the values and of their squares in each channel.
+    channel_sums: np.ndarray = field(default_factory=lambda: np.zeros((2, RGB.channels), np.int64))
 
     def add(self, fault: Fault) -> None:
         """Keeps a fault, or counts it if there are many."""
@@ -98,7 +99,9 @@ def _jobs(directory: Path, manifest: Manifest) -> Iterator[Job]:
 
 def read_content(job: Job) -> Content:
     """Reads one shard and checks each of its records."""
-    content = Content()
+    channels = job.manifest.channels if 1 <= job.manifest.channels <= MOST_CHANNELS else RGB.channels
+    content = Content(channel_sums=np.zeros((2, channels), np.int64))
+    job = job._replace(manifest=dataclasses.replace(job.manifest, channels=channels))
     try:
         with job.path.open("rb") as file:
             _read_records(_HashingReader(file), job, content)
@@ -215,7 +218,7 @@ def examine(data: bytes, job: Job) -> tuple[Record | None, list[str]]:
         if odd:
             raise ValueError(records.WRONG_KIND.format(", ".join(odd)))
         messages += _storage_messages(features, job.manifest)
-        record = records.decode_example(data)
+        record = records.decode_example(data, job.manifest.channels)
     except ValueError as error:
         return None, [*messages, str(error)]
     except MemoryError:

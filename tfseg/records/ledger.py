@@ -50,7 +50,7 @@ class Row:
     bytes: int  # of the record, without its frame
     sha256: str  # likewise
     class_pixels: list[int]
-    channel_sums: list[int]  # of red, green, blue
+    channel_sums: list[int]  # of each channel
     channel_squares: list[int]
     seen: dict  # in the files, see `conversion.rows`
 
@@ -126,7 +126,7 @@ def read_ledger(folder: Path, manifest: Manifest) -> Iterator[Line]:
                 offset = 0
                 for index in range(shard.count):
                     place = file.tell()
-                    row = _row_of(read(), next(ids), len(manifest.classes))
+                    row = _row_of(read(), next(ids), len(manifest.classes), manifest.channels)
                     yield Line(split, section, index, offset, place, row)
                     offset += row.bytes + tfrecord.FRAME_BYTES
                 if offset != shard.bytes:
@@ -194,15 +194,16 @@ def _section_of(entry: object, shard: Shard) -> Section:
     return section
 
 
-def _row_of(entry: object, id: str, classes: int) -> Row:
+def _row_of(entry: object, id: str, classes: int, channels: int) -> Row:
     row = Row(**fields_of(Row, entry, "the row"))
     if row.id != id:
         raise ValueError(f"has the id {quote(row.id)} where the manifest has {quote(id)}")
     lengths = len(row.class_pixels), len(row.channel_sums), len(row.channel_squares)
     if row.bytes < 0:
         raise ValueError(f"has a record of {row.bytes} bytes, expected 0 or more")
-    if lengths != (classes, 3, 3):
+    if lengths != (classes, channels, channels):
         raise ValueError(
-            f"counts {lengths[0]} classes, and {lengths[1]} and {lengths[2]} channels, expected {classes}, and 3 and 3"
+            f"counts {lengths[0]} classes, and {lengths[1]} and {lengths[2]} channels, expected {classes}, and "
+            f"{channels} and {channels}"
         )
     return row

@@ -17,10 +17,14 @@ from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import MOST_DIGITS, parse_json, read_bounded
 from tfseg.io.names import MOST_NAME_BYTES, check_id, check_name, check_text, quote
 from tfseg.io.paths import open_path
+from tfseg.io.pixel_formats import RGB, PixelFormat, make_format
 from tfseg.records import labels, storage
 from tfseg.records.json_fields import fields_of
 
-SCHEMA_VERSION = 2  # raise it with every change that an older reader would misunderstand
+# Raised with every change that an older reader would misunderstand. Images of other pixels than 8-bit RGB are the one
+# of version 3: all others are written as version 2, which readers of before take.
+SCHEMA_VERSION = 2
+OTHER_PIXELS_VERSION = 3
 OLDEST_VERSION = 1  # that this one reads: images in one piece, masks as PNG
 MANIFEST_NAME = "manifest.json"
 MOST_SHARDS = 100_000  # of a split; the converter makes one for 128 images
@@ -50,7 +54,7 @@ class Split:
     ids: list[str]  # in the order of the records, shard after shard
     shards: list[Shard]
     class_pixels: list[int]  # of each class, by class id
-    channel_mean: list[float]  # red, green, blue, in 0..255
+    channel_mean: list[float]  # of each channel, in 0..255
     channel_std: list[float]
 
     @property
@@ -82,6 +86,14 @@ class Manifest:
     colors: list[list[int]] | None = None  # RGB of each class; None: as of the categories
     exif: str = "rotate"  # images were turned upright by their EXIF data; or "ignore"
     findings: dict | None = None  # what the converter saw and decided, see `evidence.findings`; nothing reads by it
+    channels: int = 3  # of the images; left out of the file if it is 3
+    # Of each channel, values of 16 bits in the images' files that became 0 and 255; None, and left out: of 8 bits.
+    value_range: list[list[int]] | None = None
+
+    @property
+    def pixels(self) -> PixelFormat:
+        """What the image files were, and how bytes were made of them; the manifest must be without `faults`."""
+        return make_format(self.channels, self.value_range)
 
     @property
     def palette(self) -> np.ndarray:
@@ -118,7 +130,22 @@ def write_manifest(directory: str | Path, manifest: Manifest) -> None:
 
 def manifest_text(manifest: Manifest) -> str:
     """Gives the text of manifest.json."""
-    return atomic.to_json(dataclasses.asdict(manifest), indent=2)
+    return atomic.to_json(manifest_fields(manifest), indent=2)
+
+
+def manifest_fields(manifest: Manifest) -> dict:
+    """Gives what manifest.json holds; of 8-bit RGB without the fields of pixels, as in files of before."""
+    fields = dataclasses.asdict(manifest)
+    if manifest.channels == RGB.channels:
+        del fields["channels"]
+    if manifest.value_range is None:
+        del fields["value_range"]
+    return fields
+
+
+def schema_version_of(pixels: PixelFormat) -> int:
+    """Chooses the schema version of records of images of a format."""
+    return SCHEMA_VERSION if pixels.is_rgb else OTHER_PIXELS_VERSION
 
 
 def hash_manifest(data: bytes) -> str:
@@ -230,8 +257,8 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def _manifest_from(entry: object) -> Manifest:
     version = entry.get("schema_version", SCHEMA_VERSION) if isinstance(entry, dict) else SCHEMA_VERSION
-    if type(version) is not int or version not in range(OLDEST_VERSION, SCHEMA_VERSION + 1):
-        known = f"this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}"
+    if type(version) is not int or version not in range(OLDEST_VERSION, OTHER_PIXELS_VERSION + 1):
+        known = f"this program reads {OLDEST_VERSION} to {OTHER_PIXELS_VERSION}"
         raise ValueError(f"has schema version {shorten(version)}, {known}")
     fields = fields_of(Manifest, entry, "the manifest")
     for name in fields["splits"]:

@@ -31,7 +31,7 @@ def parse_example(serialized: tf.Tensor, manifest: Manifest) -> dict[str, tf.Ten
         manifest: says how all records are stored, so that the graph needs no branches.
 
     Returns:
-        {"id": scalar string, "image": (H, W, 3) uint8 RGB, "mask": (H, W) uint8 class ids}
+        {"id": scalar string, "image": (H, W, channels) uint8, "mask": (H, W) uint8 class ids}
 
     Raises:
         tf.errors.InvalidArgumentError: it is damaged, or image and mask differ in size.
@@ -61,10 +61,10 @@ def parse_image(
             average over the pixels (51 dB and more from it), and sooner done.
 
     Returns:
-        (height, width, 3) uint8 RGB, sides divided by `shrink` and rounded up.
+        (height, width, channels) uint8, sides divided by `shrink` and rounded up.
     """
     # TensorFlow's default is the fast, less exact transform; the other one is what OpenCV and browsers see.
-    settings = {"channels": 3, "dct_method": "INTEGER_ACCURATE"}
+    settings = {"channels": manifest.channels, "dct_method": "INTEGER_ACCURATE"}
 
     def decode_jpeg(tile, crop):
         if crop is None:
@@ -72,10 +72,10 @@ def parse_image(
         return tf.io.decode_and_crop_jpeg(tile, crop, **settings)
 
     def decode_png(tile, crop):
-        return take_crop(tf.io.decode_png(tile, channels=3), crop)
+        return take_crop(tf.io.decode_png(tile, channels=manifest.channels), crop)
 
     if manifest.codec == "raw":
-        return _parse_rows(features, features["image/encoded"], manifest, 3, crop)
+        return _parse_rows(features, features["image/encoded"], manifest, manifest.channels, crop)
     if manifest.codec not in CODECS:
         raise ValueError(f"expected a codec of {', '.join(CODECS)}, got {manifest.codec!r}")
     decode = decode_jpeg if manifest.codec == "jpeg" else decode_png
@@ -93,7 +93,7 @@ def parse_mask(features: dict[str, tf.Tensor], manifest: Manifest, crop: tf.Tens
 
 
 def _parse_tiles(encoded: tf.Tensor, manifest: Manifest, decode: Callable, crop: tf.Tensor | None) -> tf.Tensor:
-    """Decodes column tiles, of a crop only those that it meets, and joins them: (height, width, 3)."""
+    """Decodes column tiles, of a crop only those that it meets, and joins them: (height, width, channels)."""
     if manifest.tile_width is None:
         return decode(encoded[0], crop)
     if manifest.size is None:
@@ -109,7 +109,7 @@ def _parse_tiles(encoded: tf.Tensor, manifest: Manifest, decode: Callable, crop:
         tile = tf.cond(
             count > 0,
             lambda number=number, place=(top, first, height, count): decode(encoded[number], tf.stack(place)),
-            lambda: tf.zeros([height, 0, 3], tf.uint8),
+            lambda: tf.zeros([height, 0, manifest.channels], tf.uint8),
         )
         tiles.append(tile)
     return tf.concat(tiles, axis=1)

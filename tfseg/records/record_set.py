@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.io.paths import is_local, open_path
+from tfseg.io.pixel_formats import PixelFormat
 from tfseg.records import labels
 from tfseg.records.class_weights import class_weights
 from tfseg.records.manifest import (
@@ -125,6 +126,27 @@ class RecordSet:
             )
             raise ValueError(f"{self}: {fault}")
         self.check_truth(val_split)
+
+
+def check_pixels(wanted: PixelFormat, records: RecordSet, model: object) -> None:
+    """Refuses records for a model whose images were others, or whose values of 16 bits stood for other bytes.
+
+    Args:
+        wanted: what the images were that the model was trained on.
+        records: that it is to see.
+        model: its folder, for the error.
+
+    Raises:
+        ValueError: they differ.
+    """
+    found = records.manifest.pixels
+    if found == wanted:
+        return
+    remedy = "give records of images like those"
+    if (found.channels, found.bits) == (wanted.channels, wanted.bits) and wanted.value_range:
+        pairs = " ".join(f"{low},{high}" for low, high in wanted.value_range)
+        remedy = f"convert them with --value-range {pairs}"
+    raise ValueError(f"{model}: was trained on {wanted.describe()}, and {records} holds {found.describe()}; {remedy}")
 
 
 class OtherRecordsError(ValueError):

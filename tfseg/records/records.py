@@ -56,7 +56,7 @@ def encode_example(
     Args:
         id: name of the image, unique in its data set.
         image: the image encoded with `codec`, whole or in column tiles from left to right; for "raw" the bytes of a
-            (height, width, 3) uint8 RGB array.
+            (height, width, channels) uint8 array.
         codec: one of `CODECS`.
         height: of the stored image, in pixels.
         width: of the stored image, in pixels.
@@ -78,17 +78,21 @@ class Record(NamedTuple):
     """One record, decoded."""
 
     id: str
-    image: np.ndarray  # (height, width, 3) uint8 RGB
+    image: np.ndarray  # (height, width, channels) uint8
     mask: np.ndarray  # (height, width) uint8 class ids
     label_ids: np.ndarray | None  # (height0, width0) uint8 raw mask, see `keeps_label_ids`
     image_widths: Sequence[int] = ()  # of the tiles of the image, as they are stored
     mask_widths: Sequence[int] = ()
 
 
-def decode_example(serialized: bytes) -> Record:
+def decode_example(serialized: bytes, channels: int = 3) -> Record:
     """Decodes one record to arrays, what `parse_example` does inside tf.data.
 
     Nothing is decoded that is larger than the record says, and that may be `MOST_PIXELS`.
+
+    Args:
+        serialized: the record.
+        channels: of its image, as the manifest says.
 
     Raises:
         ValueError: it is no tf.train.Example, lacks a key, has an id that cannot be a file's name, or an image in it is
@@ -101,7 +105,9 @@ def decode_example(serialized: bytes) -> Record:
     id, codec = check_id(take_text(features, "id")), take_text(features, "image/format")
     height, width = size = take_size(features)
     tiles = take_tiles(features, "image/encoded")
-    image, image_widths = _join_tiles(tiles, lambda tile: codecs.decode_stored_image(tile, codec, height, width), width)
+    image, image_widths = _join_tiles(
+        tiles, lambda tile: codecs.decode_stored_image(tile, codec, height, width, channels), width
+    )
     tiles = take_tiles(features, "mask/encoded")
     mask, mask_widths = _join_tiles(tiles, lambda tile: codecs.unpack_mask(tile, height, width), width)
     if image.shape[:2] != size or mask.shape != size:

@@ -6,10 +6,10 @@ when records are opened, and `find_faults` of the verifier with all that is in t
 | reader | fields of the manifest | keys of a record |
 |---|---|---|
 | all that open records | schema_version, splits, shards' name, count and bytes | |
-| pipeline, training | size, codec, mask_codec, tile_width, classes, ids, class_pixels | id, image/*, mask/encoded |
+| pipeline, training | size, codec, channels, mask_codec, tile_width, classes, ids, class_pixels | id, image/*, mask/* |
 | evaluation | the same, source, label_map | the same, label_ids/encoded |
 | exploration | classes, colors, label_map, codec, quality, source, class_pixels | all |
-| exports, serving (labels.json), reports | classes, colors, source, size, codec | |
+| exports, serving (labels.json), reports | classes, colors, source, size, codec, channels, value_range | |
 | conversion, to find its own records | all but class_pixels and channel_*; findings for its table | |
 | verification alone | channel_mean, channel_std, sha256, quality, mask_resize, exif | image/format |
 """
@@ -18,9 +18,11 @@ import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tfseg.io.codecs import CODEC_CHANNELS
 from tfseg.io.escaping import shorten
 from tfseg.io.image_headers import MOST_PIXELS
 from tfseg.io.names import quote
+from tfseg.io.pixel_formats import RGB, format_fault
 
 if TYPE_CHECKING:
     from tfseg.records.manifest import Manifest
@@ -48,6 +50,7 @@ def faults(manifest: "Manifest") -> Iterator[str]:
         if value not in known:
             yield f"has the {key} {shorten(value)}, expected one of {', '.join(known)}"
     yield from _size_faults(manifest.size, manifest.tile_width)
+    yield from _pixel_faults(manifest)
     count = len(manifest.classes)
     if not 1 <= count <= MOST_CLASSES:
         yield f"has {count} classes, expected 1 to {MOST_CLASSES}"
@@ -58,6 +61,15 @@ def faults(manifest: "Manifest") -> Iterator[str]:
             yield f"split {name} has class_pixels {shorten(split.class_pixels)}, expected none below 0"
         if odd := [shard for shard in split.shards if min(shard.count, shard.bytes) < 0]:
             yield f"split {name} has {quote(odd[0].name)} of {odd[0].count} records and {odd[0].bytes} bytes"
+
+
+def _pixel_faults(manifest: "Manifest") -> Iterator[str]:
+    if fault := format_fault(manifest.channels, manifest.value_range):
+        yield f"does not say what its images are: {fault}"
+    elif manifest.channels not in CODEC_CHANNELS.get(manifest.codec, (manifest.channels,)):
+        yield f"has images of {manifest.channels} channels, which the codec {manifest.codec} does not hold"
+    elif manifest.schema_version <= 2 and (manifest.channels, manifest.value_range) != (RGB.channels, None):
+        yield f"has other images than 8-bit RGB in schema version {manifest.schema_version}, which has no others"
 
 
 def _size_faults(size: list[int] | None, tile_width: int | None) -> Iterator[str]:

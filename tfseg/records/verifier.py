@@ -216,7 +216,7 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
         ids = [id for content in own for id in content.ids if id is not None]
         whole = len(ids) == sum(len(content.ids) for content in own)
         if not ids or not whole or sorted(ids) != sorted(split.ids):
-            yield from _statistics_faults(name, split)
+            yield from _statistics_faults(name, split, manifest.channels)
             continue
         masks = np.sum([content.mask_values for content in own], axis=0)
         mean, mean_square = np.sum([content.channel_sums for content in own], axis=0) / masks.sum()
@@ -233,11 +233,11 @@ def sum_faults(manifest: Manifest, contents: dict[str, Content]) -> Iterator[str
                 yield f"split {name} has {key} {_numbers(there)}, its images have {_numbers(found)}"
 
 
-def _statistics_faults(name: str, split: Split) -> Iterator[str]:
+def _statistics_faults(name: str, split: Split, channels: int) -> Iterator[str]:
     """Says which statistics can be of no images, where those of the images are not known."""
     for key, values in (("channel_mean", split.channel_mean), ("channel_std", split.channel_std)):
-        if len(values) != 3 or not all(0 <= value <= 255 for value in values):  # nan is not
-            yield f"split {name} has {key} {_numbers(values)}, expected 3 numbers in 0..255"
+        if len(values) != channels or not all(0 <= value <= 255 for value in values):  # nan is not
+            yield f"split {name} has {key} {_numbers(values)}, expected {channels} numbers in 0..255"
 
 
 def _agree(there: list[float], found: np.ndarray, codec: str) -> bool:

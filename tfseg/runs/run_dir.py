@@ -35,6 +35,7 @@ from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json
 from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_leftover, is_local, open_path
+from tfseg.io.pixel_formats import PixelFormat
 from tfseg.records.manifest import MANIFEST_NAME, folder_fault, hash_manifest, read_manifest_bytes
 from tfseg.records.record_set import OtherRecordsError, RecordSet, open_records
 from tfseg.runs.contents import (
@@ -345,3 +346,8 @@ def read_labels(directory: str | Path) -> tuple[list[str], np.ndarray]:
 def read_sizes(directory: str | Path) -> list[tuple[int, int]] | None:
     """Reads how images were resized when a run was validated; see `labels_file.read_sizes`."""
     return labels_file.read_sizes(Path(directory, LABELS))
+
+
+def read_pixels(directory: str | Path) -> PixelFormat:
+    """Reads what the images of a run's records are; see `labels_file.read_pixels`."""
+    return labels_file.read_pixels(Path(directory, LABELS))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfseg.io.atomic import write_whole
 from tfseg.runs.contents import BEST_WEIGHTS
-from tfseg.runs.run_dir import read_config, read_labels
+from tfseg.runs.run_dir import read_config, read_labels, read_pixels
 
 
 def load_network(directory: str | Path):
@@ -28,7 +28,7 @@ def load_network(directory: str | Path):
     classes, _ = read_labels(directory)
     settings = {**dataclasses.asdict(model), "weights": None}  # those that it has learnt are its own
     del settings["start"]
-    network = build_network(len(classes), **settings)
+    network = build_network(len(classes), **settings, channels=read_pixels(directory).channels)
     try:
         network.load_weights(path)
     except (OSError, KeyError) as error:

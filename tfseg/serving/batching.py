@@ -85,7 +85,7 @@ class Batcher:
         """Puts an image into the queue.
 
         Args:
-            image: (h, w, 3) uint8, as the network is to see it.
+            image: (h, w, channels) uint8, as the network is to see it.
             size: (height, width) of its mask.
 
         Returns:
@@ -106,8 +106,8 @@ class Batcher:
         """Takes batches out of the queue until it is closed and empty.
 
         Args:
-            classify: images (B, h, w, 3) uint8, and the size of each mask -> B masks, uint8. What it raises is that of
-                the futures of its batch.
+            classify: images (B, h, w, channels) uint8, and the size of each mask -> B masks, uint8. What it raises is
+                that of the futures of its batch.
         """
         self.running = True
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfseg.inference.image_segmenter import Size
-from tfseg.inference.labels_file import read_labels
+from tfseg.inference.labels_file import read_labels, read_pixels
 from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.tta import InferenceSettings
@@ -101,7 +101,7 @@ def serve_model(
     allowed = check_origins(origins, has_key=key is not None)
     settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
     directory = find_model(model)
-    read_labels(directory / LABELS)  # whose errors come before the port is taken
+    read_pixels(directory / LABELS)  # whose errors, and those of classes, come before the port is taken
     sizes = choose_sizes(input_size, directory)
     name, metrics = model_id(directory), Metrics()
     batcher = Batcher(
@@ -146,6 +146,7 @@ def make_app(
     service = Service(
         *(name, *read_labels(directory / LABELS), batcher, metrics),
         prepare=partial(resize_along, sizes=sizes),
+        pixels=read_pixels(directory / LABELS),
         limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
         timeout=settings.timeout,
         alpha=settings.alpha,
@@ -196,13 +197,14 @@ def load(
     """Loads the model and shows it a first image, which takes longer than the others.
 
     Returns:
-        Prepared images, (B, h, w, 3) uint8, and the sizes of their masks -> the masks, uint8.
+        Prepared images, (B, h, w, channels) uint8, and the sizes of their masks -> the masks, uint8.
 
     Raises:
         ValueError, FileNotFoundError: as of `Predictor`.
     """
-    segment = make_segmenter(Predictor(directory), inference, sizes)
-    segment(np.zeros((*(inference.sliding_window or WARM_UP), 3), np.uint8))
+    predictor = Predictor(directory)
+    segment = make_segmenter(predictor, inference, sizes)
+    segment(np.zeros((*(inference.sliding_window or WARM_UP), predictor.pixels.channels), np.uint8))
     return segment.masks
 
 

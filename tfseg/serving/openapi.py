@@ -3,7 +3,7 @@
 from tfseg import __version__
 
 ERRORS = {
-    400: "no whole image, 16 bits a channel, a form without the field, an unknown format",
+    400: "no whole image, other channels or bits than the model takes, a form without the field, an unknown format",
     401: "no API key, or a wrong one",
     406: "an Accept that is met by neither image/png nor application/json",
     408: "the body did not come in time",

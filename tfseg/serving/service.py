@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from flask import Response, g, request
 
+from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
 from tfseg.serving.metrics import Metrics
@@ -43,7 +44,9 @@ class Service:
     batcher: Batcher
     metrics: Metrics
     prepare: Callable[[np.ndarray], np.ndarray] = lambda image: image
-    """Resizes an image, (H, W, 3) uint8, to what the network is to see."""
+    """Resizes an image, (H, W, channels) uint8, to what the network is to see."""
+    pixels: PixelFormat = RGB
+    """What the images are that the model takes."""
     limits: Limits = field(default_factory=Limits)
     timeout: float = 30.0
     """Seconds for the body and the model of a request."""
@@ -115,7 +118,7 @@ class Service:
         if self.batcher.is_full:  # before anything is decoded
             raise Refused(503, FULL)
         with self.core(deadline, len(body)):
-            image = read_upload(image_file(body, request.content_type or ""), self.limits)
+            image = read_upload(image_file(body, request.content_type or ""), self.limits, self.pixels)
             prepared = self.prepare(image)
         height, width = image.shape[:2]
         g.fields.update(height=height, width=width, format=form, bytes=len(body))

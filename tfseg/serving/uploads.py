@@ -15,6 +15,7 @@ from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDeco
 from tfseg.inference.reading import decode_image
 from tfseg.io.image_headers import TooLarge
 from tfseg.io.images import PILLOW_FORMATS, read_claimed_size
+from tfseg.io.pixel_formats import RGB, PixelFormat
 
 FIELD = "image"
 MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *(magic for magics in PILLOW_FORMATS.values() for magic in magics))
@@ -173,14 +174,14 @@ class Form:
                 self.files.append(self._content.getvalue())
 
 
-def read_upload(content: bytes, limits: Limits) -> np.ndarray:
+def read_upload(content: bytes, limits: Limits, pixels: PixelFormat = RGB) -> np.ndarray:
     """Decodes an image as `inference.reading.read_image` does.
 
     Returns:
-        (H, W, 3) uint8 RGB.
+        (H, W, channels) uint8, of the format.
 
     Raises:
-        Refused: it is of another format, is refused by the rules of `io.images`, or is larger than it may.
+        Refused: it is of another format, is refused by the rules of `io.channels`, or is larger than it may.
     """
     if not content.startswith(MAGIC):
         raise Refused(415, "the file is no PNG, JPEG, BMP, TIFF or WebP image")
@@ -197,7 +198,7 @@ def read_upload(content: bytes, limits: Limits) -> np.ndarray:
             f"the image is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
         )
     try:
-        return decode_image(content, "the file")
+        return decode_image(content, "the file", pixels)
     except TooLarge as error:
         raise Refused(413, str(error)) from None
     except ValueError as error:

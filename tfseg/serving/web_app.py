@@ -72,8 +72,12 @@ def open_page(
         web_view.list_samples(samples)
         warn(list_images([samples], samples).left_out)
     directories = [find_model(directory) for directory in models]
+    takes = {}
     for directory in directories:
-        web_view.load_model(directory, input_size)
+        takes.setdefault(web_view.load_model(directory, input_size).predictor.pixels, directory)
+    if len(takes) > 1:
+        differ = " and ".join(f"{directory} takes {pixels.describe()}" for pixels, directory in takes.items())
+        raise ValueError(f"two models side by side must take the same images, but {differ}; show one")
     shown = f"[{host}]" if ":" in host else host
     reach = "" if is_this_machine(host) else ", for every machine that reaches this one"
     print(f"http://{shown}:{port}{reach}; Ctrl-C ends it", flush=True)

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st  # pyright: ignore[reportMissingImports]  an extra
 
 from tfseg.io import listing
+from tfseg.io.pixel_formats import PixelFormat, as_rgb, describe_shown
 from tfseg.io.png import encode_png
 from tfseg.io.regular_files import read_file
 from tfseg.serving import web_app, web_view
@@ -39,8 +40,8 @@ STYLE = """<style>
 
 
 @st.cache_data(scope="session", max_entries=2, show_spinner=False)  # of up to 150 MB each
-def open_image(content: bytes, name: str) -> OpenedImage:
-    return web_view.open_image(content, name)
+def open_image(content: bytes, name: str, _pixels: PixelFormat) -> OpenedImage:
+    return web_view.open_image(content, name, _pixels)
 
 
 @st.cache_data(scope="session", max_entries=4, show_spinner="The model looks at the image")
@@ -70,7 +71,7 @@ def show(directories: Sequence[Path], samples: Path | None, input_size: str | No
         return
     content, name = chosen
     try:
-        image = open_image(content, name)
+        image = open_image(content, name, models[0].predictor.pixels)
     except ValueError as error:
         right.warning(plain(f"{error}."))
         return
@@ -159,9 +160,10 @@ def show_overlay(model: Model, image: OpenedImage, prediction: Prediction, name:
 
 def show_image(image: OpenedImage, name: str) -> None:
     height, width = image.pixels.shape[:2]
-    caption = f"{name}, {width} x {height} pixels"
+    shown = describe_shown(image.pixels.shape[-1])
+    caption = f"{name}, {width} x {height} pixels{', ' if shown else ''}{shown}"
     pixels = web_view.reduce(image.pixels, side=web_view.LONGEST_SHOWN)
-    show_pixels(pixels, caption, f"the image {name}")
+    show_pixels(as_rgb(pixels), caption, f"the image {name}")
 
 
 def show_mask(model: Model, prediction: Prediction) -> None:

@@ -21,6 +21,7 @@ from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.reading import decode_image
 from tfseg.io import listing
 from tfseg.io.images import read_claimed_size
+from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.visualization import scores, tables
 
 CARD, SCORES = "model_card.md", "metrics.json"
@@ -56,7 +57,7 @@ class OpenedImage:
     """A decoded image."""
 
     pixels: np.ndarray
-    """uint8 RGB (H, W, 3), upright."""
+    """uint8 (H, W, channels), upright."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
     sizes = choose_sizes(input_size, directory)
     predictor = Predictor(directory)
     segment = make_segmenter(predictor, sizes=sizes)
-    segment(np.zeros((64, 64, 3), np.uint8))  # the first call takes longer than the others
+    segment(np.zeros((64, 64, predictor.pixels.channels), np.uint8))  # the first call takes longer than the others
     return Model(
         directory=directory,
         predictor=predictor,
@@ -122,12 +123,13 @@ def read_scores(path: Path) -> str:
         raise ValueError(f"{path} holds no scores as tfseg train writes them: {error}; mend or delete it") from None
 
 
-def open_image(content: bytes, name: str) -> OpenedImage:
+def open_image(content: bytes, name: str, pixels: PixelFormat = RGB) -> OpenedImage:
     """Decodes an image file.
 
     Args:
         content: the file's.
         name: stands in the errors.
+        pixels: what the model takes.
 
     Raises:
         ValueError: it is no such image, is damaged, or too large; the message is one for the page.
@@ -145,12 +147,12 @@ def open_image(content: bytes, name: str) -> OpenedImage:
     except ValueError as error:
         listing.check_heic(name)
         kinds = "is no PNG, JPEG, BMP, TIFF or WebP image"
-        reason = f"{kinds}; choose one with 8 bits a channel" if str(error).startswith("is no ") else error
+        reason = f"{kinds}; choose one with {pixels.bits} bits a channel" if str(error).startswith("is no ") else error
         raise ValueError(f"{name} {reason}") from None
     if width * height > MOST_PIXELS:
         raise too_large
     with _one_at_a_time:
-        return OpenedImage(decode_image(content, name))
+        return OpenedImage(decode_image(content, name, pixels))
 
 
 def classify(model: Model, image: OpenedImage) -> Prediction:
@@ -166,7 +168,7 @@ def classify(model: Model, image: OpenedImage) -> Prediction:
 
 
 def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None) -> np.ndarray:
-    """Shrinks an image, (H, W, 3), by area averaging, or class ids, (H, W), to the nearest; what is small stays.
+    """Shrinks an image, (H, W, channels), by area averaging, or class ids, (H, W), to the nearest; what is small stays.
 
     Args:
         pixels: uint8.
@@ -184,7 +186,8 @@ def reduce(pixels: np.ndarray, area: int | None = None, side: int | None = None)
     if factor == 1:
         return pixels
     size = max(int(factor * width), 1), max(int(factor * height), 1)
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if pixels.ndim == 3 else cv2.INTER_NEAREST_EXACT)
+    smaller = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if pixels.ndim == 3 else cv2.INTER_NEAREST_EXACT)
+    return smaller.reshape(*size[::-1], *pixels.shape[2:])  # OpenCV drops an axis of one channel
 
 
 def shares(class_ids: np.ndarray, classes: int) -> np.ndarray:

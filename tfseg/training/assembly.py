@@ -4,6 +4,7 @@ import dataclasses
 
 from tfseg.config.schema import Config
 from tfseg.device import Choice
+from tfseg.io.pixel_formats import RGB
 from tfseg.records.record_set import RecordSet, open_records
 
 
@@ -14,6 +15,7 @@ def build_learner(
     records: RecordSet | None = None,
     num_classes: int | None = None,
     share: float = 1.0,
+    channels: int | None = None,
 ):
     """Builds and compiles what a config trains: network, augmentation and loss as one model.
 
@@ -24,9 +26,11 @@ def build_learner(
         records: to learn from; None: they are opened if the class weights or the number of classes need them.
         num_classes: that the network predicts, void included; None: those of the records.
         share: by which the learning rate is multiplied.
+        channels: of the images; None: of those of the records, or 3 if these are not there.
 
     Raises:
-        ValueError: as of `make_loss`, or the device cannot compute the loss, or keep the encoder frozen.
+        ValueError: as of `make_loss`, the encoder or augmentation does not go with the channels, or the device cannot
+            compute the loss, or keep the encoder frozen.
         OSError: as of `make_loss`.
     """
     from tfseg.augmentation.layer import Augmentation
@@ -44,14 +48,15 @@ def build_learner(
     device, _ = choose_fused(device)
     check_frozen_encoder(config, device)
     num_classes = num_classes or len((records or open_records(config.data.records)).classes)
+    channels = channels or (count_channels(config) if records is None else records.manifest.channels)
     model = dataclasses.asdict(config.model)
     if model.pop("start") is not None:
         model["weights"] = None  # all of them come from there, see `start`
     with device.scope():
         head = config.loss.auxiliary > 0
-        network = build_network(num_classes, **model, **device.network, auxiliary=head)
+        network = build_network(num_classes, **model, **device.network, auxiliary=head, channels=channels)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed
-        augmentation = Augmentation(**augment, num_classes=num_classes, seed=seed)
+        augmentation = Augmentation(**augment, channels=channels, num_classes=num_classes, seed=seed)
         learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
         optimizer = make_optimizer(settings, config.train.epochs, steps, device.fused)
@@ -89,6 +94,14 @@ def count_classes(config: Config) -> int:
         return len(open_records(config.data.records).classes)
     except FileNotFoundError:
         return len(CATEGORIES)
+
+
+def count_channels(config: Config) -> int:
+    """How many channels the images of the records have; if they are not there, 3."""
+    try:
+        return open_records(config.data.records).manifest.channels
+    except FileNotFoundError:
+        return RGB.channels
 
 
 def make_loss(config: Config, records: RecordSet | None = None):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfseg.io.pixel_formats import as_rgb
 from tfseg.training.validation import averaged
 
 PIXELS = 512  # that an image has at most, on its longer side
@@ -39,7 +40,7 @@ class Panels(keras.callbacks.Callback):
         self.writer.flush()
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """The classes of an image: uint8 (height, width, 3) -> integers (height, width)."""
+        """The classes of an image: uint8 (height, width, channels) -> integers (height, width)."""
         logits = self.model.network(image[np.newaxis].astype("float32"), training=False)
         return ops.convert_to_numpy(logits)[0].argmax(axis=-1)
 
@@ -48,7 +49,7 @@ def draw_panel(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, col
     """Lays an image, its ground truth and its prediction side by side, shrunk by a whole number to at most `PIXELS`.
 
     Args:
-        image: uint8 (height, width, 3).
+        image: uint8 (height, width, channels), of which three are shown, see `as_rgb`.
         truth: integers (height, width), class ids.
         prediction: the same.
         colors: of the classes, (C, 3) uint8 RGB.
@@ -56,6 +57,6 @@ def draw_panel(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, col
     Returns:
         uint8 (smaller height, 3 x smaller width, 3).
     """
-    every = -(-max(image.shape) // PIXELS)
-    parts = image, colors[truth], colors[prediction]
+    every = -(-max(image.shape[:2]) // PIXELS)
+    parts = as_rgb(image), colors[truth], colors[prediction]
     return np.hstack([part[::every, ::every] for part in parts])

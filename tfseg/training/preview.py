@@ -19,7 +19,7 @@ def show_batch(config: Config, path: str | Path, epoch: int = 0, step: int = 0) 
         step: of the epoch, counted from 0.
 
     Returns:
-        (batch, height, width, 3) of the images.
+        (batch, height, width, channels) of the images.
 
     Raises:
         ValueError: a setting does not fit the records, or a record is damaged.
@@ -38,7 +38,7 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
     """Reads one batch and augments it as the step of a training does.
 
     Returns:
-        uint8 images (batch, height, width, 3) and class ids (batch, height, width).
+        uint8 images (batch, height, width, channels) and class ids (batch, height, width).
 
     Raises:
         ValueError: a setting does not fit the records, or a record is damaged.
@@ -54,7 +54,8 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
     with explain_read_errors(records):
         batch = next(iter(batches))
     augment, num_classes = dataclasses.asdict(config.augment), len(records.classes)
-    augmentation = Augmentation(**augment, num_classes=num_classes, seed=config.train.seed)
+    channels = records.manifest.channels
+    augmentation = Augmentation(**augment, channels=channels, num_classes=num_classes, seed=config.train.seed)
     steps = records.count_steps(config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
     image, mask = ops.convert_to_numpy(image), ops.convert_to_numpy(mask)

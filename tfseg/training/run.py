@@ -67,7 +67,8 @@ def begin_run(training: Training) -> None:
         save_config(config, directory / run_dir.CONFIG)
         run_dir.note_records(config, records)
         sizes = validated_sizes(records.size, config.data.eval_size)
-        labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.ignore_class)
+        pixels = records.manifest.pixels
+        labels = describe_model(tuple(records.classes), records.palette, sizes, config.loss.ignore_class, pixels)
         write_json(labels, directory / run_dir.LABELS)
     workers.wait()
     if not (directory / run_dir.CONFIG).is_file():
@@ -160,6 +161,7 @@ def export(run: Path) -> None:
         keras.mixed_precision.set_dtype_policy("float32")
         labels, sizes = run_dir.read_labels(run), run_dir.read_sizes(run) or ()
         ignore_class = run_dir.read_config(run).loss.ignore_class
-        export_saved_model(load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, ignore_class)
+        pixels = run_dir.read_pixels(run)
+        export_saved_model(load_network(run), run / run_dir.SAVED_MODEL, *labels, sizes, ignore_class, pixels)
     else:
         export_by_tensorflow(run, run / run_dir.SAVED_MODEL)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io.pixel_formats import as_rgb, describe_shown
 from tfseg.visualization.figures import save_figure
 from tfseg.visualization.lettering import LONGEST, as_text, fonts_for, lay_out_legend
 from tfseg.visualization.overlay import blend
@@ -20,7 +21,7 @@ def draw_batch(
     """Draws each image with its mask over it below, four to a row, and a legend of the classes, as a PNG.
 
     Args:
-        images: uint8 (batch, height, width, 3) RGB.
+        images: uint8 (batch, height, width, channels), of which three are shown, see `as_rgb`.
         masks: uint8 (batch, height, width), class ids.
         classes: the C names.
         colors: (C, 3) uint8 RGB.
@@ -41,9 +42,10 @@ def draw_batch(
             axis.set_axis_off()
         for place, (image, mask) in enumerate(zip(images, masks, strict=True)):
             row, column = divmod(place, across)
-            axes[2 * row, column].imshow(image)
+            axes[2 * row, column].imshow(as_rgb(image))
             axes[2 * row + 1, column].imshow(blend(image, mask, colors, 0.5), interpolation="nearest")
-        figure.suptitle(as_text(title))
+        shown = describe_shown(images.shape[-1])
+        figure.suptitle(as_text(f"{title}, {shown}" if shown else title))
         patches = make_patches(names, colors)
         figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
         save_figure(figure, path)

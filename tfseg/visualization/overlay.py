@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfseg.io.pixel_formats import as_rgb
+
 ROWS = 256  # that are blended at a time, in floats of four times the memory
 
 
@@ -9,7 +11,7 @@ def blend(image: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: f
     """Lays the colours of the classes over an image.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, channels) uint8, of which three are shown, see `as_rgb`.
         class_ids: (H, W) uint8, values 0..C-1.
         colors: (C, 3) uint8.
         alpha: 0 shows the image alone, 1 the colours alone.
@@ -17,6 +19,7 @@ def blend(image: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: f
     Returns:
         (H, W, 3) uint8.
     """
+    image = as_rgb(image)
     blended = np.empty_like(image)
     for start in range(0, len(image), ROWS):
         rows = slice(start, start + ROWS)

@@ -553,7 +553,7 @@ def test_a_second_run_tells_the_same(tmp_path):
     write(tmp_path / "raw", "a", stripes(0, 1, 2))
     first = convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16)))
     assert convert.make_table(convert_raw(tmp_path / "raw", tmp_path / "out", size=(16, 16))) == first
-    assert [line.split("  ")[0] for line in first.splitlines()[4:]] == ["layout", "masks", "void", "size"]
+    assert [line.split("  ")[0] for line in first.splitlines()[4:]] == ["layout", "masks", "images", "void", "size"]
 
 
 def test_many_classes_take_a_row_each(tmp_path):
@@ -570,7 +570,7 @@ def test_evidence_is_summed_up_in_any_cut(tmp_path):
     write(tmp_path / "raw", "a", stripes(0, 1), png(stripes(0, 1), COLORS))
     write(tmp_path / "raw", "b", stripes(2, 1), png(stripes(2, 1), COLORS), exif=orientation(3))
     source = sources.open_source(tmp_path / "raw", None, tmp_path / "raw/map.yaml")
-    settings = converter.make_settings(source, None, "png", 95, "nearest")
+    settings = encoding.make_settings(source, None, "png", 95, "nearest")
     seen = [encoding.check_sample(sample, settings)[2] for sample in source.splits["train"]]
     whole = evidence.merge(seen)
     assert evidence.merge([evidence.merge(seen[:1]), evidence.merge(seen[1:])]) == whole

@@ -19,7 +19,7 @@ from tfseg.conversion import checks, converter, reader
 from tfseg.conversion.finding import sources
 from tfseg.conversion.reading.faults import BadFilesError
 from tfseg.conversion.reading.readings import Rule, read_values
-from tfseg.conversion.writing import manifests
+from tfseg.conversion.writing import encoding, manifests
 from tfseg.records import records
 from tfseg.records.class_weights import class_weights
 from tfseg.records.label_map_files import read_label_map
@@ -438,9 +438,7 @@ def test_masks_read_by_values_leave_the_manifest_as_it_was(tmp_path):
         *("commonest_size", "aspect", "enlarged", "left_out"),
     }
     source = sources.open_source(root, None, root / "map.yaml")
-    assert (
-        manifests.blank_manifest(source, converter.make_settings(source, None, "png", 95, "nearest")).findings is None
-    )
+    assert manifests.blank_manifest(source, encoding.make_settings(source, None, "png", 95, "nearest")).findings is None
     assert manifest.findings["mask_kinds"] == {"grey": 1}
 
 

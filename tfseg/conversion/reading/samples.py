@@ -12,7 +12,8 @@ from tfseg.annotations.drawing import draw_mask
 from tfseg.annotations.shapes import OtherSizeError
 from tfseg.conversion.reading.layers import read_layers
 from tfseg.conversion.reading.readings import Rule, read_values
-from tfseg.io import image_headers, images, masks, rasters
+from tfseg.io import channels, image_headers, masks, rasters
+from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.regular_files import read_file
 from tfseg.records import labels
 
@@ -42,7 +43,7 @@ class Sample(NamedTuple):
 class Decoded(NamedTuple):
     """The files of a sample and what is in them."""
 
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray  # (H, W, channels) uint8
     label_ids: np.ndarray  # (H, W) uint8, the raw mask
     image_file: bytes
     mask_file: bytes
@@ -61,7 +62,9 @@ def read_sample(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = N
     return read_traits(sample, exif_mode, rule)[0]
 
 
-def read_traits(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = None) -> tuple[Decoded, Traits]:
+def read_traits(
+    sample: Sample, exif_mode: str = "rotate", rule: Rule | None = None, pixels: PixelFormat = RGB
+) -> tuple[Decoded, Traits]:
     """Reads an image and its mask, and says how.
 
     Args:
@@ -69,6 +72,7 @@ def read_traits(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = N
         exif_mode: "rotate" turns both upright as their EXIF data say, as viewers do; "ignore" takes both as stored.
         rule: how ground truth becomes raw values. None: masks by their values, with no label map that could say which
             of two readings of a palette it knows.
+        pixels: what the image is to be.
 
     Raises:
         ValueError: a file is damaged or of a kind that is not understood, or their sizes differ; the message begins
@@ -77,13 +81,22 @@ def read_traits(sample: Sample, exif_mode: str = "rotate", rule: Rule | None = N
     """
     image_file = read_file(sample.image)
     with named(sample.image):
-        image = images.decode_file(image_file, upright=exif_mode == "rotate")
+        image = _decode_image(image_file, pixels, upright=exif_mode == "rotate")
         orientation = rasters.read_any_orientation(image_file)
     mask, mask_file = _read_truth(sample, exif_mode, rule or Rule(NO_LABEL_MAP), (image.shape[0], image.shape[1]))
     if image.shape[:2] != mask.values.shape:
         raise ValueError(_size_fault(sample, image, mask.values, orientation, exif_mode))
     traits = Traits(mask.values.shape, orientation, mask)
     return Decoded(image, mask.values, image_file, mask_file), traits
+
+
+def _decode_image(data: bytes, pixels: PixelFormat, upright: bool) -> np.ndarray:
+    try:
+        return channels.decode_image(data, pixels, upright)
+    except ValueError as error:
+        if pixels.is_rgb and "transparent pixels" in str(error) and channels.read_kind(data).channels == 4:
+            raise ValueError(f"{error}, or give --channels 4, which takes it as a channel") from None
+        raise
 
 
 def _read_truth(sample: Sample, exif_mode: str, rule: Rule, size: tuple[int, int]) -> tuple[masks.Mask, bytes]:

@@ -7,13 +7,15 @@ from typing import NamedTuple, TypeVar
 import cv2
 import numpy as np
 
+from tfseg.conversion.finding.sources import Source
 from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.evidence import Evidence
 from tfseg.conversion.reading.faults import Fault
-from tfseg.conversion.reading.readings import Rule
+from tfseg.conversion.reading.readings import MASK_VALUES, Rule
 from tfseg.conversion.reading.samples import Sample, Traits, named, read_traits
 from tfseg.io import codecs, masks, resizing
 from tfseg.io.image_headers import PNG_SIGNATURE
+from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.records import labels, records, storage
 
 Result = TypeVar("Result")
@@ -35,6 +37,7 @@ class Settings:
     color_tolerance: int = 0  # largest difference of a channel from a colour of the label map, 0..255
     chosen_by: str = ""  # the mask by which mask_values was chosen, see `readings.Rule`
     uses_labels: bool = False  # likewise
+    pixels: PixelFormat = RGB  # of the images
 
     @property
     def rule(self) -> Rule:
@@ -43,12 +46,50 @@ class Settings:
         return Rule(self.label_map, values, self.color_tolerance, self.chosen_by, self.uses_labels)
 
 
+def make_settings(
+    source: Source,
+    size: tuple[int, int] | None,
+    codec: str,
+    quality: int,
+    mask_resize: str,
+    exif: str = "rotate",
+    mask_values: str = "auto",
+    color_tolerance: int = 0,
+) -> Settings:
+    """Checks what `convert` was asked for."""
+    if size is not None and min(size) < 1:
+        raise ValueError(f"expected a height and width of at least 1 pixel, got {size}")
+    if codec not in records.CODECS:
+        raise ValueError(f"expected a codec of {', '.join(records.CODECS)}, got {codec!r}")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"expected a JPEG quality in 1..100, got {quality}")
+    if mask_resize not in MASK_RESIZES:
+        raise ValueError(f"expected a way to resize masks of {', '.join(MASK_RESIZES)}, got {mask_resize!r}")
+    if exif not in EXIF_MODES:
+        raise ValueError(f"expected a way to take EXIF data of {', '.join(EXIF_MODES)}, got {exif!r}")
+    if mask_values not in MASK_VALUES:
+        raise ValueError(f"expected mask values of {', '.join(MASK_VALUES)}, got {mask_values!r}")
+    if not 0 <= color_tolerance <= 255:
+        raise ValueError(f"expected a colour tolerance in 0..255, got {color_tolerance}")
+    return Settings(
+        source.label_map,
+        size,
+        codec,
+        quality if codec == "jpeg" else None,
+        mask_resize,
+        records.choose_tile_width(size),
+        exif,
+        mask_values,
+        color_tolerance,
+    )
+
+
 class Encoded(NamedTuple):
     """One sample on its way from a worker to a shard; what is counted is exact, in integers."""
 
     example: bytes  # the serialised record
     class_pixels: list[int]
-    channel_sums: list[int]  # of red, green, blue
+    channel_sums: list[int]  # of each channel
     channel_squares: list[int]
     evidence: Evidence
 
@@ -94,13 +135,13 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     """Reads one image and its mask.
 
     Returns:
-        The image (H, W, 3) uint8, its raw mask (H, W) uint8, what was seen in them, the same as a whole, and the file
-        of the mask.
+        The image (H, W, channels) uint8, its raw mask (H, W) uint8, what was seen in them, the same as a whole, and
+        the file of the mask.
 
     Raises:
         ValueError, OSError: as of `encode_sample`.
     """
-    (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.rule)
+    (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.rule, settings.pixels)
     with named(sample.mask):
         check_known(label_ids, traits, settings)
     values = np.flatnonzero(masks.count_values(label_ids)).tolist()
@@ -154,7 +195,7 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
 def encode_pixels(
     id: str, image: np.ndarray, mask: np.ndarray, settings: Settings, label_ids: bytes | None = None
 ) -> bytes:
-    """Makes the record of an image (height, width, 3) and its mask (height, width), of the size to be stored."""
+    """Makes the record of an image (height, width, channels) and its mask (height, width), of the size to be stored."""
     codec, width = settings.codec, settings.tile_width
     # Plain bytes are read tile after tile of one length, so the last is padded.
     image_tiles = codecs.cut_tiles(image, width, pad=codec == "raw")

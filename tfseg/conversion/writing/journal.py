@@ -48,7 +48,7 @@ class Entry:
     shard: Shard
     sources: str  # see `fingerprints.Sources.whole`
     class_pixels: list[int]
-    channel_sums: list[int]  # of red, green, blue
+    channel_sums: list[int]  # of each channel
     channel_squares: list[int]
     evidence: Evidence = field(default_factory=Evidence)
     rows: str = ""  # SHA-256 of its rows for the ledger; an earlier version wrote none

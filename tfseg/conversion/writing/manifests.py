@@ -11,7 +11,7 @@ from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part, samples_by_split
 from tfseg.conversion.writing.skipping import count_by_split
-from tfseg.records.manifest import SCHEMA_VERSION, Manifest, Split
+from tfseg.records.manifest import Manifest, Split, schema_version_of
 
 
 def blank_manifest(source: Source, settings: Settings) -> Manifest:
@@ -19,7 +19,7 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
     rule = settings.rule
     of_cityscapes = source.name.startswith("cityscapes")
     return Manifest(
-        schema_version=SCHEMA_VERSION,
+        schema_version=schema_version_of(settings.pixels),
         # By the name of Cityscapes, raw values would be scored as its label ids.
         source="folders" if rule.gives_class_ids and of_cityscapes else source.name,
         label_map=rule.stored_map.names,
@@ -34,6 +34,8 @@ def blank_manifest(source: Source, settings: Settings) -> Manifest:
         colors=source.label_map.colors.tolist(),
         exif=settings.exif,
         findings=evidence.describe_reading(rule) or None,
+        channels=settings.pixels.channels,
+        value_range=settings.pixels.to_json().get("value_range"),
     )
 
 
@@ -59,7 +61,7 @@ def complete_manifest(
 
 
 def _channel_statistics(entries: Sequence[Entry]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of red, green and blue."""
+    """Mean and standard deviation of each channel."""
     pixels = sum(sum(entry.class_pixels) for entry in entries)
     mean = np.sum([entry.channel_sums for entry in entries], axis=0) / pixels
     mean_square = np.sum([entry.channel_squares for entry in entries], axis=0) / pixels

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tfseg.conversion.finding.sources import Source
 from tfseg.conversion.reading.samples import Sample
-from tfseg.records.manifest import Manifest, shard_name
+from tfseg.records.manifest import Manifest, manifest_fields, shard_name
 
 
 class Part(NamedTuple):
@@ -77,5 +77,5 @@ def samples_by_split(parts: Sequence[Part]) -> dict[str, list[Sample]]:
 def journal_settings(blank: Manifest, parts: Sequence[Part]) -> dict:
     """What two conversions must share for one to resume the other."""
     samples = [[part.name, *(sample.id for sample in part.samples)] for part in parts]
-    settings = dataclasses.asdict(blank) | {"plan": hashlib.sha256(json.dumps(samples).encode()).hexdigest()}
+    settings = manifest_fields(blank) | {"plan": hashlib.sha256(json.dumps(samples).encode()).hexdigest()}
     return json.loads(json.dumps(settings))  # as it will be read again

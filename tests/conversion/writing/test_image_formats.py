@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helper_tiff import encode_png, encode_tiff
-from tfseg.conversion.writing.encoding import Settings
-from tfseg.conversion.writing.plan import Part
-from tfseg.conversion.reading.samples import Sample
 
 from tfseg.conversion.flags import parse_range
+from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.writing import image_formats
+from tfseg.conversion.writing.encoding import Settings
 from tfseg.conversion.writing.image_formats import choose_format, find_range, with_format
+from tfseg.conversion.writing.plan import Part
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.records.labels import CITYSCAPES
 

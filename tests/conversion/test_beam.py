@@ -256,9 +256,7 @@ def test_workers_that_write_elsewhere_are_noticed(apache_beam, raw, tmp_path, mo
 def test_options_reach_beam(apache_beam):
     from apache_beam.options.pipeline_options import DirectOptions, GoogleCloudOptions
 
-    options = (
-        beam.make_writer("DirectRunner", ["--project", "P", "--direct_num_workers=3"]).keywords["pipeline"].options
-    )
+    options = beam.make_writer("DirectRunner", ["--project", "P", "--direct_num_workers=3"]).keywords["options"]
     assert options.view_as(GoogleCloudOptions).project == "P"
     assert options.view_as(DirectOptions).direct_num_workers == 3
     beam.make_writer("FlinkRunner", ["--an_option_of_its_server", "3"])

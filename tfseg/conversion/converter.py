@@ -231,7 +231,8 @@ def convert(
     with journal.open_folder(out, overwrite or update) as folder:
         if old is not None and is_local(out):
             existing.check_still_old(old, data)
-        skipping.write_skipped(folder, source.skipped)
+        if not source.skipped:
+            skipping.write_skipped(folder, [])  # of an earlier conversion
         while True:
             write: WriteParts = write_all if old is None else functools.partial(write_all, old=old)
             try:
@@ -241,14 +242,14 @@ def convert(
             except BadFilesError as error:
                 if not skip_bad:
                     raise
-                source = skipping.leave_out(source, error.all)
+                source = skipping.go_on_without(source, error.all, folder)
             parts = plan_parts(source, limit)
-            skipping.write_skipped(folder, source.skipped)
             print(f"{folder}: {len(source.skipped)} bad samples so far; going on without them")
             old = old and existing.compare_again(old, blank, parts)
         check_evidence(source, parts, entries)
         manifest = complete_manifest(blank, parts, entries, source)
         gather_rows(folder, parts, entries)
+        skipping.write_skipped(folder, source.skipped)
         write_manifest(folder, manifest)
     _report(out, old, source, parts)
     return manifest

@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from tfseg.conversion.reader import DataSet, Item, Pair, try_to_load
 from tfseg.conversion.reading.evidence import Evidence, Palettes, merge
-from tfseg.conversion.reading.faults import BadFilesError, Fault
+from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
 from tfseg.io import workers
 from tfseg.records import labels
 from tfseg.records.class_weights import balance_classes
 
+MOST_PARTS = 256  # images whose evidence is kept apart
 BANDS = 64  # of equal height, from the top of an image to its bottom
 UNKNOWN = "unknown"  # the class of pixels whose value the label map lacks, one more than the last
 UNKNOWN_COLOR = (255, 0, 255)  # like no label of Cityscapes
@@ -146,7 +147,7 @@ class _Seen:
 
     def __init__(self, data_set: DataSet):
         self.palettes = Palettes(data_set.settings.label_map if data_set.settings else data_set.label_map)
-        self.total = Evidence()
+        self.parts: list[Evidence] = []  # joined now and then, for an image alone takes kilobytes
         self.faults: list[Fault] = []
         self.contradictions: list[str] = []
 
@@ -156,8 +157,11 @@ class _Seen:
             return
         self.faults += [look.fault] if look.fault else []
         if look.seen is not None:
-            self.total = merge([self.total, look.seen])
-            self.contradictions += [fault] if (fault := self.palettes.add(look.seen)) else []
+            self.parts.append(look.seen)
+            if len(self.parts) == MOST_PARTS:
+                self.parts = [merge(self.parts)]
+            if len(self.contradictions) < MOST_NAMED and (fault := self.palettes.add(look.seen)):
+                self.contradictions.append(fault)
 
 
 def spread(ids: Sequence[str], limit: int | None) -> list[int]:
@@ -212,7 +216,7 @@ def survey_data_set(data_set: DataSet, limit: int | None = None, processes: int 
         example=data_set.load(item),
         example_split=best.split,
         faults=seen.faults,
-        seen=seen.total if data_set.source else None,
+        seen=merge(seen.parts) if data_set.source else None,
         contradictions=seen.contradictions,
     )
 

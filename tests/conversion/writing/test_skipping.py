@@ -15,6 +15,7 @@ from helper_killed import moments
 from PIL import Image
 
 from tfseg import convert
+from tfseg.conversion import converter
 from tfseg.conversion.converter import convert_dataset
 from tfseg.conversion.reading.faults import BadFilesError, Skipped
 from tfseg.conversion.reading.samples import Sample
@@ -183,6 +184,17 @@ def test_lists_that_a_data_set_brings_along(raw, tmp_path):
     assert [(it["split"], it["id"], it["image"]) for it in lines(tmp_path / "out")] == [("train", "gone", None)]
 
 
+def test_a_label_map_is_proposed_by_the_good_masks(raw, tmp_path):
+    cut(raw / "masks/train/t1.png")
+    shown = []
+    options = {"skip_bad": True, "on_proposal": lambda proposal, path: shown.append(proposal), "codec": "png"}
+    records = convert_dataset(raw, tmp_path / "out", **options)
+    assert "1 of 13 masks are bad and not counted" in shown[0].notes and shown[0].images == 12
+    assert records.manifest.splits["train"].count == 9 and [it["id"] for it in lines(tmp_path / "out")] == ["t1"]
+    with pytest.raises(BadFilesError, match=r"t1.png: is cut short"):
+        convert_dataset(raw, tmp_path / "other", **options | {"skip_bad": False})
+
+
 # ---- what is refused all the same
 
 
@@ -191,7 +203,7 @@ def test_nothing_left_of_a_split(raw, tmp_path):
         cut(raw / f"images/val/v{index}.png")
     with pytest.raises(ValueError, match=r"all 3 images of split val are bad, .*--skip-bad.*v0.png: is cut short"):
         convert_raw(raw, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists() and not [*tmp_path.glob(f"*/new/{SKIPPED_NAME}")]
     for path in (raw / "masks/val").iterdir():
         path.rename(path.with_name("x" + path.name[1:]))
     with pytest.raises(ValueError, match="3 of the images have no mask"):
@@ -275,6 +287,23 @@ def test_updates(raw, tmp_path, capsys):
     (raw / "masks/val/v1.png").unlink()
     convert_raw(raw, out, update=True)
     assert not (out / SKIPPED_NAME).exists() and contents(out) == from_nothing(raw)
+
+
+def test_an_interrupted_update(raw, tmp_path, monkeypatch, capsys):
+    def break_off(*arguments):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    spoil(raw)
+    before = contents(convert_raw(raw, out).path)
+    write_pair(raw, "train", "t1", 2)
+    cut(raw / "images/train/t2.png")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(converter, "write_manifest", break_off)
+        convert_raw(raw, out, update=True)
+    assert contents(out) == before and "bad samples so far" in capsys.readouterr().out
+    convert_raw(raw, out, update=True)
+    assert contents(out) == from_nothing(raw) and "resuming, 2 of 2 shards" in capsys.readouterr().out
 
 
 def test_a_list_is_not_believed(raw, tmp_path):

@@ -88,6 +88,17 @@ def leave_out(source: Source, faults: Sequence[Fault]) -> Source:
     return dataclasses.replace(source, splits=splits, skipped=sorted(skipped))
 
 
+def go_on_without(source: Source, faults: Sequence[Fault], folder: Path) -> Source:
+    """Does what `leave_out` does, and lists it in the folder that is being made, for a conversion that resumes."""
+    try:
+        source = leave_out(source, faults)
+    except ValueError:
+        write_skipped(folder, [])  # nothing of use is left
+        raise
+    write_skipped(folder, source.skipped)
+    return source
+
+
 # ---- the list
 
 

@@ -151,7 +151,7 @@ def describe_mixture(found: Found, channels: int | None = None) -> str:
 
 
 def describe(found: Found, with_numbers: bool = True) -> str:
-    """Words the kinds of images, the most frequent first, each with one file, and with their numbers if all are known."""
+    """Words the kinds of images, the most frequent first, each with one file, and its number if all are known."""
     order = sorted(found.items(), key=lambda item: (-len(item[1]), str(item[0])))
     numbers = {kind: f" in {len(paths):,}" if with_numbers else "" for kind, paths in order}
     return ", ".join(f"{kind}{numbers[kind]} (such as {paths[0]})" for kind, paths in order)

@@ -67,7 +67,8 @@ def choose_format(
     bits = next(iter(found)).bits
     if bits == 8:
         if value_range != "percentiles":
-            raise ValueError(f"--value-range is of images of 16 bits, but here are {describe(found)}; leave it out")
+            here = describe(found, with_numbers=False)
+            raise ValueError(f"--value-range is of images of 16 bits, but here are {here}; leave it out")
         return PixelFormat(count), *_tell(found, count, channels)
     pairs = _choose_range(parts, count, value_range, workers)
     return make_format(count, pairs), *_tell(found, count, channels)
@@ -83,7 +84,7 @@ def is_of_rgb(samples: Sequence[Sample]) -> str:
     """Says what else than 8-bit RGB a few images are; empty if they are that."""
     found = find_kinds(spread(samples, FEW_IMAGES), 1)
     plain = all(kind.bits == 8 and _own_channels(kind) == RGB.channels for kind in found)
-    return "" if plain else describe(found)
+    return "" if plain else describe(found, with_numbers=False)
 
 
 def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
@@ -149,10 +150,11 @@ def describe_mixture(found: Found, channels: int | None = None) -> str:
     return f"{what}: {describe(found)}; {advice}"
 
 
-def describe(found: Found) -> str:
-    """Words the kinds of images, the most frequent first, each with one file."""
+def describe(found: Found, with_numbers: bool = True) -> str:
+    """Words the kinds of images, the most frequent first, each with one file, and its number if all are known."""
     order = sorted(found.items(), key=lambda item: (-len(item[1]), str(item[0])))
-    return ", ".join(f"{kind} in {len(paths):,} (such as {paths[0]})" for kind, paths in order)
+    numbers = {kind: f" in {len(paths):,}" if with_numbers else "" for kind, paths in order}
+    return ", ".join(f"{kind}{numbers[kind]} (such as {paths[0]})" for kind, paths in order)
 
 
 def _tell(found: Found, count: int, channels: int | None) -> tuple[list[str], list[str]]:

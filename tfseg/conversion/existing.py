@@ -76,8 +76,11 @@ def open_old(out: Path, blank: Manifest, parts: Sequence[Part], warn: Callable[[
     lacking = sorted(there.splits.keys() - samples_by_split(parts).keys())
     differences += [f"split {name}, of {there.splits[name].count} images, is not taken now" for name in lacking]
     if differences:
+        same = "the same"
+        if there.value_range and there.value_range != blank.value_range:  # new images move what is measured
+            same += f" (--value-range {' '.join(f'{low},{high}' for low, high in there.value_range)})"
         raise ValueError(
-            f"{out}: was made with other settings: {'; '.join(differences)}; an update keeps them, so give the same, "
+            f"{out}: was made with other settings: {'; '.join(differences)}; an update keeps them, so give {same}, "
             "or --overwrite, which converts everything anew with those given"
         )
     sources = {part.name: fingerprint_part(part) for part in parts}

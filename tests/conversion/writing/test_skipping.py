@@ -407,3 +407,25 @@ def test_records_with_a_list_are_sound(raw, tmp_path):
         for data in read_shard(tmp_path / "out" / shard.name)
     ]
     assert ids == records.manifest.splits["train"].ids and len(ids) == 6
+
+
+# ---- images of 16 bits
+
+
+def test_the_range_of_16_bits_is_that_of_a_conversion_from_nothing(raw, tmp_path):
+    for index, path in enumerate(sorted(raw.glob("images/*/*.png"))):
+        Image.fromarray(np.full((4, 6), 1000 * index, np.uint16)).save(path)
+    mask = raw / "masks/train/t9.png"
+    good = mask.read_bytes()
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(mask)
+    records = convert_raw(raw, tmp_path / "out")
+    assert (records.manifest.channels, records.manifest.value_range) == (1, [[0, 9000]])  # with t9, which is left out
+    assert len(lines(tmp_path / "out")) == 1
+    mask.write_bytes(good)
+    convert_raw(raw, tmp_path / "out", update=True)
+    assert contents(tmp_path / "out") == from_nothing(raw)
+    Image.fromarray(np.full((4, 6), 65000, np.uint16)).save(raw / "images/train/t9.png")
+    with pytest.raises(ValueError, match=r"value_range is \[\[0, 9000\]\], not \[\[0, 65000\]\]; .*--value-range 0,9000"):
+        convert_raw(raw, tmp_path / "out", update=True)
+    kept = convert_raw(raw, tmp_path / "out", update=True, value_range=[[0, 9000]])
+    assert kept.manifest.value_range == [[0, 9000]]

@@ -425,7 +425,9 @@ def test_the_range_of_16_bits_is_that_of_a_conversion_from_nothing(raw, tmp_path
     convert_raw(raw, tmp_path / "out", update=True)
     assert contents(tmp_path / "out") == from_nothing(raw)
     Image.fromarray(np.full((4, 6), 65000, np.uint16)).save(raw / "images/train/t9.png")
-    with pytest.raises(ValueError, match=r"value_range is \[\[0, 9000\]\], not \[\[0, 65000\]\]; .*--value-range 0,9000"):
+    with pytest.raises(
+        ValueError, match=r"value_range is \[\[0, 9000\]\], not \[\[0, 65000\]\]; .*--value-range 0,9000"
+    ):
         convert_raw(raw, tmp_path / "out", update=True)
     kept = convert_raw(raw, tmp_path / "out", update=True, value_range=[[0, 9000]])
     assert kept.manifest.value_range == [[0, 9000]]

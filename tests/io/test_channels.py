@@ -102,6 +102,16 @@ def test_pixels_are_those_of_the_file():
         (FILES["RGBA PNG"][0], RGB, "has transparent pixels, which stand for no colour"),
         (WIDE_FILES["RGBA PNG"][0], PixelFormat(3, ((0, 9),) * 3), "has transparent pixels; save it without an alpha"),
         (encode_tiff(VALUES, numbers=3), PixelFormat(6, ((0, 9),) * 6), "is a TIFF of 16 bits, floats; convert it to"),
+        (
+            encode_tiff(VALUES[..., :2], extras=[2]),
+            PixelFormat(1, ((0, 9),)),
+            "has transparent pixels; .*let 2 channels",
+        ),
+        (
+            encode_tiff(VALUES[..., :4], photometric=5, extras=[]),
+            PixelFormat(4, ((0, 9),) * 4),
+            "16-bit TIFF of photo",
+        ),
         (b"GIF89a", PixelFormat(1), "is no PNG, JPEG, BMP, TIFF or WebP image"),
         (WIDE_FILES["grey PNG"][0][:-20], PixelFormat(1, ((0, 9),)), "is cut short or damaged"),
     ],

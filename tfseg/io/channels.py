@@ -36,7 +36,7 @@ from tfseg.io.image_headers import (
 from tfseg.io.pixel_formats import RGB, PixelFormat, name_channels
 
 _PNG_KINDS = {"grey": (1, 0), "RGB": (3, 0), "palette": (3, 0), "grey with alpha": (1, 1), "RGBA": (3, 1)}
-_OPAQUE = "has transparent pixels; save it without an alpha channel, or let 4 channels be read of it"
+_OPAQUE = "has transparent pixels; save it without an alpha channel, or let {} channels be read of it"
 
 
 class Kind(NamedTuple):
@@ -90,6 +90,9 @@ def _tiff_kind(tiff: tiff_bands.Tiff) -> Kind:
     if not tiff_bands.is_exact(tiff):
         if tiff.bits > 8 or tiff.numbers != 1 or tiff.bits == 0:
             kind = {2: "signed numbers", 3: "floats"}.get(tiff.numbers, "unsigned numbers")
+            if tiff.numbers == 1 and tiff.bits == 16 and tiff.compression in tiff_bands.BYTEWISE:
+                colors = f"photometric interpretation {tiff.photometric}"
+                raise ValueError(f"is a 16-bit TIFF of {colors}; convert it to grey or RGB")
             if tiff.numbers == 1 and tiff.bits in (8, 16):
                 raise ValueError(f"is a {tiff.bits}-bit TIFF of compression {tiff.compression}; save it without loss")
             raise ValueError(
@@ -198,7 +201,7 @@ def _choose_channels(image: np.ndarray, kind: Kind, channels: int) -> np.ndarray
         return image
     if kind.more and image.shape[2] == kind.channels:
         if image[..., -1].min() < np.iinfo(image.dtype).max:
-            raise ValueError(_OPAQUE)
+            raise ValueError(_OPAQUE.format(kind.channels))
         image = image[..., :-1]
     if image.shape[2] == channels:
         return image

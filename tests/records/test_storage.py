@@ -80,7 +80,8 @@ FIELDS = {
         ("class_pixels", [1.5] * 8, "split train has something else as class_pixels than a list of an integer", True),
         ("channel_mean", ["a"] * 3, "split train has something else as channel_mean than a list of a number", True),
         ("channel_mean", [-5, 0, 1e999], "split train has channel_mean [-5, 0, inf], its images have [", False),
-        ("channel_std", [1] * 10**5, "split train has channel_std [1, 1, 1, ", False),
+        ("channel_std", [1] * 10**5, "split train has channel_std [1, 1, 1, ", True),
+        ("channel_mean", [9], "split train has channel_mean [9], expected a number for each of 3 channels", True),
     ],
     manifest.Shard: [
         ("name", "/etc/passwd", "split train has the shard '/etc/passwd', expected a name without /", True),

@@ -59,6 +59,10 @@ def faults(manifest: "Manifest") -> Iterator[str]:
             yield f"split {name} has class_pixels of {len(split.class_pixels)} classes, expected {count}"
         elif min(split.class_pixels, default=0) < 0:
             yield f"split {name} has class_pixels {shorten(split.class_pixels)}, expected none below 0"
+        for key, values in (("channel_mean", split.channel_mean), ("channel_std", split.channel_std)):
+            if split.ids and len(values) != manifest.channels:
+                expected = f"a number for each of {manifest.channels} channels"
+                yield f"split {name} has {key} {shorten(values)}, expected {expected}"
         if odd := [shard for shard in split.shards if min(shard.count, shard.bytes) < 0]:
             yield f"split {name} has {quote(odd[0].name)} of {odd[0].count} records and {odd[0].bytes} bytes"
 

@@ -51,6 +51,7 @@ def test_what_would_go_through(root):
         "layout": "images and masks of the same names, in images/ and masks/",
         "splits": "train 3 in 1 shard, val 1 in 1 shard; by their folders",
         "masks": "grey values in 4; values are of the label map given",
+        "images": "8-bit RGB, stored as jpeg of quality 95",
         "void": "train 16.67%, val 50.00%",
         "size": "2x4 in 4; stored as they came",
     }
@@ -108,6 +109,7 @@ def test_bad_files_are_counted_by_kind(root, capsys):
     ]
     assert found.conversion.verdict == "would refuse 4 bad files; with --skip-bad it leaves them out"
     assert "splits  train 3 in 1 shard, val 1 in 1 shard; by their folders" in found.preview
+    assert "size    2x4 in 4; stored as they came" in found.preview, "as by the conversion, which leaves x and y out"
     command = shlex.split(found.conversion.command.replace("OUT", str(root.parent / "out")))
     convert.main(command[command.index("--root") :])
     assert "bad     train 3, val 1, left out" in capsys.readouterr().out
@@ -132,9 +134,35 @@ def test_what_is_refused_in_any_case(root):
         mask.putpalette(colors)
         write_pair(root, "train", id, mask)
     found = look(root, label_map=root / "map.yaml")
-    assert found.conversion.verdict.startswith("would refuse this data set: files contradict each other")
+    assert found.conversion.verdict.startswith("would refuse this data set, with --skip-bad, too")
     assert "of its palette, where" in found.conversion.refused[0] and "--skip-bad" not in found.conversion.command
     assert "Refused: " in page(root).text
+
+
+def test_a_split_of_which_nothing_would_be_left(root):
+    write_pair(root, "val", "v", [[9] * 4, [0] * 4])
+    found = look(root, label_map=root / "map.yaml").conversion
+    [fault] = found.refused
+    assert fault == "all 1 images of split val are bad, so that --skip-bad would leave nothing of it"
+    assert found.verdict == "would refuse this data set, with --skip-bad, too" and "--skip-bad" not in found.command
+    assert found.bad[0].advice == "mend or remove it"
+
+
+def test_images_of_several_kinds(root):
+    for index in range(30):
+        write_pair(root, "train", f"x{index:02d}", [[0] * 4, [1] * 4])
+    order = sorted(path.stem for path in (root / "images/train").iterdir())
+    Image.fromarray(np.full((2, 4), 900, np.uint16)).save(root / f"images/train/{order[3]}.png")
+    found = look(root, label_map=root / "map.yaml").conversion
+    assert "the images are of several kinds: 8-bit RGB in 33" in found.refused[0]
+    assert f"16-bit grey in 1 (such as {root}/images/train/{order[3]}.png)" in found.refused[0]
+
+
+def test_what_is_said_of_grey_images(root):
+    for path in root.glob("images/*/*.png"):
+        Image.open(path).convert("L").save(path)
+    [note] = look(root, label_map=root / "map.yaml").conversion.notes
+    assert note == "images: 8-bit grey in 4, stored as RGB; --channels 1 stores one channel"
 
 
 def test_names_of_cityscapes_with_values_of_another(tmp_path):

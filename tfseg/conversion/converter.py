@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Unpack
 
@@ -236,7 +235,7 @@ def convert(
         while True:
             write: WriteParts = write_all if old is None else functools.partial(write_all, old=old)
             try:
-                with nullcontext() if skip_bad else image_formats.explain_mixture(parts, pixels, workers):
+                with image_formats.explain_mixture(parts, pixels, workers):
                     entries = write(parts, folder, settings, journal_settings(blank, parts))
                 break
             except BadFilesError as error:
@@ -256,7 +255,7 @@ def convert(
 
 
 def _report(out: Path, old: Old | None, source: Source, parts: Sequence[Part]) -> None:
-    """Prints a line of what an update did, and one of what was left out."""
-    lines = [updates.summarise_update(old, parts) if old is not None else ""]
-    for line in filter(None, [*lines, skipping.summarise_skipped(source, parts)]):
+    """Prints a line of what an update did, and two of what was left out."""
+    lines = [updates.summarise_update(old, parts)] if old is not None else []
+    for line in [*lines, *skipping.summarise_skipped(source, parts)]:
         print(f"{out}: {line}")

@@ -1,7 +1,7 @@
 """What a conversion of a raw data set would do: in the words that `convert` prints, before it is done."""
 
 import dataclasses
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,11 +12,13 @@ from tfseg.conversion.proposing.proposal import Proposal, write_thing
 from tfseg.conversion.proposing.proposed_file import proposal_notes, proposal_rows
 from tfseg.conversion.reading import evidence
 from tfseg.conversion.reading.faults import MOST_NAMED, Skipped
+from tfseg.conversion.reading.samples import Sample
 from tfseg.conversion.summary import in_words
 from tfseg.conversion.writing.encoding import Settings
+from tfseg.conversion.writing.image_formats import choose_format, find_mixture
 from tfseg.conversion.writing.manifests import blank_manifest
-from tfseg.conversion.writing.plan import shard_count
-from tfseg.conversion.writing.skipping import split_fault
+from tfseg.conversion.writing.plan import plan_parts, shard_count
+from tfseg.conversion.writing.skipping import name_kind, split_fault
 from tfseg.exploration.survey import Survey
 from tfseg.io.escaping import printable
 from tfseg.records import manifest as manifests
@@ -43,7 +45,7 @@ class Preview:
     label_rows: list[list[str]]  # a table, its head first: what is in masks, its class, how much of it
     is_proposed: bool  # the label map is
     command: str
-    notes: list[str] = field(default_factory=list)  # on the proposal
+    notes: list[str] = field(default_factory=list)  # on the proposal, and on images that are not all stored as they are
     bad: list[BadKind] = field(default_factory=list)  # what --skip-bad would leave out, the commonest first
     refused: list[str] = field(default_factory=list)  # what would be refused in any case
     limit: int | None = None  # at most so many images of each split were looked at; None: all
@@ -53,7 +55,7 @@ class Preview:
         """One line on what comes of it."""
         bad = sum(kind.count for kind in self.bad)
         if self.refused:
-            return "would refuse this data set: files contradict each other, or are not what their names say"
+            return "would refuse this data set, with --skip-bad, too"
         if bad:
             return f"would refuse {bad} bad {'file' if bad == 1 else 'files'}; with --skip-bad it leaves them out"
         return "would propose a label map, and go through with it" if self.is_proposed else "would go through"
@@ -76,14 +78,17 @@ def preview_conversion(
     for fault in survey.faults:
         sample = samples[fault.split, fault.id]
         bad.append(Skipped(fault.split, fault.id, str(sample.image), str(sample.mask), fault.message))
-    refused = [*dict.fromkeys(survey.contradictions), *_odd_names(source, survey)][:MOST_NAMED]
+    bad_samples = [samples[fault.split, fault.id] for fault in survey.faults]
+    image_notes, mixture = _look_at_images(source, survey.limit, bad_samples)
+    refused = [*dict.fromkeys(survey.contradictions), *_odd_names(source, survey), *_lost_splits(source, survey)]
+    refused = [*mixture, *refused][:MOST_NAMED]
     sampled = [split.total for split in survey.splits.values() if survey.limit and split.total > survey.limit]
     return Preview(
         decided=_decide(source, settings, survey, proposal is not None),
         label_rows=proposal_rows(proposal) if proposal else _label_rows(settings, survey),
         is_proposed=proposal is not None,
         command=conversion_words([*words, *(["--skip-bad"] if bad and not refused else [])]),
-        notes=proposal_notes(proposal) if proposal else [],
+        notes=[*(proposal_notes(proposal) if proposal else []), *image_notes],
         bad=group_faults(bad),
         refused=refused,
         limit=survey.limit if sampled else None,
@@ -114,9 +119,11 @@ def sample_note(preview: Preview) -> str:
 def _decide(source: Source, settings: Settings, survey: Survey, is_proposed: bool) -> dict[str, str]:
     """Lines by their heads: the layout, the splits, and what a conversion prints below its table."""
     splits = {}
+    bad = Counter(fault.split for fault in survey.faults)
     for name, split in survey.splits.items():
         pixels = [count.pixels for count in split.classes][: len(source.label_map.classes)]
-        splits[name] = manifests.Split([""] * split.images, [], pixels, [], [])
+        good = min(split.total, survey.limit or split.total) - bad[name]
+        splits[name] = manifests.Split([""] * good, [], pixels, [], [])
     blank = blank_manifest(source, settings)
     seen = evidence.findings(survey.seen or evidence.Evidence(), source.folders, source.assumed, source.left_out, None)
     wanted = dataclasses.replace(blank, splits=splits, findings=seen | (blank.findings or {}))
@@ -125,7 +132,7 @@ def _decide(source: Source, settings: Settings, survey: Survey, is_proposed: boo
         decided = in_words(wanted)[0]
     counts = []
     for name, members in source.splits.items():
-        good = len(members) - len({fault.id for fault in survey.faults if fault.split == name})
+        good = len(members) - bad[name]
         shards = shard_count(good)
         counts.append(f"{name} {good} in {shards} {'shard' if shards == 1 else 'shards'}")
     notes = [note.removeprefix(f"{source.root}: ") for note in source.notes]
@@ -193,6 +200,27 @@ def _odd_names(source: Source, survey: Survey) -> list[str]:
     return faults
 
 
+def _lost_splits(source: Source, survey: Survey) -> list[str]:
+    """Splits of which `--skip-bad` would leave nothing."""
+    bad = Counter(fault.split for fault in survey.faults)
+    return [
+        f"all {len(members)} images of split {name} are bad, so that --skip-bad would leave nothing of it"
+        for name, members in source.splits.items()
+        if bad[name] == len(members)
+    ]
+
+
+def _look_at_images(source: Source, limit: int | None, bad: Sequence[Sample]) -> tuple[list[str], list[str]]:
+    """Says what a conversion says of the kinds of images, and whether they are too many for it."""
+    parts = plan_parts(source, limit)
+    try:
+        _, notes, cautions = choose_format(parts, None, "percentiles", 1)
+    except ValueError as error:
+        return [], [str(error)]
+    mixture = find_mixture([sample for part in parts for sample in part.samples], bad, 1)
+    return [*notes, *cautions], [mixture] if mixture else []
+
+
 def group_faults(bad: Iterable[Skipped]) -> list[BadKind]:
     """Joins faults that differ by names and numbers alone, the commonest first."""
     kinds: dict[str, list[tuple[str, str, str]]] = {}
@@ -200,10 +228,10 @@ def group_faults(bad: Iterable[Skipped]) -> list[BadKind]:
         fault, advice = split_fault(one)
         start = next((path for path in (one.image, one.mask) if path and fault.startswith(f"{path}: ")), "")
         what = fault[len(start) + 2 :] if start else fault
-        kind = what
         for path in filter(None, (one.image, one.mask)):
-            kind, advice = kind.replace(path, "..."), advice.replace(path, "...")
-        kinds.setdefault(re.sub(r"\d+", "#", kind), []).append((what, advice, start or one.id))
+            advice = advice.replace(path, "...")
+        advice = advice.removesuffix(", then convert with --update")  # nothing is converted yet
+        kinds.setdefault(name_kind(one), []).append((what, advice, start or one.id))
     found = [
         BadKind(members[0][0], members[0][1], len(members), [name for *_, name in members[:MOST_EXAMPLES]])
         for members in kinds.values()

@@ -155,8 +155,9 @@ class _Seen:
         if isinstance(look, Fault):
             self.faults.append(look)
             return
-        self.faults += [look.fault] if look.fault else []
-        if look.seen is not None:
+        if look.fault:
+            self.faults.append(look.fault)
+        elif look.seen is not None:
             self.parts.append(look.seen)
             if len(self.parts) == MOST_PARTS:
                 self.parts = [merge(self.parts)]

@@ -104,6 +104,8 @@ def test_a_range_is_of_the_training_split_and_leaves_out_a_thousandth(tmp_path):
     assert find_range(np.eye(1, 65536, 7, dtype=np.int64)[0] + np.eye(1, 65536, 9, dtype=np.int64)[0]) == [7, 9]
     with pytest.raises(ValueError, match="all pixels of a channel have the value 5 in the training images"):
         find_range(np.eye(1, 65536, 5, dtype=np.int64)[0])
+    cut = choose_format(plan(tmp_path, WIDE[:60]), None, "percentiles", 1)[0]
+    assert cut == PixelFormat(1, ((0, 65535),)), "the file is reported when it is converted"
     parts = plan(tmp_path, WIDE_COLOR) + plan(tmp_path, encode_png(0 * VALUES[..., :3]), split="val")
     found = choose_format(parts, None, "percentiles", 1)[0].value_range
     assert found == ((int(VALUES[..., :3].min()), int(VALUES[..., :3].max())),) * 3, "one for all colours"

@@ -19,7 +19,7 @@ from tfseg.conversion import converter
 from tfseg.conversion.converter import convert_dataset
 from tfseg.conversion.reading.faults import BadFilesError, Skipped
 from tfseg.conversion.reading.samples import Sample
-from tfseg.conversion.writing import skipping
+from tfseg.conversion.writing import image_formats, skipping
 from tfseg.conversion.writing.ownership import SKIPPED_NAME
 from tfseg.conversion.writing.plan import storage_order
 from tfseg.io.atomic import UNFINISHED
@@ -105,9 +105,49 @@ def test_each_kind_of_fault_is_listed(raw, tmp_path, capsys):
         (None, f"{raw}/masks/val/v1.png"),
     ]
     assert {name: split.count for name, split in records.manifest.splits.items()} == {"train": 6, "val": 2}
-    assert (records.manifest.findings or {})["skipped"] == {"train": 4, "val": 2}
-    line = f"{tmp_path}/out: left out 6 bad of 14 samples; {SKIPPED_NAME} there says which and why"
-    assert line in capsys.readouterr().out.splitlines()
+    assert (records.manifest.findings or {})["skipped"] == {"train": 4, "val": 1}, "v1 is listed twice"
+    *_, line, commonest = capsys.readouterr().out.splitlines()
+    assert line == f"{tmp_path}/out: left out 5 bad of 13 samples; {SKIPPED_NAME} there says which and why"
+    assert commonest.startswith(f"{tmp_path}/out: the commonest fault, 1 of 6: ")
+
+
+def test_the_commonest_fault_is_named(raw, tmp_path, capsys):
+    cut(raw / "images/train/t0.png")
+    for index in range(2, 10):
+        Image.fromarray(np.full((4, 6), index, np.uint8)).save(raw / f"masks/train/t{index}.png")
+    convert_raw(raw, tmp_path / "out")
+    *_, line, commonest = capsys.readouterr().out.splitlines()
+    assert "left out 8 bad of 13 samples" in line
+    assert commonest == (
+        f"{tmp_path}/out: the commonest fault, 7 of 8: {raw}/masks/train/t3.png: mask values [3] are not in the label "
+        "map, which knows [0, 1, 2]"
+    )
+
+
+def add_pairs(raw):
+    """Adds 30 pairs to train, and gives an id that is not among the few that are looked at first."""
+    for index in range(10, 40):
+        write_pair(raw, "train", f"t{index}")
+    order = storage_order("train", [Sample(f"t{n}", raw, raw) for n in range(40)])
+    looked_at = [sample.id for sample in image_formats.spread(order, image_formats.FEW_IMAGES)]
+    return next(sample.id for sample in order if sample.id not in looked_at)
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_images_of_another_kind_are_none_of_the_bad(raw, tmp_path, skip_bad):
+    id = add_pairs(raw)
+    Image.fromarray(np.full((4, 6), 900, np.uint16)).save(raw / f"images/train/{id}.png")
+    with pytest.raises(ValueError, match=rf"several kinds: 8-bit RGB in 39 .*, 16-bit grey in 1 .*{id}\.png"):
+        convert_raw(raw, tmp_path / "out", skip_bad=skip_bad, splits=["train"])
+
+
+def test_what_was_bad_and_is_of_another_kind_now(raw, tmp_path):
+    id = add_pairs(raw)
+    cut(raw / f"images/train/{id}.png")
+    convert_raw(raw, tmp_path / "out", splits=["train"])
+    Image.fromarray(np.full((4, 6), 900, np.uint16)).save(raw / f"images/train/{id}.png")
+    with pytest.raises(ValueError, match=rf"several kinds: .*, 16-bit grey in 1 .*{id}\.png"):
+        convert_raw(raw, tmp_path / "out", splits=["train"], update=True)
 
 
 def test_the_others_are_stored_as_by_themselves(raw, tmp_path):

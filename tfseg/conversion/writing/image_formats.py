@@ -76,14 +76,14 @@ def choose_format(
 
 def _are_colored(found: Found, channels: int | None) -> bool:
     """Whether images are such as are all taken for 8-bit RGB, and some of them are not grey."""
-    plain = all(kind.bits == 8 and _own_channels(kind) == RGB.channels for kind in found)
+    plain = all(_is_of_rgb(kind) for kind in found)
     return plain and channels in (None, RGB.channels) and any(kind.colors == 3 for kind in found)
 
 
 def is_of_rgb(samples: Sequence[Sample]) -> str:
     """Says what else than 8-bit RGB a few images are; empty if they are that."""
     found = find_kinds(spread(samples, FEW_IMAGES), 1)
-    plain = all(kind.bits == 8 and _own_channels(kind) == RGB.channels for kind in found)
+    plain = all(_is_of_rgb(kind) for kind in found)
     return "" if plain else describe(found, with_numbers=False)
 
 
@@ -110,6 +110,11 @@ def _find_kind(path: Path) -> Kind | None:
         return read_kind(read_file(path) if format_of(start) == "TIFF" else start)
     except (ValueError, OSError):
         return None
+
+
+def _is_of_rgb(kind: Kind) -> bool:
+    """Whether images of a kind are taken for 8-bit RGB, where nothing else is asked for."""
+    return (_own_channels(kind), kind.bits) == (RGB.channels, RGB.bits)
 
 
 def _own_channels(kind: Kind) -> int:
@@ -179,13 +184,21 @@ def explain_mixture(parts: Sequence[Part], pixels: PixelFormat, workers: int) ->
     """Says which kinds of images there are, where a conversion fails since some are no 8-bit RGB, as the first were."""
     try:
         yield
-    except BadFilesError:
-        if not pixels.is_rgb:
+    except BadFilesError as error:
+        names = {(fault.split, fault.id) for fault in error.all}
+        samples = samples_by_split(parts)
+        bad = [sample for split, own in samples.items() for sample in own if (split, sample.id) in names]
+        mixture = find_mixture([sample for own in samples.values() for sample in own], bad, workers)
+        if not pixels.is_rgb or not mixture:
             raise
-        found = find_kinds([sample for part in parts for sample in part.samples], workers)
-        if {(_own_channels(kind), kind.bits) for kind in found} <= {(RGB.channels, RGB.bits)}:
-            raise
-        raise ValueError(describe_mixture(found)) from None
+        raise ValueError(mixture) from None
+
+
+def find_mixture(samples: Sequence[Sample], bad: Sequence[Sample], workers: int) -> str:
+    """Words the kinds of images where some of the bad ones are no 8-bit RGB, as all others are; empty if none is."""
+    if all(_is_of_rgb(kind) for kind in find_kinds(bad, workers)):
+        return ""
+    return describe_mixture(find_kinds(samples, workers))
 
 
 # ---- how they are stored
@@ -258,11 +271,15 @@ def _count_values(paths: Iterable[Path], channels: int) -> np.ndarray:
 def find_range(counts: np.ndarray) -> list[int]:
     """Finds the values that at most one in `CUT` pixels lie below, and above, of how often each value occurs.
 
+    Without any pixel, it is the whole range.
+
     Raises:
         ValueError: all pixels have one value.
     """
     below = np.cumsum(counts)
     total = int(below[-1])
+    if not total:  # no image can be read, and each is reported when it is
+        return [0, MOST_VALUE]
     low = int(np.searchsorted(below * CUT, total))
     high = int(np.searchsorted(below * CUT, total * (CUT - 1)))
     if low >= high:

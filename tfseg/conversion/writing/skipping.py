@@ -21,6 +21,7 @@ from tfseg.conversion.finding.sources import Source
 from tfseg.conversion.reading.faults import BadFilesError, Fault, Skipped
 from tfseg.conversion.writing import encoding
 from tfseg.conversion.writing.encoding import Settings
+from tfseg.conversion.writing.image_formats import find_mixture
 from tfseg.conversion.writing.ownership import SKIPPED_NAME
 from tfseg.conversion.writing.plan import Part, limit_source
 from tfseg.io import atomic, removal
@@ -44,7 +45,7 @@ def recall_bad(source: Source, limit: int | None, settings: Settings, folders: I
         workers: processes that read.
 
     Raises:
-        ValueError: nothing is left of a split.
+        ValueError: nothing is left of a split, or images are of several kinds.
         OSError: something else than a file of the data set cannot be read.
     """
     source = limit_source(source, limit)
@@ -58,8 +59,12 @@ def recall_bad(source: Source, limit: int | None, settings: Settings, folders: I
     if not jobs:
         return source
     with open_pool(min(workers, len(jobs))) as mapper:
-        outcomes = mapper(functools.partial(encoding.attempt, settings=settings), jobs)
-        return leave_out(source, [outcome for outcome in outcomes if isinstance(outcome, Fault)])
+        outcomes = zip(jobs, mapper(functools.partial(encoding.attempt, settings=settings), jobs), strict=True)
+        found = [(sample, outcome) for (_, sample, _), outcome in outcomes if isinstance(outcome, Fault)]
+    samples = [sample for members in source.splits.values() for sample in members]
+    if settings.pixels.is_rgb and (mixture := find_mixture(samples, [bad for bad, _ in found], workers)):
+        raise ValueError(mixture)
+    return leave_out(source, [fault for _, fault in found])
 
 
 def leave_out(source: Source, faults: Sequence[Fault]) -> Source:
@@ -122,17 +127,39 @@ def is_listed(folder: Path, skipped: Sequence[Skipped]) -> bool:
 
 
 def count_by_split(skipped: Iterable[Skipped]) -> dict[str, int]:
-    """How much of each split is skipped; "" stands for no split."""
-    return dict(sorted(Counter(one.split for one in skipped).items()))
+    """How many samples of each split are skipped; "" stands for no split.
+
+    An image and a mask that are listed each by itself, since the other is missing, are one sample.
+    """
+    return dict(sorted(Counter(split for split, _ in {(one.split, one.id) for one in skipped}).items()))
 
 
-def summarise_skipped(source: Source, parts: Iterable[Part]) -> str:
-    """Makes one line of how much was left out, with the name of the list; empty if nothing was."""
+def summarise_skipped(source: Source, parts: Iterable[Part]) -> list[str]:
+    """Makes a line of how much was left out, with the name of the list, and one of the commonest fault.
+
+    There is none if nothing was left out. The second tells a few broken files from a label map that lacks a value of
+    most masks.
+    """
     if not source.skipped:
-        return ""
+        return []
     converted = sum(len(part.samples) for part in parts)
-    bad = len(source.skipped)
-    return f"left out {bad} bad of {bad + converted} samples; {SKIPPED_NAME} there says which and why"
+    bad = sum(count_by_split(source.skipped).values())
+    kinds: dict[str, list[str]] = {}
+    for one in source.skipped:
+        kinds.setdefault(name_kind(one), []).append(one.fault)
+    commonest = max(kinds.values(), key=len)
+    return [
+        f"left out {bad} bad of {bad + converted} samples; {SKIPPED_NAME} there says which and why",
+        f"the commonest fault, {len(commonest)} of {len(source.skipped)}: {commonest[0]}",
+    ]
+
+
+def name_kind(one: Skipped) -> str:
+    """What is wrong with a sample, without names of files and numbers, so that faults of one kind are equal."""
+    kind = split_fault(one)[0]
+    for path in filter(None, (one.image, one.mask)):
+        kind = kind.replace(path, "...")
+    return re.sub(r"\d+", "#", kind)
 
 
 def split_fault(one: Skipped) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import change_record, edit_manifest
 
-from tfseg.conversion import encoding
+from tfseg.conversion.writing import encoding
 from tfseg.io import codecs
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.records import labels, records

@@ -13,9 +13,10 @@ from tfseg.conversion.writing import encoding
 from tfseg.exporters.description import describe_model
 from tfseg.io import tfrecord
 from tfseg.io.atomic import write_json
+from tfseg.io.pixel_formats import PixelFormat
 from tfseg.records import labels, records
 from tfseg.records.labels import CATEGORIES
-from tfseg.records.manifest import Manifest, Split, shard_name, write_manifest
+from tfseg.records.manifest import Manifest, Split, schema_version_of, shard_name, write_manifest
 from tfseg.runs import run_dir
 
 CLASS_COLORS = np.random.default_rng(0).integers(40, 216, (8, 3), np.uint8)  # each class looks its own
@@ -54,7 +55,7 @@ def write_records(directory, splits: dict[str, int], size=(24, 32), shards=2):
 
 def write_images(directory, pairs, codec, tile_width=None):
     """Writes images with their masks as the converter does, split "train" in two shards, ids "0", "1", ..."""
-    size = pairs[0][1].shape
+    size, channels = pairs[0][1].shape, pairs[0][0].shape[-1]
     settings = encoding.Settings(labels.CITYSCAPES["categories"], size, codec, 95, "nearest", tile_width)
     examples = [encoding.encode_pixels(f"{index}", *pair, settings) for index, pair in enumerate(pairs)]
     half = len(pairs) // 2
@@ -64,8 +65,9 @@ def write_images(directory, pairs, codec, tile_width=None):
     ]
     splits = {"train": Split([f"{index}" for index in range(len(pairs))], shards, *measure(pairs))}
     label_map = dict(enumerate(CATEGORIES))
-    storage = {"mask_codec": "zlib", "tile_width": tile_width}
-    manifest = Manifest(2, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
+    storage = {"mask_codec": "zlib", "tile_width": tile_width, "channels": channels}
+    version = schema_version_of(PixelFormat(channels))
+    manifest = Manifest(version, "folders", label_map, list(CATEGORIES), list(size), codec, None, splits, **storage)
     write_manifest(directory, manifest)
     return directory
 

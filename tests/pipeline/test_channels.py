@@ -1,14 +1,11 @@
 """Batches of images of any number of channels: as many as the manifest says, whatever they are read from."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from helper_pipeline import train_batches
 from helpers import write_images
 
 from tfseg.pipeline.pipeline import make_eval_batches
-from tfseg.records.manifest import read_manifest, write_manifest
 from tfseg.records.record_set import open_records
 
 CHANNELS = {"png": (1, 4), "raw": (1, 6)}
@@ -25,8 +22,6 @@ def stored(request, tmp_path):
     ]
     (tmp_path / "records").mkdir()
     folder = write_images(tmp_path / "records", pairs, codec, tile_width=16)
-    manifest = dataclasses.replace(read_manifest(folder), schema_version=3, channels=channels)
-    write_manifest(folder, manifest)
     return folder, np.array([image for image, _ in pairs])
 
 

@@ -395,7 +395,7 @@ def test_a_wrong_manifest(folder, change, lines):
         ),
         (
             set_at("splits", "val", "channel_std", to=[]),
-            "manifest.json: split val has channel_std [], its images have [46.360299, 58.608103, 41.32228]",
+            "manifest.json: split val has channel_std [], expected a number for each of 3 channels",
         ),
         (
             set_at("splits", "val", "ids", 1, to="other"),

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import layers
 
+from tfseg import backend  # noqa: F401 - before any layer is made
+
 RGB_CHANNELS = 3
 
 

@@ -11,7 +11,6 @@ are read, copied and trained on without it. It is a file of JSON lines, in the o
 Lines belong to the shards that they name by their SHA-256, as the manifest has it.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -68,7 +67,7 @@ class Line(NamedTuple):
 
 def row_line(row: Row) -> bytes:
     """Writes a row as a line."""
-    return _line(dataclasses.asdict(row))
+    return _line(vars(row))
 
 
 def write_ledger(folder: Path, sections: Iterable[tuple[Section, bytes]]) -> None:
@@ -87,7 +86,7 @@ def write_ledger(folder: Path, sections: Iterable[tuple[Section, bytes]]) -> Non
 
         write(_line({"ledger": VERSION}))
         for section, rows in sections:
-            write(_line(dataclasses.asdict(section)))
+            write(_line(vars(section)))
             write(rows)
         file.write(_line({"sha256": digest.hexdigest()}))
 

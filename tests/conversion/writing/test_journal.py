@@ -396,3 +396,15 @@ def test_converts_to_and_from_a_store(raw, whole, monkeypatch):
         converter.convert(source, "memory://bucket/out", limit=1, overwrite=True)
     with pytest.raises(FileNotFoundError, match=r"out: has no manifest\.json"):  # but a journal
         read_manifest("memory://bucket/out")
+
+
+def test_the_journal_is_written_less_often_the_more_shards_there_are(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(journal, "write_entries", lambda folder, settings, entries: written.append(len(entries)))
+    entries = {}
+    with pytest.raises(KeyboardInterrupt), shards.keep_journal(tmp_path, {}, entries) as note:
+        for index in range(105):
+            entries[f"{index}"] = None
+            note()
+        raise KeyboardInterrupt
+    assert written == [*range(1, 21), *range(22, 41, 2), *range(43, 62, 3), *range(65, 82, 4), *range(86, 102, 5), 105]

@@ -8,7 +8,6 @@ manifest last.
 Workers of other machines cannot share one journal: each leaves a note beside its shard, to be gathered later.
 """
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -193,14 +192,19 @@ def read_entries(folder: Path, settings: dict, fingerprints: dict[str, str]) -> 
 
 def write_entries(folder: Path, settings: dict, entries: dict[str, Entry]) -> None:
     """Writes the journal anew, whole or not at all."""
-    noted = {name: dataclasses.asdict(entry) for name, entry in entries.items()}
+    noted = {name: _as_json(entry) for name, entry in entries.items()}
     write_json({"settings": settings, "shards": noted}, folder / JOURNAL_NAME, indent=None)
+
+
+def _as_json(entry: Entry) -> dict:
+    """Gives an entry as a dictionary, not copied as `dataclasses.asdict` does, which takes longer than to write it."""
+    return {**vars(entry), "shard": vars(entry.shard), "evidence": vars(entry.evidence)}
 
 
 def write_note(folder: Path, settings: dict, name: str, outcome: Entry | Sequence[Fault]) -> None:
     """Notes what became of one shard, for `gather_notes`: its entry, or the faults of its samples."""
     if isinstance(outcome, Entry):
-        found = {"shards": {name: dataclasses.asdict(outcome)}}
+        found = {"shards": {name: _as_json(outcome)}}
     else:
         found = {"failures": [[*fault] for fault in outcome]}
     write_json({"settings": settings, **found}, folder / (name + NOTE), indent=None)

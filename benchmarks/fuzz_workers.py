@@ -196,7 +196,9 @@ def run(folder: Path, kills: int, parallel: int, seed: int) -> list[Attack]:
     with ThreadPoolExecutor(parallel) as pool:
         while missing := kills - len(attacks):  # those that came too late are drawn again
             few = min(missing, 20)
-            attacks += filter(None, pool.map(attack_once, range(seed, seed + few)))
+            new = [*filter(None, pool.map(attack_once, range(seed, seed + few)))]
+            print(*(f"{one}\n" for one in new if one.faults), sep="", end="")
+            attacks += new
             seed += few
             print(f"{len(attacks)} signals, {sum(bool(one.faults) for one in attacks)} faults", flush=True)
     return attacks

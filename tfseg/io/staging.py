@@ -104,7 +104,7 @@ def tidy(place: Path, kind: Kind) -> None:
 
 
 def discard(place: Path) -> None:
-    """Removes what a process had made for a place that does not need it any more, unless another goes on with it."""
+    """Removes what a process had made for a place that does not need it any more, unless another resumes it."""
     box = staging_path(place)
     if (box / NEW).exists():
         with suppress(RefusedError), _hold(box, place):

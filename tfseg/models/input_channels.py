@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from tfseg import backend  # noqa: F401 - before any layer is made
+from tfseg.models.normalization import spread_channels
 
 RGB_CHANNELS = 3
 
@@ -65,6 +66,8 @@ def average_scaling(normalize: layers.Rescaling, channels: int) -> layers.Rescal
         channels: of the images.
     """
     scale, offset = (np.broadcast_to(numbers, RGB_CHANNELS) for numbers in (normalize.scale, normalize.offset))
-    deviation, mean = (1 / scale).mean(), (-offset / scale).mean()
-    numbers = ([float(value)] * channels for value in (1 / deviation, -mean / deviation))
-    return layers.Rescaling(*numbers, name="normalize", dtype="float32")
+    rgb = (-offset / scale).tolist(), (1 / scale).tolist()
+    means, deviations = (np.array(part) for part in spread_channels(rgb, channels))
+    return layers.Rescaling(
+        (1 / deviations).tolist(), (-means / deviations).tolist(), name="normalize", dtype="float32"
+    )

@@ -402,7 +402,7 @@ def test_the_journal_is_written_less_often_the_more_shards_there_are(tmp_path, m
     written = []
     monkeypatch.setattr(journal, "write_entries", lambda folder, settings, entries: written.append(len(entries)))
     entries = {}
-    with pytest.raises(KeyboardInterrupt), shards.keep_journal(tmp_path, {}, entries) as note:
+    with pytest.raises(KeyboardInterrupt), journal.keep(tmp_path, {}, entries) as note:
         for index in range(105):
             entries[f"{index}"] = None
             note()

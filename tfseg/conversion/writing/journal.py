@@ -1,16 +1,16 @@
 """A folder of shards in the making: locked, noted down shard by shard, and in its place only when it is whole.
 
-A conversion to DIR writes into a hidden sibling, see `io.staging`. Each finished shard is noted in the journal there,
-so that whatever ends a conversion, an error, Ctrl-C, a full disk, a power cut, the next one resumes after the last
-finished shard. A store such as gs:// has neither locks nor a rename in one step: there DIR itself is written, the
-manifest last.
+A conversion to DIR writes into a hidden sibling, see `io.staging`. Finished shards are noted in the journal there, so
+that whatever ends a conversion, an error, Ctrl-C, a full disk, the next one resumes after the last finished shard;
+after a kill or a power cut, at most a twentieth of them is made again, see `keep`. A store such as gs:// has neither locks
+nor a rename in one step: there DIR itself is written, the manifest last.
 
 Workers of other machines cannot share one journal: each leaves a note beside its shard, to be gathered later.
 """
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_local
 from tfseg.records.manifest import MANIFEST_NAME, Shard
 from tfseg.records.records import file_sha256
+
+SHARE = 20  # the journal is written anew when one shard in so many is new to it
 
 
 @dataclass(frozen=True)
@@ -194,6 +196,35 @@ def write_entries(folder: Path, settings: dict, entries: dict[str, Entry]) -> No
     """Writes the journal anew, whole or not at all."""
     noted = {name: _as_json(entry) for name, entry in entries.items()}
     write_json({"settings": settings, "shards": noted}, folder / JOURNAL_NAME, indent=None)
+
+
+@contextmanager
+def keep(folder: Path, settings: dict, entries: dict[str, Entry]) -> Iterator[Callable[[], None]]:
+    """Gives a function to be called after each shard, which writes the journal when it is due, and at the end.
+
+    The journal is written anew as a whole, so that it costs more the more shards there are: it is due once a twentieth
+    has come to the shards in it. A kill loses no more; whatever else ends a conversion loses nothing.
+
+    Args:
+        folder: from `open_folder`.
+        settings: of the conversion.
+        entries: of the finished shards, which the caller adds to.
+    """
+    noted = len(entries)
+
+    def write(least: int) -> None:
+        nonlocal noted
+        if len(entries) - noted >= least:
+            write_entries(folder, settings, entries)
+            noted = len(entries)
+
+    try:
+        yield lambda: write(1 + noted // SHARE)
+    except BaseException:  # Ctrl-C too
+        with suppress(OSError):  # a full disk, which is being reported
+            write(1)
+        raise
+    write(1)
 
 
 def _as_json(entry: Entry) -> dict:

@@ -5,8 +5,7 @@ named at once.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,6 @@ from tfseg.conversion.writing.rows import Rows
 from tfseg.conversion.writing.updates import Kept, Old, Outcome
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
-
-JOURNAL_SHARE = 20  # the journal is written when one shard in so many is new to it
 
 
 class Task(NamedTuple):
@@ -56,7 +53,7 @@ def write_parts(
         if old is not None:
             outcomes = _merge_all(tasks, outcomes, old, settings)
         outcomes = iter(tqdm(outcomes, total=total, initial=total - remaining, unit="image", disable=None))
-        with keep_journal(folder, journal_settings, entries) as note:
+        with journal.keep(folder, journal_settings, entries) as note:
             for part, sources, _ in tasks:
                 encoded = inspection.take(part.samples, outcomes)
                 if inspection.faults:
@@ -69,35 +66,6 @@ def write_parts(
                 note()
     inspection.conclude()
     return entries
-
-
-@contextmanager
-def keep_journal(folder: Path, journal_settings: dict, entries: dict[str, Entry]) -> Iterator[Callable[[], None]]:
-    """Gives a function to be called after each shard, which writes the journal when it is due, and at the end.
-
-    The journal is written anew as a whole, so that it costs more the more shards there are: it is due once a twentieth
-    has come to the shards in it. A kill loses no more; whatever else ends a conversion loses nothing.
-
-    Args:
-        folder: from `journal.open_folder`.
-        journal_settings: of the conversion.
-        entries: of the finished shards, which the caller adds to.
-    """
-    noted = len(entries)
-
-    def write(least: int) -> None:
-        nonlocal noted
-        if len(entries) - noted >= least:
-            journal.write_entries(folder, journal_settings, entries)
-            noted = len(entries)
-
-    try:
-        yield lambda: write(1 + noted // JOURNAL_SHARE)
-    except BaseException:  # Ctrl-C too
-        with suppress(OSError):  # a full disk, which is being reported
-            write(1)
-        raise
-    write(1)
 
 
 def _merge_all(tasks: Sequence[Task], encoded: Iterator[Outcome], old: Old, settings: Settings) -> Iterator[Outcome]:

@@ -137,8 +137,7 @@ def count_by_split(skipped: Iterable[Skipped]) -> dict[str, int]:
 def summarise_skipped(source: Source, parts: Iterable[Part]) -> list[str]:
     """Makes a line of how much was left out, with the name of the list, and one of the commonest fault.
 
-    There is none if nothing was left out. The second tells a few broken files from a label map that lacks a value of
-    most masks.
+    There is none if nothing was left out. By the second, a label map that lacks a value of most masks shows, too.
     """
     if not source.skipped:
         return []

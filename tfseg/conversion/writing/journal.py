@@ -2,8 +2,8 @@
 
 A conversion to DIR writes into a hidden sibling, see `io.staging`. Finished shards are noted in the journal there, so
 that whatever ends a conversion, an error, Ctrl-C, a full disk, the next one resumes after the last finished shard;
-after a kill or a power cut, at most a twentieth of them is made again, see `keep`. A store such as gs:// has neither locks
-nor a rename in one step: there DIR itself is written, the manifest last.
+after a kill or a power cut, it makes at most a twentieth of them again, see `keep`. A store such as gs:// has neither
+locks nor a rename in one step: there DIR itself is written, the manifest last.
 
 Workers of other machines cannot share one journal: each leaves a note beside its shard, to be gathered later.
 """

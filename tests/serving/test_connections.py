@@ -56,6 +56,13 @@ def test_who_is_too_slow_is_cut_off():
     assert len(connections) == 1 and connections.find(("127.0.0.1", 3)).is_open and cut == ["slow", "slow"]
 
 
+def test_who_has_an_answer_and_still_sends_is_not_counted_as_slow():
+    lingering = Fake(1, Phase.LINGER, left=-1)
+    connections, _, cut = open_all(lingering, Fake(2, Phase.LINGER))
+    connections.sweep()
+    assert not lingering.is_open and connections.find(("127.0.0.1", 2)).is_open and cut == []
+
+
 def test_at_the_end_only_those_stay_that_have_asked():
     fakes = [Fake(number, phase) for number, phase in enumerate(Phase)]
     connections, _, _ = open_all(*fakes, most=9)

@@ -22,7 +22,7 @@ from helper_models import write_model
 from benchmarks.bench_serve import Service
 from benchmarks.fuzz_serve import fuzz
 from tfseg.inference.predictor import Predictor
-from tfseg.serving import launcher
+from tfseg.serving import connections, gate, launcher
 
 POST = b"POST /predict HTTP/1.1\r\nHost: here\r\n"
 
@@ -84,7 +84,17 @@ def test_chunks_without_a_length(service):
 
 def test_who_sends_too_much_first_still_sees_the_answer(service):
     for path, status in (("/predict", 413), ("/nothing", 404)):
-        assert service.ask(path, bytes(11 * 2**20))[0] == status
+        assert service.ask(path, bytes(64 * 2**20))[0] == status
+
+
+def test_who_never_ends_sending_too_much_is_cut_off(service, monkeypatch):
+    start = time.monotonic()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(POST + b"Content-Length: 99999999999999\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            while True:
+                connection.sendall(bytes(2**20))
+    assert time.monotonic() - start < 2 * (gate.DISCARD_SECONDS + connections.LINGER)
 
 
 def test_a_little_fuzz(service):

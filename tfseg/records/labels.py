@@ -231,6 +231,13 @@ def remap(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> np.ndarra
     return np.frombuffer(mask.tobytes().translate(lookup.tobytes()), np.uint8).reshape(mask.shape)
 
 
+def remap_counts(counts: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> np.ndarray:
+    """Turns the pixels of each raw value, (256,) int64, into those of each class id, (256,) int64, as `remap` would."""
+    classes = np.zeros(256, np.int64)
+    np.add.at(classes, lookup, counts)
+    return classes
+
+
 def check_known(mask: np.ndarray, lookup: np.ndarray = CITYSCAPES_LOOKUP) -> None:
     """Refuses a raw mask, (...) uint8, with a value that the lookup does not know.
 

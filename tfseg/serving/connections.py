@@ -18,6 +18,7 @@ from gunicorn.asgi.protocol import ASGIProtocol
 
 FIRST_BYTE = 10.0  # seconds from the start of a connection to the first byte of a request
 HEAD = 10.0  # seconds from there to the end of its headers
+LINGER = 5.0  # seconds after an answer in which the rest of a body may come that nobody reads
 KEEP_ALIVE = 75  # seconds to the next request; longer than load balancers keep a connection
 PATIENCE = 0.25  # seconds of any wait that nobody is cut off for, however full it is
 MOST_HEAD = 64 * 1024  # bytes of a request's headers
@@ -33,6 +34,7 @@ class Phase(enum.Enum):
     BODY = "its body"
     WORK = "our answer"
     ANSWER = "the client, who reads it"
+    LINGER = "the client, who sends what nobody reads"
 
 
 class Connections:
@@ -58,7 +60,7 @@ class Connections:
 
     def add(self, connection: "Connection") -> None:
         """Takes a new connection in; if there is no place, the one that has been waited for longest loses its own."""
-        if len(self) < self.most or self.shed(Phase.WAIT, Phase.HEAD, Phase.BODY, Phase.ANSWER):
+        if len(self) < self.most or self.shed(Phase.WAIT, Phase.HEAD, Phase.BODY, Phase.ANSWER, Phase.LINGER):
             self._by_peer[connection.peer] = connection
         else:
             self._cut(connection, "full")
@@ -81,13 +83,15 @@ class Connections:
         """Cuts off who is too slow."""
         now = time.monotonic()
         for connection in [*self._by_peer.values()]:
-            if connection.deadline < now:
+            if connection.deadline < now and connection.phase is Phase.LINGER:  # it has its answer
+                connection.abort()
+            elif connection.deadline < now:
                 self._cut(connection, "slow")
 
     def close_idle(self) -> None:
-        """Closes connections that have asked nothing yet."""
+        """Closes connections that have asked nothing yet, or have their answer."""
         for connection in [*self._by_peer.values()]:
-            if connection.phase in (Phase.WAIT, Phase.HEAD):
+            if connection.phase in (Phase.WAIT, Phase.HEAD, Phase.LINGER):
                 connection.abort()
 
     def _cut(self, connection: "Connection", reason: str) -> None:
@@ -150,6 +154,8 @@ class Connection(ASGIProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hears from the client."""
+        if self.phase is Phase.LINGER:
+            return
         if self.phase is Phase.WAIT:
             self.enter(Phase.HEAD, HEAD)
         if self.phase is Phase.HEAD:
@@ -206,5 +212,15 @@ class Connection(ASGIProtocol):
         return False  # who asks for a websocket gets HTTP
 
     def _close_transport(self) -> None:
-        if not (self.phase is Phase.BODY and self.is_damaged):  # which is answered first
+        if self.phase is Phase.BODY and self.is_damaged:  # which is answered first
+            return
+        body, is_answered = self._body_receiver, self.phase in (Phase.WAIT, Phase.HEAD)
+        if not is_answered or body is None or body._complete or self.stopped.done():
             super()._close_transport()
+        elif not self._closed:
+            # The system would answer bytes that nobody has read by resetting the connection, and a client that is
+            # still sending would never see what it was answered. So ours is closed first, and theirs runs out.
+            self._closed = True
+            self.enter(Phase.LINGER, LINGER)
+            self._out.write_eof()
+            self._resume_reading()

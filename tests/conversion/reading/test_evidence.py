@@ -571,7 +571,7 @@ def test_evidence_is_summed_up_in_any_cut(tmp_path):
     write(tmp_path / "raw", "b", stripes(2, 1), png(stripes(2, 1), COLORS), exif=orientation(3))
     source = sources.open_source(tmp_path / "raw", None, tmp_path / "raw/map.yaml")
     settings = encoding.make_settings(source, None, "png", 95, "nearest")
-    seen = [encoding.check_sample(sample, settings)[2] for sample in source.splits["train"]]
+    seen = [encoding.check_sample(sample, settings).seen for sample in source.splits["train"]]
     whole = evidence.merge(seen)
     assert evidence.merge([evidence.merge(seen[:1]), evidence.merge(seen[1:])]) == whole
     assert (whole.turned, whole.sizes, whole.holders[:4]) == ({"3": 1}, {"8x16": 2}, [1, 2, 1, 0])

@@ -94,6 +94,17 @@ class Encoded(NamedTuple):
     evidence: Evidence
 
 
+class Checked(NamedTuple):
+    """One sample that was read, and in which no fault was found."""
+
+    image: np.ndarray  # (H, W, channels) uint8
+    label_ids: np.ndarray  # (H, W) uint8, the raw mask
+    counts: np.ndarray  # (256,) int64, the pixels of each raw value
+    seen: Evidence
+    traits: Traits
+    mask_file: bytes
+
+
 def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evidence | Fault:
     """Makes the record of a sample, or only looks at it, or says why that cannot be.
 
@@ -108,7 +119,7 @@ def attempt(job: tuple[str, Sample, bool], settings: Settings) -> Encoded | Evid
     return guard(
         split,
         sample,
-        lambda: encode_sample((split, sample), settings) if is_wanted else check_sample(sample, settings)[2],
+        lambda: encode_sample((split, sample), settings) if is_wanted else check_sample(sample, settings).seen,
     )
 
 
@@ -131,12 +142,8 @@ def guard(split: str, sample: Sample, work: Callable[[], Result]) -> Result | Fa
         return Fault(f"{error.filename}: cannot be read: {error.strerror}", split, sample.id)
 
 
-def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.ndarray, Evidence, Traits, bytes]:
+def check_sample(sample: Sample, settings: Settings) -> Checked:
     """Reads one image and its mask.
-
-    Returns:
-        The image (H, W, channels) uint8, its raw mask (H, W) uint8, what was seen in them, the same as a whole, and
-        the file of the mask.
 
     Raises:
         ValueError, OSError: as of `encode_sample`.
@@ -144,8 +151,9 @@ def check_sample(sample: Sample, settings: Settings) -> tuple[np.ndarray, np.nda
     (image, label_ids, _, mask_file), traits = read_traits(sample, settings.exif, settings.rule, settings.pixels)
     with named(sample.mask):
         check_known(label_ids, traits, settings)
-    values = np.flatnonzero(masks.count_values(label_ids)).tolist()
-    return image, label_ids, evidence.of_sample(sample.mask, traits, values), traits, mask_file
+    counts = masks.count_values(label_ids)
+    seen = evidence.of_sample(sample.mask, traits, np.flatnonzero(counts).tolist())
+    return Checked(image, label_ids, counts, seen, traits, mask_file)
 
 
 def check_known(label_ids: np.ndarray, traits: Traits, settings: Settings) -> None:
@@ -178,7 +186,7 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
         OSError: a file cannot be read.
     """
     split, sample = item
-    image, label_ids, seen, traits, mask_file = check_sample(sample, settings)
+    image, label_ids, counts, seen, traits, mask_file = check_sample(sample, settings)
     size = settings.size or label_ids.shape
     with named(sample.image):
         image, mask = resizing.resize(image, size), make_mask(label_ids, size, settings)
@@ -188,7 +196,11 @@ def encode_sample(item: tuple[str, Sample], settings: Settings) -> Encoded:
             as_it_came = as_it_came and not settings.rule.gives_class_ids
             kept = codecs.as_grey_png(label_ids, mask_file) if as_it_came else codecs.encode_mask(label_ids)
         example = encode_pixels(sample.id, image, mask, settings, label_ids=kept)
-    class_pixels = masks.count_values(mask)[: len(settings.label_map.classes)].tolist()
+    if mask.shape == label_ids.shape:  # nothing was resized, so that the raw values are counted already
+        counts = labels.remap_counts(counts, settings.rule.stored_map.lookup)
+    else:
+        counts = masks.count_values(mask)
+    class_pixels = counts[: len(settings.label_map.classes)].tolist()
     return Encoded(example, class_pixels, *codecs.channel_sums(image), seen)
 
 

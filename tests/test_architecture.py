@@ -47,6 +47,10 @@ ROOMS = {
         *("inference", "runs", "device", "training"),
     },
     "serving": {"io", "visualization", "inference"},
+    "api": {
+        *("io", "config", "records", "conversion", "pipeline", "metrics", "visualization", "inference"),
+        *("runs", "exporters", "evaluation", "training"),
+    },
     "__main__": {"io"},
 }
 # The same within a room that has rooms of its own. Its own files lie above these and may know all of them.

@@ -1,3 +1,120 @@
-"""tfseg: high-throughput semantic segmentation on tf.data and TFRecord, from raw Cityscapes to a SavedModel."""
+"""tfseg: high-throughput semantic segmentation on tf.data and TFRecord, from raw images to an exported model.
+
+    import tfseg
+
+    records = tfseg.convert_dataset("data/cityscapes", "records", size=(512, 1024))
+    run = tfseg.train_run(tfseg.Config.from_yaml("configs/cityscapes.yaml"))
+    segment = tfseg.load_model("runs/cityscapes/saved_model")
+    mask = segment("street.jpg")
+
+What `__all__` lists is the public interface; everything else is private, and may change. A name is imported when it is
+first used: `import tfseg` itself loads neither TensorFlow nor Keras.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Name -> the module that it comes from, in the order of the data's way.
+_HOMES = {
+    "convert_dataset": "api.records",
+    "open_records": "api.records",
+    "RecordSet": "api.records",
+    "Example": "api.records",
+    "explore_dataset": "exploration.explorer",
+    "RandomCrop": "pipeline.crops",
+    "Augmentation": "augmentation.layer",
+    "create_model": "models.architectures",
+    "Unet": "models.architectures",
+    "FPN": "models.architectures",
+    "Linknet": "models.architectures",
+    "PSPNet": "models.architectures",
+    "DeepLabV3Plus": "models.architectures",
+    "Segmenter": "training.segmenter",
+    "DiceLoss": "losses",
+    "JaccardLoss": "losses",
+    "TverskyLoss": "losses",
+    "LovaszLoss": "losses",
+    "CrossEntropyLoss": "losses",
+    "FocalLoss": "losses",
+    "SegmentationLoss": "losses",
+    "Adam": "training.optimizers",
+    "AdamW": "training.optimizers",
+    "Cosine": "training.optimizers",
+    "Polynomial": "training.optimizers",
+    "MeanIoU": "metrics.mean_iou",
+    "score": "metrics.scores",
+    "Scores": "metrics.scores",
+    "Config": "config.schema",
+    "train_run": "api.runs",
+    "open_run": "api.runs",
+    "Run": "api.runs",
+    "evaluate_run": "evaluation.evaluator",
+    "compare_runs": "evaluation.comparison",
+    "export_run": "exporters.exporter",
+    "export_model": "api.runs",
+    "load_model": "inference.loaded_model",
+    "LoadedModel": "inference.loaded_model",
+}
+_MODULES = ("losses", "metrics")
+
+__all__ = [*_HOMES, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"tfseg.{_HOMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"tfseg.{name}")
+    else:
+        raise AttributeError(f"module 'tfseg' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+if TYPE_CHECKING:
+    from tfseg import losses as losses
+    from tfseg import metrics as metrics
+    from tfseg.api.records import Example as Example
+    from tfseg.api.records import RecordSet as RecordSet
+    from tfseg.api.records import convert_dataset as convert_dataset
+    from tfseg.api.records import open_records as open_records
+    from tfseg.api.runs import Run as Run
+    from tfseg.api.runs import export_model as export_model
+    from tfseg.api.runs import open_run as open_run
+    from tfseg.api.runs import train_run as train_run
+    from tfseg.augmentation.layer import Augmentation as Augmentation
+    from tfseg.config.schema import Config as Config
+    from tfseg.evaluation.comparison import compare_runs as compare_runs
+    from tfseg.evaluation.evaluator import evaluate_run as evaluate_run
+    from tfseg.exploration.explorer import explore_dataset as explore_dataset
+    from tfseg.exporters.exporter import export_run as export_run
+    from tfseg.inference.loaded_model import LoadedModel as LoadedModel
+    from tfseg.inference.loaded_model import load_model as load_model
+    from tfseg.losses import CrossEntropyLoss as CrossEntropyLoss
+    from tfseg.losses import DiceLoss as DiceLoss
+    from tfseg.losses import FocalLoss as FocalLoss
+    from tfseg.losses import JaccardLoss as JaccardLoss
+    from tfseg.losses import LovaszLoss as LovaszLoss
+    from tfseg.losses import SegmentationLoss as SegmentationLoss
+    from tfseg.losses import TverskyLoss as TverskyLoss
+    from tfseg.metrics.mean_iou import MeanIoU as MeanIoU
+    from tfseg.metrics.scores import Scores as Scores
+    from tfseg.metrics.scores import score as score
+    from tfseg.models.architectures import FPN as FPN
+    from tfseg.models.architectures import DeepLabV3Plus as DeepLabV3Plus
+    from tfseg.models.architectures import Linknet as Linknet
+    from tfseg.models.architectures import PSPNet as PSPNet
+    from tfseg.models.architectures import Unet as Unet
+    from tfseg.models.architectures import create_model as create_model
+    from tfseg.pipeline.crops import RandomCrop as RandomCrop
+    from tfseg.training.optimizers import Adam as Adam
+    from tfseg.training.optimizers import AdamW as AdamW
+    from tfseg.training.optimizers import Cosine as Cosine
+    from tfseg.training.optimizers import Polynomial as Polynomial
+    from tfseg.training.segmenter import Segmenter as Segmenter

@@ -44,7 +44,7 @@ def equal(batches, others):
 
 
 EVERYONE = sorted(2 + index % 16 for index in range(20))
-CROPS = {"size": (12, 12), "batch_size": 4, "fit": "crop", "crop": RandomCrop(crop_scale=(1.0, 2.0))}
+CROPS = {"size": (12, 12), "batch_size": 4, "fit": "crop", "crop": RandomCrop(scale=(1.0, 2.0))}
 WHOLE = {"size": (24, 32), "batch_size": 4}
 
 

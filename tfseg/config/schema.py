@@ -6,6 +6,7 @@ The string below a field is its line in --help.
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from tfseg.config.checks import check, check_factors, check_size
@@ -371,6 +372,28 @@ class Config:
     train: Train = field(default_factory=Train)
     accelerator: Accelerator = field(default_factory=Accelerator)
     log: Log = field(default_factory=Log)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **changes: object) -> "Config":
+        """Reads a run from a YAML file, as `tfseg train --config` does.
+
+        Args:
+            path: of the file.
+            changes: other values for some of its settings, by section: train={"epochs": 3}, run_dir="runs/short".
+
+        Raises:
+            ValueError: the file is no run, a setting is unknown or has a value that it cannot have; file and key are
+                named.
+            OSError: the file cannot be read.
+
+        Example:
+            >>> Config.from_yaml("city.yaml", train={"epochs": 3}).train.epochs
+            3
+        """
+        from tfseg.config.parse import change_config, load_config
+
+        config = load_config(path)
+        return change_config(config, changes) if changes else config
 
     def __post_init__(self) -> None:
         check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")

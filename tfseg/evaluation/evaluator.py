@@ -4,6 +4,7 @@ What is scored are the masks that `tfseg predict` writes: made in the same way, 
 """
 
 import dataclasses
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from tfseg.runs import run_dir
 
 
 def evaluate_run(
-    run: str | Path,
+    run: str | os.PathLike,
     records: str | Path | RecordSet | None = None,
     split: str | None = None,
     *,

@@ -5,6 +5,7 @@ older than the SavedModel. The network's code is not needed.
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class RunReport:
 
 
 def report_run(
-    run: str | Path, split: str | None = None, samples: int = 4, columns: Sequence[str] = COLUMNS
+    run: str | os.PathLike, split: str | None = None, samples: int = 4, columns: Sequence[str] = COLUMNS
 ) -> RunReport:
     """Writes report.html into a run folder, and its figures into the folder `report` there.
 

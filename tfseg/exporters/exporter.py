@@ -84,7 +84,7 @@ def export_saved_model(
 
 
 def export_run(
-    run: str | Path,
+    run: str | os.PathLike,
     directory: str | Path,
     formats: Collection[str] = (),
     *,

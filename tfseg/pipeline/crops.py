@@ -1,5 +1,6 @@
 """Which crop of an image is cut: its scale and place, and which classes it shows. TensorFlow, for tf.data's map."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,15 +14,31 @@ COUNTED = 40  # classes are counted on so many rows of the smallest side
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """How crops are drawn."""
+    """How crops are drawn, as "RandomCrop" of mmsegmentation with a scale.
 
-    crop_scale: tuple[float, float] = (1.0, 1.0)
+    Raises:
+        ValueError: a value is out of its range.
+
+    Example:
+        >>> RandomCrop(scale=(0.5, 2.0), rare_class_sampling=0.5).candidates
+        10
+    """
+
+    scale: tuple[float, float] = (1.0, 1.0)
     """Range of the factor by which a crop is enlarged, drawn evenly on a log scale: half and double come alike."""
     cat_max_ratio: float = 1.0
     """No class but void should take more than this share of a crop's ground truth: of 10 the first that keeps to it is
     taken, and if none does, the one that comes nearest (as `cat_max_ratio` of mmsegmentation)."""
     rare_class_sampling: float = 0.0
     """Probability of taking, of 10 crops, the one with the most of rare classes, by `records.class_weights`."""
+
+    def __post_init__(self):
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
+            raise ValueError(f"scale: expected two numbers above 0, the lower one first, got {self.scale}")
+        if not 0 < self.cat_max_ratio <= 1:
+            raise ValueError(f"cat_max_ratio: expected a share above 0, at most 1, got {self.cat_max_ratio}")
+        if not 0 <= self.rare_class_sampling <= 1:
+            raise ValueError(f"rare_class_sampling: expected a probability in 0..1, got {self.rare_class_sampling}")
 
     @property
     def by_classes(self) -> bool:

@@ -30,9 +30,9 @@ class Fitting:
         self.fit = self.fit_by_resize if settings.fit == "resize" else self.fit_by_crop
         self.shrink = choose_shrink(records.manifest, settings.size)
         self.weights = records.class_weights(split)
-        self.place = partial(place_crops, size=settings.size, scale=settings.crop.crop_scale)
+        self.place = partial(place_crops, size=settings.size, scale=settings.crop.scale)
         fits = records.size is not None and bool(np.all(np.array(records.size) >= settings.size))
-        self.is_unscaled = fits and settings.crop.crop_scale == (1, 1)
+        self.is_unscaled = fits and settings.crop.scale == (1, 1)
 
     def draw(self, key: tf.Tensor, count: tf.Tensor) -> Drawn:
         """Draws the crops of so many records at once: (count, candidates, 4), or (count, candidates, 3) numbers from

@@ -92,6 +92,7 @@ def read_in_passes(
     start: int = 0,
     in_order: bool = True,
     share: Share | None = None,
+    passes: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """Reads pass after pass over all records, each exactly once a pass.
 
@@ -107,9 +108,10 @@ def read_in_passes(
         in_order: whether the order must be the seed's; else records come as they are ready.
         share: of several readers that all have all `files`: the part that this one takes, another in each pass. None:
             `files` are all its own.
+        passes: numbers of the passes to make, int64, if not all from that of `start` on.
 
     Returns:
-        (what was drawn; serialised record, string), without an end.
+        (what was drawn; serialised record, string), without an end, unless `passes` has one.
     """
     total = sum(file.count for file in files)
     first, passed = share.find_pass(start, total) if share else divmod(start, total)
@@ -121,9 +123,16 @@ def read_in_passes(
         data = _read_visits(visits, files, draw, seed, in_order, share)
         tf.random.set_seed(seed + 1)  # in a function it is the function's alone; 0 would be none
         data = data.shuffle(shuffle, number, reshuffle_each_iteration=False)  # pyright: ignore[reportArgumentType]
-        return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0))
+        return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0)) if passed else data
 
-    return tf.data.Dataset.counter(first).flat_map(read_pass)
+    return (passes or tf.data.Dataset.counter(first)).flat_map(read_pass)
+
+
+def count_iterations(first: int = 0) -> tf.data.Dataset:
+    """Gives one number, int64: `first` in the first iteration over what is made of it, one more in each that follows."""
+    with tf.device("CPU:0"):
+        following = tf.Variable(first, dtype=tf.int64, trainable=False)
+    return tf.data.Dataset.range(1).map(lambda _: following.assign_add(1, read_value=True) - 1)
 
 
 def read_across_passes(files: Sequence[File], draw: Draw, *, shuffle: int, seed: int) -> tf.data.Dataset:
@@ -198,7 +207,13 @@ def _key(seed: int, number: tf.Tensor, place: tf.Tensor | int) -> tf.Tensor:
 
 
 def number_in_passes(
-    counts: Sequence[int], draw: Draw, *, seed: int, start: int = 0, share: Share | None = None
+    counts: Sequence[int],
+    draw: Draw,
+    *,
+    seed: int,
+    start: int = 0,
+    share: Share | None = None,
+    passes: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """Numbers images that can be had in any order: as `read_in_passes`, shuffled over all of them.
 
@@ -208,9 +223,10 @@ def number_in_passes(
         seed: of the order, and of what is drawn.
         start: numbers to pass over at the beginning.
         share: the part of one of several readers; None is everything.
+        passes: numbers of the passes to make, int64, if not all from that of `start` on.
 
     Returns:
-        (what was drawn; number of the image, int64), without an end.
+        (what was drawn; number of the image, int64), without an end, unless `passes` has one.
     """
     share, total = share or Share(), sum(counts)
     even = total % share.count == 0
@@ -229,6 +245,6 @@ def number_in_passes(
         drawn = [draw(_key(seed, number, place), tf.constant(count)) for place, count in shards]
         drawn = tf.nest.map_structure(lambda *rows: tf.gather(tf.concat(rows, axis=0), order), *drawn)
         data = tf.data.Dataset.from_tensor_slices((drawn, order))
-        return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0))
+        return data.skip(tf.where(number == first, tf.constant(passed, tf.int64), 0)) if passed else data
 
-    return tf.data.Dataset.counter(first).flat_map(number_pass)
+    return (passes or tf.data.Dataset.counter(first)).flat_map(number_pass)

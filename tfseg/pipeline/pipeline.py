@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.pipeline.fitting import Fitting, resize_exactly
-from tfseg.pipeline.order import Share
+from tfseg.pipeline.order import Share, count_iterations
 from tfseg.pipeline.readers import choose_reader
 from tfseg.pipeline.service import check_reachable
 from tfseg.pipeline.settings import TrainSettings, plan_buffers
@@ -63,7 +63,7 @@ def make_train_batches(
     reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
     if not only_ids:
         reader.prepare()
-    seed = int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
+    seed = choose_seed(settings)
 
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
         return fitting.fit(drawn, reader.open(item))
@@ -85,6 +85,45 @@ def make_train_batches(
         policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
         data = data.apply(tf.data.experimental.service.distribute(policy, settings.service))
     return data.prefetch(buffers.batches)
+
+
+def make_epoch_batches(
+    records: RecordSet, split: str, settings: TrainSettings, *, epoch: int = 0, drop_remainder: bool = True
+) -> tf.data.Dataset:
+    """Makes the shuffled batches of one epoch: each iteration over them is the next epoch, in another order.
+
+    Args:
+        records: whose images they are.
+        split: name of the split.
+        settings: what a batch is, and how it is read; without `service`.
+        epoch: number of the first iteration, from 0 on. With a seed, order and crops are a function of both.
+        drop_remainder: whether to leave out the images of an epoch that fill no batch, other ones each time.
+
+    Returns:
+        Data set of known cardinality.
+
+    Raises:
+        ValueError, OSError: as of `make_train_batches`.
+    """
+    steps = records.count_steps(split, settings.batch_size)
+    if not drop_remainder:
+        steps = -(-records.split(split).count // settings.batch_size)
+    buffers = plan_buffers(records, split, settings)
+    reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
+    reader.prepare()
+
+    def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
+        return fitting.fit(drawn, reader.open(item))
+
+    data = reader.read(fitting.draw, choose_seed(settings), 0, Share(), count_iterations(epoch))
+    data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=settings.seed is not None)
+    data = data.batch(settings.batch_size, drop_remainder)
+    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(buffers.batches)
+
+
+def choose_seed(settings: TrainSettings) -> int:
+    """That of the settings, or one that nobody knows."""
+    return int(np.random.default_rng().integers(2**31)) if settings.seed is None else settings.seed
 
 
 def make_eval_batches(

@@ -36,8 +36,10 @@ class Reader(Protocol):
         """Opens or makes what the pixels are read from."""
         ...
 
-    def read(self, draw: Draw, seed: int, start: int, share: Share) -> tf.data.Dataset:
-        """Gives (what was drawn, item) without an end, from item number `start` of this reader on."""
+    def read(
+        self, draw: Draw, seed: int, start: int, share: Share, passes: tf.data.Dataset | None = None
+    ) -> tf.data.Dataset:
+        """Gives (what was drawn, item) without an end, from item number `start` of this reader on; or some passes."""
         ...
 
     def open(self, item: tf.Tensor) -> Image:
@@ -60,7 +62,9 @@ class StoredReader:
     def prepare(self) -> None:
         pass
 
-    def read(self, draw: Draw, seed: int, start: int, share: Share) -> tf.data.Dataset:
+    def read(
+        self, draw: Draw, seed: int, start: int, share: Share, passes: tf.data.Dataset | None = None
+    ) -> tf.data.Dataset:
         even = order.is_even(self.paths, self.counts, share.count)
         files = order.share_out(self.paths, self.counts, share if even else Share())
         if self.by_service:
@@ -73,6 +77,7 @@ class StoredReader:
             start=start,
             in_order=self.in_order,
             share=None if even else share,
+            passes=passes,
         )
 
     def open(self, item: tf.Tensor) -> Image:
@@ -95,9 +100,11 @@ class NumberedReader:
     def prepare(self) -> None:
         _ = self.pixels
 
-    def read(self, draw: Draw, seed: int, start: int, share: Share) -> tf.data.Dataset:
+    def read(
+        self, draw: Draw, seed: int, start: int, share: Share, passes: tf.data.Dataset | None = None
+    ) -> tf.data.Dataset:
         counts = [shard.count for shard in self.records.split(self.split).shards]
-        return order.number_in_passes(counts, draw, seed=seed, start=start, share=share)
+        return order.number_in_passes(counts, draw, seed=seed, start=start, share=share, passes=passes)
 
     def open(self, item: tf.Tensor) -> Image:
         return NumberedImage(item, self.pixels)

@@ -1,0 +1,208 @@
+"""Runs as users of the package have them, trained or opened; and models of one's own `fit`, exported like them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfseg.api.notebooks import html_table
+from tfseg.api.records import RecordSet, open_records
+from tfseg.config.schema import Config
+from tfseg.exporters.exporter import export_saved_model
+from tfseg.inference.loaded_model import LoadedModel, load_model
+from tfseg.io.json_reader import read_json
+from tfseg.io.pixel_formats import RGB
+from tfseg.metrics.scores import Scores
+from tfseg.records.labels import VOID
+from tfseg.records.palette import choose_colors
+from tfseg.runs import run_dir
+from tfseg.runs.weights import load_network
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfseg.evaluation.run_report import RunReport
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, what `train_run` or `tfseg train` leaves; it goes where a path goes.
+
+    Attributes:
+        directory: the folder.
+
+    Example:
+        >>> run = open_run("runs/city")
+        >>> run.config.train.epochs, run.history["epoch"]
+        (1, [1])
+    """
+
+    directory: Path
+
+    def __fspath__(self) -> str:
+        return str(self.directory)
+
+    def __str__(self) -> str:
+        return str(self.directory)
+
+    @property
+    def config(self) -> Config:
+        """The settings that it was trained with."""
+        return run_dir.read_config(self.directory)
+
+    @property
+    def records(self) -> RecordSet:
+        """The records that it was trained on, wherever this process was started.
+
+        Raises:
+            FileNotFoundError: they are not there any more.
+        """
+        return open_records(run_dir.open_run_records(self.directory))
+
+    @property
+    def metrics(self) -> dict:
+        """What metrics.json holds: scores of the validation split, the best epoch, seconds, device and versions.
+
+        Raises:
+            FileNotFoundError: the run has not ended.
+        """
+        path = self.directory / run_dir.METRICS
+        if not path.is_file():
+            raise FileNotFoundError(f"{self}: the run has not ended ({path.name} is missing); train_run resumes it")
+        found: dict = read_json(path)
+        return found
+
+    @property
+    def scores(self) -> Scores:
+        """The scores of its exported model on the validation split, of masks of the ground truth's size."""
+        return Scores.from_dict(self.metrics)
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """What history.csv holds: "epoch", losses, scores and seconds, a number for each epoch.
+
+        Raises:
+            FileNotFoundError: its first epoch has not ended.
+        """
+        from tfseg.visualization.curves import read_history
+
+        return read_history(self.directory / run_dir.HISTORY)
+
+    def model(self) -> "keras.Model":
+        """Builds the network with the weights of the best epoch: float pixels 0..255 -> logits.
+
+        Raises:
+            FileNotFoundError: the first epoch has not ended.
+            ValueError: the weights are damaged.
+        """
+        return load_network(self.directory)
+
+    def report(self, split: str | None = None, samples: int = 4) -> "RunReport":
+        """Writes report.html and its figures into the folder, as `tfseg report` does.
+
+        Args:
+            split: what to show; None: the validation split.
+            samples: how many images a panel has.
+
+        Returns:
+            Where the page and the figures are.
+
+        Raises:
+            ValueError: a file is damaged, or there is no such split.
+            OSError: a file is missing, as the SavedModel is until the run has ended, or cannot be written.
+        """
+        from tfseg.evaluation.run_report import report_run
+
+        return report_run(self.directory, split, samples)
+
+    def _repr_html_(self) -> str:
+        """Shows itself in a notebook: its scores, or the last epoch of one that has not ended."""
+        if (self.directory / run_dir.METRICS).is_file():
+            return self.scores._repr_html_()
+        if not (self.directory / run_dir.HISTORY).is_file():
+            return f"<p>{escape(str(self))}: no epoch has ended</p>"
+        last = {name: column[-1] for name, column in self.history.items()}
+        return html_table(map(escape, last), [[f"{value:.4g}" for value in last.values()]], f"{self}: has not ended")
+
+
+def open_run(directory: str | os.PathLike) -> Run:
+    """Opens a run folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+        ValueError: its config.yaml is damaged.
+
+    Example:
+        >>> print(open_run("runs/city"))
+        runs/city
+    """
+    run = Run(Path(directory))
+    run_dir.read_config(run.directory)
+    return run
+
+
+def train_run(config: Config) -> Run:
+    """Trains, scores and exports one run, as `tfseg train` does; one that was stopped resumes.
+
+    Args:
+        config: of the run, such as `Config.from_yaml("configs/camvid.yaml")`.
+
+    Raises:
+        ValueError: a setting does not fit the records, a record is damaged, or the run folder holds another run or is
+            that of another process.
+        OSError: the records cannot be read, or the run folder cannot be written.
+        ModuleNotFoundError: the config names what is of a package that is not installed.
+        tfseg.training.checkpoints.Stopped: Ctrl-C or SIGTERM; the same call resumes.
+    """
+    from tfseg.training.loop import train_run
+
+    train_run(config)
+    return Run(Path(config.run_dir))
+
+
+def export_model(
+    model: "keras.Model",
+    directory: str | os.PathLike,
+    records: RecordSet | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    palette: np.ndarray | Sequence[Sequence[int]] | None = None,
+    input_size: tuple[int, int] | None = None,
+    learns_void: bool = False,
+) -> LoadedModel:
+    """Exports a model that was trained by `fit`: a SavedModel that needs TensorFlow alone. Runs: see `export_run`.
+
+    Args:
+        model: `Segmenter`, or its network: pixels 0..255 (batch, height, width, channels) -> logits.
+        directory: for the SavedModel and labels.json; an earlier export there is replaced once the new one is whole.
+        records: whose classes, colours and kind of pixels are the model's; None: `classes` says them, of RGB images.
+        classes: names by class id.
+        palette: (classes, 3) RGB, 0..255; None: colours that the colour-blind can tell apart.
+        input_size: (height, width) that images are resized to inside, as those of the validation were; None: the
+            network sees each image at its own size.
+        learns_void: whether a first class called void was learnt like the others, and counts in scores.
+
+    Returns:
+        The model, loaded from there.
+
+    Raises:
+        ValueError: neither or both of `records` and `classes` are given, they are of another number than the logits, or
+            `directory` holds something else.
+        OSError: the disk does not take it.
+    """
+    if (records is None) == (classes is None):
+        raise ValueError("expected either records, whose classes the model learnt, or classes, their names")
+    if records is not None:
+        classes, palette, pixels = records.classes, records.palette, records.manifest.pixels
+    else:
+        palette = [*choose_colors(dict.fromkeys(classes or ())).values()] if palette is None else palette
+        pixels = RGB
+    sizes = [] if input_size is None else [input_size]
+    names, network = [*(classes or ())], getattr(model, "network", model)
+    ignore_class = VOID if names[:1] == ["void"] and not learns_void else None
+    export_saved_model(network, Path(directory), names, palette, sizes, ignore_class, pixels)
+    return load_model(directory)

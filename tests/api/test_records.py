@@ -120,7 +120,7 @@ def test_verify(records, tmp_path):
     records.verify(workers=1)
     folder = write_records(tmp_path / "damaged", {"train": 3, "val": 1})
     flip(folder / "train-00000-of-00002.tfrecord", 40)
-    with pytest.raises(ValueError, match="train-00000-of-00002.tfrecord"):
+    with pytest.raises(ValueError, match=r"train-00000-of-00002\.tfrecord"):
         tfseg.open_records(folder).verify(workers=1)
 
 

@@ -1,4 +1,4 @@
-"""Runs as `import tfseg` gives them: opened, looked at, given where a path goes; and exported models of one's own `fit`."""
+"""Runs as `import tfseg` gives them: opened, looked at, given where a path goes; and models of one's own `fit`."""
 
 import os
 from pathlib import Path
@@ -30,7 +30,7 @@ def folder(config):
 
 def test_a_config_of_a_file_and_changes(config, tmp_path):
     assert config.train.epochs == 2 and config.model.weights is None and config.train.batch_size == 8
-    with pytest.raises(ValueError, match="train.epochs: expected .*got 0"):
+    with pytest.raises(ValueError, match=r"train\.epochs: expected .*got 0"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epochs": 0})
     with pytest.raises(ValueError, match="epoch"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epoch": 2})

@@ -47,7 +47,7 @@ def test_pil_images_follow_the_rules_of_files(segment):
     file = io.BytesIO()
     turned.save(file, "JPEG", exif=exif)
     assert segment(Image.open(file)).shape == turned.size
-    with pytest.raises(ValueError, match="image: .*transparent"):
+    with pytest.raises(ValueError, match=r"image: .*transparent"):
         segment(Image.new("RGBA", (4, 4)))
 
 

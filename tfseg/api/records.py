@@ -270,7 +270,7 @@ def convert_dataset(
     workers: int | None = None,
     **options: Unpack[ConvertOptions],
 ) -> RecordSet:
-    """Converts a raw data set to records, as `tfseg convert` does; see there and `conversion.converter.convert_dataset`.
+    """Converts a raw data set to records, as `tfseg convert` does.
 
     A conversion that was interrupted resumes. One that is finished is opened, once it is plain that it was made of
     these files in this way; else it is refused, unless `overwrite` or `update` says what to do with it.

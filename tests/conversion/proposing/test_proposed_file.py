@@ -192,7 +192,8 @@ def test_what_makes_no_label_map_is_not_written(tmp_path):
 
 def test_the_place_of_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert place_proposal("records/mine/") == tmp_path / "records/mine.label_map.yaml"
+    assert place_proposal("records/mine/") == place_proposal(tmp_path / "records/mine")
+    assert str(place_proposal("records/mine/")) == "records/mine.label_map.yaml"
     assert place_proposal(".") == tmp_path.with_name(f"{tmp_path.name}.label_map.yaml")
 
 

@@ -111,8 +111,11 @@ def place_proposal(out: str | Path) -> Path:
         PosixPath('/data/records/mine.label_map.yaml')
     """
     path = open_path(out)
-    path = path.resolve() if is_local(path) else path
-    return path.with_name(f"{path.name}{ENDING}")
+    if not is_local(path):
+        return path.with_name(f"{path.name}{ENDING}")
+    place = path.resolve()
+    place = place.with_name(f"{place.name}{ENDING}")
+    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place  # as users would call it
 
 
 def write_proposal(proposal: Proposal, path: Path) -> Path:

@@ -149,8 +149,8 @@ class MeanIoU(keras.metrics.Metric):
         return ops.where(occurs, (high * BASE + low) / ops.maximum(union, 1.0), np.nan)
 
     def _check_lost(self):
-        lost = ops.convert_to_tensor(self._lost)
-        if is_at_hand(lost) and (count := float(lost)):
+        lost = self._lost + 0.0  # the number of a variable
+        if is_at_hand(lost) and (count := float(lost)) > 0:
             raise ValueError(
                 f"{self.name}: expected class ids in 0..{self.num_classes - 1} in y_true and y_pred, got others in "
                 f"{count:,.0f} pixels; name a value that is no class, such as 255, as ignore_class"

@@ -197,15 +197,9 @@ def score(
     if palette is not None and np.shape(palette) != (len(names), 3):
         raise ValueError(f"palette: expected {len(names)} times red, green, blue, got the shape {np.shape(palette)}")
     pixels = PixelScores(names, ignore_class)
-    for index, (true, predicted, probabilities) in enumerate(images):
-        _check_ids(true, ignore_class, len(names), f"truth of image {index}")
-        counted = True if ignore_class in range(len(names)) else true != ignore_class
-        _check_ids(np.where(counted, predicted, 0), None, len(names), f"prediction of image {index}")
-        if probabilities is not None and probabilities.shape[-1] != len(names):
-            raise ValueError(
-                f"prediction of image {index}: expected probabilities of {len(names)} classes, got "
-                f"{probabilities.shape[-1]}"
-            )
+    for index, image in enumerate(images):
+        _check_classes(index, *image, len(names), ignore_class)
+        true, predicted, probabilities = image
         pixels.add_mask(predicted, true, probabilities)
     result = pixels.result()
     del result["learn_void"]
@@ -273,12 +267,23 @@ def _number(images: list, ignore_class: int | None) -> tuple[str, ...]:
     return tuple(map(str, range(count)))
 
 
-def _check_ids(ids: np.ndarray, ignore_class: int | None, count: int, name: str) -> None:
-    wrong = ((ids < 0) | (ids >= count)) & (ids != ignore_class)
+def _check_classes(index: int, true, predicted, probabilities, count: int, ignore_class: int | None) -> None:
+    """Raises ValueError unless an image, by its place, has no other classes than there are."""
+    _check_ids(true[true != ignore_class], count, f"truth of image {index}")
+    counted = slice(None) if ignore_class in range(count) else true != ignore_class
+    _check_ids(predicted[counted], count, f"prediction of image {index}")
+    if probabilities is not None and probabilities.shape[-1] != count:
+        raise ValueError(
+            f"prediction of image {index}: expected probabilities of {count} classes, got {probabilities.shape[-1]}"
+        )
+
+
+def _check_ids(ids: np.ndarray, count: int, name: str) -> None:
+    wrong = (ids < 0) | (ids >= count)
     if wrong.any():
         raise ValueError(
-            f"{name}: expected class ids in 0..{count - 1}, got {ids[wrong][0]} ({wrong.sum():,} of {ids.size:,} "
-            "pixels are none); name a value that is no class, such as 255, as ignore_class"
+            f"{name}: expected class ids in 0..{count - 1}, got {ids[wrong][0]} ({wrong.sum():,} pixels are of none); "
+            "name a value that is no class, such as 255, as ignore_class"
         )
 
 

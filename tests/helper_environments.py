@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 
 # What computes with Keras.
-NETWORK = {"augmentation", "hard_examples", "losses", "metrics", "models", "pipeline", "training"}
+NETWORK = {"augmentation", "hard_examples", "loss_classes", "losses", "metrics", "models", "pipeline", "training"}
 # Environment -> its rooms; "main", which `make test` takes, runs everything.
 ENVIRONMENTS = {
     "oldest": {*NETWORK, "diagnostics", "exporters", "records"},

@@ -11,7 +11,8 @@ from keras import ops
 
 from tfseg.augmentation.layer import Augmentation
 from tfseg.hard_examples import keep_hardest
-from tfseg.losses import SegmentationLoss, cross_entropy_loss
+from tfseg.loss_functions import cross_entropy_loss
+from tfseg.losses import SegmentationLoss
 from tfseg.training.learner import Learner
 
 

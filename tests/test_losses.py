@@ -11,8 +11,7 @@ from keras import ops
 
 from tfseg.augmentation.layer import Augmentation
 from tfseg.config.schema import Config, Data, Loss
-from tfseg.losses import (
-    SegmentationLoss,
+from tfseg.loss_functions import (
     auxiliary_loss,
     cross_entropy_loss,
     dice_loss,
@@ -21,6 +20,7 @@ from tfseg.losses import (
     lovasz_loss,
     tversky_loss,
 )
+from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.records.manifest import read_manifest, write_manifest
 from tfseg.training import assembly

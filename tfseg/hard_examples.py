@@ -55,5 +55,5 @@ def keep_hardest(losses, valid, threshold: float, min_kept: float):
 
 
 def _sum(x):
-    """(batch, height, width) -> (): a row, an image, a batch, since one float32 sum over all is off, see `losses`."""
+    """(batch, height, width) -> (): a row, an image, a batch, since one float32 sum over all is off."""
     return ops.sum(ops.sum(ops.sum(x, axis=2), axis=1))

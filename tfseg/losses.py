@@ -1,350 +1,375 @@
-"""Losses over pixels: pure functions of (mask, logits), each one value per image, and their weighted sum.
+"""Losses over pixels as Keras has them, for any `compile`; `SegmentationLoss` is the weighted sum of a run.
 
-All arithmetic is float32, whatever the network's precision: a sum over 320x320 pixels overflows float16. No finite
-logits give nan or infinity.
+Each is a thin class over a function of `loss_functions`, where the mathematics is: in float32, over the whole batch, on
+every backend.
 
-Void pixels: with `ignore_class` 0 they count nowhere, neither in the ground truth nor in the prediction. Like every
-class that is absent from the ground truth, void then has no part in a mean over classes. Pixels of no class, such as
-255, count nowhere either way.
+Labels are class ids, integers (batch, height, width) or (batch, height, width, 1). Predictions are floats (batch,
+height, width, classes). A label that is no class id, such as 255, counts nowhere.
 """
 
-from functools import partial
+import math
+from collections.abc import Sequence
+from numbers import Integral
 
 import keras
 from keras import ops
 
-from tfseg.backend import as_ids, mean_over_replicas, one_hot, sum_over_replicas
-from tfseg.config.tables import AUXILIARY_STRIDE, OHEM_MIN_KEPT
-from tfseg.hard_examples import keep_hardest
-from tfseg.records.labels import VOID
+from tfseg.backend import is_at_hand
+from tfseg.config.checks import check
+from tfseg.config.tables import OHEM_MIN_KEPT
+from tfseg.loss_functions import (
+    check_shapes,
+    cross_entropy_loss,
+    dice_loss,
+    focal_loss,
+    jaccard_loss,
+    lovasz_loss,
+    put_first,
+    tversky_loss,
+)
+from tfseg.segmentation_loss import SegmentationLoss
 
-LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed
-
-
-def dice_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
-    """Soft Dice loss (Milletari et al. 2016): 1 - mean of 2 |truth x prediction| / (|truth| + |prediction|) by class.
-
-    The sums run over the whole batch: a class too rare for one image still has a steady share. A class absent from
-    the batch's truth is left out of the mean: its Dice is 0 for any prediction, so it could only add a constant. What
-    is wrongly taken for it is missing from the class it belongs to. A batch without any truth has the loss 0.
-
-    Args:
-        mask: integers (batch, height, width), class ids.
-        logits: float (batch, height, width, classes).
-        ignore_class: 0, that of void, whose pixels count nowhere; None: it is a class like the others.
-        class_weights: of each class, 0 or more, by class id; the mean over classes is weighted by them. None: all 1.
-
-    Returns:
-        float32 (batch,) in 0..1: the batch's value, repeated, so that a mean over several devices' images is right.
-    """
-    return tversky_loss(mask, logits, ignore_class, class_weights, alpha=0.5, beta=0.5)
-
-
-def jaccard_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
-    """Soft Jaccard loss (Rahman and Wang 2016): 1 - mean of |truth x prediction| / |truth or prediction| by class.
-
-    Of sure predictions it is 1 - mean IoU. Sums, arguments and what is returned as in `dice_loss`.
-    """
-    return tversky_loss(mask, logits, ignore_class, class_weights, alpha=1.0, beta=1.0)
+__all__ = [
+    "CrossEntropyLoss",
+    "DiceLoss",
+    "FocalLoss",
+    "JaccardLoss",
+    "LovaszLoss",
+    "SegmentationLoss",
+    "TverskyLoss",
+]
 
 
-def tversky_loss(
-    mask, logits, ignore_class: int | None = VOID, class_weights=None, alpha: float = 0.3, beta: float = 0.7
-):
-    """Tversky loss (Salehi et al. 2017, arXiv:1706.05721): 1 - mean of TP / (TP + alpha FP + beta FN) by class.
+class _PixelLoss(keras.losses.Loss):
+    """What the losses have in common; each gives its function, see `per_image`."""
 
-    With more beta than alpha, more of a class is found, and more is wrongly taken for it. Sums, other arguments and
-    what is returned as in `dice_loss`.
+    def __init__(self, from_logits, ignore_class, class_weights, reduction, name, dtype):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        check(self.dtype in ("float32", "float64"), "dtype", self.dtype, "float32: half precision loses pixels and ids")
+        check(isinstance(ignore_class, Integral | None), "ignore_class", ignore_class, "a whole number, or None")
+        self.from_logits = from_logits
+        self.ignore_class = None if ignore_class is None else int(ignore_class)
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+        fit = all(0 <= weight < math.inf for weight in self.class_weights or ())
+        check(fit, "class_weights", self.class_weights, "numbers of 0 or more, one a class")
 
-    Args:
-        alpha: weight of false positives, 0 or more.
-        beta: weight of false negatives, above 0.
-    """
-    logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], ignore_class)  # (B, H, W, C), all zero where void
-    prediction = ops.softmax(logits) * ops.sum(truth, axis=-1, keepdims=True)
-    hits, truth_size = _sum_over_pixels(truth * prediction), _sum_over_pixels(truth)  # (C,)
-    size = (1 - alpha - beta) * hits + alpha * _sum_over_pixels(prediction) + beta * truth_size
-    return _one_minus_mean(hits / ops.where(truth_size > 0, size, 1.0), truth_size, mask, class_weights)
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        """Computes the loss, float32 (batch,); `ignore_class` is 0 or None."""
+        raise NotImplementedError
 
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, self.dtype)
+            if (shape := tuple(sample_weight.shape))[1:] not in ((), (1,)):
+                raise ValueError(
+                    f"sample_weight: expected one number an image, (batch,), got the shape {shape}; weigh classes by "
+                    "class_weights, and give pixels that are not to count the label ignore_class"
+                )
+        return super().__call__(y_true, y_pred, sample_weight)
 
-def lovasz_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None):
-    """Lovasz-Softmax (Berman et al. 2018, arXiv:1705.08790): the IoU's own extension to probabilities.
+    def call(self, y_true, y_pred):
+        mask = check_shapes(y_true, y_pred)
+        logits = y_pred if self.from_logits else _to_logits(y_pred)
+        return self.per_image(*put_first(mask, logits, self.ignore_class, self.class_weights))
 
-    Of each class, the errors |truth - probability| of all pixels of the batch are sorted, the largest first. Each has
-    the weight by which the IoU falls if that pixel is wrong beside those before it. Of sure predictions it is
-    1 - mean IoU, as the Jaccard loss, which has other gradients. Of devices that share a batch each sorts its part.
-
-    Sorting is dear: with its gradient, an image of 1024x2048 in 8 classes takes over 4 s on two shared CPU cores, of
-    Dice 0.2 s, and 0.8 GiB, of Dice 0.4. Counts are exact up to 2**24 pixels a batch, as far as float32 counts.
-    Arguments and what is returned as in `dice_loss`.
-    """
-    logits = ops.cast(logits, "float32")
-    truth = _one_hot(mask, logits.shape[-1], ignore_class)
-    errors = ops.abs(truth - ops.softmax(logits))
-    errors = ops.where(ops.sum(truth, axis=-1, keepdims=True) > 0, errors, -1.0)  # void last, where no weight is left
-    first = _first_class(ignore_class)
-    truth, errors = (_by_class(x[..., first:]) for x in (truth, errors))  # (C, B * H * W)
-    order = ops.argsort(-errors, axis=-1)
-    truth, errors = (ops.take_along_axis(x, order, axis=-1) for x in (truth, errors))
-    truth_size = ops.sum(truth, axis=-1)
-    intersection = truth_size[:, None] - ops.cumsum(truth, axis=-1)
-    union = truth_size[:, None] + ops.cumsum(1 - truth, axis=-1)
-    # What 1 - intersection / union is more than at the pixel before; as a difference it would be all rounding.
-    growth = ops.where(truth > 0, 1 / ops.maximum(union, 1), intersection / ops.maximum(union * (union - 1), 1))
-    rows = ops.reshape(errors * growth, (truth.shape[0], -1, ops.shape(mask)[2]))
-    losses = ops.sum(ops.sum(rows, axis=-1), axis=-1)
-    weights = None if class_weights is None else _as_weights(class_weights, logits.shape[-1])[first:]
-    return _one_minus_mean(1 - losses, truth_size, mask, weights)
+    def get_config(self):
+        shared = ("from_logits", "ignore_class", "class_weights", "dtype")
+        return {**super().get_config(), **{name: getattr(self, name) for name in shared}}
 
 
-def cross_entropy_loss(
-    mask,
-    logits,
-    ignore_class: int | None = VOID,
-    class_weights=None,
-    label_smoothing: float = 0.0,
-    ohem_threshold: float | None = None,
-    ohem_min_kept: float = OHEM_MIN_KEPT,
-):
-    """Softmax cross-entropy, averaged over the batch's valid pixels, or over the hardest of them.
-
-    Args:
-        mask, logits, ignore_class: as in `dice_loss`.
-        class_weights: of each class, 0 or more, by class id; the mean over pixels is weighted by those of their true
-            classes. None: all 1.
-        label_smoothing: share of the truth that is spread evenly over the classes to learn (Szegedy et al. 2016), which
-            void is if `ignore_class` is None; 0 to below 1.
-        ohem_threshold: above 0, below 1: only pixels count whose true class has at most this probability, see
-            `hard_examples.keep_hardest`. None: all valid pixels do.
-        ohem_min_kept: share of the valid pixels, 0..1, that count at least.
-
-    Returns:
-        float32 (batch,), >= 0: each image's weighted sum over the batch's mean sum of weights, so that the mean over
-        images is the mean over pixels that count. 0 for a batch without any truth.
-    """
-    logits = ops.cast(logits, "float32")
-    truth, logs = _one_hot(mask, logits.shape[-1], ignore_class), _log_probabilities(logits)
-    if ohem_threshold is not None:
-        losses, valid = -ops.sum(truth * logs, axis=-1), ops.sum(truth, axis=-1)  # (B, H, W)
-        truth *= keep_hardest(losses, valid, ohem_threshold, ohem_min_kept)[..., None]
-    return _mean_over_pixels(truth, logs, ignore_class, class_weights, label_smoothing)
-
-
-def focal_loss(
-    mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0, gamma: float = 2.0
-):
-    """Focal loss (Lin et al. 2017, arXiv:1708.02002): each pixel's cross-entropy times (1 - p) ** gamma.
-
-    p is the probability of its true class: pixels that are right already count little. The paper's alpha is
-    `class_weights` here, and its sum over an image's objects a mean over pixels. Other arguments and what is returned
-    as in `cross_entropy_loss`.
-
-    Args:
-        gamma: 0 or more; 0 is the cross-entropy.
-    """
-    logits = ops.cast(logits, "float32")
-    truth, logs = _one_hot(mask, logits.shape[-1], ignore_class), _log_probabilities(logits)
-    factor = 1.0
-    if gamma:
-        probability = ops.exp(ops.sum(truth * logs, axis=-1, keepdims=True))
-        factor = ops.power(ops.maximum(1 - probability, 1e-7), gamma)  # at 0, the gradient of a root is infinite
-    return _mean_over_pixels(truth, logs, ignore_class, class_weights, label_smoothing, factor)
-
-
-def auxiliary_loss(mask, logits, ignore_class: int | None = VOID, class_weights=None, label_smoothing: float = 0.0):
-    """Cross-entropy of logits at stride 16, those of an auxiliary head (Zhao et al. 2017, arXiv:1612.01105).
-
-    Each prediction stands for the 16x16 pixels that it lies over: the loss is the cross-entropy of the logits, enlarged
-    to the mask's size by nearest neighbour. It is computed at their own size, from the number of pixels of each class
-    there: every pixel counts, a pole of two pixels too, and void does not.
-
-    Args:
-        mask: integers (batch, height, width), class ids.
-        logits: float (batch, rows, columns, classes), with at least height / 16 rows and width / 16 columns.
-        ignore_class, class_weights, label_smoothing: as in `cross_entropy_loss`.
-
-    Returns:
-        float32 (batch,), as of `cross_entropy_loss`.
-    """
-    logits = ops.cast(logits, "float32")
-    _, rows, columns, classes = ops.shape(logits)
-    truth = _sum_over_squares(_one_hot(mask, classes, ignore_class), rows, columns, AUXILIARY_STRIDE)
-    return _mean_over_pixels(truth, _log_probabilities(logits), ignore_class, class_weights, label_smoothing)
-
-
-def _log_probabilities(logits):
-    return ops.maximum(ops.log_softmax(logits), LOWEST)
-
-
-def _mean_over_pixels(truth, logs, ignore_class: int | None, class_weights, label_smoothing: float, factor=1.0):
-    """Cross-entropy of each image over the batch's mean sum of weights, see `cross_entropy_loss`.
-
-    Args:
-        truth: float32 (batch, height, width, classes), pixels of each class.
-        logs: float32 of the same shape, log probabilities.
-        factor: by which each place's loss is multiplied, but not its weight.
-    """
-    weighted = truth if class_weights is None else truth * _as_weights(class_weights, truth.shape[-1])
-    losses = factor * _smooth(weighted, label_smoothing, ignore_class) * logs
-    sums = -ops.sum(ops.sum(losses, axis=(2, 3)), axis=1)  # (B,)
-    weights = ops.sum(ops.sum(weighted, axis=(2, 3)), axis=1)
-    return sums / _or_one(mean_over_replicas(ops.mean(weights)))
-
-
-def _one_hot(mask, classes: int, ignore_class: int | None):
-    truth = one_hot(as_ids(ops.convert_to_tensor(mask)), classes)
-    return truth if ignore_class is None else truth * ops.cast(ops.arange(classes) != ignore_class, "float32")
-
-
-def _as_weights(class_weights, classes: int):
-    """Weights of classes, in a list, a tuple or an array, as a tensor."""
-    weights = ops.convert_to_tensor(class_weights, "float32")
-    if tuple(weights.shape) != (classes,):
-        raise ValueError(
-            f"class_weights: expected {classes} numbers, one a class, got the shape {tuple(weights.shape)}"
-        )
-    return weights
-
-
-def _first_class(ignore_class: int | None) -> int:
-    return 0 if ignore_class is None else 1
-
-
-def _by_class(x):
-    """(batch, height, width, classes) -> (classes, batch * height * width)."""
-    return ops.transpose(ops.reshape(x, (-1, x.shape[-1])))
-
-
-def _smooth(truth, share: float, ignore_class: int | None):
-    """Spreads a share of each pixel's truth evenly over the classes that are learnt."""
-    if not share:
-        return truth
-    classes, first = truth.shape[-1], _first_class(ignore_class)
-    even = ops.cast(ops.arange(classes) >= first, "float32") / (classes - first)
-    return (1 - share) * truth + share * ops.sum(truth, axis=-1, keepdims=True) * even
-
-
-def _sum_over_pixels(x):
-    """(batch, height, width, classes) -> (classes,)."""
-    # A row, an image, a batch: one float32 sum over a million pixels at once is off by a percent on TensorFlow's CPU.
-    return sum_over_replicas(ops.sum(ops.sum(ops.sum(x, axis=2), axis=1), axis=0))
-
-
-def _sum_over_squares(x, rows: int, columns: int, side: int):
-    """(batch, height, width, classes) -> (batch, rows, columns, classes), over side x side pixels each.
-
-    Beyond the image, below and right, there is nothing to sum.
-    """
-    _, height, width, classes = ops.shape(x)
-    x = ops.pad(x, [[0, 0], [0, rows * side - height], [0, columns * side - width], [0, 0]])
-    x = ops.sum(ops.reshape(x, (-1, side, columns * side * classes)), axis=1)  # (B * rows, columns * side * classes)
-    x = ops.sum(ops.reshape(x, (-1, side, classes)), axis=1)  # (B * rows * columns, classes)
-    return ops.reshape(x, (-1, rows, columns, classes))
-
-
-def _one_minus_mean(scores, truth_size, mask, class_weights):
-    """(classes,) -> (batch,): the weighted mean over the classes that have truth, as every image's loss."""
-    weights = ops.cast(truth_size > 0, "float32")
-    if class_weights is not None:
-        weights *= _as_weights(class_weights, weights.shape[0])
-    total = ops.sum(weights)
-    return ops.broadcast_to((total - ops.sum(weights * scores)) / _or_one(total), ops.shape(mask)[:1])
-
-
-def _or_one(x):
-    """A sum to divide by: where there is nothing to sum, there is nothing to divide either."""
-    return ops.where(x > 0, x, 1.0)
+def _to_logits(probabilities):
+    """Their logarithms; what is below Keras' epsilon, 1e-7, counts as that, as in Keras' own losses."""
+    if is_at_hand(probabilities):
+        low, high = float(ops.min(probabilities)), float(ops.max(probabilities))
+        if low < -1e-3 or high > 1 + 1e-3:
+            raise ValueError(
+                f"y_pred: expected probabilities in 0..1, got {low:.3g} to {high:.3g}; for logits pass from_logits=True"
+            )
+    return ops.log(ops.maximum(probabilities, keras.config.epsilon()))
 
 
 @keras.saving.register_keras_serializable("tfseg")
-class SegmentationLoss(keras.losses.Loss):
-    """Weighted sum of the losses above; called with (mask, logits), which leaves out that of an auxiliary head.
+class DiceLoss(_PixelLoss):
+    """Soft Dice loss (Milletari et al. 2016, arXiv:1606.04797): 1 - mean of the classes' Dice coefficients.
+
+    Intersections and sizes are summed over the whole batch; a class absent from its labels has no part in the mean.
 
     Args:
-        dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
-        auxiliary: weight of the auxiliary head's cross-entropy, which is part of training alone, see `terms`.
-        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, ohem_threshold, ohem_min_kept, class_weights,
-            ignore_class: as the losses take them; weights of classes may be a list, a tuple or an array.
+        from_logits: whether `y_pred` holds logits; False: probabilities.
+        ignore_class: id of the label whose pixels count nowhere, neither in the labels nor in the predictions: that of
+            a class, which then has no part in the mean and in label smoothing either, or a value that is no class,
+            such as 255. Wrongly predicted on other pixels, the class is an error there. None: all classes count.
+        class_weights: a number of 0 or more a class, by class id, in the mean over classes. None: all 1.
+        reduction: as in Keras; "sum_over_batch_size" is the mean over images, None gives the loss of each.
+        name: of the loss.
+        dtype: float32 or float64, in which Keras reduces; None: Keras' default.
+
+    Call with:
+        y_true: integers (batch, height, width) or (batch, height, width, 1), class ids.
+        y_pred: floats (batch, height, width, classes), 2 classes or more.
+        sample_weight: a number an image, (batch,); None: all 1.
+
+    Returns:
+        float32, a number in 0..1; with `reduction=None` (batch,), the batch's value repeated.
+
+    Raises:
+        ValueError: an argument is out of range, or, when called, a shape is wrong, there are not as many class_weights
+            as classes, or probabilities are not in 0..1.
+
+    Example:
+        Half of the pixels are of class 1, half of class 2; one is mistaken. Dice is 2/3 and 4/5.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import DiceLoss
+        >>> mask = np.array([[[1, 1, 2, 2]]])
+        >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
+        >>> loss = DiceLoss(from_logits=False, ignore_class=0)
+        >>> round(float(loss(mask, probabilities)), 4)
+        0.2667
     """
 
     def __init__(
         self,
-        dice=1.0,
-        cross_entropy=0.0,
-        jaccard=0.0,
-        tversky=0.0,
-        focal=0.0,
-        lovasz=0.0,
-        auxiliary=0.0,
-        tversky_alpha=0.3,
-        tversky_beta=0.7,
-        focal_gamma=2.0,
-        label_smoothing=0.0,
-        ohem_threshold=None,
-        ohem_min_kept=OHEM_MIN_KEPT,
-        class_weights=None,
-        ignore_class=VOID,
-        name="segmentation_loss",
-        **kwargs,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "dice_loss",
+        dtype: str | None = None,
     ):
-        super().__init__(name=name, **kwargs)
-        self.weights = {
-            "dice": dice,
-            "cross_entropy": cross_entropy,
-            "jaccard": jaccard,
-            "tversky": tversky,
-            "focal": focal,
-            "lovasz": lovasz,
-            "auxiliary": auxiliary,
-        }
-        self.tversky_alpha = tversky_alpha
-        self.tversky_beta = tversky_beta
-        self.focal_gamma = focal_gamma
-        self.label_smoothing = label_smoothing
-        self.ohem_threshold = ohem_threshold
-        self.ohem_min_kept = ohem_min_kept
-        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
-        self.ignore_class = ignore_class
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
 
-    def terms(self, mask, logits, auxiliary_logits=None):
-        """Computes the losses whose weight is not 0: name -> float32 (batch,), unweighted, in the order above.
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return dice_loss(mask, logits, ignore_class, class_weights)
 
-        Args:
-            mask: integers (batch, height, width), class ids.
-            logits: float (batch, height, width, classes).
-            auxiliary_logits: those of the auxiliary head, see `auxiliary_loss`; None: its loss is left out.
-        """
-        smoothing = {"label_smoothing": self.label_smoothing}
-        ohem = {"ohem_threshold": self.ohem_threshold, "ohem_min_kept": self.ohem_min_kept}
-        losses = {
-            "dice": dice_loss,
-            "cross_entropy": partial(cross_entropy_loss, **smoothing, **ohem),
-            "jaccard": jaccard_loss,
-            "tversky": partial(tversky_loss, alpha=self.tversky_alpha, beta=self.tversky_beta),
-            "focal": partial(focal_loss, **smoothing, gamma=self.focal_gamma),
-            "lovasz": lovasz_loss,
-            "auxiliary": partial(auxiliary_loss, **smoothing),
-        }
-        predictions = {name: auxiliary_logits if name == "auxiliary" else logits for name in losses}
-        return {
-            name: losses[name](mask, predictions[name], self.ignore_class, self.class_weights)
-            for name, weight in self.weights.items()
-            if weight and predictions[name] is not None
-        }
 
-    def call(self, mask, logits):
-        return sum(self.weights[name] * term for name, term in self.terms(mask, logits).items())
+@keras.saving.register_keras_serializable("tfseg")
+class JaccardLoss(_PixelLoss):
+    """Soft Jaccard loss (Rahman and Wang 2016, doi:10.1007/978-3-319-50835-1_22): 1 - mean of the classes' soft IoU.
+
+    Of sure predictions it is 1 - mean IoU. All else is as of `DiceLoss`.
+
+    Example:
+        The IoU of the two classes is 1/2 and 2/3.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import JaccardLoss
+        >>> mask = np.array([[[1, 1, 2, 2]]])
+        >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
+        >>> loss = JaccardLoss(from_logits=False, ignore_class=0)
+        >>> round(float(loss(mask, probabilities)), 4)
+        0.4167
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "jaccard_loss",
+        dtype: str | None = None,
+    ):
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
+
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return jaccard_loss(mask, logits, ignore_class, class_weights)
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class TverskyLoss(_PixelLoss):
+    """Tversky loss (Salehi et al. 2017, arXiv:1706.05721): 1 - mean of TP / (TP + alpha FP + beta FN) by class.
+
+    With more beta than alpha, more of a class is found, and more is wrongly taken for it. With both 0.5 it is the Dice
+    loss, with both 1 the Jaccard loss.
+
+    Args:
+        alpha: weight of false positives, 0 or more.
+        beta: weight of false negatives, above 0.
+        from_logits, ignore_class, class_weights, reduction, name, dtype: as of `DiceLoss`, like all else.
+
+    Example:
+        Of class 1, one pixel is found and one missed; of class 2, two are found, and one is wrongly taken for it.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import TverskyLoss
+        >>> mask = np.array([[[1, 1, 2, 2]]])
+        >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
+        >>> loss = TverskyLoss(alpha=0.1, beta=0.6, from_logits=False, ignore_class=0)
+        >>> round(float(loss(mask, probabilities)), 4)
+        0.2113
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "tversky_loss",
+        dtype: str | None = None,
+    ):
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
+        check(0 <= alpha < math.inf, "alpha", alpha, "0 or more")
+        check(0 < beta < math.inf, "beta", beta, "above 0")
+        self.alpha, self.beta = alpha, beta
+
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return tversky_loss(mask, logits, ignore_class, class_weights, self.alpha, self.beta)
 
     def get_config(self):
-        settings = {
-            "tversky_alpha": self.tversky_alpha,
-            "tversky_beta": self.tversky_beta,
-            "focal_gamma": self.focal_gamma,
-            "label_smoothing": self.label_smoothing,
-            "ohem_threshold": self.ohem_threshold,
-            "ohem_min_kept": self.ohem_min_kept,
-            "class_weights": self.class_weights,
-            "ignore_class": self.ignore_class,
-        }
-        return {**super().get_config(), **self.weights, **settings}
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class LovaszLoss(_PixelLoss):
+    """Lovasz-Softmax (Berman et al. 2018, arXiv:1705.08790): the IoU's own extension to probabilities.
+
+    Of sure predictions it is 1 - mean IoU, as the Jaccard loss, which has other gradients. It sorts all pixels, which
+    takes its time, see `loss_functions.lovasz_loss`. All else is as of `DiceLoss`.
+
+    Example:
+        The IoU of the two classes is 1/2 and 2/3.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import LovaszLoss
+        >>> mask = np.array([[[1, 1, 2, 2]]])
+        >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
+        >>> loss = LovaszLoss(from_logits=False, ignore_class=0)
+        >>> round(float(loss(mask, probabilities)), 4)
+        0.4167
+    """
+
+    def __init__(
+        self,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "lovasz_loss",
+        dtype: str | None = None,
+    ):
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
+
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return lovasz_loss(mask, logits, ignore_class, class_weights)
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class CrossEntropyLoss(_PixelLoss):
+    """Softmax cross-entropy, averaged over the batch's pixels that count, or over the hardest of them.
+
+    The mean is that of `keras.losses.SparseCategoricalCrossentropy`, with class weights, label smoothing (Szegedy et
+    al. 2016, arXiv:1512.00567) and online hard example mining (OHEM; Shrivastava et al. 2016, arXiv:1604.03540).
+
+    Args:
+        label_smoothing: share of the truth that is spread evenly over the classes that count; 0 to below 1.
+        ohem_threshold: above 0, below 1: only pixels count whose true class has at most this probability; 0.7 is
+            usual. None: all do.
+        ohem_min_kept: with it, share of the pixels, 0..1, that count at least: the hardest.
+        class_weights: a number of 0 or more a class; the mean over pixels is weighted by those of their true classes.
+        from_logits, ignore_class, reduction, name, dtype: as of `DiceLoss`, like what it is called with and raises.
+
+    Returns:
+        float32, 0 or more; with `reduction=None` (batch,), whose mean is the mean over pixels. 0 without any truth.
+
+    Example:
+        Of two pixels, the true classes have the probabilities 0.5 and 0.25.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import CrossEntropyLoss
+        >>> mask = np.array([[[0, 1, 255]]])
+        >>> probabilities = np.array([[[[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]]]])
+        >>> loss = CrossEntropyLoss(from_logits=False, ignore_class=255)
+        >>> round(float(loss(mask, probabilities)), 4)
+        1.0397
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        ohem_threshold: float | None = None,
+        ohem_min_kept: float = OHEM_MIN_KEPT,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "cross_entropy_loss",
+        dtype: str | None = None,
+    ):
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
+        _check_smoothing(label_smoothing)
+        fits = ohem_threshold is None or 0 < ohem_threshold < 1
+        check(fits, "ohem_threshold", ohem_threshold, "a number between 0 and 1, or None")
+        check(0 <= ohem_min_kept <= 1, "ohem_min_kept", ohem_min_kept, "0 to 1")
+        self.label_smoothing = label_smoothing
+        self.ohem_threshold, self.ohem_min_kept = ohem_threshold, ohem_min_kept
+
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return cross_entropy_loss(mask, logits, ignore_class, class_weights, **self._own())
+
+    def _own(self):
+        names = ("label_smoothing", "ohem_threshold", "ohem_min_kept")
+        return {name: getattr(self, name) for name in names}
+
+    def get_config(self):
+        return {**super().get_config(), **self._own()}
+
+
+@keras.saving.register_keras_serializable("tfseg")
+class FocalLoss(_PixelLoss):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002): each pixel's cross-entropy times (1 - p) ** gamma.
+
+    p is the probability of its true class: pixels that are right already count little. The paper's alpha is
+    `class_weights` here.
+
+    Args:
+        gamma: 0 or more; 0 is the cross-entropy.
+        label_smoothing, class_weights: as of `CrossEntropyLoss`, like what is returned.
+        from_logits, ignore_class, reduction, name, dtype: as of `DiceLoss`, like what it is called with and raises.
+
+    Example:
+        Of two pixels, the true classes have the probabilities 0.5 and 0.25.
+
+        >>> import numpy as np
+        >>> from tfseg.losses import FocalLoss
+        >>> mask = np.array([[[0, 1, 255]]])
+        >>> probabilities = np.array([[[[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]]]])
+        >>> loss = FocalLoss(gamma=1, from_logits=False, ignore_class=255)
+        >>> round(float(loss(mask, probabilities)), 4)
+        0.6931
+    """
+
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        label_smoothing: float = 0.0,
+        *,
+        from_logits: bool = True,
+        ignore_class: int | None = None,
+        class_weights: Sequence[float] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "focal_loss",
+        dtype: str | None = None,
+    ):
+        super().__init__(from_logits, ignore_class, class_weights, reduction, name, dtype)
+        check(0 <= gamma < math.inf, "gamma", gamma, "0 or more")
+        _check_smoothing(label_smoothing)
+        self.gamma, self.label_smoothing = gamma, label_smoothing
+
+    def per_image(self, mask, logits, ignore_class, class_weights):
+        return focal_loss(mask, logits, ignore_class, class_weights, self.label_smoothing, self.gamma)
+
+    def get_config(self):
+        return {**super().get_config(), "gamma": self.gamma, "label_smoothing": self.label_smoothing}
+
+
+def _check_smoothing(share: float) -> None:
+    check(0 <= share < 1, "label_smoothing", share, "0 to below 1")

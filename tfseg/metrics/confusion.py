@@ -40,10 +40,10 @@ def confusion_matrix(mask, predicted, num_classes: int, ignore: int | None = Non
     """
     check_ids(mask, num_classes, "mask", ignore)
     check_ids(predicted, num_classes, "predicted")
-    return _count_pairs(mask, predicted, num_classes, ignore)
+    return count_pairs(mask, predicted, num_classes, ignore)
 
 
-def _count_pairs(mask, predicted, num_classes: int, ignore: int | None = None):
+def count_pairs(mask, predicted, num_classes: int, ignore: int | None = None):
     """As `confusion_matrix`, whatever the ids are."""
     truth, prediction = (ops.convert_to_tensor(ids) for ids in (mask, predicted))
     truth, prediction = (_one_hot(as_ids(ids), num_classes, but) for ids, but in ((truth, ignore), (prediction, None)))
@@ -79,7 +79,7 @@ class Scorer(keras.Model):
     def call(self, batch):
         logits, mask = self.network(as_floats(batch["image"]), training=False), as_ids(batch["mask"])
         predicted = ops.argmax(logits, axis=-1)
-        matrix = _count_pairs(mask, predicted, logits.shape[-1])
+        matrix = count_pairs(mask, predicted, logits.shape[-1])
         _, height, width = ops.shape(mask)
         lost = height * width - ops.sum(matrix, axis=(1, 2))
         # `call` is the loss before Keras reduces it, so that a smaller last batch counts by its images.
@@ -126,9 +126,14 @@ def scores(matrix, classes: Sequence[str] = CATEGORIES, ignore_class: int | None
         ignored: then `iou` is `iou_with_void`, and so on. All floats in 0..1, or nan.
 
     Raises:
-        ValueError: the matrix is not square, holds what are no counts, or has other classes than there are names.
+        ValueError: the matrix is not square, holds what are no counts, or has other classes than there are names; or
+            the class to ignore is none of them.
     """
     matrix = check_matrix(matrix, classes)
+    if ignore_class is not None and not 0 <= ignore_class < len(classes):
+        raise ValueError(
+            f"ignore_class: expected the id of a class, 0..{len(classes) - 1}, or None, got {ignore_class}"
+        )
     iou_with_void, f1_with_void = iou_and_f1(matrix)
     iou, f1, valid = iou_with_void, f1_with_void, matrix
     if ignore_class is not None:

@@ -21,12 +21,13 @@ class PixelScores:
 
     Args:
         classes: names of the classes.
-        ignore_class: id of the class whose ground truth is left out everywhere, that of void; None: all count, as for
-            a network that learns void.
+        ignore_class: id of the class whose ground truth is left out everywhere, that of void; or a value that is no
+            class, such as 255, whose pixels count nowhere. None: all count, as for a network that learns void.
     """
 
     def __init__(self, classes: Sequence[str] = CATEGORIES, ignore_class: int | None = VOID):
         self.classes, self.ignore_class = tuple(classes), ignore_class
+        self.ignored = ignore_class if ignore_class in range(len(classes)) else None  # if it is a class
         self.matrices: list[np.ndarray] = []  # of each image
         self.boundaries = np.zeros((2, len(classes)), np.int64)  # pixels of the intersections, of the unions
         self.bins = np.zeros((3, BINS))  # pixels, sum of confidences, correct ones
@@ -61,31 +62,33 @@ class PixelScores:
         count = len(self.classes)
         if predicted.shape != mask.shape:
             raise ValueError(f"predicted: expected the shape {mask.shape} of the mask, got {predicted.shape}")
+        counted, known = self.find_counted(mask), slice(None)
+        if self.ignore_class != self.ignored:  # what is of no class may be of any: it counts nowhere
+            mask, predicted, known = np.where(counted, mask, 0), np.where(counted, predicted, 0), counted.ravel()
         check_ids(mask, count, "mask")
         check_ids(predicted, count, "predicted")
         pairs = mask.astype(np.int64) * count + predicted
-        self.matrices.append(np.bincount(pairs.ravel(), minlength=count**2).reshape(count, count))
-        self.add_boundaries(predicted, mask)
+        self.matrices.append(np.bincount(pairs.ravel()[known], minlength=count**2).reshape(count, count))
+        self.add_boundaries(predicted, mask, counted)
         if probabilities is not None:
-            self.add_confidence(probabilities.max(axis=-1), predicted, mask)
-            self.confident.append(count_confident(probabilities, mask))
+            self.add_confidence(probabilities.max(axis=-1), predicted == mask, counted)
+            self.confident.append(count_confident(probabilities.reshape(-1, count)[known], mask.ravel()[known]))
 
-    def add_boundaries(self, predicted: np.ndarray, mask: np.ndarray) -> None:
+    def add_boundaries(self, predicted: np.ndarray, mask: np.ndarray, counted: np.ndarray) -> None:
         """Adds, of each class, what the boundaries of prediction and ground truth have in common, and together.
 
-        Pixels of the ignored class, and those that are within a boundary's width of it, are left out: the ground truth
+        Pixels that are ignored, and those that are within a boundary's width of it, are left out: the ground truth
         does not say whether there is a boundary.
         """
         width = max(round(BOUNDARY * math.hypot(*mask.shape)), 1)
-        ignored = cv2.dilate((~self.find_counted(mask)).astype(np.uint8), square(width)) != 0
+        ignored = cv2.dilate((~counted).astype(np.uint8), square(width)) != 0
         for place in np.union1d(mask, predicted):
             ours, truth = (find_boundary(pixels == place, width) & ~ignored for pixels in (predicted, mask))
             self.boundaries[:, place] += (ours & truth).sum(), (ours | truth).sum()
 
-    def add_confidence(self, confidence: np.ndarray, predicted: np.ndarray, mask: np.ndarray) -> None:
+    def add_confidence(self, confidence: np.ndarray, correct: np.ndarray, counted: np.ndarray) -> None:
         """Adds how confident, and how often correct, the prediction is where the ground truth counts."""
-        counted = self.find_counted(mask)
-        confidence, correct = confidence[counted].astype(np.float64), (predicted == mask)[counted]
+        confidence, correct = confidence[counted].astype(np.float64), correct[counted]
         places = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
         for row, weights in zip(self.bins, (None, confidence, correct), strict=True):
             row += np.bincount(places, weights, minlength=BINS)
@@ -114,10 +117,10 @@ class PixelScores:
         """
         union = self.boundaries[1]
         boundary_iou = np.where(union > 0, self.boundaries[0] / np.maximum(union, 1), np.nan)
-        if self.ignore_class is not None:
-            boundary_iou[self.ignore_class] = np.nan
+        if self.ignored is not None:
+            boundary_iou[self.ignored] = np.nan
         result = {
-            **scores(np.sum(self.matrices, axis=0), self.classes, self.ignore_class),
+            **scores(np.sum(self.matrices, axis=0), self.classes, self.ignored),
             "boundary_iou": boundary_iou.tolist(),
             "mean_boundary_iou": mean_of_numbers(boundary_iou),
         }
@@ -142,12 +145,17 @@ class PixelScores:
 
 
 def count_confident(probabilities: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-    """Counts by class, int64 (classes,): pixels of more than 0.5, those of them that are correct, and true ones."""
+    """Counts by class, int64 (classes,): pixels of more than 0.5, those of them that are correct, and true ones.
+
+    Args:
+        probabilities: (pixels, classes).
+        mask: (pixels,), class ids of the ground truth.
+    """
     count = probabilities.shape[-1]
     confident = probabilities > 0.5
     correct = np.take_along_axis(confident, mask[..., None].astype(np.int64), axis=-1)[..., 0]
-    true = (np.bincount(pixels, minlength=count) for pixels in (mask[correct], mask.ravel()))
-    return [confident.sum(axis=(0, 1)), *true]
+    true = (np.bincount(pixels, minlength=count) for pixels in (mask[correct], mask))
+    return [confident.sum(axis=0), *true]
 
 
 def find_boundary(region: np.ndarray, width: int) -> np.ndarray:

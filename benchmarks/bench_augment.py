@@ -36,10 +36,10 @@ def ours() -> Callable:
     """The write-up's set with cutout and class-mix."""
     import tensorflow as tf
 
-    from tfseg.augmentation.layer import Augmentation
+    from tfseg.augmentation.augmenter import Augmenter
 
     settings = vars(load_config(SETTINGS).augment) | {"cutout": 0.3, "class_mix": 0.5}
-    augmentation = Augmentation(**settings, seed=0)
+    augmentation = Augmenter(**settings, seed=0)
     compiled = tf.function(augmentation)
     steps = iter(range(10**9))
     return lambda image, mask: compiled(image, mask, tf.constant(next(steps)))
@@ -187,7 +187,7 @@ def bench(sizes: list[str], rounds: int) -> dict:
 
 def bench_step(sizes: list[str], rounds: int) -> dict:
     """Measures a train step of the EfficientNetB3 U-Net without augmentation: {size: [milliseconds of each round]}."""
-    from tfseg.augmentation.layer import Augmentation
+    from tfseg.augmentation.augmenter import Augmenter
     from tfseg.device import choose_device
     from tfseg.losses import SegmentationLoss
     from tfseg.models.segmenter import build_network
@@ -196,7 +196,7 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
 
     device = choose_device()
     network = build_network(8, encoder="efficientnetb3", weights=None, **device.network)
-    learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmentation())
+    learner = Learner(network, SegmentationLoss(1.0, 1.0), Augmenter())
     learner.compile(Adam(1e-4), jit_compile=device.xla)
     results = {}
     for size in sizes:

@@ -63,7 +63,7 @@ def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
     """Nodes of the step's graph, seconds of the first call, of each of the next steps, and of inferences."""
     import keras
 
-    from tfseg.augmentation.layer import Augmentation
+    from tfseg.augmentation.augmenter import Augmenter
     from tfseg.config.schema import Optimizer
     from tfseg.device import choose_device
     from tfseg.losses import SegmentationLoss
@@ -77,7 +77,7 @@ def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
         make_plain()
     settings = {"encoder": encoder, "weights": None, "skips": "block" if kind == "block" else "expanded"}
     settings |= {} if kind == "plain" else device.network
-    learner = Learner(build_network(NUM_CLASSES, **settings), SegmentationLoss(1.0, 1.0), Augmentation())
+    learner = Learner(build_network(NUM_CLASSES, **settings), SegmentationLoss(1.0, 1.0), Augmenter())
     optimizer = make_optimizer(Optimizer("adamw", 1e-3, "cosine", weight_decay=0.01), 10, 100)
     learner.compile(optimizer, jit_compile=device.xla)
     batch = {"image": image, "mask": mask}

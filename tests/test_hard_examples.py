@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.hard_examples import keep_hardest
 from tfseg.loss_functions import cross_entropy_loss
 from tfseg.losses import SegmentationLoss
@@ -119,7 +119,7 @@ def test_only_kept_pixels_teach():
     network.set_weights([np.float32([[[[0, math.log(p / (1 - p))] for p in (0.5, 0.6, 0.9)]]])])
     before = network.get_weights()[0].copy()
     loss = SegmentationLoss(dice=0.0, cross_entropy=1.0, ohem_threshold=0.7)
-    learner = Learner(network, loss, Augmentation())
+    learner = Learner(network, loss, Augmenter())
     learner.compile(keras.optimizers.SGD(1.0))
     batch = {"image": (255 * np.eye(3)).astype(np.uint8)[None, None], "mask": np.ones((1, 1, 3), np.uint8)}
     learner.train_on_batch(batch)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Config, Data, Loss
 from tfseg.loss_functions import (
     auxiliary_loss,
@@ -369,7 +369,7 @@ def test_a_step_on_a_large_image_in_half_precision():
     try:
         pixels = keras.Input((None, None, 3))
         logits = keras.layers.Conv2D(4, 1, kernel_initializer="zeros")(keras.layers.Rescaling(1 / 255)(pixels))
-        learner = Learner(keras.Model(pixels, logits), SegmentationLoss(dice=1.0), Augmentation())
+        learner = Learner(keras.Model(pixels, logits), SegmentationLoss(dice=1.0), Augmenter())
         learner.compile(keras.optimizers.SGD(0.1))
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
@@ -460,7 +460,7 @@ def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
     mask, pixels = draw(shape=(5, 8, 8))[0], keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(5, 1, kernel_initializer="zeros")(pixels))
     loss = SegmentationLoss(**{**ALL, **OTHERS, "auxiliary": 0.0})
-    learner = Learner(network, loss, Augmentation())
+    learner = Learner(network, loss, Augmenter())
     learner.compile(keras.optimizers.SGD(1e-3))
     data = {"image": mask[..., None].repeat(3, axis=-1).astype(np.uint8), "mask": mask.astype(np.uint8)}
     batches = tf.data.Dataset.from_tensor_slices(data).batch(2)

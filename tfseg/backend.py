@@ -7,6 +7,8 @@ variable KERAS_BACKEND; the rest would make other networks, or none.
 
 import functools
 import platform
+import sys
+import threading
 
 import keras
 import numpy as np
@@ -18,6 +20,9 @@ elif keras.backend.backend() == "torch":
     import torch  # pyright: ignore[reportMissingImports]  # one backend is installed, not all
 elif keras.backend.backend() == "jax":
     import jax  # pyright: ignore[reportMissingImports]  # as above
+
+
+COUNTING = threading.Lock()  # tf.data calls from several threads
 
 
 def settle() -> None:
@@ -113,7 +118,8 @@ def count_replicas() -> int:
 
 def find_replica():
     """The number of the device that computes, from 0 on."""
-    return tf.distribute.get_replica_context().replica_id_in_sync_group if count_replicas() > 1 else 0
+    context = tf.distribute.get_replica_context() if count_replicas() > 1 else None
+    return context.replica_id_in_sync_group if context else 0
 
 
 def sum_over_replicas(x):
@@ -125,6 +131,56 @@ def sum_over_replicas(x):
 def mean_over_replicas(x):
     """The mean over all devices, as `sum_over_replicas`."""
     return sum_over_replicas(x) / count_replicas() if count_replicas() > 1 else x
+
+
+def is_in_graph(x) -> bool:
+    """Whether a tensor is one of a TensorFlow graph that is traced, such as that of `tf.data.Dataset.map`."""
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and tensorflow.is_tensor(x) and not hasattr(x, "numpy")
+
+
+def call_from_graph(function, tensors: list, dtypes: list[str]) -> list:
+    """Lets a TensorFlow graph call a function of NumPy arrays, which may compute on any backend.
+
+    Args:
+        function: arrays -> as many arrays of the same shapes.
+        tensors: of the graph.
+        dtypes: of what it returns.
+
+    Returns:
+        Tensors of the graph, whose shapes are known as far as those of the arguments are.
+    """
+    import tensorflow as tf
+
+    results = tf.numpy_function(function, tensors, [tf.as_dtype(dtype) for dtype in dtypes])
+    for result, tensor in zip(results, tensors, strict=True):
+        result.set_shape(tensor.shape)
+    return results
+
+
+def count_up(counter):
+    """Adds 1 to an int32 variable and returns what it was: a number of its own for each parallel call of tf.data."""
+    if keras.backend.backend() == "tensorflow" and _is_in_dataset():
+        return tf.raw_ops.ResourceCountUpTo(resource=counter.value.handle, limit=2**31 - 1, T=tf.int32)
+    with COUNTING:
+        before = counter + 0  # a copy
+        counter.assign(before + 1)
+    return before
+
+
+def _is_in_dataset() -> bool:
+    """Whether TensorFlow traces a function of tf.data, whose calls may run at the same time."""
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None:
+        if getattr(graph, "name", "").startswith("Dataset_"):
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
+def reaches_counters() -> bool:
+    """Whether a step that XLA compiles may count: TensorFlow keeps int32 variables beside a GPU, where XLA has none."""
+    return keras.backend.backend() != "tensorflow" or not tf.config.list_physical_devices("GPU")
 
 
 def compile_step(train_step, strategy, jit_compile):

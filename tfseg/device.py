@@ -97,11 +97,7 @@ def choose_device(
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
     keras.mixed_precision.set_dtype_policy(automatic)
-    network: NetworkOptions = {
-        "tanh": kind == "metal" and automatic != "float32",
-        "cpu": kind == "cpu" and backend == "tensorflow" and fused,
-        "fused": fused,
-    }
+    network = make_network_options(backend, kind, automatic, fused)
     on_gpu = kind != "cpu" and backend == "tensorflow"
     batches: BatchOptions = {"signed": kind == "metal" and on_gpu, "ahead": prefetch and on_gpu and strategy == "none"}
     shared, cluster = make_strategy(kind, strategy)
@@ -121,6 +117,32 @@ def choose_device(
             "since Keras' own train step cannot share out a batch of bytes; got false"
         )
     return choice
+
+
+def make_network_options(backend: str, kind: str, precision: str, fused: bool) -> NetworkOptions:
+    """Decides how a network computes on a kind of device, in a precision."""
+    return {
+        "tanh": kind == "metal" and precision != "float32",
+        "cpu": kind == "cpu" and backend == "tensorflow" and fused,
+        "fused": fused,
+    }
+
+
+def find_network_options(fused: bool) -> NetworkOptions:
+    """Decides the same for the device and the precision that Keras has as it is; unlike `choose_device`, sets neither.
+
+    Args:
+        fused: whether layers may be ours; else they are those of Keras.
+    """
+    import keras
+
+    backend, precision = keras.backend.backend(), keras.config.dtype_policy().name
+    if backend != "tensorflow":
+        return make_network_options(backend, place_elsewhere(backend, "auto")[0], precision, fused)
+    import tensorflow as tf
+
+    kind, _ = pick_kind("auto", len(tf.config.get_visible_devices("GPU")))
+    return make_network_options(backend, kind, precision, fused)
 
 
 def pick_on_tensorflow(backend: str, wanted: str):

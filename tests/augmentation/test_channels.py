@@ -4,14 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 
 EFFECTS = {"flip": 0.5, "rotation": 20, "zoom": (0.8, 1.25), "perspective": 0.1, "brightness": 0.2, "contrast": 0.3}
 EFFECTS |= {"gamma": (0.7, 1.4), "tone_curve": 0.2, "blur": 1.0, "noise": 0.05, "cutout": 0.3, "class_mix": 0.5}
 
 
 def augment(image, mask, **settings):
-    found = Augmentation(channels=image.shape[-1], num_classes=3, seed=0, **settings)(image, mask)
+    found = Augmenter(channels=image.shape[-1], num_classes=3, seed=0, **settings)(image, mask)
     return [keras.ops.convert_to_numpy(array) for array in found]
 
 
@@ -44,10 +44,10 @@ def test_channels_are_changed_as_those_of_rgb_are():
 )
 def test_effects_of_colour_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        Augmentation(channels=1, **settings)
-    Augmentation(channels=3, **settings)
+        Augmenter(channels=1, **settings)
+    Augmenter(channels=3, **settings)
 
 
 def test_images_of_other_channels_are_refused():
     with pytest.raises(ValueError, match="image: expected 3 channels, got 1"):
-        Augmentation()(np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4), np.uint8))
+        Augmenter()(np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4), np.uint8))

@@ -6,7 +6,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.backend import as_floats
 from tfseg.config import parse
 from tfseg.diagnostics import graph_walk, metal
@@ -85,7 +85,7 @@ def make_learner(*layers, augmentation=None, policy="float32", loss=None, accumu
         x = pixels
         for layer in (*layers, lambda: keras.layers.Conv2D(8, 1, dtype="float32")):
             x = layer()(x)
-        learner = Learner(keras.Model(pixels, x), loss or SegmentationLoss(1.0, 1.0), augmentation or Augmentation())
+        learner = Learner(keras.Model(pixels, x), loss or SegmentationLoss(1.0, 1.0), augmentation or Augmenter())
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     learner.compile(Adam(gradient_accumulation_steps=accumulate), jit_compile=False)

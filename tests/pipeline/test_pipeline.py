@@ -383,7 +383,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfseg.pipeline.pipeline import make_eval_batches, make_train_batches
 from tfseg.pipeline.settings import TrainSettings
 from tfseg.pipeline.transfer import to_device
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.training.learner import Learner
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
@@ -402,7 +402,7 @@ class Watcher(Learner):
     def call(self, batch, training=False):
         places.add(batch["image"].device[-5:])
         return super().call(batch, training)
-learner = Watcher(network, SegmentationLoss(0.0, 1.0), Augmentation())
+learner = Watcher(network, SegmentationLoss(0.0, 1.0), Augmenter())
 learner.compile(keras.optimizers.Adam(0.01))
 tf.config.run_functions_eagerly(True)
 history = learner.fit(sent, epochs=2, steps_per_epoch=5, verbose=0, shuffle=False).history["loss"]

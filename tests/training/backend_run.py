@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.parse import parse_config
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.models import segmenter
@@ -60,7 +60,7 @@ def read(out: str, *runs: str) -> None:
 def make_learner(config) -> Learner:
     model = config.model
     built = segmenter.build_network(8, model.encoder, None, model.decoder, model.decoder_channels, auxiliary=True)
-    learner = Learner(built, assembly.make_loss(config), Augmentation())
+    learner = Learner(built, assembly.make_loss(config), Augmenter())
     learner.compile(make_optimizer(config.optimizer, config.train.epochs, 1), jit_compile="auto")
     return learner
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tfseg import device
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Config, Data, Loss, Model, Optimizer
 from tfseg.losses import SegmentationLoss
 from tfseg.models import complexity
@@ -106,4 +106,4 @@ def test_the_network_is_described_without_it_and_memory_with_it():
 def test_a_head_has_a_loss_and_a_loss_a_head(head, weight, wanted):
     network = build_network(3, "tiny", None, decoder_channels=(8, 8, 8, 8, 8), auxiliary=head)
     with pytest.raises(ValueError, match=rf"^loss.auxiliary: expected {wanted} .*an auxiliary head, got {weight}$"):
-        Learner(network, SegmentationLoss(auxiliary=weight), Augmentation())
+        Learner(network, SegmentationLoss(auxiliary=weight), Augmenter())

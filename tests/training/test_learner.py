@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Optimizer
 from tfseg.losses import SegmentationLoss
 from tfseg.metrics.confusion import Scorer
@@ -62,7 +62,7 @@ def test_the_loss_sees_the_augmented_mask():
     """Left is class 1, right class 2, the image says so; mirrored together, it can still be learnt."""
     mask = np.uint8([[[1, 2]]]).repeat(8, axis=0)
     image = (mask[..., None] == np.uint8([1, 2, 0])) * np.uint8(255)
-    learner = make_learner(Augmentation(flip=0.5, seed=0))
+    learner = make_learner(Augmenter(flip=0.5, seed=0))
     learner.compile(keras.optimizers.Adam(0.5))
     first, *_, last = (learner.train_on_batch({"image": image, "mask": mask}) for _ in range(30))
     assert first == pytest.approx(np.log(3), abs=1e-3)
@@ -70,7 +70,7 @@ def test_the_loss_sees_the_augmented_mask():
 
 
 def test_the_optimizer_is_whole_before_the_first_step():
-    learner = make_learner(Augmentation())
+    learner = make_learner(Augmenter())
     learner.compile(make_optimizer(Optimizer(), epochs=1, steps_per_epoch=1))
     names = [variable.name for variable in learner.optimizer.variables]
     learner.train_on_batch({"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)})
@@ -80,7 +80,7 @@ def test_the_optimizer_is_whole_before_the_first_step():
 
 def test_each_step_has_its_own_draws_and_is_counted():
     image, mask = np.zeros((64, 1, 2, 3), np.uint8), np.broadcast_to(np.uint8([[1, 2]]), (64, 1, 2))
-    learner = make_learner(Augmentation(flip=0.5, seed=0))
+    learner = make_learner(Augmenter(flip=0.5, seed=0))
     first, second = (np.asarray(learner({"image": image, "mask": mask}, training=True)["mask"]) for _ in range(2))
     assert (first != second).any()
     assert int(learner.steps) == 2
@@ -92,7 +92,7 @@ def test_each_step_has_its_own_draws_and_is_counted():
 
 def test_compiled_steps_differ_in_their_draws_too():
     image, mask = np.full((2, 1, 2, 3), 128, np.uint8), np.broadcast_to(np.uint8([[1, 2]]), (2, 1, 2))
-    learner = make_learner(Augmentation(brightness=0.3, seed=0))
+    learner = make_learner(Augmenter(brightness=0.3, seed=0))
     learner.network.layers[-1].set_weights([np.float32([[np.diag([1, 2, 3])]]), np.zeros(3)])
     learner.compile(keras.optimizers.SGD(0.0))  # what else could change the loss
     losses = [float(learner.train_on_batch({"image": image, "mask": mask})) for _ in range(4)]
@@ -102,7 +102,7 @@ def test_compiled_steps_differ_in_their_draws_too():
 
 def test_steps_are_saved_with_the_weights(tmp_path):
     image, mask = np.zeros((2, 1, 2, 3), np.uint8), np.ones((2, 1, 2), np.uint8)
-    learner, other = (make_learner(Augmentation()) for _ in range(2))
+    learner, other = (make_learner(Augmenter()) for _ in range(2))
     learner.compile(keras.optimizers.Adam())
     for _ in range(3):
         learner.train_on_batch({"image": image, "mask": mask})
@@ -114,9 +114,9 @@ def test_steps_are_saved_with_the_weights(tmp_path):
 
 def test_nothing_is_augmented_in_evaluation():
     image, mask = np.zeros((1, 1, 2, 3), np.uint8), np.uint8([[[1, 2]]])
-    outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=False)
+    outputs = make_learner(Augmenter(flip=1.0))({"image": image, "mask": mask}, training=False)
     assert np.asarray(outputs["mask"]).tolist() == mask.tolist()
-    outputs = make_learner(Augmentation(flip=1.0))({"image": image, "mask": mask}, training=True)
+    outputs = make_learner(Augmenter(flip=1.0))({"image": image, "mask": mask}, training=True)
     assert np.asarray(outputs["mask"]).tolist() == [[[2, 1]]]
 
 
@@ -126,7 +126,7 @@ def make_parts(settings: Optimizer):
     x = keras.layers.Conv2D(4, 1)(keras.layers.Rescaling(1 / 255)(pixels))
     encoder = keras.Model(pixels, BatchNormalization()(x), name="encoder")
     logits = keras.layers.Conv2D(3, 1, name="logits")(encoder(pixels))
-    learner = Learner(keras.Model(pixels, logits), SegmentationLoss(0, 1.0), Augmentation())
+    learner = Learner(keras.Model(pixels, logits), SegmentationLoss(0, 1.0), Augmenter())
     optimizer = make_optimizer(settings, epochs=1, steps_per_epoch=10)
     learner.compile(optimizer)
     random = np.random.default_rng(0)
@@ -188,7 +188,7 @@ def test_two_halves_of_a_batch_make_the_step_of_the_whole():
     batch = {"image": random.integers(0, 256, (8, 4, 4, 3), np.uint8), "mask": random.integers(1, 3, (8, 4, 4))}
     found = []
     for parts in (1, 2):
-        learner = make_learner(Augmentation())
+        learner = make_learner(Augmenter())
         learner.compile(
             make_optimizer(
                 Optimizer("adamw", 0.1, weight_decay=0.1, clip_norm=0.1, gradient_accumulation_steps=parts), 1, 3
@@ -224,7 +224,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
     settings = {"learning_rate": 0.1, "schedule": "cosine", **settings}
 
     def learn(optimizer, *groups):
-        learner = make_learner(Augmentation())
+        learner = make_learner(Augmenter())
         learner.compile(optimizer, jit_compile=False)
         for group in groups:
             learner.train_on_batch({"image": np.concatenate(images[group]), "mask": np.concatenate(masks[group])})
@@ -269,7 +269,7 @@ def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
 
     def train(run, stop_after=None):
         run.mkdir(exist_ok=True)
-        learner, asked, epoch = make_learner(Augmentation()), itertools.count(1), 0
+        learner, asked, epoch = make_learner(Augmenter()), itertools.count(1), 0
         settings = Optimizer(learning_rate=0.1, gradient_accumulation_steps=4)
         learner.compile(make_optimizer(settings, 2, 7), jit_compile=False)
         stop = SimpleNamespace(is_set=lambda: next(asked) == stop_after)
@@ -333,7 +333,7 @@ def test_the_rate_in_the_history_is_that_of_the_last_step(accumulate, tmp_path):
 
 
 def test_a_batch_of_pixels_in_0_to_1_is_refused():
-    learner = make_learner(Augmentation())
+    learner = make_learner(Augmenter())
     learner.compile(keras.optimizers.SGD(0.0))
     random, mask = np.random.default_rng(0), np.ones((2, 4, 4), np.uint8)
     image = random.uniform(0, 1, (2, 4, 4, 3)).astype(np.float32)
@@ -352,9 +352,9 @@ def test_gradients_are_shortened_to_a_norm():
 
 
 def test_the_first_loss_that_is_not_finite_is_kept():
-    learner = make_learner(Augmentation())
+    learner = make_learner(Augmenter())
     learner.loss_function.weights["dice"] = 0.5
-    learner = Learner(learner.network, learner.loss_function, Augmentation())
+    learner = Learner(learner.network, learner.loss_function, Augmenter())
     learner.compile(keras.optimizers.SGD(0.0))
     image, mask = np.zeros((2, 1, 2, 3), np.uint8), np.ones((2, 1, 2), np.uint8)
     learner.train_on_batch({"image": image, "mask": mask})
@@ -370,7 +370,7 @@ def test_the_first_loss_that_is_not_finite_is_kept():
 
 
 def test_terms_of_the_loss_are_logged():
-    learner = Learner(make_learner(Augmentation()).network, SegmentationLoss(0.5, 2.0), Augmentation())
+    learner = Learner(make_learner(Augmenter()).network, SegmentationLoss(0.5, 2.0), Augmenter())
     learner.compile(keras.optimizers.SGD(0.0))
     batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
     logs = learner.train_on_batch(batch, return_dict=True)
@@ -382,7 +382,7 @@ def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
     scores = iter([0.1, 0.3, 0.2, 0.3, 0.4])
     means = dict.fromkeys(Validate.SHOWN, 0.0)
     monkeypatch.setattr("tfseg.training.validation.score", lambda *_: {**means, "mean_iou": next(scores)})
-    learner = make_learner(Augmentation())
+    learner = make_learner(Augmenter())
     learner.compile(keras.optimizers.SGD(0.0))
     validate = Validate(None, None, tmp_path / "best.weights.h5", patience=2)
     validate.set_model(learner)
@@ -400,7 +400,7 @@ def validated(tmp_path, learn_void, **settings):
     mask = np.zeros((1, 10, 10), np.uint8)
     mask[0, 0] = 1
     batch = {"image": np.zeros((1, 10, 10, 3), np.uint8), "mask": mask}
-    learner = make_learner(Augmentation(), classes=2)
+    learner = make_learner(Augmenter(), classes=2)
     learner.loss_function.ignore_class = None if learn_void else 0
     learner.compile(keras.optimizers.SGD(0.0))
     scorer = Scorer(learner.network, learner.loss_function, ("void", "thing"))
@@ -440,7 +440,7 @@ def test_the_best_before_is_scored_by_the_rule_of_now(tmp_path):
 
 
 def test_a_stop_ends_a_validation(tmp_path):
-    learner, stop = make_learner(Augmentation(), classes=8), threading.Event()
+    learner, stop = make_learner(Augmenter(), classes=8), threading.Event()
     learner.compile(keras.optimizers.SGD(0.0))
     batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
     scorer = Scorer(learner.network, learner.loss_function)
@@ -457,7 +457,7 @@ def test_a_stop_ends_a_validation(tmp_path):
     keras.backend.backend() != "tensorflow", reason="elsewhere Keras fetches batches before their steps"
 )
 def test_the_time_that_steps_wait_for_batches_is_counted():
-    learner = make_learner(Augmentation())
+    learner = make_learner(Augmenter())
     learner.compile(keras.optimizers.SGD(0.0))
     batch = {"image": np.zeros((2, 1, 2, 3), np.uint8), "mask": np.ones((2, 1, 2), np.uint8)}
     learner.train_on_batch(batch)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfseg.augmentation import effects
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Config
 from tfseg.device import Choice, choose_device
 from tfseg.diagnostics.checks import FAILED, OK, WARNING, Finding
@@ -96,7 +96,7 @@ def probe_augmentation(config: Config, choice: Choice, run: Callable) -> Finding
     import tensorflow as tf
 
     classes = assembly.count_classes(config)
-    augmentation = Augmentation(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
+    augmentation = Augmenter(**dataclasses.asdict(config.augment), num_classes=classes, seed=0)
     count, step = 8, 3
     batch = draw_batch((SMALL, SMALL), count, classes, assembly.count_channels(config))
     with tf.device("CPU:0"):

@@ -33,7 +33,7 @@ def build_learner(
             compute the loss, or keep the encoder frozen.
         OSError: as of `make_loss`.
     """
-    from tfseg.augmentation.layer import Augmentation
+    from tfseg.augmentation.augmenter import Augmenter
     from tfseg.device import can_sort
     from tfseg.models.segmenter import build_network
     from tfseg.training.keras_hooks import choose_fused
@@ -56,7 +56,7 @@ def build_learner(
         head = config.loss.auxiliary > 0
         network = build_network(num_classes, **model, **device.network, auxiliary=head, channels=channels)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed
-        augmentation = Augmentation(**augment, channels=channels, num_classes=num_classes, seed=seed)
+        augmentation = Augmenter(**augment, channels=channels, num_classes=num_classes, seed=seed)
         learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
         optimizer = make_optimizer(settings, config.train.epochs, steps, device.fused)

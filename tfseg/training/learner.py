@@ -25,7 +25,7 @@ class PlainLearner(keras.Model):
     Args:
         network: pixels -> logits, or -> logits and those of its auxiliary head, see `segmenter.build_network`.
         loss: `losses.SegmentationLoss`, whose auxiliary weight is above 0 if there is a head, and else 0.
-        augmentation: `augmentation.layer.Augmentation`.
+        augmentation: `augmentation.augmenter.Augmenter`.
 
     Attributes:
         network: without the head.

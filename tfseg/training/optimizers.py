@@ -11,6 +11,7 @@ from keras import ops
 
 from tfseg.backend import sum_over_replicas
 from tfseg.config.schema import Optimizer
+from tfseg.training.schedules import Decay, join
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
@@ -99,6 +100,9 @@ class FusedSteps(WholeAverages):
     """
 
     slow, share = frozenset(), 1.0
+
+    def __init__(self, learning_rate=0.001, *args, schedule: Decay | None = None, **kwargs):
+        super().__init__(join(learning_rate, schedule), *args, **kwargs)
 
     def slow_down(self, variables, share: float) -> None:
         """Has some of the variables that it was built with move at a share of the learning rate."""
@@ -202,12 +206,45 @@ class FusedSteps(WholeAverages):
 
 @keras.saving.register_keras_serializable("tfseg")
 class Adam(FusedSteps):
-    """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps."""
+    """`keras.optimizers.Adam` (Kingma and Ba 2015), fused where possible: same arguments, variables and steps.
+
+    Args:
+        learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
+        *args, **kwargs: all others of `keras.optimizers.Adam`, such as beta_1, global_clipnorm, use_ema, ema_momentum
+            and gradient_accumulation_steps.
+        schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
+
+    Raises:
+        TypeError: the schedule is none of tfseg's.
+        ValueError: a schedule, and the learning rate is no number above 0; or as of Keras.
+
+    Example:
+        >>> from tfseg.training.optimizers import Adam
+        >>> optimizer = Adam(1e-3, global_clipnorm=1.0)
+        >>> round(float(optimizer.learning_rate), 6)
+        0.001
+    """
 
 
 @keras.saving.register_keras_serializable("tfseg")
 class AdamW(FusedSteps, keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` (Loshchilov and Hutter 2019), fused likewise: same arguments, variables and steps."""
+    """`keras.optimizers.AdamW` (Loshchilov and Hutter 2019), fused likewise: same arguments, variables and steps.
+
+    Args:
+        learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
+        *args, **kwargs: all others of `keras.optimizers.AdamW`, such as weight_decay and those of `Adam`.
+        schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
+
+    Raises:
+        TypeError, ValueError: as of `Adam`.
+
+    Example:
+        >>> from tfseg.training.optimizers import AdamW
+        >>> from tfseg.training.schedules import Cosine
+        >>> optimizer = AdamW(1e-3, schedule=Cosine(warmup=0.05), weight_decay=0.01)  # fit fills in the steps
+        >>> optimizer.weight_decay
+        0.01
+    """
 
 
 @keras.saving.register_keras_serializable("tfseg")

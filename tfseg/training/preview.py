@@ -46,7 +46,7 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
     """
     from keras import ops
 
-    from tfseg.augmentation.layer import Augmentation
+    from tfseg.augmentation.augmenter import Augmenter
     from tfseg.pipeline.damage import explain_read_errors
     from tfseg.training.batches import make_batches
 
@@ -55,7 +55,7 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
         batch = next(iter(batches))
     augment, num_classes = dataclasses.asdict(config.augment), len(records.classes)
     channels = records.manifest.channels
-    augmentation = Augmentation(**augment, channels=channels, num_classes=num_classes, seed=config.train.seed)
+    augmentation = Augmenter(**augment, channels=channels, num_classes=num_classes, seed=config.train.seed)
     steps = records.count_steps(config.data.train_split, config.train.batch_size)
     image, mask = augmentation(batch["image"], batch["mask"], step=epoch * steps + step)
     image, mask = ops.convert_to_numpy(image), ops.convert_to_numpy(mask)

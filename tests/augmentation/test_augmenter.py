@@ -5,7 +5,7 @@ from keras import ops
 
 from tfseg import backend
 from tfseg.augmentation import effects
-from tfseg.augmentation.layer import Augmentation
+from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config import schema
 
 EVERYTHING = {
@@ -44,26 +44,26 @@ def to_numpy(tensors):
 
 def drawn(batch=64, height=24, width=32, step=0, **settings):
     """What is drawn for a batch, as NumPy arrays."""
-    parameters = Augmentation(seed=0, **settings).draw(batch, height, width, step)
+    parameters = Augmenter(seed=0, **settings).draw(batch, height, width, step)
     return {name: to_numpy(v) if isinstance(v, tuple) else to_numpy([v])[0] for name, v in parameters.items()}
 
 
 def test_defaults_change_nothing(batch):
-    image, mask = to_numpy(Augmentation()(*batch))
+    image, mask = to_numpy(Augmenter()(*batch))
     assert (image.dtype, mask.dtype) == (np.float32, np.int32)
     np.testing.assert_array_equal(image, batch[0])
     np.testing.assert_array_equal(mask, batch[1])
 
 
 def test_flip_mirrors_both(batch):
-    image, mask = to_numpy(Augmentation(flip=1.0)(*batch))
+    image, mask = to_numpy(Augmenter(flip=1.0)(*batch))
     np.testing.assert_allclose(image, batch[0][:, :, ::-1], atol=1e-3)
     np.testing.assert_array_equal(mask, batch[1][:, :, ::-1])
 
 
 def test_flip_is_drawn_for_each_image():
     mask = np.broadcast_to(np.uint8([[1, 2]]), (64, 1, 2))
-    _, flipped = to_numpy(Augmentation(flip=0.5, seed=0)(np.zeros((64, 1, 2, 3)), mask))
+    _, flipped = to_numpy(Augmenter(flip=0.5, seed=0)(np.zeros((64, 1, 2, 3)), mask))
     assert 16 < (flipped[:, 0, 0] == 2).sum() < 48
 
 
@@ -71,7 +71,7 @@ def test_flip_is_drawn_for_each_image():
 def test_masks_hold_what_was_there_or_void(batch, policy):
     keras.mixed_precision.set_dtype_policy(policy)
     try:
-        augmentation = Augmentation(**EVERYTHING, seed=1)
+        augmentation = Augmenter(**EVERYTHING, seed=1)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     for step in range(5):
@@ -88,14 +88,14 @@ def test_image_and_mask_move_together():
     mask[:, 8:20, 14:30] = 5
     image = np.repeat(mask[..., None] * 50, 3, axis=-1)
     settings = {name: EVERYTHING[name] for name in ("flip", "rotation", "zoom", "shear", "shift", "perspective")}
-    warped, labels = to_numpy(Augmentation(**settings, seed=1)(image, mask))
+    warped, labels = to_numpy(Augmenter(**settings, seed=1)(image, mask))
     assert (labels != mask).any(axis=(1, 2)).all()
     np.testing.assert_allclose(warped[labels == 5].mean(), 250, atol=15)
     np.testing.assert_allclose(warped[labels == 0].mean(), 0, atol=6)
 
 
 def test_draws_are_a_function_of_seed_and_step(batch):
-    first, again, other = (Augmentation(**EVERYTHING, seed=seed) for seed in (7, 7, 8))
+    first, again, other = (Augmenter(**EVERYTHING, seed=seed) for seed in (7, 7, 8))
     one = to_numpy(first(*batch, 3))
     first(*batch, 4)  # what was drawn before does not matter
     for same in (first(*batch, 3), again(*batch, 3), again(*batch, np.int64(3))):
@@ -103,12 +103,12 @@ def test_draws_are_a_function_of_seed_and_step(batch):
             np.testing.assert_array_equal(mine, theirs)
     for another in (first(*batch, 4), other(*batch, 3), first(*batch, 3, replica=1)):
         assert (to_numpy(another)[0] != one[0]).any()
-    assert (to_numpy(Augmentation(**EVERYTHING)(*batch))[0] != to_numpy(Augmentation(**EVERYTHING)(*batch))[0]).any()
+    assert (to_numpy(Augmenter(**EVERYTHING)(*batch))[0] != to_numpy(Augmenter(**EVERYTHING)(*batch))[0]).any()
 
 
 def test_colour_leaves_the_mask_alone(batch):
     names = ("brightness", "contrast", "saturation", "hue", "gamma", "tone_curve", "noise")
-    image, mask = to_numpy(Augmentation(**{name: EVERYTHING[name] for name in names}, seed=0)(*batch))
+    image, mask = to_numpy(Augmenter(**{name: EVERYTHING[name] for name in names}, seed=0)(*batch))
     np.testing.assert_array_equal(mask, batch[1])
     assert (np.abs(image - batch[0]).mean(axis=(1, 2, 3)) > 1).all()
 
@@ -199,25 +199,25 @@ def test_boxes_are_no_larger_than_said():
 )
 def test_strengths_are_checked_as_in_a_config(settings, error, message):
     with pytest.raises(error, match=message):
-        Augmentation(**settings)
+        Augmenter(**settings)
 
 
 def test_arrays_and_lists_are_strengths_too():
-    augmentation = Augmentation(rotation=np.float32(5), zoom=np.array([0.5, 2.0]), gamma=[1.0, 1.0])
+    augmentation = Augmenter(rotation=np.float32(5), zoom=np.array([0.5, 2.0]), gamma=[1.0, 1.0])
     assert list(augmentation.strength) == ["rotation", "zoom"]
 
 
 def test_effects_that_contradict_are_refused():
     with pytest.raises(ValueError, match="hue twice"):
-        Augmentation(hue=5, one_of=[{"effects": ["hue", "blur"], "p": 1}, {"effects": ["hue"], "p": 1}])
+        Augmenter(hue=5, one_of=[{"effects": ["hue", "blur"], "p": 1}, {"effects": ["hue"], "p": 1}])
     with pytest.raises(ValueError, match="an image gets one filter at most"):
-        Augmentation(blur=1, sharpen=0.5)
+        Augmenter(blur=1, sharpen=0.5)
     with pytest.raises(TypeError, match="rotate: expected one of rotation"):
-        Augmentation(rotate=5)
+        Augmenter(rotate=5)
 
 
 def test_the_defaults_of_a_config_change_nothing():
-    defaults = Augmentation(**vars(schema.Augment()))
+    defaults = Augmenter(**vars(schema.Augment()))
     assert defaults.strength == {} and defaults.flip == defaults.class_mix == 0
 
 
@@ -228,22 +228,22 @@ def test_the_defaults_of_a_config_change_nothing():
 def test_pixels_of_0_to_1_are_refused(batch, low, high):
     pixels = low + (high - low) * batch[0].astype(np.float32) / 255
     with pytest.raises(ValueError, match=rf"image: expected pixels in 0\.\.255, got {low:.0f} to 1; multiply"):
-        Augmentation()(pixels, batch[1])
+        Augmenter()(pixels, batch[1])
     with pytest.raises(ValueError, match=r"expected pixels in 0\.\.255"):
-        Augmentation(rotation=5)(ops.convert_to_tensor(pixels), batch[1])
+        Augmenter(rotation=5)(ops.convert_to_tensor(pixels), batch[1])
 
 
 def test_dark_pixels_are_taken(batch):
     """Bytes are 0..255 whatever they hold, and so are floats that are whole numbers."""
     dark = batch[0] // 200
     for image in (dark, dark.astype(np.float32)):
-        np.testing.assert_array_equal(to_numpy(Augmentation()(image, batch[1]))[0], dark)
+        np.testing.assert_array_equal(to_numpy(Augmenter()(image, batch[1]))[0], dark)
 
 
 def test_class_mix_wants_masks_of_its_classes(batch):
     with pytest.raises(ValueError, match=r"mask: expected class ids in 0\.\.6, got 7 \(.* of 3,072 pixels are none\)"):
-        Augmentation(class_mix=0.5, num_classes=7)(*batch)
-    Augmentation(class_mix=0.5, num_classes=8)(*batch)
+        Augmenter(class_mix=0.5, num_classes=7)(*batch)
+    Augmenter(class_mix=0.5, num_classes=8)(*batch)
 
 
 # ---- compiled
@@ -260,7 +260,7 @@ def test_class_mix_takes_what_was_drawn_for_the_image(count, compiled, monkeypat
         monkeypatch.setattr(backend, "jit", lambda function: function)
     mask = np.random.default_rng(0).integers(0, count, (64, 6, 8)).astype(np.uint8)
     image = np.repeat(mask[..., None], 3, axis=-1)
-    augmentation = Augmentation(class_mix=0.5, num_classes=count, seed=0)
+    augmentation = Augmenter(class_mix=0.5, num_classes=count, seed=0)
     chosen = to_numpy([augmentation.draw(64, 6, 8)["classes"]])[0]
     assert chosen.shape == (64, count) and chosen.any() and not chosen.any(axis=1).all()
     following = np.roll(mask, -1, axis=0)
@@ -275,7 +275,7 @@ def test_class_mix_takes_what_was_drawn_for_the_image(count, compiled, monkeypat
 
 def test_without_a_number_of_classes_class_mix_takes_any(batch):
     mask = np.where(batch[1] == 7, 255, batch[1]).astype(np.uint8)
-    _, labels = to_numpy(Augmentation(class_mix=1.0, seed=1)(batch[0], mask))
+    _, labels = to_numpy(Augmenter(class_mix=1.0, seed=1)(batch[0], mask))
     assert set(np.unique(labels)) == {1, 4, 255} and (labels != mask).any()
 
 
@@ -286,7 +286,7 @@ def test_what_is_no_class_is_not_pasted(compiled):
     import tensorflow as tf
 
     mask = np.full((4, 2, 2), 9, np.uint8)
-    augmentation = Augmentation(class_mix=1.0, num_classes=8, seed=0)
+    augmentation = Augmenter(class_mix=1.0, num_classes=8, seed=0)
     step = tf.function(augmentation, jit_compile=compiled)
     _, labels = to_numpy(step(np.zeros((4, 2, 2, 3), np.uint8), np.concatenate([mask[:2], mask[2:] * 0])))
     np.testing.assert_array_equal(labels, np.concatenate([mask[:2], mask[2:] * 0]))
@@ -296,7 +296,7 @@ def test_what_is_no_class_is_not_pasted(compiled):
 def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
     import tensorflow as tf
 
-    augmentation = Augmentation(**EVERYTHING, seed=5)
+    augmentation = Augmenter(**EVERYTHING, seed=5)
     compiled = to_numpy(tf.function(augmentation)(*batch, 2))
     monkeypatch.setattr(backend, "jit", lambda function: function)
     plain = to_numpy(tf.function(augmentation)(*batch, 2))
@@ -313,7 +313,7 @@ def test_on_metal_nothing_leaves_the_gpu(policy):
 
     keras.mixed_precision.set_dtype_policy(policy)
     try:
-        augmentation = Augmentation(**EVERYTHING, seed=5)
+        augmentation = Augmenter(**EVERYTHING, seed=5)
     finally:
         keras.mixed_precision.set_dtype_policy("float32")
     shape = (2, 64, 96)
@@ -327,7 +327,7 @@ def test_on_metal_nothing_leaves_the_gpu(policy):
 
 
 def test_signed_bytes_are_the_same(batch):
-    augmentation = Augmentation(**EVERYTHING, seed=5)
+    augmentation = Augmenter(**EVERYTHING, seed=5)
     signed = augmentation(batch[0].view(np.int8), batch[1].view(np.int8), 2)
     for mine, theirs in zip(to_numpy(signed), to_numpy(augmentation(*batch, 2)), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -335,6 +335,6 @@ def test_signed_bytes_are_the_same(batch):
 
 def test_change_is_all_there_is(batch):
     """`call` is `draw`, then `effects.change`."""
-    augmentation = Augmentation(**EVERYTHING, seed=5)
+    augmentation = Augmenter(**EVERYTHING, seed=5)
     parts = effects.change(*batch, **augmentation.draw(4, 24, 32, 6))
     np.testing.assert_allclose(to_numpy(parts)[0], to_numpy(augmentation(*batch, 6))[0], atol=0.5)

@@ -25,12 +25,12 @@ _HOMES = {
     "explore_dataset": "exploration.explorer",
     "RandomCrop": "pipeline.crops",
     "Augmentation": "augmentation.layer",
-    "create_model": "models.architectures",
-    "Unet": "models.architectures",
-    "FPN": "models.architectures",
-    "Linknet": "models.architectures",
-    "PSPNet": "models.architectures",
-    "DeepLabV3Plus": "models.architectures",
+    "create_model": "training.architectures",
+    "Unet": "training.architectures",
+    "FPN": "training.architectures",
+    "Linknet": "training.architectures",
+    "PSPNet": "training.architectures",
+    "DeepLabV3Plus": "training.architectures",
     "Segmenter": "training.segmenter",
     "DiceLoss": "losses",
     "JaccardLoss": "losses",
@@ -41,8 +41,8 @@ _HOMES = {
     "SegmentationLoss": "losses",
     "Adam": "training.optimizers",
     "AdamW": "training.optimizers",
-    "Cosine": "training.optimizers",
-    "Polynomial": "training.optimizers",
+    "Cosine": "training.schedules",
+    "Polynomial": "training.schedules",
     "MeanIoU": "metrics.mean_iou",
     "score": "metrics.scores",
     "Scores": "metrics.scores",
@@ -106,15 +106,15 @@ if TYPE_CHECKING:
     from tfseg.metrics.mean_iou import MeanIoU as MeanIoU
     from tfseg.metrics.scores import Scores as Scores
     from tfseg.metrics.scores import score as score
-    from tfseg.models.architectures import FPN as FPN
-    from tfseg.models.architectures import DeepLabV3Plus as DeepLabV3Plus
-    from tfseg.models.architectures import Linknet as Linknet
-    from tfseg.models.architectures import PSPNet as PSPNet
-    from tfseg.models.architectures import Unet as Unet
-    from tfseg.models.architectures import create_model as create_model
     from tfseg.pipeline.crops import RandomCrop as RandomCrop
+    from tfseg.training.architectures import FPN as FPN
+    from tfseg.training.architectures import DeepLabV3Plus as DeepLabV3Plus
+    from tfseg.training.architectures import Linknet as Linknet
+    from tfseg.training.architectures import PSPNet as PSPNet
+    from tfseg.training.architectures import Unet as Unet
+    from tfseg.training.architectures import create_model as create_model
     from tfseg.training.optimizers import Adam as Adam
     from tfseg.training.optimizers import AdamW as AdamW
-    from tfseg.training.optimizers import Cosine as Cosine
-    from tfseg.training.optimizers import Polynomial as Polynomial
+    from tfseg.training.schedules import Cosine as Cosine
+    from tfseg.training.schedules import Polynomial as Polynomial
     from tfseg.training.segmenter import Segmenter as Segmenter

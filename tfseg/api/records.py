@@ -48,7 +48,12 @@ class ConvertOptions(SourceOptions, total=False):
 
 
 class Example(NamedTuple):
-    """One image of a split, as it is stored."""
+    """One image of a split, as it is stored; unpacked, (image, mask, id).
+
+    Example:
+        >>> open_records("records").example("val", 0).id
+        'val-000'
+    """
 
     image: np.ndarray
     """uint8 (height, width, channels), 0..255."""

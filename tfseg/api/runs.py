@@ -79,7 +79,7 @@ class Run:
     @property
     def scores(self) -> Scores:
         """The scores of its exported model on the validation split, of masks of the ground truth's size."""
-        return Scores.from_dict(self.metrics)
+        return Scores.from_dict(self.metrics, run_dir.read_labels(self.directory)[1].tolist())
 
     @property
     def history(self) -> dict[str, list[float]]:

@@ -354,7 +354,13 @@ class Log:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run."""
+    """One training run: every setting, by section, as the files of configs/ hold them.
+
+    It is checked when it is made, and cannot be changed then; `dataclasses.replace` makes another one.
+
+    Raises:
+        ValueError: a setting has a value that it cannot have; the message names its key, such as train.epochs.
+    """
 
     data: Data
     run_dir: str

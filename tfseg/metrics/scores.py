@@ -1,8 +1,8 @@
 """Scores of masks in memory: arrays in; IoU and F1 by class and their means out, in an object that shows itself."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from html import escape
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from tfseg.io.escaping import printable
 from tfseg.records.labels import VOID
 
 NO_CLASS = 255  # what many tools write for pixels of no class
+_OF_PROBABILITIES = {"calibration_error", "batch_mean_iou_with_void", "batch_mean_f1_with_void"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +71,31 @@ class Scores:
     batch_mean_iou_with_void: float | None = None
     batch_mean_f1_with_void: float | None = None
     palette: tuple[tuple[int, int, int], ...] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], palette: Sequence[Sequence[int]] | None = None) -> "Scores":
+        """Reads what `to_dict` gives, or a file of scores holds: metrics.json, scores-SPLIT.json; the rest is left out.
+
+        Args:
+            content: of the file.
+            palette: as of `score`.
+
+        Raises:
+            ValueError: a score is missing, or is no number.
+        """
+        classes = tuple(map(str, content.get("classes", ())))
+        values = {"boundary_iou": [None] * len(classes), "mean_boundary_iou": None, **content}  # older files lack these
+        wanted = {each.name for each in fields(cls)} - {"classes", "ignore_class", "palette"}
+        try:
+            found = {name: _from_json(values[name]) for name in wanted - _OF_PROBABILITIES}
+            found |= {name: _from_json(values[name]) for name in wanted & _OF_PROBABILITIES & values.keys()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"expected scores as scores-SPLIT.json has them, got {error} missing or no number"
+            ) from None
+        ignore_class = None if content.get("learn_void") else VOID
+        colors = None if palette is None else tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
+        return cls(classes=classes, ignore_class=ignore_class, palette=colors, **found)
 
     @property
     def learn_void(self) -> bool:
@@ -289,6 +315,13 @@ def _check_ids(ids: np.ndarray, count: int, name: str) -> None:
 
 def _percent(rate: float) -> str:
     return "-" if math.isnan(rate) else f"{100 * rate:.1f}"
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, list):
+        array = np.array(value)
+        return array if array.dtype.kind == "i" else np.array(value, np.float64)  # None is nan
+    return math.nan if value is None else float(value)
 
 
 def _as_json(value: Any) -> Any:

@@ -135,6 +135,8 @@ class Segmenter(keras.Model):
                 callbacks.append(fill)
             else:
                 callbacks = [fill, *keras.tree.flatten(callbacks or [])]
+        if hasattr(x, "element_spec"):  # a data set shuffles itself, and Keras warns of its own default
+            shuffle = False
         return super().fit(
             x=x,
             y=y,

@@ -219,18 +219,18 @@ class RecordSet(record_set.RecordSet):
                 return Example(record.image, record.mask, record.id)
         raise ValueError(f"{path}: has no record {place}, which the manifest counts; make the records again")
 
-    def verify(self, quick: bool = False, workers: int | None = None) -> None:
+    def verify(self, quick: bool = False, workers: int = 1) -> None:
         """Checks that the shards are whole and hold what the manifest says, as `tfseg verify` does.
 
         Args:
             quick: whether to look at the manifest, the names and the sizes alone.
-            workers: processes at work; None: one per core.
+            workers: processes at work, see `convert_dataset`.
 
         Raises:
             ValueError: something is wrong; a line for each of the first 20 faults.
             OSError: the records cannot be read.
         """
-        faults = find_faults(str(self.folder), quick, workers or os.cpu_count() or 1)
+        faults = find_faults(str(self.folder), quick, workers)
         if faults:
             lines = [*map(str, faults[:20]), printable(summarise_faults(str(self.folder), faults, quick))]
             raise ValueError("\n".join(lines))
@@ -272,7 +272,7 @@ def convert_dataset(
     root: str | os.PathLike | None,
     out: str | os.PathLike,
     *,
-    workers: int | None = None,
+    workers: int = 1,
     **options: Unpack[ConvertOptions],
 ) -> RecordSet:
     """Converts a raw data set to records, as `tfseg convert` does.
@@ -284,7 +284,8 @@ def convert_dataset(
         root: folder of the raw data set, of any layout in docs/your_data.md; None where `images` and `masks` name two
             folders.
         out: folder to make, for shards and manifest.json.
-        workers: processes at work; None: one per core.
+        workers: processes at work; more than one in a script need what starts them to stand below
+            `if __name__ == "__main__":`, as everywhere in Python.
         options: see `ConvertOptions`, and for where things lie and which split they are of, `SourceOptions`.
 
     Raises:
@@ -297,9 +298,7 @@ def convert_dataset(
         2
     """
     root = None if root is None else os.fspath(root)
-    return open_records(
-        converter.convert_dataset(root, os.fspath(out), workers=workers or os.cpu_count() or 1, **options)
-    )
+    return open_records(converter.convert_dataset(root, os.fspath(out), workers=workers, **options))
 
 
 def as_pair(batch: dict) -> tuple:

@@ -205,7 +205,7 @@ class FillSteps(keras.callbacks.Callback):
 
 
 def find_open(optimizer):
-    """Returns an optimizer, or that which it wraps to scale the loss, if `fit` is to fill in the number of its steps."""
+    """Returns an optimizer, or that which it wraps to scale the loss, if `fit` is to fill in its number of steps."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     schedule = getattr(inner, "_learning_rate", None)
     return inner if isinstance(schedule, PeakSchedule) and schedule.is_open else None

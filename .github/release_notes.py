@@ -26,7 +26,7 @@ def find_notes(changelog: str, tag: str, version: str) -> str:
     """
     if tag != f"v{version}":
         raise ValueError(f"the tag is {tag}, the version is {version}: set tfseg.__version__, or tag v{version}")
-    section = re.search(rf"^## \[{re.escape(version)}\].*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    section = re.search(rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if not section or not section[1].strip():
         raise ValueError(f'CHANGELOG.md: no text under "## [{version}]"; rename "## Unreleased"')
     return section[1].strip() + "\n"

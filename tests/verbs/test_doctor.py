@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tfseg import doctor
+from tfseg import __version__, doctor
 from tfseg.diagnostics import checks
 from tfseg.diagnostics import doctor as room
 from tfseg.diagnostics.checks import DOUBLE, FAILED, OK, PLAIN, WARNING, Finding, Machine
@@ -115,10 +116,31 @@ def test_json_is_strict_and_names_nobody(command, capsys, tmp_path):
     assert report["findings"][-1]["text"] == "~/records"
     assert report["config"].startswith("accelerator:")
     capsys.readouterr()
-    command(GOOD, "--json", "-")
-    printed = capsys.readouterr()
-    assert json.loads(printed.out)["config"] == report["config"]
-    assert "nothing failed" in printed.err
+    for arguments in (["--json", "-"], ["--json"]):
+        command(GOOD, *arguments)
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["config"] == report["config"]
+        assert "nothing failed" in printed.err
+
+
+def test_json_is_what_the_help_says(command, capsys):
+    command(
+        GOOD | {"compare": [{"finding": ["compare", FAILED, "over are stem", "set accelerator.kind to cpu"]}]}, "--json"
+    )
+    report = json.loads(capsys.readouterr().out)
+    assert (report["schema_version"], report["tfseg"]) == (1, __version__)
+    assert {
+        "check": "compare",
+        "state": "failed",
+        "text": "over are stem",
+        "remedy": "set accelerator.kind to cpu",
+    } in (report["findings"])
+    assert {finding["state"] for finding in report["findings"]} <= {"ok", "warning", "failed"}
+    with pytest.raises(SystemExit):
+        doctor.main(["--help"])
+    described = capsys.readouterr().out
+    for name in (*report, *report["findings"][0]):
+        assert re.search(rf"\b{name}\b", described), f"--help does not name {name}"
 
 
 def test_help_needs_no_tensorflow():

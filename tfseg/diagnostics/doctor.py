@@ -33,6 +33,7 @@ from tfseg.diagnostics.machine import describe_machine, find_machine, find_packa
 from tfseg.diagnostics.parts import start_part
 
 QUICK, FULL = 90, 600  # seconds that a part may take
+SCHEMA_VERSION = 1  # of the file of --json; another one wherever a key is renamed or taken away
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Examination:
     def to_dict(self) -> dict:
         """Gives everything for a bug report, fit for strict JSON, without names of users and home folders."""
         content = {
+            "schema_version": SCHEMA_VERSION,
             "tfseg": __version__,
             "seconds": self.seconds,
             "findings": [finding._asdict() for finding in self.findings],

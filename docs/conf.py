@@ -1,0 +1,66 @@
+"""The site of the documentation; `make docs` builds it into build/docs."""
+
+import os
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+sys.path[:0] = [str(HERE), str(ROOT)]  # generated.py, and tfseg itself
+os.environ["COLUMNS"] = "100"  # of the usage lines
+
+import generated  # noqa: E402
+
+from tfseg import __version__  # noqa: E402
+
+project = "tfseg"
+author = "The tfseg authors"
+copyright = "The tfseg authors, Apache License 2.0"
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = []
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]
+
+# The site is built without TensorFlow. Keras cannot be imported without a backend.
+autodoc_mock_imports = ["tensorflow", "keras"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages, and tfseg's private ones
+
+html_theme = "furo"
+html_title = f"tfseg {version}"
+html_copy_source = False
+html_show_sphinx = False
+
+
+def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Puts what comes from the code into a page."""
+    source[0] = generated.fill(source[0])
+
+
+class Folders(SphinxPostTransform):
+    """Leaves of links to folders of the repository, which a site has none of, their text; files are downloads."""
+
+    default_priority = 5  # before MyST looks for their targets
+
+    def run(self, **kwargs) -> None:
+        for link in list(self.document.findall(pending_xref)):
+            if link["reftype"] == "myst" and (HERE / link["refdoc"]).parent.joinpath(link["reftarget"]).is_dir():
+                link.replace_self(link.children or nodes.Text(link["reftarget"]))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", fill_in)
+    app.add_post_transform(Folders)

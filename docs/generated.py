@@ -1,6 +1,6 @@
 """The parts of the reference that come from the code: flags of the commands, settings of a run, the Python API.
 
-`conf.py` puts them where a page has the line `<!-- generated: NAME -->`. No TensorFlow is imported for them.
+`conf.py` puts them where a page has the line `<!-- generated: NAME -->`.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def directive_for(name: str) -> str:
     if isinstance(value, types.ModuleType):
         return f".. automodule:: {value.__name__}\n   :members:"
     if isinstance(value, type):
-        return f".. autoclass:: tfseg.{name}\n   :members:"
+        return f".. autoclass:: tfseg.{name}\n   :members:\n   :show-inheritance:"
     return f".. {'autofunction' if callable(value) else 'autodata'}:: tfseg.{name}"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 HERE = Path(__file__).parent
@@ -19,6 +20,7 @@ os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_
 import generated  # noqa: E402
 
 from tfseg import __version__  # noqa: E402
+from tfseg.config.schema import SETTINGS  # noqa: E402
 
 project = "tfseg"
 author = "The tfseg authors"
@@ -64,6 +66,23 @@ class Folders(SphinxPostTransform):
                 link.replace_self(link.children or nodes.Text(link["reftarget"]))
 
 
+class Settings(SphinxTransform):
+    """Leads from each setting that a page names, such as `data.size`, to what the reference says of it."""
+
+    default_priority = 400
+
+    def apply(self, **kwargs) -> None:
+        if self.env.docname == "reference/settings":
+            return
+        for literal in list(self.document.findall(nodes.literal)):
+            name, inside = literal.astext(), literal.parent
+            if "." in name and name in SETTINGS and not isinstance(inside, nodes.reference | pending_xref):
+                options = {"refdomain": "std", "reftype": "confval", "reftarget": name, "refdoc": self.env.docname}
+                link = pending_xref("", refexplicit=True, refwarn=True, **options)
+                literal.replace_self(link)
+                link += literal
+
+
 def escape(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Keeps |x|, the size of x in a docstring, from being taken for a substitution of reStructuredText."""
     lines[:] = [re.sub(r"\|(?=[^\s|][^|]*\|)", r"\\|", line) for line in lines]
@@ -73,3 +92,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", escape)
     app.connect("source-read", fill_in)
     app.add_post_transform(Folders)
+    app.add_transform(Settings)

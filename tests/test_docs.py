@@ -24,6 +24,7 @@ from benchmarks import (
     screen_recipe,
 )
 from tfseg.config.parse import load_config
+from tfseg.config.schema import SECTIONS, SETTINGS
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity
@@ -79,7 +80,7 @@ def test_there_are_commands():
 
 # Pages whose blocks of YAML are no settings: a label map, and files of Kubernetes and Docker.
 OTHER_YAML = {"docs/your_data.md", "docs/security.md"}
-SETTINGS = [
+BLOCKS = [
     block
     for name, page in PAGES.items()
     if name not in OTHER_YAML
@@ -87,7 +88,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("settings", BLOCKS)
 def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     searched = "low:" in settings
     run = "run_dir: run\ndata:\n  records: somewhere\n"
@@ -98,6 +99,17 @@ def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     if searched:
         (tmp_path / "space.yaml").write_text(settings, encoding="utf-8")
         read_space(tmp_path / "space.yaml", config)
+
+
+def test_settings_that_are_named_exist():
+    named = {
+        name
+        for page, text in PAGES.items()
+        if not page.startswith("docs/results/")
+        for name in re.findall(r"`(?:--)?([a-z]+\.[a-z_]+)\b[^`]*`", text)
+        if name.partition(".")[0] in SECTIONS and name != "data.yaml"  # YOLO's
+    }
+    assert len(named) > 20 and named <= set(SETTINGS), named - set(SETTINGS)
 
 
 def test_the_changelog_names_what_was_renamed():

@@ -21,6 +21,9 @@ import generated  # noqa: E402
 
 from tfseg import __version__  # noqa: E402
 from tfseg.config.schema import SETTINGS  # noqa: E402
+from tfseg.io import command  # noqa: E402
+
+command.FRONT = "tfseg "  # how help calls the commands
 
 project = "tfseg"
 author = "The tfseg authors"
@@ -28,10 +31,8 @@ copyright = "The tfseg authors, Apache License 2.0"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = []
 
 myst_heading_anchors = 3
-myst_enable_extensions = ["attrs_inline"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -55,15 +56,22 @@ def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = generated.fill(source[0])
 
 
-class Folders(SphinxPostTransform):
-    """Leaves of links to folders of the repository, which a site has none of, their text; files are downloads."""
+class NoPages(SphinxPostTransform):
+    """Leaves of links to what the site has not, folders and the files beside README.md, their text alone."""
 
     default_priority = 5  # before MyST looks for their targets
 
     def run(self, **kwargs) -> None:
         for link in list(self.document.findall(pending_xref)):
-            if link["reftype"] == "myst" and (HERE / link["refdoc"]).parent.joinpath(link["reftarget"]).is_dir():
+            if link["reftype"] == "myst" and is_no_page(link["refdoc"], link["reftarget"]):
                 link.replace_self(link.children or nodes.Text(link["reftarget"]))
+
+
+def is_no_page(page: str, target: str) -> bool:
+    """Whether a link of a page leads to a folder, or from an included file of the root to another one there."""
+    if page in ("changelog", "contributing") and (ROOT / target).exists():
+        return True
+    return (HERE / page).parent.joinpath(target).is_dir()
 
 
 class Settings(SphinxTransform):
@@ -91,5 +99,5 @@ def escape(app: Sphinx, what: str, name: str, value: object, options: object, li
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", escape)
     app.connect("source-read", fill_in)
-    app.add_post_transform(Folders)
+    app.add_post_transform(NoPages)
     app.add_transform(Settings)

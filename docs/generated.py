@@ -15,10 +15,8 @@ from typing import Literal, Union, get_args, get_origin
 import tfseg
 from tfseg.__main__ import VERBS
 from tfseg.config import parse, schema
-from tfseg.io import command
 
 ROOT = Path(__file__).parents[1]
-command.FRONT = "tfseg "
 # These verbs take every setting of a training as a flag too.
 WITH_SETTINGS = ("train", "tune", "repeat")
 
@@ -159,9 +157,9 @@ def directive_for(name: str) -> str:
 
 
 def contributing() -> str:
-    """CONTRIBUTING.md, if the repository has one."""
+    """CONTRIBUTING.md without its title, if the repository has one."""
     there = (ROOT / "CONTRIBUTING.md").is_file()
-    return "```{include} ../CONTRIBUTING.md\n:relative-docs: docs/\n```" if there else ""
+    return "```{include} ../CONTRIBUTING.md\n:relative-docs: docs/\n:start-line: 1\n```" if there else ""
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -23,6 +23,8 @@ from benchmarks import (
     bench_step,
     screen_recipe,
 )
+from docs import generated
+from tfseg.__main__ import VERBS
 from tfseg.config.parse import load_config
 from tfseg.config.schema import SECTIONS, SETTINGS
 from tfseg.evaluation.comparison import Comparison
@@ -110,6 +112,16 @@ def test_settings_that_are_named_exist():
         if name.partition(".")[0] in SECTIONS and name != "data.yaml"  # YOLO's
     }
     assert len(named) > 20 and named <= set(SETTINGS), named - set(SETTINGS)
+
+
+def test_the_reference_has_every_verb_flag_and_setting():
+    flags, settings = generated.commands(), generated.settings()
+    for verb in VERBS:
+        assert f"## tfseg {verb}\n" in flags
+    assert "{option} --label-map MAP\n" in flags and "{option} --dispatcher ADDRESS\nRequired: such as" in flags
+    for key in SETTINGS:
+        assert f"{{confval}} {key}\n" in settings
+    assert "{confval} data.cache\n:type: ram or disk or null\n:default: `null`\nKeeps decoded pixels" in settings
 
 
 def test_the_changelog_names_what_was_renamed():

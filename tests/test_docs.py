@@ -1,7 +1,8 @@
-"""What README and docs/ say is so: commands exist, the tree is the repository, numbers come from committed files."""
+"""What README and docs/ say is so: commands and settings exist, links lead on, numbers come from committed files."""
 
 import csv
 import json
+import os
 import re
 import shlex
 import statistics
@@ -22,7 +23,10 @@ from benchmarks import (
     bench_step,
     screen_recipe,
 )
+from docs import generated
+from tfseg.__main__ import VERBS
 from tfseg.config.parse import load_config
+from tfseg.config.schema import SECTIONS, SETTINGS
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity
@@ -31,8 +35,11 @@ from tfseg.tuning.space import read_space
 from tfseg.visualization.tables import percent
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+README = PAGES["README.md"]
 
 
 def shell_lines(text: str) -> list[str]:
@@ -41,7 +48,9 @@ def shell_lines(text: str) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-COMMANDS = [line for page in PAGES for line in shell_lines(page) if line.startswith(("python ", "tfseg "))]
+# Once each, though several pages have some of them.
+LINES = [*dict.fromkeys(line for page in PAGES.values() for line in shell_lines(page))]
+COMMANDS = [line for line in LINES if line.startswith(("python ", "tfseg "))]
 
 
 @cache
@@ -68,10 +77,20 @@ def test_commands_exist_with_their_flags(line):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 6
+    assert len(COMMANDS) >= 60
 
 
-@pytest.mark.parametrize("settings", re.findall(r"```yaml\n(.*?)```", README, re.DOTALL))
+# Pages whose blocks of YAML are no settings: a label map, and files of Kubernetes and Docker.
+OTHER_YAML = {"docs/your_data.md", "docs/security.md"}
+BLOCKS = [
+    block
+    for name, page in PAGES.items()
+    if name not in OTHER_YAML
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("settings", BLOCKS)
 def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
     searched = "low:" in settings
     run = "run_dir: run\ndata:\n  records: somewhere\n"
@@ -84,6 +103,27 @@ def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
         read_space(tmp_path / "space.yaml", config)
 
 
+def test_settings_that_are_named_exist():
+    named = {
+        name
+        for page, text in PAGES.items()
+        if not page.startswith("docs/results/")
+        for name in re.findall(r"`(?:--)?([a-z]+\.[a-z_]+)\b[^`]*`", text)
+        if name.partition(".")[0] in SECTIONS and name != "data.yaml"  # YOLO's
+    }
+    assert len(named) > 20 and named <= set(SETTINGS), named - set(SETTINGS)
+
+
+def test_the_reference_has_every_verb_flag_and_setting():
+    flags, settings = generated.commands(), generated.settings()
+    for verb in VERBS:
+        assert f"## tfseg {verb}\n" in flags
+    assert "{option} --label-map MAP\n" in flags and "{option} --dispatcher ADDRESS\nRequired: such as" in flags
+    for key in SETTINGS:
+        assert f"{{confval}} {key}\n" in settings
+    assert "{confval} data.cache\n:type: ram or disk or null\n:default: `null`\nKeeps decoded pixels" in settings
+
+
 def test_the_changelog_names_what_was_renamed():
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").partition("\n## 0.1.0")[0]
     pairs = [*renamed.SETTINGS.items()]
@@ -94,23 +134,36 @@ def test_the_changelog_names_what_was_renamed():
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE):
+    targets = {target for page in PAGES.values() for target in re.findall(r"`make ([a-z-]+)", page)}
+    targets |= {match[1] for line in LINES if (match := re.match(r"make ([a-z-]+)", line))}
+    assert {"demo", "test", "docs"} <= targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
 
 
-def test_tree_is_the_repository():
-    tree = re.search(r"```text\n(.*?)```", README, re.DOTALL)[1]
-    named, folder = set(), ""
-    for line in tree.splitlines():
-        indent, name = re.match(r"( *)(\S+)", line).groups()
-        folder = folder if indent else (name if name.endswith("/") else "")
-        if indent or not name.endswith("/"):
-            named.add(folder + name)
-    for folder in ("tfseg", "tools", "configs"):
-        there = {f"{folder}/{path.name}" for path in (ROOT / folder).iterdir() if path.suffix in (".py", ".yaml")}
-        there |= {f"{folder}/{path.name}/" for path in (ROOT / folder).iterdir() if any(path.glob("[a-z_]*.*"))}
-        assert {path for path in named if path.startswith(f"{folder}/")} == there - {"tfseg/__init__.py"}
-    assert all((ROOT / path).exists() for path in named)
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_every_page_is_on_the_site():
+    tables = re.findall(r"```\{toctree\}\n(.*?)```", PAGES["docs/index.md"] + PAGES["docs/benchmarks.md"], re.DOTALL)
+    entries = {line for table in tables for line in table.splitlines() if line and not line.startswith(":")}
+    pages = {name.removeprefix("docs/").removesuffix(".md") for name in PAGES} - {"README", "index"}
+    assert {page for page in pages if not page.startswith("results/")} == entries - {"results/*/README"}
+
+
+def test_the_demo_comes_from_the_committed_results():
+    page = PAGES["docs/results/demo/README.md"]
+    seconds, iou = (
+        re.search(rf"\| {row} \| (\S+) \| (\S+) \|", page).groups() for row in ("seconds in all", "mean IoU of 7, %")
+    )
+    for name, measured in zip(("demo", "demo_b3"), iou, strict=True):
+        metrics = json.loads((ROOT / f"docs/results/{name}/metrics.json").read_text(encoding="utf-8"))
+        assert percent(metrics["mean_iou"]) == measured
+    short, tour = (" ".join(PAGES[name].split()) for name in ("README.md", "docs/tour.md"))
+    for text in (short, tour):
+        assert f"[{seconds[0]} seconds]" in text and f"mean IoU of {iou[0]} %" in text
+    assert f"{seconds[1]} seconds, {iou[1]} %" in tour
 
 
 def test_camvid_numbers_come_from_the_committed_results():
@@ -121,7 +174,7 @@ def test_camvid_numbers_come_from_the_committed_results():
 
 
 def test_the_recipes_come_from_the_committed_results():
-    page = (ROOT / "docs/results/recipe/README.md").read_text(encoding="utf-8")
+    page = PAGES["docs/results/recipe/README.md"]
     for name, here, there in (
         ("writeup", "the write-up's recipe, 10", "write-up | 4"),
         ("ours", "`configs/cam", "ours | 7"),
@@ -145,7 +198,7 @@ def table_rows(text: str, first_cell: str) -> list[list[str]]:
 
 
 def test_what_the_audit_finds_comes_from_the_committed_results():
-    page = (ROOT / "docs/results/audit/README.md").read_text(encoding="utf-8")
+    page = PAGES["docs/results/audit/README.md"]
     with_model, alone = (results(f"audit/{name}.json") for name in ("camvid", "camvid_alone"))
     for kind in ("wrong class", "shifted mask", "duplicate", "all"):
         counts = [with_model[f"{kind}, all"]["planted"], *(it[f"{kind}, all"]["found"] for it in (with_model, alone))]
@@ -157,37 +210,52 @@ def test_speed_of_the_converter_comes_from_the_committed_results():
         workers: {name: statistics.median(measured) for name, measured in names.items()}
         for workers, names in results("convert/speed.json").items()
     }
-    for label, *cells in table_rows(README, "images/s"):
+    for label, *cells in table_rows(PAGES["docs/convert.md"], "images/s"):
         name = "converter" if label == "the whole conversion" else re.search(r"[\w-]+$", label)[0].replace("-", "_")
         expected = [f"{rates[workers][name.lower()]:.0f}" for workers in ("1", "2")]
         assert cells == expected, label
 
 
 def test_codecs_come_from_the_committed_results():
-    table = (ROOT / "docs/results/convert/README.md").read_text(encoding="utf-8")
+    table = PAGES["docs/results/convert/README.md"]
     rows = bench_convert.codec_table(results("convert/codecs.json"))
     assert "\n".join(rows) in table
-    for row in table_rows(README, "size"):
+    for row in table_rows(PAGES["docs/convert.md"], "size"):
         assert f"| {' | '.join(row)} |" in rows
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+def anchors_of(page: str) -> set[str]:
+    """What links can lead to in a page: its headings, in small letters, without marks, blanks as hyphens."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[name]):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (ROOT / name).parent / path if path else ROOT / name
+        assert place.exists(), target
+        if anchor and place.suffix == ".md":
+            page = os.path.relpath(place, ROOT)
+            assert anchor in anchors_of(PAGES[Path(page).as_posix()]), target
 
 
 def test_loaders_come_from_the_committed_results():
     by_kind = results("pipeline/peers.json")["2"]
     rates = {what: {name: statistics.median(rounds) for name, rounds in by.items()} for what, by in by_kind.items()}
     rates = {bench_pipeline.LABELS.get(what, what): by for what, by in rates.items()}
-    for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(README, "images")):
+    for what, name, cells in ((row[0], row[1], row[2:]) for row in table_rows(PAGES["docs/pipeline.md"], "images")):
         ours, theirs = rates[what]["tfseg"], rates[what][name]
         assert cells == [f"{theirs:.0f}", "" if name == "tfseg" else f"{ours / theirs:.1f}x"], name
 
 
 def test_gain_of_the_augmentation_comes_from_the_committed_results():
     folder = ROOT / "docs/results/augment"
-    for row, name in zip(table_rows(README, "CamVid, from scratch"), ("plain", "augmented"), strict=True):
+    rows = table_rows(PAGES["docs/augmentation.md"], "CamVid, from scratch")
+    for row, name in zip(rows, ("plain", "augmented"), strict=True):
         metrics = json.loads((folder / f"camvid_{name}.json").read_text(encoding="utf-8"))
         assert row[1:] == [percent(metrics["mean_iou"]), *map(percent, metrics["iou"][1:])]
     camvid, cityscapes = (load_config(ROOT / f"configs/{name}_augmented.yaml") for name in ("camvid", "cityscapes_320"))
@@ -195,19 +263,19 @@ def test_gain_of_the_augmentation_comes_from_the_committed_results():
 
 
 def test_speed_of_the_pipeline_comes_from_the_committed_results():
-    text = (ROOT / "docs/results/pipeline/README.md").read_text(encoding="utf-8")
+    text = PAGES["docs/results/pipeline/README.md"]
     for name in ("speed", "raw"):
         rows = bench_pipeline.table(results(f"pipeline/{name}.json"), "decode only", "of decode only")
         assert "\n".join(rows) in text
     shares = [row[4] for row in table_rows(text, "cores") if row[2] in ("pipeline", "pipeline with a seed")]
-    assert f"{min(shares)} to {max(shares)}." in README
+    assert f"{min(shares)} to {max(shares)}." in " ".join(PAGES["docs/pipeline.md"].split())
     sizes = results("pipeline/memory.json")
     assert f"{min(sizes):.0f} to {max(sizes):.0f} MiB" in text
     assert f"{bench_pipeline.slope(sizes):+.2f} MiB per epoch" in text
 
 
 def test_the_screened_choices_come_from_the_committed_results():
-    page = (ROOT / "docs/results/screening/README.md").read_text(encoding="utf-8")
+    page = PAGES["docs/results/screening/README.md"]
     measured = results("screening/screening.json")
     for rows in (
         screen_recipe.effects_table(measured["effects"]),
@@ -217,36 +285,37 @@ def test_the_screened_choices_come_from_the_committed_results():
 
 
 def test_speed_of_the_step_comes_from_the_committed_results():
-    text = (ROOT / "docs/results/step/README.md").read_text(encoding="utf-8")
+    text = PAGES["docs/results/step/README.md"]
     columns = []
     for name, batch in (("float32", 4), ("mixed_bfloat16", 4), ("two_cores", 8)):
         measured = results(f"step/{name}.json")
         rows = bench_step.table(measured, batch)
         assert "\n".join(rows) in text
         columns.append([row.split("|")[5].strip() for row in rows[2:5]])
-    assert [row[1:] for row in table_rows(README, "trained images/s")] == [
+    assert [row[1:] for row in table_rows(PAGES["docs/how_it_works.md"], "trained images/s")] == [
         list(row) for row in zip(*columns, strict=True)
     ]
     first = [bench_step.summarize(results("step/float32.json")[kind])[1] for kind in ("plain", "tfseg")]
-    assert f"{first[1]:.0f} instead of {first[0]:.0f} s" in README
+    assert f"{first[1]:.0f} instead of {first[0]:.0f} s" in " ".join(PAGES["docs/how_it_works.md"].split())
 
 
 def test_cost_of_inference_comes_from_the_committed_results():
     rows = bench_inference.table(results("inference/two_cores.json"))
-    assert "\n".join(rows) in (ROOT / "docs/results/inference/README.md").read_text(encoding="utf-8")
+    assert "\n".join(rows) in PAGES["docs/results/inference/README.md"]
     gib = [f"{float(row.split('|')[5].replace(',', '')) / 1024:.1f}" for row in (rows[2], rows[3], rows[7])]
-    assert "takes {} GiB, by sliding window of 512x1024 {}, mirrored and at three scales {}".format(*gib) in README
+    text = " ".join(PAGES["docs/predict.md"].split())
+    assert "takes {} GiB, by sliding window of 512x1024 {}, mirrored and at three scales {}".format(*gib) in text
 
 
 def test_the_service_under_attack_comes_from_the_committed_results():
     before, after = (results(f"serve/{name}.json") for name in ("attack_before", "attack"))
-    text = (ROOT / "docs/results/serve/README.md").read_text(encoding="utf-8")
+    text = PAGES["docs/results/serve/README.md"]
     assert "\n".join(attack_serve.compare(before, after)) in text
     assert not any(one["restarts"] for one in after.values()) and max(one["stop"] for one in after.values()) < 10
 
 
 def test_the_service_under_load_comes_from_the_committed_results():
-    text = (ROOT / "docs/results/serve/README.md").read_text(encoding="utf-8")
+    text = PAGES["docs/results/serve/README.md"]
     load, fuzz = results("serve/load.json"), results("serve/fuzz.json")
     assert "\n".join(bench_serve.table(load)) in text
     assert ", ".join(f"{status} ({count:,})" for status, count in fuzz["statuses"].items()) in " ".join(text.split())
@@ -257,7 +326,7 @@ def test_the_service_under_load_comes_from_the_committed_results():
 def test_cost_of_the_augmentation_comes_from_the_committed_results():
     measured = results("augment/speed.json")
     rows = bench_augment.table(measured["augment"], measured["step"])
-    assert "\n".join(rows) in README
+    assert "\n".join(rows) in PAGES["docs/augmentation.md"]
 
 
 def test_curves_of_both_precisions_come_from_the_committed_results():
@@ -282,6 +351,6 @@ def test_the_comparison_comes_from_the_committed_results():
 
 def test_parity_of_the_formats_comes_from_the_committed_results():
     report = json.loads((ROOT / "docs/results/export/parity.json").read_text(encoding="utf-8"))
-    for text in (README, (ROOT / "docs/results/export/README.md").read_text(encoding="utf-8")):
-        assert parity.lay_out(report) in text
+    for name in ("docs/export.md", "docs/results/export/README.md"):
+        assert parity.lay_out(report) in PAGES[name]
     assert not parity.list_misses(report)

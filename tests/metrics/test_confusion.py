@@ -78,6 +78,12 @@ def test_names_must_fit_the_matrix():
             scores(wrong, NAMES)
 
 
+@pytest.mark.parametrize("ignore_class", [-1, 3, 255])
+def test_what_is_ignored_is_a_class(ignore_class):
+    with pytest.raises(ValueError, match=rf"ignore_class: expected a class id in 0\.\.2, or None, got {ignore_class}"):
+        scores(np.eye(3, dtype=int), NAMES, ignore_class)
+
+
 def test_ids_that_are_none_are_refused():
     truth, right = np.array([[[0, 1, 255]]]), np.array([[[0, 1, 1]]])
     with pytest.raises(ValueError, match=r"mask: expected class ids in 0\.\.1, got 255 \(1 of 3 pixels are none\)"):

@@ -96,18 +96,18 @@ def test_an_image_of_more_pixels_than_float32_counts():
 
 def test_more_pixels_than_int32_counts(monkeypatch):
     """As of thousands of images: each update brings as many pixels as there can be."""
-    most = np.int32([[[2**31 - 1, 0], [1, 2**31 - 2]]])
-    monkeypatch.setattr(mean_iou, "count_pairs", lambda *arguments: ops.convert_to_tensor(most))
+    most = np.int32([[[2**31 - 1, 0], [0, 0]]]), np.int32([[[0, 0], [1, 2**31 - 2]]])
     metric, expected = MeanIoU(2), np.zeros((2, 2), np.int64)
-    for _ in range(5):
+    for matrix in 3 * most:
+        monkeypatch.setattr(mean_iou, "count_pairs", lambda *arguments, now=matrix: ops.convert_to_tensor(now))
         metric.update_state(TRUTH % 2, TRUTH % 2)
-        expected += most[0]
+        expected += matrix[0]
         assert metric.confusion_matrix().tolist() == expected.tolist()
         assert float(metric.result()) == pytest.approx(confusion.scores(expected, "ab", None)["mean_iou"], rel=1e-7)
 
 
 def test_half_of_more_pixels_than_int32_counts(monkeypatch):
-    matrix = np.int32([[[2**30, 2**30], [0, 0]]])
+    matrix = np.int32([[[2**30 - 1, 2**30 - 1], [0, 0]]])
     monkeypatch.setattr(mean_iou, "count_pairs", lambda *arguments: ops.convert_to_tensor(matrix))
     metric = MeanIoU(2)
     for _ in range(8):

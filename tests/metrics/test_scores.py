@@ -126,7 +126,7 @@ def test_the_table():
         "road                            0.0    0.0               -               25.0",
         "a\\x1b[2J\\nb                       -      -               -               50.0",
         "sky                           100.0  100.0               -               25.0",
-        "mean, a\\x1b[2J\\nb left out      50.0   50.0               -",
+        "mean, a\\x1b[2J\\nb left out     50.0   50.0               -",
         "mean, a\\x1b[2J\\nb as a class   27.8   38.9",
         "pixel accuracy 50.0 %; ignore_class=1: ground truth of a\\x1b[2J\\nb counts nowhere",
     ]

@@ -131,9 +131,7 @@ def scores(matrix, classes: Sequence[str] = CATEGORIES, ignore_class: int | None
     """
     matrix = check_matrix(matrix, classes)
     if ignore_class is not None and not 0 <= ignore_class < len(classes):
-        raise ValueError(
-            f"ignore_class: expected the id of a class, 0..{len(classes) - 1}, or None, got {ignore_class}"
-        )
+        raise ValueError(f"ignore_class: expected a class id in 0..{len(classes) - 1}, or None, got {ignore_class}")
     iou_with_void, f1_with_void = iou_and_f1(matrix)
     iou, f1, valid = iou_with_void, f1_with_void, matrix
     if ignore_class is not None:

@@ -108,7 +108,7 @@ class Segmenter(keras.Model):
         batch_size=None,
         epochs=1,
         verbose="auto",
-        callbacks=None,
+        callbacks: Any = None,
         validation_split=0.0,
         validation_data=None,
         shuffle=True,
@@ -156,8 +156,6 @@ class Segmenter(keras.Model):
 
     def train_step(self, *args):
         """As of Keras, on augmented data; on JAX, the state comes first."""
-        if self.augmentation is None:
-            return super().train_step(*args)
         *state, data = args
         if not state:
             return super().train_step(self.augment(data))
@@ -170,6 +168,8 @@ class Segmenter(keras.Model):
 
     def augment(self, data):
         """Augments what `fit` was given of one batch: (images, masks), or these and a weight for each image."""
+        if self.augmentation is None:
+            return data
         images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
         if masks is None:
             raise ValueError("Segmenter.fit: expected (images, masks), got images alone")

@@ -6,6 +6,9 @@ import keras
 from keras import ops
 
 from tfseg import backend
+from tfseg.augmentation import layer as _layer  # noqa: F401 - as below
+from tfseg.models import segmenter as _segmenter  # noqa: F401 - Keras loads a saved model whose classes are imported
+from tfseg.training import optimizers as _optimizers  # noqa: F401 - as above
 from tfseg.training.schedules import FillSteps, find_open
 
 MOST_CLASSES = 256  # that a byte can tell apart
@@ -27,6 +30,8 @@ class Segmenter(keras.Model):
 
     On TensorFlow, `compile(jit_compile="auto")` does not choose XLA, which takes four times as long for these networks
     on a CPU; True does.
+
+    `save` and `save_weights` keep all of it. `keras.saving.load_model` wants this class to be imported before.
 
     Args:
         network: pixels in 0..255 -> logits; of `architectures`, or any model or layer of Keras.

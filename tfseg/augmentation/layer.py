@@ -181,7 +181,11 @@ class Settings:
 
 
 def plain(value):
-    """Turns NumPy's numbers and arrays into Python's, for JSON."""
+    """Turns NumPy's numbers and arrays into Python's, and tuples into lists, as JSON has them."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(part) for part in value]
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 

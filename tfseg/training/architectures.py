@@ -56,7 +56,8 @@ def create_model(
 
     Returns:
         Model from pixels, uint8 or float (B, H, W, channels) in 0..255, to logits, float32 (B, H, W, classes).
-        Any height and width: padded inside to a multiple of 32, and cut back.
+        Any height and width: padded inside to a multiple of 32, and cut back. `keras.saving.load_model` loads a saved
+        one where this function was imported before.
 
     Raises:
         ValueError: a name that is not known, a number out of its range, or weights that do not fit.

@@ -5,6 +5,7 @@ Metal: fewer nodes in the graph, and less memory traffic.
 """
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -39,7 +40,7 @@ def make_optimizer(
     total, warmup = epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
     # A number would become a variable, which a checkpoint overwrites, halved or not.
     learning_rate = Schedule(settings.learning_rate, warmup, total, settings.schedule)
-    options = {"global_clipnorm": settings.clip_norm}
+    options: dict[str, Any] = {"global_clipnorm": settings.clip_norm}
     if settings.gradient_accumulation_steps > 1:
         options["gradient_accumulation_steps"] = settings.gradient_accumulation_steps
     if settings.ema_momentum is not None:

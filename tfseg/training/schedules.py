@@ -127,7 +127,7 @@ class PeakSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, decay: Decay, start: int = 0, steps: int | None = None):
-        self.peak, self.decay = float(peak), decay
+        self.peak, self.decay = peak, decay
         self.start, self.steps = start, decay.steps if steps is None else steps
 
     @property
@@ -171,9 +171,9 @@ def join(learning_rate, schedule: Decay | None):
             f"schedule: expected Cosine(...) or Polynomial(...), got {schedule!r}; give a schedule of Keras as the "
             "learning rate"
         )
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real) or not learning_rate > 0:
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, Real) or not float(learning_rate) > 0:
         raise ValueError(f"learning_rate: expected a number above 0 with a schedule, got {learning_rate!r}")
-    return PeakSchedule(learning_rate, schedule)
+    return PeakSchedule(float(learning_rate), schedule)
 
 
 class FillSteps(keras.callbacks.Callback):
@@ -205,7 +205,7 @@ class FillSteps(keras.callbacks.Callback):
 
 
 def find_open(optimizer):
-    """Returns an optimizer, or that which it wraps to scale the loss, if `fit` is to fill in its number of steps."""
+    """Returns an optimizer, or the one within that scales the loss, if `fit` is to fill in the number of its steps."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     schedule = getattr(inner, "_learning_rate", None)
     return inner if isinstance(schedule, PeakSchedule) and schedule.is_open else None

@@ -6,6 +6,9 @@ import keras
 from keras import ops
 
 from tfseg import backend
+from tfseg.augmentation import layer as _layer  # noqa: F401 - as below
+from tfseg.models import segmenter as _segmenter  # noqa: F401 - Keras loads a saved model whose classes are imported
+from tfseg.training import optimizers as _optimizers  # noqa: F401 - as above
 from tfseg.training.schedules import FillSteps, find_open
 
 MOST_CLASSES = 256  # that a byte can tell apart
@@ -27,6 +30,8 @@ class Segmenter(keras.Model):
 
     On TensorFlow, `compile(jit_compile="auto")` does not choose XLA, which takes four times as long for these networks
     on a CPU; True does.
+
+    `save` and `save_weights` keep all of it. `keras.saving.load_model` wants this class to be imported before.
 
     Args:
         network: pixels in 0..255 -> logits; of `architectures`, or any model or layer of Keras.
@@ -108,7 +113,7 @@ class Segmenter(keras.Model):
         batch_size=None,
         epochs=1,
         verbose="auto",
-        callbacks=None,
+        callbacks: Any = None,
         validation_split=0.0,
         validation_data=None,
         shuffle=True,
@@ -158,8 +163,6 @@ class Segmenter(keras.Model):
 
     def train_step(self, *args):
         """As of Keras, on augmented data; on JAX, the state comes first."""
-        if self.augmentation is None:
-            return super().train_step(*args)
         *state, data = args
         if not state:
             return super().train_step(self.augment(data))
@@ -172,6 +175,8 @@ class Segmenter(keras.Model):
 
     def augment(self, data):
         """Augments what `fit` was given of one batch: (images, masks), or these and a weight for each image."""
+        if self.augmentation is None:
+            return data
         images, masks, weights = keras.utils.unpack_x_y_sample_weight(data)
         if masks is None:
             raise ValueError("Segmenter.fit: expected (images, masks), got images alone")

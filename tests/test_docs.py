@@ -284,6 +284,21 @@ def test_the_screened_choices_come_from_the_committed_results():
         assert "\n".join(rows) in page
 
 
+def test_the_finalists_come_from_the_committed_results():
+    folder = ROOT / "docs/results/finalists"
+    rows = [
+        [
+            path.parts[-3],
+            path.parts[-2].removeprefix("seed-"),
+            percent(metrics["mean_iou"]),
+            *map(percent, metrics["iou"][1:]),
+        ]
+        for path in folder.glob("runs/*/seed-*/metrics.json")
+        for metrics in [json.loads(path.read_text(encoding="utf-8"))]
+    ]
+    assert sorted(table_rows(PAGES["docs/results/finalists/README.md"], "skips")) == sorted(rows) and rows
+
+
 def test_speed_of_the_step_comes_from_the_committed_results():
     text = PAGES["docs/results/step/README.md"]
     columns = []

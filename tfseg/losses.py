@@ -120,7 +120,7 @@ class DiceLoss(_PixelLoss):
         Half of the pixels are of class 1, half of class 2; one is mistaken. Dice is 2/3 and 4/5.
 
         >>> import numpy as np
-        >>> from tfseg.losses import DiceLoss
+        >>> from tfseg import DiceLoss
         >>> mask = np.array([[[1, 1, 2, 2]]])
         >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
         >>> loss = DiceLoss(from_logits=False, ignore_class=0)
@@ -154,7 +154,7 @@ class JaccardLoss(_PixelLoss):
         The IoU of the two classes is 1/2 and 2/3.
 
         >>> import numpy as np
-        >>> from tfseg.losses import JaccardLoss
+        >>> from tfseg import JaccardLoss
         >>> mask = np.array([[[1, 1, 2, 2]]])
         >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
         >>> loss = JaccardLoss(from_logits=False, ignore_class=0)
@@ -194,7 +194,7 @@ class TverskyLoss(_PixelLoss):
         Of class 1, one pixel is found and one missed; of class 2, two are found, and one is wrongly taken for it.
 
         >>> import numpy as np
-        >>> from tfseg.losses import TverskyLoss
+        >>> from tfseg import TverskyLoss
         >>> mask = np.array([[[1, 1, 2, 2]]])
         >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
         >>> loss = TverskyLoss(alpha=0.1, beta=0.6, from_logits=False, ignore_class=0)
@@ -237,7 +237,7 @@ class LovaszLoss(_PixelLoss):
         The IoU of the two classes is 1/2 and 2/3.
 
         >>> import numpy as np
-        >>> from tfseg.losses import LovaszLoss
+        >>> from tfseg import LovaszLoss
         >>> mask = np.array([[[1, 1, 2, 2]]])
         >>> probabilities = np.eye(3)[np.array([[[1, 2, 2, 2]]])]
         >>> loss = LovaszLoss(from_logits=False, ignore_class=0)
@@ -283,7 +283,7 @@ class CrossEntropyLoss(_PixelLoss):
         Of two pixels, the true classes have the probabilities 0.5 and 0.25.
 
         >>> import numpy as np
-        >>> from tfseg.losses import CrossEntropyLoss
+        >>> from tfseg import CrossEntropyLoss
         >>> mask = np.array([[[0, 1, 255]]])
         >>> probabilities = np.array([[[[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]]]])
         >>> loss = CrossEntropyLoss(from_logits=False, ignore_class=255)
@@ -339,7 +339,7 @@ class FocalLoss(_PixelLoss):
         Of two pixels, the true classes have the probabilities 0.5 and 0.25.
 
         >>> import numpy as np
-        >>> from tfseg.losses import FocalLoss
+        >>> from tfseg import FocalLoss
         >>> mask = np.array([[[0, 1, 255]]])
         >>> probabilities = np.array([[[[0.5, 0.5], [0.75, 0.25], [0.1, 0.9]]]])
         >>> loss = FocalLoss(gamma=1, from_logits=False, ignore_class=255)

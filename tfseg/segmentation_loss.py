@@ -34,7 +34,7 @@ class SegmentationLoss(keras.losses.Loss):
 
     Example:
         >>> import numpy as np
-        >>> from tfseg.losses import SegmentationLoss
+        >>> from tfseg import SegmentationLoss
         >>> loss = SegmentationLoss(dice=1.0, cross_entropy=0.5, ignore_class=None)
         >>> round(float(loss(np.array([[[0, 1]]]), np.zeros((1, 1, 2, 2), np.float32))), 4)
         0.8466

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from tfseg import backend
 from tfseg.augmentation.augmenter import Augmenter
 from tfseg.augmentation.layer import Augmentation
 from tfseg.config.tables import EFFECTS
@@ -143,13 +142,6 @@ def test_in_tf_data_with_parallel_calls_or_without(calls):
     assert len({float(entry["image"][0, 0, 0]) for entry in found}) == 64
     assert all((entry["mask"] == MASK[0]).all() for entry in found)
     assert int(layer.steps) == 64
-
-
-@pytest.mark.tensorflow
-def test_parallel_calls_never_count_alike():
-    counter = keras.Variable(0, dtype="int32", trainable=False)
-    numbers = tf.data.Dataset.range(20000).map(lambda _: backend.count_up(counter), num_parallel_calls=16)
-    assert sorted(numbers.as_numpy_iterator()) == list(range(20000))
 
 
 def test_in_tf_data_the_draws_are_those_of_eager_calls():

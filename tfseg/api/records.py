@@ -51,7 +51,8 @@ class Example(NamedTuple):
     """One image of a split, as it is stored; unpacked, (image, mask, id).
 
     Example:
-        >>> open_records("records").example("val", 0).id
+        >>> import tfseg
+        >>> tfseg.open_records("records").example("val", 0).id
         'val-000'
     """
 
@@ -76,7 +77,8 @@ class RecordSet(record_set.RecordSet):
         splits: by name; each has `count`, `ids`, `class_pixels`, `channel_mean` and `channel_std`.
 
     Example:
-        >>> records = open_records("records")
+        >>> import tfseg
+        >>> records = tfseg.open_records("records")
         >>> records.classes
         ['void', 'flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle']
         >>> records.splits["train"].count
@@ -128,7 +130,8 @@ class RecordSet(record_set.RecordSet):
             OSError: the records cannot be read.
 
         Example:
-            >>> train = open_records("records").train_dataset(image_size=(16, 16), batch_size=4, seed=0)
+            >>> import tfseg
+            >>> train = tfseg.open_records("records").train_dataset(image_size=(16, 16), batch_size=4, seed=0)
             >>> len(train), [tuple(part.shape) for part in next(iter(train))]
             (1, [(4, 16, 16, 3), (4, 16, 16)])
         """
@@ -175,7 +178,8 @@ class RecordSet(record_set.RecordSet):
             OSError: the records cannot be read.
 
         Example:
-            >>> len(open_records("records").eval_dataset("val", batch_size=2))
+            >>> import tfseg
+            >>> len(tfseg.open_records("records").eval_dataset("val", batch_size=2))
             1
         """
         from tfseg.pipeline.pipeline import make_eval_batches
@@ -261,7 +265,8 @@ def open_records(folder: str | os.PathLike | record_set.RecordSet) -> RecordSet:
         OSError: the folder, its manifest or a shard is missing or cannot be read.
 
     Example:
-        >>> open_records("records").size
+        >>> import tfseg
+        >>> tfseg.open_records("records").size
         (16, 32)
     """
     found = record_set.open_records(Path(folder) if isinstance(folder, os.PathLike) else folder)
@@ -294,7 +299,8 @@ def convert_dataset(
         OSError: a file cannot be read or written.
 
     Example:
-        >>> convert_dataset("raw", "records", size=(16, 32), codec="png").splits["val"].count
+        >>> import tfseg
+        >>> tfseg.convert_dataset("raw", "mine", size=(16, 32), codec="png").splits["val"].count
         2
     """
     root = None if root is None else os.fspath(root)

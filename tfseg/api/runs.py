@@ -36,9 +36,10 @@ class Run:
         directory: the folder.
 
     Example:
-        >>> run = open_run("runs/city")
-        >>> run.config.train.epochs, run.history["epoch"]
-        (1, [1])
+        >>> import tfseg
+        >>> run = tfseg.open_run("runs/city")
+        >>> run.config.train.epochs, run.history
+        (1, {'epoch': [1.0], 'loss': [0.5]})
     """
 
     directory: Path
@@ -137,7 +138,8 @@ def open_run(directory: str | os.PathLike) -> Run:
         ValueError: its config.yaml is damaged.
 
     Example:
-        >>> print(open_run("runs/city"))
+        >>> import tfseg
+        >>> print(tfseg.open_run("runs/city"))
         runs/city
     """
     run = Run(Path(directory))

@@ -69,8 +69,8 @@ class Augmentation(keras.layers.Layer):
             group; images of other channels; floats of 0..1; shapes that do not go together; a mask of floats.
 
     Example:
-        >>> import numpy as np
-        >>> from tfseg.augmentation.layer import Augmentation
+        >>> import keras, numpy as np
+        >>> from tfseg import Augmentation
         >>> augment = Augmentation(flip=0.5, rotation=15, noise=0.05, seed=0)
         >>> batch = {"image": np.zeros((2, 32, 48, 3), np.uint8), "mask": np.ones((2, 32, 48), np.uint8)}
         >>> changed = augment(batch)

@@ -393,7 +393,8 @@ class Config:
             OSError: the file cannot be read.
 
         Example:
-            >>> Config.from_yaml("city.yaml", train={"epochs": 3}).train.epochs
+            >>> import tfseg
+            >>> tfseg.Config.from_yaml("city.yaml", train={"epochs": 3}).train.epochs
             3
         """
         from tfseg.config.parse import change_config, load_config

@@ -34,7 +34,7 @@ class MeanIoU(keras.metrics.Metric):
         Class 1 is found in one pixel of two, and class 2 in one with one too many; void counts nowhere.
 
         >>> import numpy as np
-        >>> from tfseg.metrics import MeanIoU
+        >>> from tfseg import MeanIoU
         >>> metric = MeanIoU(3, ignore_class=0)
         >>> metric.update_state(np.array([[[0, 1, 1, 2]]]), np.array([[[1, 1, 2, 2]]]))
         >>> float(metric.result())

@@ -20,7 +20,8 @@ class RandomCrop:
         ValueError: a value is out of its range.
 
     Example:
-        >>> RandomCrop(scale=(0.5, 2.0), rare_class_sampling=0.5).candidates
+        >>> import tfseg
+        >>> tfseg.RandomCrop(scale=(0.5, 2.0), rare_class_sampling=0.5).candidates
         10
     """
 

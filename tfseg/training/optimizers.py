@@ -220,7 +220,7 @@ class Adam(FusedSteps):
         ValueError: a schedule, and the learning rate is no number above 0; or as of Keras.
 
     Example:
-        >>> from tfseg.training.optimizers import Adam
+        >>> from tfseg import Adam
         >>> optimizer = Adam(1e-3, global_clipnorm=1.0)
         >>> round(float(optimizer.learning_rate), 6)
         0.001
@@ -240,8 +240,7 @@ class AdamW(FusedSteps, keras.optimizers.AdamW):
         TypeError, ValueError: as of `Adam`.
 
     Example:
-        >>> from tfseg.training.optimizers import AdamW
-        >>> from tfseg.training.schedules import Cosine
+        >>> from tfseg import AdamW, Cosine
         >>> optimizer = AdamW(1e-3, schedule=Cosine(warmup=0.05), weight_decay=0.01)  # fit fills in the steps
         >>> optimizer.weight_decay
         0.01

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+import tfseg.losses
+import tfseg.metrics.mean_iou  # noqa: F401  a model that is loaded from a file finds its losses and metrics registered
 from tfseg import backend
 from tfseg.augmentation import layer as _layer  # noqa: F401 - as below
 from tfseg.models import segmenter as _segmenter  # noqa: F401 - Keras loads a saved model whose classes are imported
@@ -44,9 +46,7 @@ class Segmenter(keras.Model):
 
     Example:
         >>> import keras, numpy as np
-        >>> from tfseg.augmentation.layer import Augmentation
-        >>> from tfseg.training.architectures import Unet
-        >>> from tfseg.training.segmenter import Segmenter
+        >>> from tfseg import Augmentation, Segmenter, Unet
         >>> images = np.zeros((4, 32, 32, 3), np.uint8)
         >>> masks = np.ones((4, 32, 32), np.uint8)
         >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None), Augmentation(flip=0.5))
@@ -203,8 +203,7 @@ class Segmenter(keras.Model):
 
         Example:
             >>> import numpy as np
-            >>> from tfseg.training.architectures import Unet
-            >>> from tfseg.training.segmenter import Segmenter
+            >>> from tfseg import Segmenter, Unet
             >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None))
             >>> model.predict(np.zeros((2, 32, 48, 3), np.uint8), verbose=0).dtype
             dtype('uint8')
@@ -225,8 +224,7 @@ class Segmenter(keras.Model):
 
         Example:
             >>> import numpy as np
-            >>> from tfseg.training.architectures import Unet
-            >>> from tfseg.training.segmenter import Segmenter
+            >>> from tfseg import Segmenter, Unet
             >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None))
             >>> model.predict_proba(np.zeros((2, 32, 48, 3), np.uint8), verbose=0).shape
             (2, 32, 48, 3)

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 from keras import ops
 
-import tfseg.losses
-import tfseg.metrics.mean_iou  # noqa: F401  a model that is loaded from a file finds its losses and metrics registered
 from tfseg import backend
-from tfseg.augmentation import layer as _layer  # noqa: F401 - as below
-from tfseg.models import segmenter as _segmenter  # noqa: F401 - Keras loads a saved model whose classes are imported
+from tfseg import losses as _losses  # noqa: F401 - Keras loads a saved model whose classes are imported
+from tfseg.augmentation import layer as _layer  # noqa: F401 - as above
+from tfseg.metrics import mean_iou as _mean_iou  # noqa: F401 - as above
+from tfseg.models import segmenter as _segmenter  # noqa: F401 - as above
 from tfseg.training import optimizers as _optimizers  # noqa: F401 - as above
 from tfseg.training.schedules import FillSteps, find_open
 

@@ -45,7 +45,7 @@ class Mask(np.ndarray):
         ids = np.asarray(self)
         if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size or ids.max() >= len(self.palette):
             return None  # a part of it, or what was computed of it
-        there = np.flatnonzero(np.bincount(ids.ravel()))
+        there = np.flatnonzero(np.bincount(ids.ravel())).tolist()
         names = ", ".join(self.classes[place] for place in there)
         return html_image(encode_png(self.palette[ids]), names) + f"<p>{escape(names)}</p>"
 

@@ -131,7 +131,7 @@ def read_in_passes(
 def count_iterations(first: int = 0) -> tf.data.Dataset:
     """Gives one number, int64: `first` in the first iteration over what is made of it, and one more in each after."""
     with tf.device("CPU:0"):
-        following = tf.Variable(first, dtype=tf.int64, trainable=False)
+        following = tf.Variable(tf.constant(first, tf.int64), trainable=False)
     return tf.data.Dataset.range(1).map(lambda _: following.assign_add(1, read_value=True) - 1)
 
 

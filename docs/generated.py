@@ -176,7 +176,11 @@ def directive_for(name: str) -> str:
     if isinstance(value, types.ModuleType):  # its members have entries of their own
         return f".. automodule:: {value.__name__}"
     if isinstance(value, type):
-        return f".. autoclass:: tfseg.{name}\n   :members:\n   :show-inheritance:"
+        of_keras = any(base.__module__.startswith("keras.") for base in value.__mro__)
+        options = "   :members:\n   :show-inheritance:" if of_keras else "   :members:"
+        if "__call__" in vars(value) and not of_keras:
+            options += "\n   :special-members: __call__"
+        return f".. autoclass:: tfseg.{name}\n{options}"
     return f".. {'autofunction' if callable(value) else 'autodata'}:: tfseg.{name}"
 
 

@@ -70,7 +70,7 @@ class Augmentation(keras.layers.Layer):
 
     Example:
         >>> import numpy as np
-        >>> from tfseg.augmentation.layer import Augmentation
+        >>> from tfseg import Augmentation
         >>> augment = Augmentation(flip=0.5, rotation=15, noise=0.05, seed=0)
         >>> batch = {"image": np.zeros((2, 32, 48, 3), np.uint8), "mask": np.ones((2, 32, 48), np.uint8)}
         >>> changed = augment(batch)

@@ -38,7 +38,7 @@ class Scores:
 
     Example:
         >>> import numpy as np
-        >>> from tfseg.metrics.scores import score
+        >>> from tfseg import score
         >>> scores = score(np.array([[0, 1, 1, 2]]), np.array([[1, 1, 2, 2]]), classes=["void", "road", "sky"])
         >>> scores
         Scores(mean_iou=0.5, mean_f1=0.6667, classes=3, ignore_class=0)
@@ -202,7 +202,7 @@ def score(
         Of class 1, one pixel of two is found; of class 2, one, with one too many. The last pixel is not labelled.
 
         >>> import numpy as np
-        >>> from tfseg.metrics.scores import score
+        >>> from tfseg import score
         >>> scores = score(np.array([[1, 1, 2, 255]]), np.array([[1, 2, 2, 1]]), ignore_class=255)
         >>> scores.iou.tolist()
         [nan, 0.5, 0.5]

@@ -66,7 +66,7 @@ def create_model(
 
     Example:
         >>> import numpy as np
-        >>> from tfseg.training.architectures import create_model
+        >>> from tfseg import create_model
         >>> model = create_model("unet", "tiny", classes=["void", "road"], encoder_weights=None)
         >>> model.name
         'unet_tiny'
@@ -121,7 +121,7 @@ def Unet(
         ValueError, OSError, ModuleNotFoundError: as of `create_model`.
 
     Example:
-        >>> from tfseg.training.architectures import Unet
+        >>> from tfseg import Unet
         >>> Unet("tiny", classes=4, encoder_weights=None).output.shape
         (None, None, None, 4)
     """
@@ -156,7 +156,7 @@ def FPN(
         ValueError, OSError, ModuleNotFoundError: as of `create_model`.
 
     Example:
-        >>> from tfseg.training.architectures import FPN
+        >>> from tfseg import FPN
         >>> FPN("tiny", classes=4, encoder_weights=None).output.shape
         (None, None, None, 4)
     """
@@ -191,7 +191,7 @@ def Linknet(
         ValueError, OSError, ModuleNotFoundError: as of `create_model`.
 
     Example:
-        >>> from tfseg.training.architectures import Linknet
+        >>> from tfseg import Linknet
         >>> Linknet("tiny", classes=4, encoder_weights=None).output.shape
         (None, None, None, 4)
     """
@@ -226,7 +226,7 @@ def PSPNet(
         ValueError, OSError, ModuleNotFoundError: as of `create_model`.
 
     Example:
-        >>> from tfseg.training.architectures import PSPNet
+        >>> from tfseg import PSPNet
         >>> PSPNet("tiny", classes=4, encoder_weights=None).output.shape
         (None, None, None, 4)
     """
@@ -261,7 +261,7 @@ def DeepLabV3Plus(
         ValueError, OSError, ModuleNotFoundError: as of `create_model`.
 
     Example:
-        >>> from tfseg.training.architectures import DeepLabV3Plus
+        >>> from tfseg import DeepLabV3Plus
         >>> DeepLabV3Plus("tiny", classes=4, encoder_weights=None).output.shape
         (None, None, None, 4)
     """

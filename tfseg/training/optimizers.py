@@ -211,8 +211,8 @@ class Adam(FusedSteps):
 
     Args:
         learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
-        *args, **kwargs: all others of `keras.optimizers.Adam`, such as beta_1, global_clipnorm, use_ema, ema_momentum
-            and gradient_accumulation_steps.
+        *args: all others of `keras.optimizers.Adam`.
+        **kwargs: likewise, such as beta_1, global_clipnorm, use_ema, ema_momentum and gradient_accumulation_steps.
         schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
 
     Raises:
@@ -220,7 +220,7 @@ class Adam(FusedSteps):
         ValueError: a schedule, and the learning rate is no number above 0; or as of Keras.
 
     Example:
-        >>> from tfseg.training.optimizers import Adam
+        >>> from tfseg import Adam
         >>> optimizer = Adam(1e-3, global_clipnorm=1.0)
         >>> round(float(optimizer.learning_rate), 6)
         0.001
@@ -233,15 +233,15 @@ class AdamW(FusedSteps, keras.optimizers.AdamW):
 
     Args:
         learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
-        *args, **kwargs: all others of `keras.optimizers.AdamW`, such as weight_decay and those of `Adam`.
+        *args: all others of `keras.optimizers.AdamW`.
+        **kwargs: likewise, such as weight_decay and those of `Adam`.
         schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
 
     Raises:
         TypeError, ValueError: as of `Adam`.
 
     Example:
-        >>> from tfseg.training.optimizers import AdamW
-        >>> from tfseg.training.schedules import Cosine
+        >>> from tfseg import AdamW, Cosine
         >>> optimizer = AdamW(1e-3, schedule=Cosine(warmup=0.05), weight_decay=0.01)  # fit fills in the steps
         >>> optimizer.weight_decay
         0.01

@@ -71,8 +71,7 @@ class Cosine(Decay):
         ValueError: a number out of its range.
 
     Example:
-        >>> from tfseg.training.optimizers import AdamW
-        >>> from tfseg.training.schedules import Cosine
+        >>> from tfseg import AdamW, Cosine
         >>> optimizer = AdamW(1e-3, schedule=Cosine(steps=100, warmup=0.1), weight_decay=0.01)
         >>> round(float(optimizer.learning_rate), 6)  # the first of ten steps of warm-up
         0.0001
@@ -95,8 +94,7 @@ class Polynomial(Decay):
         ValueError: a number out of its range.
 
     Example:
-        >>> from tfseg.training.optimizers import Adam
-        >>> from tfseg.training.schedules import Polynomial
+        >>> from tfseg import Adam, Polynomial
         >>> optimizer = Adam(1e-3, schedule=Polynomial(steps=100))
         >>> round(float(optimizer.learning_rate), 6)
         0.001

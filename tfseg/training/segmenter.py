@@ -44,9 +44,7 @@ class Segmenter(keras.Model):
 
     Example:
         >>> import keras, numpy as np
-        >>> from tfseg.augmentation.layer import Augmentation
-        >>> from tfseg.training.architectures import Unet
-        >>> from tfseg.training.segmenter import Segmenter
+        >>> from tfseg import Augmentation, Segmenter, Unet
         >>> images = np.zeros((4, 32, 32, 3), np.uint8)
         >>> masks = np.ones((4, 32, 32), np.uint8)
         >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None), Augmentation(flip=0.5))
@@ -203,8 +201,7 @@ class Segmenter(keras.Model):
 
         Example:
             >>> import numpy as np
-            >>> from tfseg.training.architectures import Unet
-            >>> from tfseg.training.segmenter import Segmenter
+            >>> from tfseg import Segmenter, Unet
             >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None))
             >>> model.predict(np.zeros((2, 32, 48, 3), np.uint8), verbose=0).dtype
             dtype('uint8')
@@ -225,8 +222,7 @@ class Segmenter(keras.Model):
 
         Example:
             >>> import numpy as np
-            >>> from tfseg.training.architectures import Unet
-            >>> from tfseg.training.segmenter import Segmenter
+            >>> from tfseg import Segmenter, Unet
             >>> model = Segmenter(Unet("tiny", classes=3, encoder_weights=None))
             >>> model.predict_proba(np.zeros((2, 32, 48, 3), np.uint8), verbose=0).shape
             (2, 32, 48, 3)

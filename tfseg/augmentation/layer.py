@@ -22,8 +22,8 @@ class Augmentation(keras.layers.Layer):
 
     It takes {"image": ..., "mask": ...}, whose other entries it leaves as they are, or a tuple (image, mask); in
     `tf.data.Dataset.map`, in a functional model, or eagerly; on every backend of Keras. On JAX and PyTorch, tf.data
-    calls back into Python for it. `map` takes a tuple apart: `data.map(lambda image, mask: augment((image, mask)))`. With
-    training=False nothing changes but the types, as in `predict` and `evaluate`.
+    calls back into Python for it. `map` takes a tuple apart: `data.map(lambda image, mask: augment((image, mask)))`.
+    With training=False nothing changes but the types, as in `predict` and `evaluate`.
 
     Each call draws anew: the same seed and the same number of calls before give the same draws. The weight `steps`
     counts the calls, and is saved with a model. If tf.data makes several calls at once, each has its own draws, but

@@ -1,5 +1,6 @@
 """The site of the documentation; `make docs` builds it into build/docs."""
 
+import inspect
 import os
 import re
 import sys
@@ -8,8 +9,11 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext import napoleon
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.inspect import stringify_signature
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -36,6 +40,8 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_inherit_docstrings = False  # those of Keras are not reStructuredText
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 
@@ -91,12 +97,31 @@ class Settings(SphinxTransform):
                 link += literal
 
 
+class PlainDocstring(GoogleDocstring):
+    """Reads docstrings of attributes like all others: they have sections, and no type before a colon."""
+
+    def _parse(self) -> None:
+        if self._what in ("attribute", "property"):
+            self._what = "method"
+        super()._parse()
+
+
+def own_signature(app: Sphinx, what: str, name: str, value: object, *rest: object) -> tuple[str, None] | None:
+    """Gives classes the signature of their own `__init__`; autodoc sees Keras' `__new__(*args, **kwargs)`."""
+    if what != "class" or "__init__" not in vars(value):
+        return None
+    _, *others = inspect.signature(value.__init__).parameters.values()
+    return stringify_signature(inspect.Signature(others), show_annotation=False), None
+
+
 def escape(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Keeps |x|, the size of x in a docstring, from being taken for a substitution of reStructuredText."""
     lines[:] = [re.sub(r"\|(?=[^\s|][^|]*\|)", r"\\|", line) for line in lines]
 
 
 def setup(app: Sphinx) -> None:
+    napoleon.GoogleDocstring = PlainDocstring
+    app.connect("autodoc-process-signature", own_signature)
     app.connect("autodoc-process-docstring", escape)
     app.connect("source-read", fill_in)
     app.add_post_transform(NoPages)

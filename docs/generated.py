@@ -141,18 +141,46 @@ def in_words(kind: object) -> str:
     return str(kind)
 
 
+# Heading -> the names below it: each of `tfseg.__all__` once.
+API = {
+    "Data": ("convert_dataset", "open_records", "RecordSet", "Example", "explore_dataset"),
+    "Crops and augmentation": ("RandomCrop", "Augmentation"),
+    "Networks": ("Unet", "FPN", "Linknet", "PSPNet", "DeepLabV3Plus", "create_model"),
+    "Training with fit": ("Segmenter", "Adam", "AdamW", "Cosine", "Polynomial"),
+    "Losses": (
+        "losses",
+        "DiceLoss",
+        "JaccardLoss",
+        "TverskyLoss",
+        "LovaszLoss",
+        "CrossEntropyLoss",
+        "FocalLoss",
+        "SegmentationLoss",
+    ),
+    "Metrics and scores": ("metrics", "MeanIoU", "score", "Scores"),
+    "Runs": ("Config", "train_run", "open_run", "Run", "evaluate_run", "compare_runs"),
+    "Exported models": ("export_run", "export_model", "load_model", "LoadedModel"),
+}
+
+
 def api() -> str:
-    """Directives of autodoc for all of `tfseg.__all__`, as MyST."""
-    names = [name for name in getattr(tfseg, "__all__", []) if not name.startswith("__")]
-    return "\n\n".join(fence(directive_for(name), "{eval-rst}") for name in names)
+    """Directives of autodoc for all of `tfseg.__all__`, by heading, as MyST."""
+    return "\n\n".join(
+        "\n\n".join([f"## {heading}", *(fence(directive_for(name), "{eval-rst}") for name in names)])
+        for heading, names in API.items()
+    )
 
 
 def directive_for(name: str) -> str:
     value = getattr(tfseg, name)
-    if isinstance(value, types.ModuleType):
-        return f".. automodule:: {value.__name__}\n   :members:"
+    if isinstance(value, types.ModuleType):  # its members have entries of their own
+        return f".. automodule:: {value.__name__}"
     if isinstance(value, type):
-        return f".. autoclass:: tfseg.{name}\n   :members:\n   :show-inheritance:"
+        of_keras = any(base.__module__.startswith("keras.") for base in value.__mro__)
+        options = "   :members:\n   :show-inheritance:" if of_keras else "   :members:"
+        if "__call__" in vars(value) and not of_keras:
+            options += "\n   :special-members: __call__"
+        return f".. autoclass:: tfseg.{name}\n{options}"
     return f".. {'autofunction' if callable(value) else 'autodata'}:: tfseg.{name}"
 
 

@@ -1,5 +1,6 @@
 """What README and docs/ say is so: commands and settings exist, links lead on, numbers come from committed files."""
 
+import ast
 import csv
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import tfseg
 from benchmarks import (
     attack_serve,
     bench_augment,
@@ -122,6 +124,31 @@ def test_the_reference_has_every_verb_flag_and_setting():
     for key in SETTINGS:
         assert f"{{confval}} {key}\n" in settings
     assert "{confval} data.cache\n:type: ram or disk or null\n:default: `null`\nKeeps decoded pixels" in settings
+
+
+def test_the_reference_has_every_public_name_once():
+    listed = [name for names in generated.API.values() for name in names]
+    assert sorted(listed) == sorted({*tfseg.__all__} - {"__version__"})
+
+
+PYTHON = [
+    (name, block) for name, text in PAGES.items() for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("name", "block"), PYTHON, ids=[name for name, _ in PYTHON])
+def test_python_is_valid_and_uses_public_names(name, block):
+    parts = [*ast.walk(ast.parse(block, name))]
+    compile(block, name, "exec")
+    used = {part.attr for part in parts if isinstance(part, ast.Attribute) and ast.unparse(part.value) == "tfseg"}
+    assert used <= {*tfseg.__all__}, used - {*tfseg.__all__}
+    imported = {part.module for part in parts if isinstance(part, ast.ImportFrom) and part.module}
+    assert not any(module.partition(".")[0] == "tfseg" for module in imported), "write import tfseg, and tfseg.NAME"
+
+
+def test_guides_show_python():
+    pages = "augmentation cityscapes convert evaluate export losses models pipeline predict recipe train your_data"
+    assert {f"docs/{page}.md" for page in pages.split()} | {"README.md"} <= {name for name, _ in PYTHON}
 
 
 def test_the_changelog_names_what_was_renamed():

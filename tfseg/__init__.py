@@ -54,6 +54,7 @@ _HOMES = {
     "compare_runs": "evaluation.comparison",
     "export_run": "exporters.exporter",
     "export_model": "api.runs",
+    "InferenceSettings": "inference.tta",
     "load_model": "inference.loaded_model",
     "LoadedModel": "inference.loaded_model",
 }
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from tfseg.exporters.exporter import export_run as export_run
     from tfseg.inference.loaded_model import LoadedModel as LoadedModel
     from tfseg.inference.loaded_model import load_model as load_model
+    from tfseg.inference.tta import InferenceSettings as InferenceSettings
     from tfseg.losses import CrossEntropyLoss as CrossEntropyLoss
     from tfseg.losses import DiceLoss as DiceLoss
     from tfseg.losses import FocalLoss as FocalLoss

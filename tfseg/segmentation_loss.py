@@ -28,9 +28,9 @@ class SegmentationLoss(keras.losses.Loss):
     Args:
         dice, cross_entropy, jaccard, tversky, focal, lovasz: weights, 0 or more; a loss of weight 0 is not computed.
         auxiliary: weight of the auxiliary head's cross-entropy, which is part of training alone, see `terms`.
-        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, ohem_threshold, ohem_min_kept, class_weights,
-            ignore_class: as the losses take them; weights of classes may be a list, a tuple or an array, and the
-            id to ignore any, as of `losses.DiceLoss`.
+        tversky_alpha, tversky_beta, focal_gamma, label_smoothing, ohem_threshold, ohem_min_kept: as of the losses.
+        class_weights: a number of 0 or more a class, as a list, a tuple or an array; None: all 1.
+        ignore_class: as of `losses.DiceLoss`, but void, 0, unless another is given.
 
     Example:
         >>> import numpy as np

@@ -147,7 +147,7 @@ def test_in_tf_data_with_parallel_calls_or_without(calls):
 def test_in_tf_data_the_draws_are_those_of_eager_calls():
     batches = tf.data.Dataset.from_tensors((IMAGE, MASK)).repeat(2)
     mapped, eager = draw(), draw()
-    for image, mask in batches.map(lambda image, mask: mapped((image, mask))):
+    for image, mask in batches.map(mapped):
         wanted = to_numpy(eager((IMAGE, MASK)))
         np.testing.assert_allclose(image, wanted[0], atol=1e-3)
         np.testing.assert_array_equal(mask, wanted[1])

@@ -20,9 +20,10 @@ class Augmentation(keras.layers.Layer):
     computed. Images are interpolated, their edges continued outside; masks take the nearest pixel, and void, 0, outside
     of it.
 
-    It takes {"image": ..., "mask": ...}, whose other entries it leaves as they are, or a tuple (image, mask); in
-    `tf.data.Dataset.map`, in a functional model, or eagerly; on every backend of Keras. On JAX and PyTorch, tf.data
-    calls back into Python for it. With training=False nothing changes but the types, as in `predict` and `evaluate`.
+    It takes {"image": ..., "mask": ...}, whose other entries it leaves as they are, or image and mask, as a tuple or one
+    after the other; in `tf.data.Dataset.map`, as `data.map(augment)`, in a functional model, or eagerly; on every
+    backend of Keras. On JAX and PyTorch, tf.data calls back into Python for it.
+    With training=False nothing changes but the types, as in `predict` and `evaluate`.
 
     Each call draws anew: the same seed and the same number of calls before give the same draws. The weight `steps`
     counts the calls, and is saved with a model. If tf.data makes several calls at once, each has its own draws, but
@@ -126,7 +127,9 @@ class Augmentation(keras.layers.Layer):
         )
         self.built = True
 
-    def __call__(self, inputs, training: bool | None = None):
+    def __call__(self, inputs, masks=None, training: bool | None = None):
+        if masks is not None:  # as the map of a dataset of pairs calls it
+            inputs = (inputs, masks)
         image, mask = take_apart(inputs)
         check_shapes(image, mask, self.augmenter.channels)
         options = {} if training is None else {"training": training}

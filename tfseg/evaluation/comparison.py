@@ -78,7 +78,7 @@ def compare_runs(folders: Sequence[str | Path], split: str | None = None) -> Com
         split: on which; None: the validation split of them all.
 
     Raises:
-        ValueError: fewer than two folders, or such as cannot be compared: see `groups.check_groups`.
+        ValueError: fewer than two folders, or runs of other classes, or scored on other images or masks.
         OSError: a folder holds no run, or what it lacks cannot be made.
     """
     folders = [Path(folder) for folder in folders]

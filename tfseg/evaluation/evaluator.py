@@ -46,20 +46,25 @@ def evaluate_run(
         run: the run folder.
         records: folder of records; None: those that the run was trained on.
         split: its name; None: the run's validation split.
-        sizes: as of `evaluate_model`; None: those of the run's validation.
-        batch_size: as of `evaluate_model`, likewise the next three.
-        inference: see there.
-        instances: see there.
-        submission: see there.
+        sizes: (height, width) to which images are resized for the network, one after the other; None: those of the
+            run's validation.
+        batch_size: images that the network sees at a time, where they have one size then.
+        inference: how it sees them, by sliding window or at several scales; None: once, as a whole.
+        instances: root of Cityscapes, whose `*_instanceIds.png` are wanted for iIoU.
+        submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: the run folder.
-        progress: as of `evaluate_model`.
+        progress: whether a terminal shows how far it is.
 
     Returns:
-        As of `evaluate_model`.
+        What was found: `scores`, a dictionary as in scores-SPLIT.json, of masks of the ground truth's size, with the
+        official score of Cityscapes under "official"; `ids` of the images; and `matrices`, int64 (images, classes,
+        classes), the confusion matrix of each, rows are ground truth.
 
     Raises:
-        ValueError: as of `evaluate_model`.
-        OSError: the folder holds no run, its training has not ended, or as of `evaluate_model`.
+        ValueError: the split is not there or has no ground truth, the records have other classes or kinds of images
+            than the model, or a record is damaged.
+        OSError: the folder holds no run, its training has not ended, records or instances cannot be read, or something
+            cannot be written.
     """
     run = Path(run)
     config = run_dir.read_config(run)

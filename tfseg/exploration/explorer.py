@@ -68,9 +68,9 @@ def explore_dataset(
         splits: names of the splits to look at; None: all that are there.
         limit: at most so many images of each split, evenly spread; None: all.
         workers: processes that decode and count.
-        mask_values, color_tolerance: of raw masks, as of `converter.convert`.
+        mask_values, color_tolerance: of raw masks, as the flags of `tfseg convert`.
         where: ... images and masks, two folders of a raw data set; and how files are named and split, as of
-            `sources.open_source`.
+            `convert_dataset`.
 
     Raises:
         ValueError: an argument or a record is bad, or all images of a split are; or `out` holds files of those names

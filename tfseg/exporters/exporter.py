@@ -97,8 +97,8 @@ def export_run(
 
     Args:
         run: run folder.
-        directory: as of `export_saved_model`.
-        formats: of `FORMATS`; a SavedModel is always made.
+        directory: where to; an earlier export there is replaced once the new one is whole.
+        formats: of "saved_model", "litert", "onnx" and "coreml"; a SavedModel is always made.
         records: of the run's classes; None: those that the run was trained on.
         size: (height, width) of the images that LiteRT and Core ML take, and to which all are resized that are
             compared; None: as in the run's validation.
@@ -107,7 +107,8 @@ def export_run(
 
     Raises:
         ValueError: a format cannot be made on this machine, or of this network; the records have other classes than the
-            run; no size is known; and as of `export_saved_model`.
+            run; no size is known; Keras runs on another backend than TensorFlow; or `directory` holds something else
+            than an export.
         OSError: run or records cannot be read, or the disk does not take it.
     """
     run, directory = Path(run), Path(directory)

@@ -28,6 +28,11 @@ class InferenceSettings:
 
     Raises:
         ValueError: a value is out of its range.
+
+    Example:
+        >>> from tfseg import InferenceSettings
+        >>> InferenceSettings(sliding_window=(512, 512), flip=True).is_plain
+        False
     """
 
     sliding_window: tuple[int, int] | None = None

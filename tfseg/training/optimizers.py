@@ -211,8 +211,8 @@ class Adam(FusedSteps):
 
     Args:
         learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
-        *args, **kwargs: all others of `keras.optimizers.Adam`, such as beta_1, global_clipnorm, use_ema, ema_momentum
-            and gradient_accumulation_steps.
+        *args: all others of `keras.optimizers.Adam`.
+        **kwargs: likewise, such as beta_1, global_clipnorm, use_ema, ema_momentum and gradient_accumulation_steps.
         schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
 
     Raises:
@@ -233,7 +233,8 @@ class AdamW(FusedSteps, keras.optimizers.AdamW):
 
     Args:
         learning_rate: as of Keras; with a schedule, the highest one, a number above 0.
-        *args, **kwargs: all others of `keras.optimizers.AdamW`, such as weight_decay and those of `Adam`.
+        *args: all others of `keras.optimizers.AdamW`.
+        **kwargs: likewise, such as weight_decay and those of `Adam`.
         schedule: `schedules.Cosine` or `schedules.Polynomial`; None: the learning rate is as given.
 
     Raises:

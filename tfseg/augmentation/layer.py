@@ -20,8 +20,8 @@ class Augmentation(keras.layers.Layer):
     computed. Images are interpolated, their edges continued outside; masks take the nearest pixel, and void, 0, outside
     of it.
 
-    It takes {"image": ..., "mask": ...}, whose other entries it leaves as they are, or image and mask, as a tuple or one
-    after the other; in `tf.data.Dataset.map`, as `data.map(augment)`, in a functional model, or eagerly; on every
+    It takes {"image": ..., "mask": ...}, whose other entries it leaves as they are, or image and mask, as a tuple or
+    one after the other; in `tf.data.Dataset.map`, as `data.map(augment)`, in a functional model, or eagerly; on every
     backend of Keras. On JAX and PyTorch, tf.data calls back into Python for it.
     With training=False nothing changes but the types, as in `predict` and `evaluate`.
 

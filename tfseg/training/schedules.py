@@ -175,7 +175,7 @@ def join(learning_rate, schedule: Decay | None):
 
 
 class FillSteps(keras.callbacks.Callback):
-    """Tells an open schedule how many steps `fit` will make, and has what was traced with other numbers traced anew.
+    """Says to an open schedule how many steps `fit` will make, and has what was traced with other numbers traced anew.
 
     Args:
         optimizer: that `find_open` returned.

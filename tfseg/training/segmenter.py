@@ -128,7 +128,7 @@ class Segmenter(keras.Model):
         """As `keras.Model.fit`; arguments, errors and history are its own.
 
         A schedule without a number of steps gets that of this call, epochs times steps per epoch, and begins with it;
-        with `initial_epoch`, it goes on where that epoch begins.
+        with `initial_epoch`, it continues where that epoch begins.
 
         Raises:
             ValueError: such a schedule, and a data set that does not know its length; or, with augmentation, no masks,

@@ -90,8 +90,8 @@ test-backends: .venv-backends/.installed
 notebooks: .venv-notebooks/.installed
 	rm -rf build/notebooks && mkdir -p build/notebooks
 	cp examples/*.ipynb build/notebooks
-	cd build/notebooks && for notebook in *.ipynb; do \
-	    ../../.venv-notebooks/bin/python -m nbconvert --to notebook --execute --inplace "$$notebook" || exit 1; \
+	cd build/notebooks && export PATH="$(CURDIR)/.venv-notebooks/bin:$$PATH" && for notebook in *.ipynb; do \
+	    python -m nbconvert --to notebook --execute --inplace "$$notebook" || exit 1; \
 	done
 	cp build/notebooks/*.ipynb examples
 

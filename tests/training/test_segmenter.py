@@ -102,7 +102,7 @@ def test_bytes_from_tf_data_are_trained_on():
 def test_weights_of_images_are_taken_and_those_of_pixels_refused():
     model = compile_segmenter(Augmentation(flip=0.5))
     model.fit(IMAGES, MASKS, sample_weight=np.ones((6, 1, 1)), verbose=0)
-    with pytest.raises(ValueError, match=r"sample_weight of each image, \(batch, 1, 1\), .* got \((None|6), 4, 8\)"):
+    with pytest.raises(ValueError, match=r"sample_weight of each image, \(batch,\) or .* got \((None|6), 4, 8\)"):
         compile_segmenter(Augmentation(flip=0.5)).fit(IMAGES, MASKS, sample_weight=np.ones((6, 4, 8)), verbose=0)
     compile_segmenter().fit(IMAGES, MASKS, sample_weight=np.ones((6, 4, 8)), verbose=0)  # without augmentation
 
@@ -157,6 +157,22 @@ def test_as_many_classes_as_a_byte_tells_apart():
     assert (Segmenter(network).predict(IMAGES, verbose=0) == 255).all()
     with pytest.raises(ValueError, match="expected at most 256 classes, got 257; take predict_proba"):
         Segmenter(make_network(257)).predict(IMAGES, verbose=0)
+
+
+def test_one_image_without_its_axis_is_refused():
+    model = Segmenter(make_network())
+    for predict in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"expected images \(N, H, W, channels\), got \(4, 8, 3\); give one as"):
+            predict(IMAGES[0], verbose=0)
+
+
+@pytest.mark.tensorflow
+def test_batches_of_several_sizes_are_refused():
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    batches = tf.data.Dataset.from_generator(lambda: iter([IMAGES[:1], IMAGES[:1, :2]]), output_signature=spec)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(2))
+    with pytest.raises(ValueError, match="expected batches of one size, got several"):
+        Segmenter(make_network()).predict(batches, verbose=0)
 
 
 # ---- compiling, saving

@@ -32,6 +32,10 @@ def test_a_config_of_a_file_and_changes(config, tmp_path):
     assert config.train.epochs == 2 and config.model.weights is None and config.train.batch_size == 8
     with pytest.raises(ValueError, match=r"train\.epochs: expected .*got 0"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epochs": 0})
+    other = tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epochs": np.int64(5)}, run_dir=tmp_path / "other")
+    assert other.train.epochs == 5 and other.run_dir == str(tmp_path / "other")
+    with pytest.raises(TypeError, match=r"config: expected tfseg.Config, .* got 'run.yaml'"):
+        tfseg.train_run("run.yaml")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="epoch"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epoch": 2})
 

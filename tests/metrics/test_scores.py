@@ -131,6 +131,8 @@ def test_a_dictionary_of_other_classes_is_refused():
     for wrong in ({"iou": [1.0]}, {"classes": ["road"]}):
         with pytest.raises(ValueError, match=r"expected scores of . classes, as many as have names, got others"):
             Scores.from_dict({**content, **wrong})
+    with pytest.raises(ValueError, match=r"expected scores as scores-SPLIT.json has them, got list"):
+        Scores.from_dict([1])  # pyright: ignore[reportArgumentType]
 
 
 def test_the_table():

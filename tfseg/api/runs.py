@@ -155,11 +155,14 @@ def train_run(config: Config) -> Run:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds another run or is
             that of another process.
         OSError: the records cannot be read, or the run folder cannot be written.
+        TypeError: `config` is something else.
         ModuleNotFoundError: the config names what is of a package that is not installed.
         tfseg.training.checkpoints.Stopped: Ctrl-C or SIGTERM; the same call resumes.
     """
     from tfseg.training.loop import train_run
 
+    if not isinstance(config, Config):
+        raise TypeError(f"config: expected tfseg.Config, such as Config.from_yaml(FILE) reads, got {config!r}")
     train_run(config)
     return Run(Path(config.run_dir))
 

@@ -85,6 +85,8 @@ class Scores:
         Raises:
             ValueError: a score is missing or is no number, or there are not as many as classes.
         """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"expected scores as scores-SPLIT.json has them, got {type(content).__name__}")
         classes = tuple(map(str, content.get("classes", ())))
         values = {"boundary_iou": [None] * len(classes), "mean_boundary_iou": None, **content}  # older files lack these
         wanted = {each.name for each in fields(cls)} - {"classes", "ignore_class", "palette"}

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -97,6 +100,27 @@ def test_bytes_from_tf_data_are_trained_on():
     assert history["loss"][-1] < history["loss"][0] and len(history["val_loss"]) == 3
     assert int(model.augmentation.steps) == 6
     assert model.predict(batches, verbose=0).shape == (6, 4, 8)
+
+
+@pytest.mark.tensorflow
+def test_two_replicas_augment_together():
+    """On two logical devices, in a process of its own, since devices are made before anything else."""
+    program = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfseg.augmentation.layer import Augmentation
+from tfseg.training.segmenter import Segmenter
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    pixels = keras.Input((None, None, 3))
+    model = Segmenter(keras.Model(pixels, keras.layers.Conv2D(3, 1)(pixels)), Augmentation(flip=0.5, seed=0))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+images, masks = np.zeros((6, 4, 8, 3), np.uint8), np.ones((6, 4, 8), np.uint8)
+model.fit(images, masks, batch_size=2, verbose=0)
+print(int(model.augmentation.steps.numpy()))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "3\n", result.stderr[-2000:]
 
 
 def test_weights_of_images_are_taken_and_those_of_pixels_refused():

@@ -126,7 +126,7 @@ class Run:
         if not (self.directory / run_dir.HISTORY).is_file():
             return f"<p>{escape(str(self))}: no epoch has ended</p>"
         last = {name: column[-1] for name, column in self.history.items()}
-        return html_table(map(escape, last), [[f"{value:.4g}" for value in last.values()]], f"{self}: has not ended")
+        return html_table([*map(escape, last)], [[f"{value:.4g}" for value in last.values()]], f"{self}: has not ended")
 
 
 def open_run(directory: str | os.PathLike) -> Run:

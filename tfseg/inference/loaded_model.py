@@ -58,7 +58,7 @@ class Mask(np.ndarray):
         if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size or ids.max() >= len(self.palette):
             return None  # a part of it, or what was computed of it
         there = np.flatnonzero(np.bincount(ids.ravel()))
-        names = ", ".join(self.classes[place] for place in there)
+        names = ", ".join(self.classes[int(place)] for place in there)
         return html_image(encode_png(self.palette[ids]), names) + f"<p>{escape(names)}</p>"
 
 

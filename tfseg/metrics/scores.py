@@ -75,7 +75,9 @@ class Scores:
     palette: tuple[tuple[int, int, int], ...] | None = field(default=None, kw_only=True)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], palette: Sequence[Sequence[int]] | None = None) -> "Scores":
+    def from_dict(
+        cls, content: Mapping[str, Any], palette: Sequence[Sequence[int]] | np.ndarray | None = None
+    ) -> "Scores":
         """Reads what `to_dict` gives, or a file of scores holds: metrics.json, scores-SPLIT.json; the rest is left out.
 
         Args:
@@ -180,9 +182,9 @@ class Scores:
 def score(
     truth: Any,
     prediction: Any,
-    classes: Sequence[str] | None = None,
+    classes: Iterable[str] | None = None,
     ignore_class: int | Literal["auto"] | None = "auto",
-    palette: Sequence[Sequence[int]] | None = None,
+    palette: Sequence[Sequence[int]] | np.ndarray | None = None,
 ) -> Scores:
     """Scores predicted masks against the ground truth, over all images together.
 

@@ -185,7 +185,7 @@ def test_in_the_training_of_plain_keras(loss, tmp_path):
 def test_images_have_weights_and_pixels_have_none(loss):
     (mask, logits), weights = draw(), np.array([1, 0, 2])
     values = value(loss(reduction=None)(mask, logits))
-    for shaped in (weights, weights[:, None]):
+    for shaped in (weights, weights[:, None], weights[:, None, None]):
         assert float(loss()(mask, logits, shaped)) == pytest.approx((weights * values).mean(), rel=1e-5)
     with pytest.raises(ValueError, match=r"sample_weight: expected one number an image, \(batch,\), got .*\(3, 6, 8\)"):
         loss()(mask, logits, np.ones((3, 6, 8)))
@@ -257,3 +257,19 @@ def test_the_weighted_sum_ignores_any_class_too(ignored):
     assert float(found(mask[..., None], logits)) == pytest.approx(wanted, rel=1e-5)
     with pytest.raises(ValueError, match=r"y_true: expected class ids"):
         found(mask[:, :2], logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dice": -1}, "dice: expected a weight of 0 or more, got -1"),
+        ({"lovasz": "1"}, 'lovasz: expected a weight of 0 or more, got "1"'),
+        ({"tversky_beta": 0}, "tversky_beta: expected above 0, got 0"),
+        ({"label_smoothing": 3}, "label_smoothing: expected 0 to below 1, got 3"),
+        ({"ohem_threshold": 7}, "ohem_threshold: expected a number between 0 and 1, or None, got 7"),
+        ({"ignore_class": "void"}, 'ignore_class: expected a whole number, or None, got "void"'),
+    ],
+)
+def test_a_sum_of_losses_refuses_what_they_refuse(options, message):
+    with pytest.raises(ValueError, match=message):
+        SegmentationLoss(**options)

@@ -63,17 +63,6 @@ _MODULES = ("losses", "metrics")
 __all__ = [*_HOMES, *_MODULES, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"tfseg.{_HOMES[name]}"), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"tfseg.{name}")
-    else:
-        raise AttributeError(f"module 'tfseg' has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
@@ -120,3 +109,14 @@ if TYPE_CHECKING:
     from tfseg.training.schedules import Cosine as Cosine
     from tfseg.training.schedules import Polynomial as Polynomial
     from tfseg.training.segmenter import Segmenter as Segmenter
+else:  # type checkers would take it for any name
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"tfseg.{_HOMES[name]}"), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"tfseg.{name}")
+        else:
+            raise AttributeError(f"module 'tfseg' has no attribute {name!r}")
+        globals()[name] = value
+        return value

@@ -5,6 +5,7 @@ them from ~/.keras/keras.json, which another project may have written. Its backe
 variable KERAS_BACKEND; the rest would make other networks, or none.
 """
 
+import contextlib
 import functools
 import platform
 import sys
@@ -162,7 +163,8 @@ def count_up(counter):
     """Adds 1 to an int32 variable and returns what it was: a number of its own for each parallel call of tf.data."""
     if keras.backend.backend() == "tensorflow" and _is_in_dataset():
         return tf.raw_ops.ResourceCountUpTo(resource=counter.value.handle, limit=2**31 - 1, T=tf.int32)
-    with COUNTING:
+    # Devices that count together wait for each other, and so may not wait for a lock.
+    with contextlib.nullcontext() if count_replicas() > 1 else COUNTING:
         before = counter + 0  # a copy
         counter.assign(before + 1)
     return before

@@ -60,11 +60,14 @@ class _PixelLoss(keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, self.dtype)
-            if (shape := tuple(sample_weight.shape))[1:] not in ((), (1,)):
+            shape = tuple(sample_weight.shape)
+            if any(size != 1 for size in shape[1:]):
                 raise ValueError(
                     f"sample_weight: expected one number an image, (batch,), got the shape {shape}; weigh classes by "
                     "class_weights, and give pixels that are not to count the label ignore_class"
                 )
+            if len(shape) > 2:  # (batch, 1, 1), as the losses of Keras over pixels want it
+                sample_weight = ops.reshape(sample_weight, (-1,))
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true, y_pred):

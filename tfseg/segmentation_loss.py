@@ -1,9 +1,12 @@
 """The loss of a run: a weighted sum of the losses over pixels."""
 
+import math
 from functools import partial
+from numbers import Integral, Real
 
 import keras
 
+from tfseg.config.checks import check
 from tfseg.config.tables import OHEM_MIN_KEPT
 from tfseg.loss_functions import (
     auxiliary_loss,
@@ -31,6 +34,9 @@ class SegmentationLoss(keras.losses.Loss):
         tversky_alpha, tversky_beta, focal_gamma, label_smoothing, ohem_threshold, ohem_min_kept: as of the losses.
         class_weights: a number of 0 or more a class, as a list, a tuple or an array; None: all 1.
         ignore_class: as of `losses.DiceLoss`, but void, 0, unless another is given.
+
+    Raises:
+        ValueError: an argument is out of range; or, when called, as of `losses.DiceLoss`.
 
     Example:
         >>> import numpy as np
@@ -70,6 +76,16 @@ class SegmentationLoss(keras.losses.Loss):
             "lovasz": lovasz,
             "auxiliary": auxiliary,
         }
+        for key, weight in self.weights.items():
+            check(isinstance(weight, Real) and 0 <= weight < math.inf, key, weight, "a weight of 0 or more")
+        check(0 <= tversky_alpha < math.inf, "tversky_alpha", tversky_alpha, "0 or more")
+        check(0 < tversky_beta < math.inf, "tversky_beta", tversky_beta, "above 0")
+        check(0 <= focal_gamma < math.inf, "focal_gamma", focal_gamma, "0 or more")
+        check(0 <= label_smoothing < 1, "label_smoothing", label_smoothing, "0 to below 1")
+        fits = ohem_threshold is None or 0 < ohem_threshold < 1
+        check(fits, "ohem_threshold", ohem_threshold, "a number between 0 and 1, or None")
+        check(0 <= ohem_min_kept <= 1, "ohem_min_kept", ohem_min_kept, "0 to 1")
+        check(isinstance(ignore_class, Integral | None), "ignore_class", ignore_class, "a whole number, or None")
         self.tversky_alpha = tversky_alpha
         self.tversky_beta = tversky_beta
         self.focal_gamma = focal_gamma

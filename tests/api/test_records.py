@@ -46,6 +46,8 @@ def test_crops_are_a_function_of_seed_and_epoch_too(records, cache):
 
 def test_what_fills_no_batch_is_left_out_or_not(records):
     assert len(records.train_dataset(batch_size=8, seed=0)) == 2
+    one = records.train_dataset(batch_size=32, seed=0, drop_remainder=False)
+    assert len(one) == 1 and [len(mask) for _, mask in one] == [20]
     whole = records.train_dataset(batch_size=8, seed=0, drop_remainder=False)
     assert len(whole) == 3 and [len(mask) for _, mask in whole] == [8, 8, 4]
     dropped = [set(masks_of(data)) for data in [records.train_dataset(batch_size=8, seed=0)] for _ in range(2)]
@@ -84,6 +86,12 @@ def test_plain_keras_fits_on_them(records):
         ({"epoch": -1}, "epoch: expected a whole number, 0 or more, got -1"),
         ({"cache": "disc"}, 'cache: expected "ram", "disk" or None, got \'disc\''),
         ({"ram_budget": 0}, "does not go in"),
+        ({"image_size": (side for side in (16, 16, 3))}, r"image_size: expected \(height, width\), got"),
+        ({"ram_budget": "1 GiB"}, "ram_budget: expected a whole number, 0 or more, got '1 GiB'"),
+        ({"shuffle_buffer": 0}, "shuffle_buffer: expected a whole number, 1 or more, got 0"),
+        ({"seed": -1}, "seed: expected a whole number, 0 or more, got -1"),
+        ({"seed": "0"}, "seed: expected a whole number, 0 or more, got '0'"),
+        ({"seed": 2**32}, "seed: expected a whole number, 4294967295 at most, got 4294967296"),
     ],
 )
 def test_what_cannot_be_read_is_refused(records, options, error):
@@ -91,11 +99,22 @@ def test_what_cannot_be_read_is_refused(records, options, error):
         records.train_dataset(**{"batch_size": 4, **options})
 
 
+def test_numbers_of_numpy_and_lists_are_taken(records):
+    crop = tfseg.RandomCrop(scale=np.array([1.0, 1.0]))
+    train = records.train_dataset(batch_size=np.uint8(4), image_size=np.array([8, 8]), seed=np.int32(2), crop=crop)
+    assert next(iter(train))[0].shape == (4, 8, 8, 3)
+    with pytest.raises(TypeError, match=r"crop: expected tfseg.RandomCrop\(...\) or None, got \(0.5, 2\)"):
+        records.train_dataset(batch_size=4, crop=(0.5, 2))
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
         ({"scale": (2.0, 0.5)}, "scale: expected two numbers above 0, the lower one first"),
         ({"scale": (0, 1)}, "scale: expected two numbers above 0"),
+        ({"scale": 2.0}, "scale: expected two numbers above 0, the lower one first, got 2.0"),
+        ({"scale": "12"}, "scale: expected two numbers above 0, the lower one first, got '12'"),
+        ({"scale": None}, "scale: expected two numbers above 0, the lower one first, got None"),
         ({"cat_max_ratio": 0}, "cat_max_ratio: expected a share above 0"),
         ({"rare_class_sampling": 2}, "rare_class_sampling: expected a probability in 0..1, got 2"),
     ],
@@ -114,6 +133,8 @@ def test_one_image(records):
         assert id == f"val-{expected:03d}"
     with pytest.raises(IndexError, match="split 'val' has 5 images, from 0 on; got index 5"):
         records.example("val", 5)
+    with pytest.raises(TypeError, match="'float' object"):
+        records.example("val", 1.5)
 
 
 def test_verify(records, tmp_path):

@@ -32,6 +32,10 @@ def test_a_config_of_a_file_and_changes(config, tmp_path):
     assert config.train.epochs == 2 and config.model.weights is None and config.train.batch_size == 8
     with pytest.raises(ValueError, match=r"train\.epochs: expected .*got 0"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epochs": 0})
+    other = tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epochs": np.int64(5)}, run_dir=tmp_path / "other")
+    assert other.train.epochs == 5 and other.run_dir == str(tmp_path / "other")
+    with pytest.raises(TypeError, match=r"config: expected tfseg.Config, .* got 'run.yaml'"):
+        tfseg.train_run("run.yaml")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="epoch"):
         tfseg.Config.from_yaml(tmp_path / "run.yaml", train={"epoch": 2})
 
@@ -83,3 +87,30 @@ def test_a_model_of_classes_alone(tmp_path):
     assert segment.classes == ["a", "b", "c"] and len({*map(tuple, segment.palette.tolist())}) == 3
     with pytest.raises(ValueError, match="expected either records"):
         tfseg.export_model(keras.Sequential(), tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": "abc"}, "classes: expected a list of their names, got 'abc'"),
+        ({"classes": 3}, "classes: expected a list of their names, got 3"),
+        ({"classes": ["a", "b", "a"]}, "classes: expected each name once, got a, b, a"),
+        ({"palette": [[0, 0, 0]]}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),
+        ({"palette": [[0, 0, 256]] * 3}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),
+        ({"palette": [[0.5, 0.5, 0.5]] * 3}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),
+        ({"input_size": "8x8"}, r"input_size: expected \(height, width\), got '8x8'"),
+        ({"input_size": (0, 8)}, "input_size: expected a whole number, 1 or more, got 0"),
+        ({"model": keras.layers.Dense(3)}, "model: expected a Segmenter, or a model of Keras whose inputs and outputs"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused(tmp_path, options, message):
+    options = {"model": nearest_color_network(CLASS_COLORS[:3]), "classes": ["a", "b", "c"], **options}
+    with pytest.raises(ValueError, match=message):
+        tfseg.export_model(directory=tmp_path / "model", **options)
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_export_takes_a_folder_of_records_sizes_and_colours(tiny_records, tmp_path):
+    network, size, palette = nearest_color_network(CLASS_COLORS), np.array([12, 16]), np.arange(24).reshape(8, 3)
+    segment = tfseg.export_model(network, tmp_path / "model", tiny_records, input_size=size, palette=palette)
+    assert segment.sizes == ((12, 16),) and segment.palette.tolist() == palette.tolist()

@@ -224,7 +224,7 @@ def test_the_arguments_are_those_of_the_augmenter():
 @pytest.mark.parametrize(
     "inputs, message",
     [
-        (IMAGE, r'expected {"image": ..., "mask": ...} or \(image, mask\), got a ndarray'),
+        (IMAGE, r'expected {"image": ..., "mask": ...} or \(image, mask\), got a ndarray; map a data set of pairs by'),
         ((IMAGE, MASK, MASK), r"or \(image, mask\), got 3 things"),
         ({"image": IMAGE, "label": MASK}, r"expected a dict with \"image\" and \"mask\", got one with \['image', 'lab"),
         ((IMAGE, MASK[:, :, :2]), r"mask: expected \(2, 1, 3\), .* got \(2, 1, 2\)"),

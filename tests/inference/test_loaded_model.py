@@ -1,6 +1,8 @@
 """An exported model as a function, whatever an image comes as."""
 
+import copy
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -49,6 +51,8 @@ def test_pil_images_follow_the_rules_of_files(segment):
     assert segment(Image.open(file)).shape == turned.size
     with pytest.raises(ValueError, match=r"image: .*transparent"):
         segment(Image.new("RGBA", (4, 4)))
+    with pytest.raises(ValueError, match=r"image: is a PIL image of mode CMYK: .*; give one .*, such as RGB"):
+        segment(Image.new("CMYK", (4, 4)))
 
 
 def test_tta_and_windows(segment):
@@ -61,12 +65,41 @@ def test_tta_and_windows(segment):
     np.testing.assert_array_equal(probabilities.argmax(-1), plain)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tta": 1}, "tta: expected True, False, or factors such as .*, got 1"),
+        ({"tta": "flip"}, "tta: expected True, False, or factors such as .*, got 'flip'"),
+        ({"window": 8}, r"window: expected \(height, width\), whole numbers, got 8"),
+        ({"window": "8x8"}, r"window: expected \(height, width\), whole numbers, got '8x8'"),
+        ({"window": (8, 8, 3)}, r"window: expected \(height, width\), whole numbers, got \(8, 8, 3\)"),
+        ({"window": (8.0, 8)}, r"window: expected \(height, width\), whole numbers, got \(8.0, 8\)"),
+    ],
+)
+def test_odd_settings_are_refused(segment, options, message):
+    with pytest.raises(ValueError, match=message):
+        segment(REDS, **options)
+
+
+def test_sizes_are_arrays_too(segment, folder):
+    np.testing.assert_array_equal(segment(REDS, window=np.array([8, 8])), segment(REDS))
+    assert tfseg.load_model(folder, np.array([8, 8])).sizes == ((8, 8),)
+    with pytest.raises(ValueError, match="expected native, or a size as HEIGHTxWIDTH"):
+        tfseg.load_model(folder, 8)
+
+
 def test_overlay(segment):
     colors = segment.overlay(REDS, alpha=1.0)
     np.testing.assert_array_equal(colors, np.array(MODEL_COLORS, np.uint8)[segment(REDS)])
     np.testing.assert_array_equal(segment.overlay(REDS, np.zeros(REDS.shape[:2], int), alpha=0.0), REDS)
     with pytest.raises(ValueError, match="mask: expected class ids of 0 to 3"):
         segment.overlay(REDS, np.full(REDS.shape[:2], 4))
+    for mask in (np.zeros((0, 4), np.uint8), np.full(REDS.shape[:2], "road")):
+        with pytest.raises(ValueError, match="mask: expected class ids of 0 to 3"):
+            segment.overlay(REDS, mask)
+    for alpha in (-0.1, 2, np.nan):
+        with pytest.raises(ValueError, match=f"alpha: expected 0 to 1, got {alpha}"):
+            segment.overlay(REDS, alpha=alpha)
 
 
 def test_size(folder):
@@ -97,3 +130,11 @@ def test_a_notebook_shows_a_mask_and_no_part_of_one(segment):
         (mask == 3)._repr_html_() is None and mask[0]._repr_html_() is None and mask.sum() == sum(IDS) * mask.size // 4
     )
     assert (mask + np.uint8(9))._repr_html_() is None
+
+
+def test_a_mask_counts_like_any_array_and_keeps_its_colours(segment):
+    mask = segment(REDS)
+    assert type(mask.max()) is np.uint8 and type((mask == mask).all()) is np.bool and {mask.max(): 1}
+    for same in (pickle.loads(pickle.dumps(mask)), copy.deepcopy(mask), mask.copy()):
+        np.testing.assert_array_equal(same, mask)
+        assert same._repr_html_() == mask._repr_html_() is not None

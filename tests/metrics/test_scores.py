@@ -65,7 +65,7 @@ def test_masks_come_in_many_forms():
         assert as_lists(score(one, other)) == wanted
     sizes = [np.s_[:2, :3], np.s_[:], np.s_[1:, 4:], np.s_[:5]]
     differ = [[mask[size] for mask, size in zip(masks, sizes, strict=True)] for masks in (truth, predicted)]
-    matrix = sum(score(*pair, classes="abc").confusion_matrix for pair in zip(*differ, strict=True))
+    matrix = sum(score(*pair, classes=["a", "b", "c"]).confusion_matrix for pair in zip(*differ, strict=True))
     assert score(*differ).confusion_matrix.tolist() == matrix.tolist()
     assert as_lists(score(truth[0].tolist(), predicted[0].tolist())) == as_lists(score(truth[0], predicted[0]))
     assert score(truth > 0, predicted > 0).classes == ("0", "1")
@@ -116,6 +116,23 @@ def test_the_dictionary_has_the_names_of_the_files():
         score(TRUTH, PREDICTED).to_dict()["mean_iou"]
         == confusion.scores([[0, 1, 0], [0, 1, 1], [0, 0, 1]], NAMES, None)["mean_iou"]
     )
+
+
+@pytest.mark.parametrize("classes, ignore_class", [(NAMES, "auto"), (None, None), (NAMES, 2), (None, 255), (None, 0)])
+def test_a_dictionary_becomes_the_same_scores(classes, ignore_class):
+    found = score(TRUTH, PREDICTED, classes, ignore_class)
+    again = Scores.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False)))
+    assert again.ignore_class == found.ignore_class and str(again) == str(found)
+    assert json.dumps(as_lists(again)) == json.dumps(as_lists(found))
+
+
+def test_a_dictionary_of_other_classes_is_refused():
+    content = score(TRUTH, PREDICTED).to_dict()
+    for wrong in ({"iou": [1.0]}, {"classes": ["road"]}):
+        with pytest.raises(ValueError, match=r"expected scores of . classes, as many as have names, got others"):
+            Scores.from_dict({**content, **wrong})
+    with pytest.raises(ValueError, match=r"expected scores as scores-SPLIT.json has them, got list"):
+        Scores.from_dict([1])  # pyright: ignore[reportArgumentType]
 
 
 def test_the_table():
@@ -218,3 +235,33 @@ def test_scores_do_not_change():
     assert isinstance(scores, Scores)
     with pytest.raises(AttributeError):
         scores.mean_iou = 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": "abc"}, "classes: expected a list of their names, or None, got 'abc'"),
+        ({"classes": 3}, "classes: expected a list of their names, or None, got 3"),
+        ({"ignore_class": "void"}, "ignore_class: expected a whole number, None or \"auto\", got 'void'"),
+        ({"ignore_class": True}, 'ignore_class: expected a whole number, None or "auto", got True'),
+        ({"ignore_class": 1.5}, 'ignore_class: expected a whole number, None or "auto", got 1.5'),
+    ],
+)
+def test_odd_classes_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        score(TRUTH, PREDICTED, **options)
+
+
+def test_names_come_from_a_generator_too():
+    assert score(TRUTH, PREDICTED, (name for name in NAMES)).ignore_class == 0
+
+
+def test_values_that_are_no_class_ids_take_no_memory():
+    """As masks of colours packed into integers are."""
+    with pytest.raises(ValueError, match="expected class ids below 4096 where classes are not named, got 1000000000"):
+        score(np.array([[10**9]]), np.array([[0]]))
+
+
+def test_masks_without_pixels_are_refused():
+    with pytest.raises(ValueError, match=r"truth of image 0: expected class ids \(height, width\), got .* \(0, 4\)"):
+        score(np.zeros((2, 0, 4), int), np.zeros((2, 0, 4), int))

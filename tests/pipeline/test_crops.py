@@ -30,6 +30,10 @@ def test_enlargement_makes_crops_smaller():
     ]
 
 
+def test_crops_have_a_pixel_at_least():
+    assert {tuple(crop[2:]) for crop in draw(64, 64, (32, 32), 1e6)} == {(1, 1)}
+
+
 def test_half_and_double_come_alike():
     sides = draw(400, 400, (100, 100), (0.5, 2.0), 2000)[:, 2]
     assert (sides > 100).mean() == pytest.approx(0.5, abs=0.04)

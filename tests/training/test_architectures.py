@@ -91,6 +91,9 @@ def test_weights_of_a_package_that_is_missing_name_it(monkeypatch):
     [
         ({"architecture": "unet++"}, r"architecture: expected one of unet, fpn, .*, got 'unet\+\+'"),
         ({"encoder": "efficientnetb33"}, "unknown encoder 'efficientnetb33'; did you mean efficientnetb3"),
+        ({"encoder": None}, "unknown encoder 'None'"),
+        ({"batch_norm_momentum": 1.5}, "batch_norm_momentum: expected a number in 0..1, got 1.5"),
+        ({"batch_norm_momentum": "0.9"}, "batch_norm_momentum: expected a number in 0..1, got '0.9'"),
         ({"classes": "road"}, "classes: expected their number, or a list of their names, got 'road'"),
         ({"classes": 0}, "classes: expected a whole number of 1 or more, got 0"),
         ({"classes": 2.0}, "classes: expected their number, or a list of their names, got 2.0"),

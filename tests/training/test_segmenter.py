@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -99,10 +102,31 @@ def test_bytes_from_tf_data_are_trained_on():
     assert model.predict(batches, verbose=0).shape == (6, 4, 8)
 
 
+@pytest.mark.tensorflow
+def test_two_replicas_augment_together():
+    """On two logical devices, in a process of its own, since devices are made before anything else."""
+    program = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tfseg.augmentation.layer import Augmentation
+from tfseg.training.segmenter import Segmenter
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    pixels = keras.Input((None, None, 3))
+    model = Segmenter(keras.Model(pixels, keras.layers.Conv2D(3, 1)(pixels)), Augmentation(flip=0.5, seed=0))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+images, masks = np.zeros((6, 4, 8, 3), np.uint8), np.ones((6, 4, 8), np.uint8)
+model.fit(images, masks, batch_size=2, verbose=0)
+print(int(model.augmentation.steps.numpy()))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "3\n", result.stderr[-2000:]
+
+
 def test_weights_of_images_are_taken_and_those_of_pixels_refused():
     model = compile_segmenter(Augmentation(flip=0.5))
     model.fit(IMAGES, MASKS, sample_weight=np.ones((6, 1, 1)), verbose=0)
-    with pytest.raises(ValueError, match=r"sample_weight of each image, \(batch, 1, 1\), .* got \((None|6), 4, 8\)"):
+    with pytest.raises(ValueError, match=r"sample_weight of each image, \(batch,\) or .* got \((None|6), 4, 8\)"):
         compile_segmenter(Augmentation(flip=0.5)).fit(IMAGES, MASKS, sample_weight=np.ones((6, 4, 8)), verbose=0)
     compile_segmenter().fit(IMAGES, MASKS, sample_weight=np.ones((6, 4, 8)), verbose=0)  # without augmentation
 
@@ -157,6 +181,22 @@ def test_as_many_classes_as_a_byte_tells_apart():
     assert (Segmenter(network).predict(IMAGES, verbose=0) == 255).all()
     with pytest.raises(ValueError, match="expected at most 256 classes, got 257; take predict_proba"):
         Segmenter(make_network(257)).predict(IMAGES, verbose=0)
+
+
+def test_one_image_without_its_axis_is_refused():
+    model = Segmenter(make_network())
+    for predict in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"expected images \(N, H, W, channels\), got \(4, 8, 3\); give one as"):
+            predict(IMAGES[0], verbose=0)
+
+
+@pytest.mark.tensorflow
+def test_batches_of_several_sizes_are_refused():
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8)
+    batches = tf.data.Dataset.from_generator(lambda: iter([IMAGES[:1], IMAGES[:1, :2]]), output_signature=spec)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(2))
+    with pytest.raises(ValueError, match="expected batches of one size, got several"):
+        Segmenter(make_network()).predict(batches, verbose=0)
 
 
 # ---- compiling, saving

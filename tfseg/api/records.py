@@ -1,5 +1,6 @@
 """Records as users of the package have them: opened once, looked at, and given to `fit` as datasets."""
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tfseg.pipeline.crops import RandomCrop
 
 Size = tuple[int, int]
+MOST = 2**32 - 1  # of a seed, as in a config
 
 
 class ConvertOptions(SourceOptions, total=False):
@@ -113,7 +115,8 @@ class RecordSet(record_set.RecordSet):
             batch_size: images in a batch.
             crop: cuts a random crop of the shape of `image_size` from each image; None: whole images are resized, in
                 whatever aspect.
-            seed: makes order and crops a function of (seed, epoch) on every machine; None goes as fast as it can.
+            seed: 0 to 4294967295, makes order and crops a function of (seed, epoch) on every machine; None goes as fast
+                as it can.
             epoch: number of the first iteration; to resume a training in its fourth epoch, 3.
             cache: "ram" or "disk" keeps decoded pixels there; None decodes them in each epoch.
             drop_remainder: whether to leave out the images that fill no batch, other ones in each epoch.
@@ -125,8 +128,9 @@ class RecordSet(record_set.RecordSet):
             height, width), class ids.
 
         Raises:
-            ValueError: there is no such split, it is smaller than a batch or holds nothing but void, an argument is out
-                of its range, or `ram_budget` is too small.
+            ValueError: there is no such split, it is smaller than a batch that must be full or holds nothing but void,
+                an argument is out of its range, or `ram_budget` is too small.
+            TypeError: `crop` is something else.
             OSError: the records cannot be read.
 
         Example:
@@ -140,8 +144,10 @@ class RecordSet(record_set.RecordSet):
         from tfseg.pipeline.settings import TrainSettings
 
         self.check_truth(split)
-        check_count("batch_size", batch_size)
-        check_count("epoch", epoch, 0)
+        batch_size, epoch = check_count("batch_size", batch_size), check_count("epoch", epoch, 0)
+        seed = None if seed is None else check_count("seed", seed, 0)
+        if crop is not None and not isinstance(crop, RandomCrop):
+            raise TypeError(f"crop: expected tfseg.RandomCrop(...) or None, got {crop!r}")
         if cache not in (None, "ram", "disk"):
             raise ValueError(f'cache: expected "ram", "disk" or None, got {cache!r}')
         size = check_size(image_size) or self.size
@@ -152,12 +158,12 @@ class RecordSet(record_set.RecordSet):
             batch_size=batch_size,
             fit="resize" if crop is None else "crop",
             crop=crop or RandomCrop(),
-            shuffle_buffer=shuffle_buffer,
-            ram_budget=ram_budget,
+            shuffle_buffer=check_count("shuffle_buffer", shuffle_buffer),
+            ram_budget=check_count("ram_budget", ram_budget, 0),
             seed=seed,
             cache=cache,
         )
-        data = make_epoch_batches(self, split, settings, epoch=epoch, drop_remainder=drop_remainder)
+        data = make_epoch_batches(self, split, settings, epoch=epoch, drop_remainder=bool(drop_remainder))
         return data.map(as_pair)
 
     def eval_dataset(
@@ -184,8 +190,7 @@ class RecordSet(record_set.RecordSet):
         """
         from tfseg.pipeline.pipeline import make_eval_batches
 
-        check_count("batch_size", batch_size)
-        size = check_size(image_size)
+        batch_size, size = check_count("batch_size", batch_size), check_size(image_size)
         if size is None and self.size is None and batch_size > 1:
             raise ValueError(
                 f"{self}: images have sizes of their own, which make no batch of {batch_size}; give batch_size=1, or "
@@ -203,9 +208,10 @@ class RecordSet(record_set.RecordSet):
         Raises:
             ValueError: there is no such split, or its record is damaged.
             IndexError: the split has fewer images.
+            TypeError: `index` is no whole number.
             OSError: the shard cannot be read.
         """
-        entry = self.split(split)
+        entry, index = self.split(split), operator.index(index)
         if not -entry.count <= index < entry.count:
             raise IndexError(f"{self}: split {split!r} has {entry.count} images, from 0 on; got index {index}")
         place = index % entry.count
@@ -312,18 +318,20 @@ def as_pair(batch: dict) -> tuple:
     return batch["image"], batch["mask"]
 
 
-def check_count(name: str, value: object, least: int = 1) -> None:
-    """Raises ValueError unless a value is a whole number, `least` or more."""
+def check_count(name: str, value: object, least: int = 1) -> int:
+    """Returns a whole number, or raises ValueError unless it is one, from `least` to what 32 bits hold."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name}: expected a whole number, {least} or more, got {value!r}")
+    if value > MOST:
+        raise ValueError(f"{name}: expected a whole number, {MOST} at most, got {value!r}")
+    return int(value)
 
 
-def check_size(size: Sequence[int] | None) -> Size | None:
+def check_size(size: Sequence[int] | None, name: str = "image_size") -> Size | None:
     """Returns (height, width), or None of None, or raises ValueError."""
     if size is None:
         return None
-    if isinstance(size, str) or not np.iterable(size) or len(size) != 2:
-        raise ValueError(f"image_size: expected (height, width), got {size!r}")
-    for side in size:
-        check_count("image_size", side)
-    return int(size[0]), int(size[1])
+    sides = [] if isinstance(size, str) or not np.iterable(size) else [*size]
+    if len(sides) != 2:
+        raise ValueError(f"{name}: expected (height, width), got {size!r}")
+    return check_count(name, sides[0]), check_count(name, sides[1])

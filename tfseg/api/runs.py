@@ -1,7 +1,7 @@
 """Runs as users of the package have them, trained or opened; and models of one's own `fit`, exported like them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfseg.api.notebooks import html_table
-from tfseg.api.records import RecordSet, open_records
+from tfseg.api.records import RecordSet, check_size, open_records
 from tfseg.config.schema import Config
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.inference.loaded_model import LoadedModel, load_model
@@ -157,11 +157,14 @@ def train_run(config: Config) -> Run:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds another run or is
             that of another process.
         OSError: the records cannot be read, or the run folder cannot be written.
+        TypeError: `config` is something else.
         ModuleNotFoundError: the config names what is of a package that is not installed.
         tfseg.training.checkpoints.Stopped: Ctrl-C or SIGTERM; the same call resumes.
     """
     from tfseg.training.loop import train_run
 
+    if not isinstance(config, Config):
+        raise TypeError(f"config: expected tfseg.Config, such as Config.from_yaml(FILE) reads, got {config!r}")
     train_run(config)
     return Run(Path(config.run_dir))
 
@@ -169,7 +172,7 @@ def train_run(config: Config) -> Run:
 def export_model(
     model: "keras.Model",
     directory: str | os.PathLike,
-    records: RecordSet | None = None,
+    records: str | os.PathLike | RecordSet | None = None,
     *,
     classes: Sequence[str] | None = None,
     palette: np.ndarray | Sequence[Sequence[int]] | None = None,
@@ -182,8 +185,8 @@ def export_model(
         model: `Segmenter`, or its network: pixels 0..255 (batch, height, width, channels) -> logits.
         directory: for the SavedModel and labels.json; an earlier export there is replaced once the new one is whole.
         records: whose classes, colours and kind of pixels are the model's; None: `classes` says them, of RGB images.
-        classes: names by class id.
-        palette: (classes, 3) RGB, 0..255; None: colours that the colour-blind can tell apart.
+        classes: names by class id, each another.
+        palette: (classes, 3) RGB, 0..255; None: the records', or colours that the colour-blind can tell apart.
         input_size: (height, width) that images are resized to inside, as those of the validation were; None: the
             network sees each image at its own size.
         learns_void: whether a first class called void was learnt like the others, and counts in scores.
@@ -192,19 +195,40 @@ def export_model(
         The model, loaded from there.
 
     Raises:
-        ValueError: neither or both of `records` and `classes` are given, they are of another number than the logits, or
-            `directory` holds something else.
-        OSError: the disk does not take it.
+        ValueError: neither or both of `records` and `classes` are given, they are of another number than the logits, an
+            argument is out of its range, the model's shapes are not known, or `directory` holds something else.
+        OSError: the disk does not take it, or the records cannot be read.
     """
     if (records is None) == (classes is None):
         raise ValueError("expected either records, whose classes the model learnt, or classes, their names")
+    network = getattr(model, "network", model)
+    if None in (getattr(network, "inputs", None), getattr(network, "outputs", None)):
+        raise ValueError(
+            f"model: expected a Segmenter, or a model of Keras whose inputs and outputs are known, got {network!r}; "
+            "build it by keras.Model(inputs, outputs)"
+        )
     if records is not None:
-        classes, palette, pixels = records.classes, records.palette, records.manifest.pixels
+        opened = open_records(records)
+        names, colors, pixels = opened.classes, opened.palette, opened.manifest.pixels
     else:
-        palette = [*choose_colors(dict.fromkeys(classes or ())).values()] if palette is None else palette
-        pixels = RGB
-    sizes = [] if input_size is None else [input_size]
-    names, network = [*(classes or ())], getattr(model, "network", model)
+        names = check_names(classes)
+        colors, pixels = [*choose_colors(dict.fromkeys(names)).values()], RGB
+    if palette is not None:
+        colors = np.asarray(palette)
+        if colors.shape != (len(names), 3) or colors.dtype.kind not in "iu" or colors.min() < 0 or colors.max() > 255:
+            raise ValueError(f"palette: expected whole numbers of 0 to 255, ({len(names)}, 3), got {palette!r}")
+    size = check_size(input_size, "input_size")
+    sizes = [] if size is None else [size]
     ignore_class = VOID if names[:1] == ["void"] and not learns_void else None
-    export_saved_model(network, Path(directory), names, palette, sizes, ignore_class, pixels)
+    export_saved_model(network, Path(directory), names, colors, sizes, ignore_class, pixels)
     return load_model(directory)
+
+
+def check_names(classes: object) -> list[str]:
+    """Returns the names of classes, or raises ValueError unless they are some, each another."""
+    if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes: expected a list of their names, got {classes!r}")
+    names = [*map(str, classes)]
+    if len({*names}) < len(names):
+        raise ValueError(f"classes: expected each name once, got {', '.join(names)}")
+    return names

@@ -204,7 +204,8 @@ def take_apart(inputs):
         return inputs["image"], inputs["mask"]
     if not isinstance(inputs, tuple | list) or len(inputs) != 2:
         got = f"{len(inputs)} things" if isinstance(inputs, tuple | list) else f"a {type(inputs).__name__}"
-        raise ValueError(f'Augmentation: expected {{"image": ..., "mask": ...}} or (image, mask), got {got}')
+        hint = "; map a data set of pairs by data.map(lambda *pair: augment(pair))" if hasattr(inputs, "shape") else ""
+        raise ValueError(f'Augmentation: expected {{"image": ..., "mask": ...}} or (image, mask), got {got}{hint}')
     return inputs
 
 

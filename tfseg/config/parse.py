@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import functools
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -102,7 +103,16 @@ def change_config(config: Config, settings: dict[str, object]) -> Config:
     Raises:
         ValueError: as of `type_settings`, or the run cannot have the value.
     """
-    return _build({**list_settings(config), **type_settings(settings)})
+    return _build({**list_settings(config), **type_settings(_as_plain(settings))})
+
+
+def _as_plain(value: Any) -> Any:
+    """Paths as text, and NumPy's numbers and arrays as Python's, as a file has them."""
+    if isinstance(value, dict):
+        return {key: _as_plain(part) for key, part in value.items()}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _build(settings: dict[str, object]) -> Config:

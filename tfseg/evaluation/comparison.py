@@ -5,6 +5,7 @@ other images might have changed (see `bootstrap`), and between repeats what othe
 Of what another seed of a single run might change, they say nothing.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,7 @@ class Comparison:
         }
 
 
-def compare_runs(folders: Sequence[str | Path], split: str | None = None) -> Comparison:
+def compare_runs(folders: Sequence[str | os.PathLike], split: str | None = None) -> Comparison:
     """Compares runs; those that were not scored yet, or before their SavedModel was written, are scored first.
 
     Args:
@@ -81,11 +82,11 @@ def compare_runs(folders: Sequence[str | Path], split: str | None = None) -> Com
         ValueError: fewer than two folders, or runs of other classes, or scored on other images or masks.
         OSError: a folder holds no run, or what it lacks cannot be made.
     """
-    folders = [Path(folder) for folder in folders]
-    runs_of = check_folders(folders)
+    paths = [Path(folder) for folder in folders]
+    runs_of = check_folders(paths)
     configs = [run_dir.read_config(runs[0]) for runs in runs_of]
-    split = choose_split(folders, configs, split)
-    groups = [open_group(folder, split) for folder in folders]
+    split = choose_split(paths, configs, split)
+    groups = [open_group(path, split) for path in paths]
     check_groups(groups)
     first, ignore_class = groups[0].runs[0], choose_ignored(configs)
     return Comparison(

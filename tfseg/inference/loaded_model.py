@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from html import escape
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -41,12 +42,23 @@ class Mask(np.ndarray):
             getattr(whole, "palette", np.zeros((0, 3), np.uint8)),
         )
 
+    def __array_wrap__(self, array, context=None, return_scalar=False):
+        return array[()] if return_scalar else super().__array_wrap__(array, context)
+
+    def __reduce__(self):
+        rebuild, arguments, state = super().__reduce__()
+        return rebuild, arguments, (state, self.classes, self.palette)
+
+    def __setstate__(self, state) -> None:
+        state, self.classes, self.palette = state
+        super().__setstate__(state)
+
     def _repr_html_(self) -> str | None:
         ids = np.asarray(self)
         if ids.ndim != 2 or ids.dtype != np.uint8 or not ids.size or ids.max() >= len(self.palette):
             return None  # a part of it, or what was computed of it
-        there = np.flatnonzero(np.bincount(ids.ravel())).tolist()
-        names = ", ".join(self.classes[place] for place in there)
+        there = np.flatnonzero(np.bincount(ids.ravel()))
+        names = ", ".join(self.classes[int(place)] for place in there)
         return html_image(encode_png(self.palette[ids]), names) + f"<p>{escape(names)}</p>"
 
 
@@ -114,17 +126,21 @@ class LoadedModel:
         Args:
             image: as of a call.
             mask: uint8 (height, width), class ids; None: it is predicted.
-            alpha: 0 shows the image alone, 1 the colours alone.
+            alpha: 0 shows the image alone, 1 the colours alone, and what is between both.
 
         Returns:
             uint8 (height, width, 3) RGB.
 
         Raises:
-            ValueError: the mask is not of the image's size, or has other values than class ids; and as of a call.
+            ValueError: the mask is not of the image's size, or has other values than class ids; alpha is not in 0..1;
+                and as of a call.
             TypeError, OSError: as of a call.
         """
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha: expected 0 to 1, got {alpha}")
         pixels = self.read(image)
         mask = self(pixels) if mask is None else np.asarray(mask)
+        numbers = mask.dtype.kind in "biuf" and mask.size
         if (
             mask.shape != pixels.shape[:2]
             or mask.dtype.kind not in "iu"
@@ -132,7 +148,7 @@ class LoadedModel:
         ):
             raise ValueError(
                 f"mask: expected class ids of 0 to {len(self.classes) - 1}, integers {pixels.shape[:2]}, got "
-                f"{mask.dtype} {mask.shape} of {mask.min()} to {mask.max()}"
+                f"{mask.dtype} {mask.shape}" + (f" of {mask.min()} to {mask.max()}" if numbers else "")
             )
         return blend(pixels, mask.astype(np.uint8), self.palette, alpha)
 
@@ -150,12 +166,19 @@ class LoadedModel:
             return np.ascontiguousarray(image)
         if hasattr(image, "save") and hasattr(image, "mode"):  # PIL's, by the rules of files
             file = io.BytesIO()
-            image.save(file, "PNG", exif=image.getexif(), compress_level=1)
+            try:
+                image.save(file, "PNG", exif=image.getexif(), compress_level=1)
+            except (OSError, ValueError, SyntaxError) as error:  # SyntaxError: of EXIF data
+                remedy = f"{error}; give one that can be saved as PNG, such as RGB"
+                raise ValueError(f"image: is a PIL image of mode {image.mode}: {remedy}") from error
             return reading.decode_image(file.getvalue(), "image:", pixels)
         raise TypeError(f"image: expected a path, a PIL image or a NumPy array, got {type(image).__name__}")
 
     def _segmenter(self, tta: bool | Sequence[float], window: tuple[int, int] | None, overlap: float) -> ImageSegmenter:
+        if isinstance(tta, str) or not (isinstance(tta, bool) or np.iterable(tta)):
+            raise ValueError(f"tta: expected True, False, or factors such as (0.75, 1.0, 1.25), got {tta!r}")
         scales = (1.0,) if isinstance(tta, bool) else tuple(map(float, tta))
+        window = None if window is None else check_window(window)
         settings = InferenceSettings(window, overlap, flip=tta is not False, scales=scales)
         return ImageSegmenter(self.predictor.network, len(self.classes), self.sizes, settings)
 
@@ -178,12 +201,23 @@ def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str |
         ValueError: its files are damaged, or the size is none.
 
     Example:
-        >>> import numpy as np
-        >>> import tfseg
-        >>> segment = tfseg.load_model("runs/city/saved_model")
+        >>> segment = load_model("runs/city/saved_model")
         >>> segment(np.zeros((16, 32, 3), np.uint8)).shape
         (16, 32)
     """
     place = find_model(Path(directory))
-    size = "x".join(map(str, input_size)) if isinstance(input_size, tuple | list) else input_size
+    size = input_size if input_size is None or isinstance(input_size, str) else describe_size(input_size)
     return LoadedModel(Predictor(place), choose_sizes(size, place))
+
+
+def check_window(window: Sequence[int]) -> tuple[int, int]:
+    """Returns (height, width), or raises ValueError."""
+    sides = [] if isinstance(window, str) or not np.iterable(window) else [*window]
+    if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
+        raise ValueError(f"window: expected (height, width), whole numbers, got {window!r}")
+    return int(sides[0]), int(sides[1])
+
+
+def describe_size(size: Sequence[int]) -> str:
+    """A size as commands have it, HEIGHTxWIDTH."""
+    return "x".join(map(str, size)) if np.iterable(size) else str(size)

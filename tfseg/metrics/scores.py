@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from html import escape
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from tfseg.io.escaping import printable
 from tfseg.records.labels import VOID
 
 NO_CLASS = 255  # what many tools write for pixels of no class
+MOST_NUMBERED = 2**12  # classes without names: their confusion matrix takes 128 MiB
 _OF_PROBABILITIES = {"calibration_error", "batch_mean_iou_with_void", "batch_mean_f1_with_void"}
 
 
@@ -73,7 +75,9 @@ class Scores:
     palette: tuple[tuple[int, int, int], ...] | None = field(default=None, kw_only=True)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], palette: Sequence[Sequence[int]] | None = None) -> "Scores":
+    def from_dict(
+        cls, content: Mapping[str, Any], palette: Sequence[Sequence[int]] | np.ndarray | None = None
+    ) -> "Scores":
         """Reads what `to_dict` gives, or a file of scores holds: metrics.json, scores-SPLIT.json; the rest is left out.
 
         Args:
@@ -81,8 +85,10 @@ class Scores:
             palette: as of `score`.
 
         Raises:
-            ValueError: a score is missing, or is no number.
+            ValueError: a score is missing or is no number, or there are not as many as classes.
         """
+        if not isinstance(content, Mapping):
+            raise ValueError(f"expected scores as scores-SPLIT.json has them, got {type(content).__name__}")
         classes = tuple(map(str, content.get("classes", ())))
         values = {"boundary_iou": [None] * len(classes), "mean_boundary_iou": None, **content}  # older files lack these
         wanted = {each.name for each in fields(cls)} - {"classes", "ignore_class", "palette"}
@@ -93,7 +99,9 @@ class Scores:
             raise ValueError(
                 f"expected scores as scores-SPLIT.json has them, got {error} missing or no number"
             ) from None
-        ignore_class = None if content.get("learn_void") else VOID
+        if any(len(value) != len(classes) for value in found.values() if isinstance(value, np.ndarray)):
+            raise ValueError(f"expected scores of {len(classes)} classes, as many as have names, got others")
+        ignore_class = content.get("ignore_class", None if content.get("learn_void") else VOID)
         colors = None if palette is None else tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
         return cls(classes=classes, ignore_class=ignore_class, palette=colors, **found)
 
@@ -113,8 +121,9 @@ class Scores:
 
     def to_dict(self) -> dict:
         """Gives the scores under the names of scores-SPLIT.json, as what JSON has: lists, numbers, and None for nan."""
-        given = {name: value for name, value in vars(self).items() if value is not None}
-        given = {name: value for name, value in given.items() if name not in ("ignore_class", "palette")}
+        given = {name: value for name, value in vars(self).items() if value is not None and name != "palette"}
+        if self.ignore_class == VOID:  # as in files, `learn_void` says so
+            del given["ignore_class"]
         return {name: _as_json(value) for name, value in {**given, "learn_void": self.learn_void}.items()}
 
     def rows(self) -> list[tuple[str, ...]]:
@@ -173,9 +182,9 @@ class Scores:
 def score(
     truth: Any,
     prediction: Any,
-    classes: Sequence[str] | None = None,
+    classes: Iterable[str] | None = None,
     ignore_class: int | Literal["auto"] | None = "auto",
-    palette: Sequence[Sequence[int]] | None = None,
+    palette: Sequence[Sequence[int]] | np.ndarray | None = None,
 ) -> Scores:
     """Scores predicted masks against the ground truth, over all images together.
 
@@ -211,15 +220,23 @@ def score(
     """
     from tfseg.metrics.segmentation import PixelScores  # imports Keras
 
+    if classes is not None:
+        if isinstance(classes, str | bytes) or not np.iterable(classes):
+            raise ValueError(f"classes: expected a list of their names, or None, got {classes!r}")
+        classes = [*map(str, classes)]
+    if ignore_class is not None and ignore_class != "auto":
+        if isinstance(ignore_class, bool) or not isinstance(ignore_class, Integral):
+            raise ValueError(f'ignore_class: expected a whole number, None or "auto", got {ignore_class!r}')
+        ignore_class = int(ignore_class)
     images = list(_pair(truth, prediction))
     if ignore_class == "auto":
-        ignore_class = VOID if classes is not None and [*classes][:1] == ["void"] else None
+        ignore_class = VOID if classes is not None and classes[:1] == ["void"] else None
         if classes is None and any((true == NO_CLASS).any() for true, _, _ in images):
             raise ValueError(
                 f"truth: holds {NO_CLASS}, which often stands for no class; pass ignore_class={NO_CLASS}, or None if "
                 "it is a class"
             )
-    names = _number(images, ignore_class) if classes is None else tuple(map(str, classes))
+    names = _number(images, ignore_class) if classes is None else tuple(classes)
     if palette is not None and np.shape(palette) != (len(names), 3):
         raise ValueError(f"palette: expected {len(names)} times red, green, blue, got the shape {np.shape(palette)}")
     pixels = PixelScores(names, ignore_class)
@@ -245,7 +262,7 @@ def _pair(truth: Any, prediction: Any) -> Iterable[tuple[np.ndarray, np.ndarray,
         )
     for index, (mask, found) in enumerate(zip(true, predicted, strict=True)):
         mask, found = _squeeze(np.asarray(mask), 2), np.asarray(found)
-        if mask.ndim != 2:
+        if mask.ndim != 2 or not mask.size:
             raise ValueError(f"truth of image {index}: expected class ids (height, width), got the shape {mask.shape}")
         of_ids = found.dtype.kind != "f"
         found = _squeeze(found, 2) if of_ids else found
@@ -289,6 +306,11 @@ def _number(images: list, ignore_class: int | None) -> tuple[str, ...]:
     for true, predicted, probabilities in images:
         counted = true != ignore_class
         highest = max(ids[counted].max(initial=0) for ids in (true, predicted))
+        if highest >= MOST_NUMBERED:
+            raise ValueError(
+                f"expected class ids below {MOST_NUMBERED} where classes are not named, got {highest}; name them, or "
+                "the value of pixels that are of none as ignore_class"
+            )
         count = max(count, int(highest) + 1, 0 if probabilities is None else probabilities.shape[-1])
     return tuple(map(str, range(count)))
 

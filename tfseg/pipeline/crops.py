@@ -34,8 +34,13 @@ class RandomCrop:
     """Probability of taking, of 10 crops, the one with the most of rare classes, by `records.class_weights`."""
 
     def __post_init__(self):
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise ValueError(f"scale: expected two numbers above 0, the lower one first, got {self.scale}")
+        try:
+            low, high = map(float, self.scale)
+        except (TypeError, ValueError):
+            low, high = math.nan, math.nan
+        if isinstance(self.scale, str) or not 0 < low <= high < math.inf:
+            raise ValueError(f"scale: expected two numbers above 0, the lower one first, got {self.scale!r}")
+        object.__setattr__(self, "scale", (low, high))
         if not 0 < self.cat_max_ratio <= 1:
             raise ValueError(f"cat_max_ratio: expected a share above 0, at most 1, got {self.cat_max_ratio}")
         if not 0 <= self.rare_class_sampling <= 1:
@@ -72,7 +77,7 @@ def place_crops(height, width, *, size: tuple[int, int], scale: tuple[float, flo
     lowest = tf.math.log(tf.reduce_max(wanted / available))  # the crop is the whole image, in one direction
     low, high = (tf.maximum(tf.math.log(tf.constant(s, tf.float32)), lowest) for s in scale)
     enlargement = tf.exp(low + draws[..., :1] * (high - low))  # pyright: ignore[reportArgumentType]  the stub lacks "..."
-    crops = tf.minimum(tf.round(wanted / enlargement), available)
+    crops = tf.clip_by_value(tf.round(wanted / enlargement), 1, available)
     corners = tf.floor(draws[..., 1:] * (available - crops + 1))  # pyright: ignore[reportArgumentType]  likewise
     return tf.cast(tf.concat([corners, crops], axis=-1), tf.int32)
 

@@ -105,8 +105,9 @@ def make_epoch_batches(
     Raises:
         ValueError, OSError: as of `make_train_batches`.
     """
-    steps = records.count_steps(split, settings.batch_size)
-    if not drop_remainder:
+    if drop_remainder:
+        steps = records.count_steps(split, settings.batch_size)
+    else:
         steps = -(-records.split(split).count // settings.batch_size)
     buffers = plan_buffers(records, split, settings)
     reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)

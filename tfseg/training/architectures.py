@@ -4,7 +4,7 @@ What suits the device, such as fused batch normalisation, is chosen by the devic
 """
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 import keras
@@ -79,9 +79,11 @@ def create_model(
     if skips not in SKIPS:
         raise ValueError(f"skips: expected one of {', '.join(SKIPS)}, got {skips!r}")
     check_widths(decoder, decoder_channels)
+    if not isinstance(batch_norm_momentum, Real) or not 0 <= batch_norm_momentum <= 1:
+        raise ValueError(f"batch_norm_momentum: expected a number in 0..1, got {batch_norm_momentum!r}")
     model = build_network(
         count_classes(classes),
-        encoder,
+        str(encoder),
         encoder_weights,
         decoder,
         decoder_channels,

@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfseg import backend
@@ -124,7 +125,7 @@ class Segmenter(keras.Model):
         validation_steps=None,
         validation_batch_size=None,
         validation_freq=1,
-    ):
+    ) -> keras.callbacks.History:
         """As `keras.Model.fit`; arguments, errors and history are its own.
 
         A schedule without a number of steps gets that of this call, epochs times steps per epoch, and begins with it;
@@ -182,13 +183,13 @@ class Segmenter(keras.Model):
             raise ValueError("Segmenter.fit: expected (images, masks), got images alone")
         if weights is not None and any(size != 1 for size in weights.shape[1:]):
             raise ValueError(
-                f"Segmenter.fit: expected sample_weight of each image, (batch, 1, 1), with augmentation, got "
-                f"{tuple(weights.shape)}; weights of pixels do not move with them: let the loss weigh classes"
+                "Segmenter.fit: expected sample_weight of each image, (batch,) or (batch, 1, 1), with augmentation, "
+                f"got {tuple(weights.shape)}; weights of pixels do not move with them: let the loss weigh classes"
             )
         images, masks = self.augmentation((images, masks), training=True)
         return images, masks, weights
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> np.ndarray:
         """Predicts the class of each pixel; no logits are kept.
 
         Args:
@@ -199,7 +200,7 @@ class Segmenter(keras.Model):
             uint8 (N, H, W), class ids.
 
         Raises:
-            ValueError: there are more than 256 classes, or batches of several sizes.
+            ValueError: there are more than 256 classes, batches of several sizes, or one image without an axis for N.
 
         Example:
             >>> import numpy as np
@@ -208,9 +209,9 @@ class Segmenter(keras.Model):
             >>> model.predict(np.zeros((2, 32, 48, 3), np.uint8), verbose=0).dtype
             dtype('uint8')
         """
-        return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+        return self._predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
 
-    def predict_proba(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict_proba(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None) -> np.ndarray:
         """Predicts the probability of each class at each pixel, by a softmax in float32.
 
         Args:
@@ -220,7 +221,7 @@ class Segmenter(keras.Model):
             float32 (N, H, W, classes) in 0..1, which add up to 1 at each pixel. They take four bytes a class and pixel.
 
         Raises:
-            ValueError: batches of several sizes.
+            ValueError: batches of several sizes, or one image without an axis for N.
 
         Example:
             >>> import numpy as np
@@ -232,10 +233,20 @@ class Segmenter(keras.Model):
         of_ids, self.predict_function = self.predict_function, self._probability_function
         self._gives_probabilities = True
         try:
-            return super().predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
+            return self._predict(x, batch_size=batch_size, verbose=verbose, steps=steps, callbacks=callbacks)
         finally:
             self._gives_probabilities = False
             self._probability_function, self.predict_function = self.predict_function, of_ids
+
+    def _predict(self, x, **options):
+        if len(shape := getattr(x, "shape", ())) == 3:
+            raise ValueError(
+                f"Segmenter.predict: expected images (N, H, W, channels), got {tuple(shape)}; give one as image[None]"
+            )
+        found = super().predict(x, **options)
+        if not isinstance(found, np.ndarray):  # a ragged tensor
+            raise ValueError("Segmenter.predict: expected batches of one size, got several; predict each by itself")
+        return found
 
     def predict_step(self, *args):
         """As of Keras, but for what becomes of the logits; on JAX, state comes first, and is returned too."""

@@ -28,7 +28,7 @@ from benchmarks import (
 from docs import generated
 from tfseg.__main__ import VERBS
 from tfseg.config.parse import load_config
-from tfseg.config.schema import SECTIONS, SETTINGS
+from tfseg.config.settings import SECTIONS, SETTINGS
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.exporters import parity

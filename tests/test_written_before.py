@@ -21,7 +21,7 @@ from helpers import draw
 
 from tfseg import report
 from tfseg.config.parse import load_config
-from tfseg.config.schema import list_settings
+from tfseg.config.settings import list_settings
 from tfseg.evaluation import evaluator, scored_run
 from tfseg.evaluation.ground_truth import read_example
 from tfseg.inference.image_segmenter import choose_classes

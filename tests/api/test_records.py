@@ -146,6 +146,7 @@ def test_verify(records, tmp_path):
 
 
 def test_a_notebook_shows_shares_of_the_classes(records):
+    assert repr(records).endswith("/records', 8 classes; train: 20 images, val: 5 images)")
     html = records._repr_html_()
     assert "<th>train, 20 images</th>" in html and html.count("<tr>") == 9
     assert "vehicle</td><td>8.33%</td>" in html

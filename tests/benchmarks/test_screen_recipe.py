@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import screen_recipe
 from benchmarks.screen_recipe import CHOICES, EPOCHS, RUNS, TOGETHER, list_settings, list_signs, measure_effects
-from tfseg.config.schema import SETTINGS
+from tfseg.config.settings import SETTINGS
 
 
 def score_by(effects: dict[str, float]) -> np.ndarray:

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tfseg.config.parse import load_config, type_settings
-from tfseg.config.schema import SECTIONS, SETTINGS, Config, Data
+from tfseg.config.schema import Config, Data
+from tfseg.config.settings import SECTIONS, SETTINGS
 from tfseg.records.label_map_files import read_label_map
 from tfseg.tuning.space import read_space
 

@@ -10,7 +10,8 @@ import yaml
 
 from tfseg.config import suggestions
 from tfseg.config.parse import change_config, load_config, parse_config, save_config, type_settings
-from tfseg.config.schema import SETTINGS, Augment, Config, Data, Loss, Model, Optimizer, Train, list_settings
+from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, Train
+from tfseg.config.settings import SETTINGS, list_settings
 from tfseg.records.label_map_files import read_label_map
 
 ROOT = Path(__file__).parents[2]

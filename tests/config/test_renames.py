@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfseg.config.parse import load_config, parse_config
-from tfseg.config.schema import SETTINGS, list_settings
+from tfseg.config.settings import SETTINGS, list_settings
 from tfseg.io import renamed
 
 REQUIRED = ["--data.records", "records", "--run_dir", "run"]

@@ -66,7 +66,7 @@ class Example(NamedTuple):
     """Its name in the data set."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RecordSet(record_set.RecordSet):
     """A folder of records: TFRecord shards and their manifest, made by `convert_dataset`, opened by `open_records`.
 
@@ -245,6 +245,10 @@ class RecordSet(record_set.RecordSet):
             lines = [*map(str, faults[:20]), printable(summarise_faults(str(self.folder), faults, quick))]
             raise ValueError("\n".join(lines))
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}: {split.count:,} images" for name, split in self.splits.items())
+        return f"RecordSet({str(self)!r}, {len(self.classes)} classes; {counts})"
+
     def _repr_html_(self) -> str:
         """Shows itself in a notebook: shares of the classes in each split."""
         shares = {name: np.array(split.class_pixels) for name, split in self.splits.items()}
@@ -310,7 +314,8 @@ def convert_dataset(
         2
     """
     root = None if root is None else os.fspath(root)
-    return open_records(converter.convert_dataset(root, os.fspath(out), workers=workers, **options))
+    made = converter.convert_dataset(root, os.fspath(out), workers=workers, **options)
+    return open_records(out if Path(out).is_dir() else made)  # named as it was given, if that is a folder here
 
 
 def as_pair(batch: dict) -> tuple:

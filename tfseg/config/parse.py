@@ -24,7 +24,8 @@ import yaml
 from tfseg.config import schema
 from tfseg.config.checks import check, show
 from tfseg.config.renames import rename_arguments, rename_settings, warn_renamed
-from tfseg.config.schema import SECTIONS, SETTINGS, Config, list_settings
+from tfseg.config.schema import Config
+from tfseg.config.settings import SECTIONS, SETTINGS, list_settings
 from tfseg.config.suggestions import describe_unknown, describe_wanted, list_names
 from tfseg.io.atomic import write_text
 from tfseg.io.escaping import printable, shorten

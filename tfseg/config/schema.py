@@ -3,7 +3,6 @@
 The string below a field is its line in --help.
 """
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -354,9 +353,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run: every setting, by section, as the files of configs/ hold them.
-
-    It is checked when it is made, and cannot be changed then; `dataclasses.replace` makes another one.
+    """One training run: every setting, by section, as the files of configs/ hold them, checked when it is made.
 
     Raises:
         ValueError: a setting has a value that it cannot have; the message names its key, such as train.epochs.
@@ -381,15 +378,10 @@ class Config:
 
     @classmethod
     def from_yaml(cls, path: str | Path, **changes: object) -> "Config":
-        """Reads a run from a YAML file, as `tfseg train --config` does.
-
-        Args:
-            path: of the file.
-            changes: other values for some of its settings, by section: train={"epochs": 3}, run_dir="runs/short".
+        """Reads a run from a YAML file; `changes` are other values for some of its settings, by section.
 
         Raises:
-            ValueError: the file is no run, a setting is unknown or has a value that it cannot have; file and key are
-                named.
+            ValueError: the file is no run, or a setting is unknown or out of its range; file and key are named.
             OSError: the file cannot be read.
 
         Example:
@@ -406,22 +398,3 @@ class Config:
         check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")
         warmup, epochs = self.optimizer.warmup_epochs, self.train.epochs
         check(warmup < epochs, "optimizer.warmup_epochs", warmup, f"less than train.epochs, which is {epochs}")
-
-
-# The dataclasses by dotted key, as a command line and a file name them.
-SECTIONS: dict[str, type] = {
-    part.name: part.type
-    for part in dataclasses.fields(Config)
-    if isinstance(part.type, type) and dataclasses.is_dataclass(part.type)
-}
-SETTINGS = {part.name: part for part in dataclasses.fields(Config) if part.name not in SECTIONS} | {
-    f"{section}.{part.name}": part for section, kind in SECTIONS.items() for part in dataclasses.fields(kind)
-}
-
-
-def list_settings(config: Config) -> dict[str, object]:
-    """Every setting of a run by its dotted key: {"data.records": "data/city", ...}."""
-    settings = {}
-    for name, value in dataclasses.asdict(config).items():
-        settings |= {f"{name}.{key}": item for key, item in value.items()} if name in SECTIONS else {name: value}
-    return settings

@@ -5,7 +5,7 @@ import difflib
 from types import NoneType
 from typing import Literal, get_args, get_origin
 
-from tfseg.config.schema import SECTIONS, SETTINGS
+from tfseg.config.settings import SECTIONS, SETTINGS
 from tfseg.io.escaping import shorten
 from tfseg.io.renamed import SECTIONS as OLD_SECTIONS
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfseg.config.schema import Config, list_settings
+from tfseg.config.schema import Config
+from tfseg.config.settings import list_settings
 from tfseg.evaluation.groups import ComparedRun, ScoredGroup, check_groups, list_runs, measure, open_group
 from tfseg.evaluation.score_files import Evaluation
 from tfseg.metrics.bootstrap import DRAWS

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.config.checks import as_yaml
-from tfseg.config.schema import Config, Data, list_settings
+from tfseg.config.schema import Config, Data
+from tfseg.config.settings import list_settings
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.pixel_formats import describe_shown
 from tfseg.records.labels import VOID

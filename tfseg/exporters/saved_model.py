@@ -114,4 +114,10 @@ def save_module(traced: Traced, directory: Path) -> None:
         "network": predict_unresized,
         **({"encoded": predict_files} if takes_files(traced.pixels) else {}),
     }
-    tf.saved_model.save(traced.variables, str(directory), signatures=signatures)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # what it notes is a folder that is renamed at once
+    try:
+        tf.saved_model.save(traced.variables, str(directory), signatures=signatures)
+    finally:
+        logger.setLevel(level)

@@ -201,7 +201,9 @@ def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str |
         ValueError: its files are damaged, or the size is none.
 
     Example:
-        >>> segment = load_model("runs/city/saved_model")
+        >>> import numpy as np
+        >>> import tfseg
+        >>> segment = tfseg.load_model("runs/city/saved_model")
         >>> segment(np.zeros((16, 32, 3), np.uint8)).shape
         (16, 32)
     """

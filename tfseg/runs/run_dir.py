@@ -29,7 +29,8 @@ import numpy as np
 
 from tfseg.config.checks import as_yaml
 from tfseg.config.parse import load_config
-from tfseg.config.schema import Config, list_settings
+from tfseg.config.schema import Config
+from tfseg.config.settings import list_settings
 from tfseg.inference import labels_file
 from tfseg.io import locks, removal
 from tfseg.io.atomic import write_json

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import keras
 
-from tfseg.config.schema import Config, list_settings
+from tfseg.config.schema import Config
+from tfseg.config.settings import list_settings
 from tfseg.io.atomic import write_json
 from tfseg.io.json_reader import read_json
 from tfseg.runs import run_dir

@@ -18,7 +18,8 @@ from typing import TypeGuard
 from tfseg.config.checks import as_yaml, show
 from tfseg.config.parse import change_config, read_settings, type_settings
 from tfseg.config.renames import rename_settings, warn_renamed
-from tfseg.config.schema import Config, list_settings
+from tfseg.config.schema import Config
+from tfseg.config.settings import list_settings
 from tfseg.io.renamed import SETTINGS
 
 # What every trial has of its own, or all must have alike.

@@ -24,7 +24,7 @@ os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_
 import generated  # noqa: E402
 
 from tfseg import __version__  # noqa: E402
-from tfseg.config.schema import SETTINGS  # noqa: E402
+from tfseg.config.settings import SETTINGS  # noqa: E402
 from tfseg.io import command  # noqa: E402
 
 command.FRONT = "tfseg "  # how help calls the commands

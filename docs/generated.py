@@ -15,6 +15,7 @@ from typing import Literal, Union, get_args, get_origin
 import tfseg
 from tfseg.__main__ import VERBS
 from tfseg.config import parse, schema
+from tfseg.config.settings import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 # These verbs take every setting of a training as a flag too.
@@ -99,7 +100,7 @@ def settings() -> str:
     """Every setting of a run with its type, default and meaning, as MyST."""
     docs = parse._field_docs()
     parts = []
-    for section, kind in {"": schema.Config, **schema.SECTIONS}.items():
+    for section, kind in {"": schema.Config, **SECTIONS}.items():
         parts += [f"## {section or 'The run'}", plain(kind.__doc__ or "")]
         names = {part.name: part for part in dataclasses.fields(kind)}
         for name, text in docs[kind.__name__].items():

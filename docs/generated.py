@@ -160,7 +160,7 @@ API = {
     ),
     "Metrics and scores": ("metrics", "MeanIoU", "score", "Scores"),
     "Runs": ("Config", "train_run", "open_run", "Run", "evaluate_run", "compare_runs"),
-    "Exported models": ("export_run", "export_model", "load_model", "LoadedModel"),
+    "Exported models": ("export_run", "export_model", "load_model", "LoadedModel", "InferenceSettings"),
 }
 
 

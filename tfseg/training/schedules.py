@@ -10,6 +10,8 @@ from numbers import Integral, Real
 import keras
 from keras import ops
 
+from tfseg import backend  # noqa: F401 - before any layer is made
+
 
 class Decay:
     """A linear warm-up from 0 to 1, then a decay to 0 at the last step.

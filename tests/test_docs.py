@@ -126,6 +126,17 @@ def test_the_reference_has_every_verb_flag_and_setting():
     assert "{confval} data.cache\n:type: ram or disk or null\n:default: `null`\nKeeps decoded pixels" in settings
 
 
+@pytest.mark.parametrize("name", ["quickstart", "your_data"])
+def test_a_notebook_is_run_and_uses_public_names(name):
+    cells = json.loads((ROOT / f"examples/{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == [*range(1, len(code) + 1)]
+    assert not [output for cell in code for output in cell["outputs"] if output["output_type"] == "error"]
+    lines = [line for cell in code for line in "".join(cell["source"]).splitlines() if not line.startswith("!")]
+    used = set(re.findall(r"\btfseg\.(\w+)", "\n".join(lines)))
+    assert used and used <= {*tfseg.__all__}
+
+
 def test_the_reference_has_every_public_name_once():
     listed = [name for names in generated.API.values() for name in names]
     assert sorted(listed) == sorted({*tfseg.__all__} - {"__version__"})

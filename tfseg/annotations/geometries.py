@@ -1,14 +1,17 @@
 """Polygons, rectangles, circles and lines -> pixels, by the libraries that the annotation tools draw them with."""
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from tfseg.annotations.coco_polygons import CocoPolygons
 from tfseg.annotations.shapes import Size, check_reach
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw
 
 LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, as LabelMe draws lines and points
 
@@ -29,32 +32,34 @@ class PillowShape(NamedTuple):
 
     def draw(self, drawn: Image.Image, value: int) -> None:
         """Does what `paint` does to a mask that is an image of Pillow, of mode "L"."""
+        from PIL import ImageDraw  # here: with its fonts it takes memory, which conversions of masks need not have
+
         check_reach(self.points, (drawn.height, drawn.width))
         _PILLOW[self.kind](ImageDraw.Draw(drawn), [(x, y) for x, y in self.points.tolist()], int(value))
 
 
-def _draw_polygon(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], value: int) -> None:
+def _draw_polygon(draw: "ImageDraw.ImageDraw", points: list[tuple[float, float]], value: int) -> None:
     draw.polygon(points, fill=value, outline=value)
 
 
-def _draw_rectangle(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], value: int) -> None:
+def _draw_rectangle(draw: "ImageDraw.ImageDraw", points: list[tuple[float, float]], value: int) -> None:
     (x0, y0), (x1, y1) = points
     draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), fill=value, outline=value)
 
 
-def _draw_circle(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], value: int) -> None:
+def _draw_circle(draw: "ImageDraw.ImageDraw", points: list[tuple[float, float]], value: int) -> None:
     (x, y), (edge_x, edge_y) = points
     radius = math.sqrt((x - edge_x) ** 2 + (y - edge_y) ** 2)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
 
 
-def _draw_point(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], value: int) -> None:
+def _draw_point(draw: "ImageDraw.ImageDraw", points: list[tuple[float, float]], value: int) -> None:
     x, y = points[0]
     box = (x - POINT_RADIUS, y - POINT_RADIUS, x + POINT_RADIUS, y + POINT_RADIUS)
     draw.ellipse(box, fill=value, outline=value)
 
 
-def _draw_line(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], value: int) -> None:
+def _draw_line(draw: "ImageDraw.ImageDraw", points: list[tuple[float, float]], value: int) -> None:
     draw.line(points, fill=value, width=LINE_WIDTH)
 
 

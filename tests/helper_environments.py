@@ -12,8 +12,8 @@ TESTS = Path(__file__).parent
 NETWORK = {"augmentation", "hard_examples", "loss_classes", "losses", "metrics", "models", "pipeline", "training"}
 # Environment -> its rooms; "main", which `make test` takes, runs everything.
 ENVIRONMENTS = {
-    "oldest": {*NETWORK, "diagnostics", "exporters", "records"},
-    "nightly": {*NETWORK, "exporters", "inference"},
+    "oldest": {*NETWORK, "api", "diagnostics", "doctests", "exporters", "records"},
+    "nightly": {*NETWORK, "api", "doctests", "exporters", "inference"},
     "beam": {"conversion"},
     "app": {"serving"},
     "export": {"exporters", "inference"},

@@ -189,7 +189,7 @@ def bench_step(sizes: list[str], rounds: int) -> dict:
     """Measures a train step of the EfficientNetB3 U-Net without augmentation: {size: [milliseconds of each round]}."""
     from tfseg.augmentation.augmenter import Augmenter
     from tfseg.device import choose_device
-    from tfseg.losses import SegmentationLoss
+    from tfseg.losses.segmentation_loss import SegmentationLoss
     from tfseg.models.segmenter import build_network
     from tfseg.training.learner import Learner
     from tfseg.training.optimizers import Adam

@@ -66,7 +66,7 @@ def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
     from tfseg.augmentation.augmenter import Augmenter
     from tfseg.config.schema import Optimizer
     from tfseg.device import choose_device
-    from tfseg.losses import SegmentationLoss
+    from tfseg.losses.segmentation_loss import SegmentationLoss
     from tfseg.models.segmenter import build_network
     from tfseg.training.learner import Learner
     from tfseg.training.optimizers import make_optimizer

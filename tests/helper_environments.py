@@ -1,6 +1,6 @@
 """Which tests each environment of the Makefile runs: by rooms, so that a new test of a room runs without being named.
 
-A room is a folder of tests/, or a file: "losses" is tests/losses/ or tests/test_losses.py. What a test needs and an
+A room is a folder of tests/, or a file: "device" is tests/device/ or tests/test_device.py. What a test needs and an
 environment lacks, a package or a backend of Keras, makes it skip with that as the reason.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 
 # What computes with Keras.
-NETWORK = {"augmentation", "hard_examples", "loss_classes", "losses", "metrics", "models", "pipeline", "training"}
+NETWORK = {"augmentation", "losses", "metrics", "models", "pipeline", "training"}
 # Environment -> its rooms; "main", which `make test` takes, runs everything.
 ENVIRONMENTS = {
     "oldest": {*NETWORK, "api", "diagnostics", "doctests", "exporters", "records"},

@@ -32,13 +32,13 @@ _HOMES = {
     "PSPNet": "training.architectures",
     "DeepLabV3Plus": "training.architectures",
     "Segmenter": "training.segmenter",
-    "DiceLoss": "losses",
-    "JaccardLoss": "losses",
-    "TverskyLoss": "losses",
-    "LovaszLoss": "losses",
-    "CrossEntropyLoss": "losses",
-    "FocalLoss": "losses",
-    "SegmentationLoss": "losses",
+    "DiceLoss": "losses.keras_losses",
+    "JaccardLoss": "losses.keras_losses",
+    "TverskyLoss": "losses.keras_losses",
+    "LovaszLoss": "losses.keras_losses",
+    "CrossEntropyLoss": "losses.keras_losses",
+    "FocalLoss": "losses.keras_losses",
+    "SegmentationLoss": "losses.segmentation_loss",
     "Adam": "training.optimizers",
     "AdamW": "training.optimizers",
     "Cosine": "training.schedules",
@@ -87,13 +87,13 @@ if TYPE_CHECKING:
     from tfseg.inference.loaded_model import LoadedModel as LoadedModel
     from tfseg.inference.loaded_model import load_model as load_model
     from tfseg.inference.tta import InferenceSettings as InferenceSettings
-    from tfseg.losses import CrossEntropyLoss as CrossEntropyLoss
-    from tfseg.losses import DiceLoss as DiceLoss
-    from tfseg.losses import FocalLoss as FocalLoss
-    from tfseg.losses import JaccardLoss as JaccardLoss
-    from tfseg.losses import LovaszLoss as LovaszLoss
-    from tfseg.losses import SegmentationLoss as SegmentationLoss
-    from tfseg.losses import TverskyLoss as TverskyLoss
+    from tfseg.losses.keras_losses import CrossEntropyLoss as CrossEntropyLoss
+    from tfseg.losses.keras_losses import DiceLoss as DiceLoss
+    from tfseg.losses.keras_losses import FocalLoss as FocalLoss
+    from tfseg.losses.keras_losses import JaccardLoss as JaccardLoss
+    from tfseg.losses.keras_losses import LovaszLoss as LovaszLoss
+    from tfseg.losses.keras_losses import TverskyLoss as TverskyLoss
+    from tfseg.losses.segmentation_loss import SegmentationLoss as SegmentationLoss
     from tfseg.metrics.mean_iou import MeanIoU as MeanIoU
     from tfseg.metrics.scores import Scores as Scores
     from tfseg.metrics.scores import score as score

@@ -10,7 +10,7 @@ from tfseg.augmentation.augmenter import Augmenter
 from tfseg.backend import as_floats
 from tfseg.config import parse
 from tfseg.diagnostics import graph_walk, metal
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.models.activations import tanh_swish
 from tfseg.models.decoders import DECODERS
 from tfseg.training.learner import Learner

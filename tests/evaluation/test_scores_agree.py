@@ -11,7 +11,7 @@ from helper_models import FakePredictor
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.ground_truth import read_split
 from tfseg.io.png import write_png
-from tfseg.losses import DiceLoss
+from tfseg.losses.keras_losses import DiceLoss
 from tfseg.metrics.mean_iou import MeanIoU
 from tfseg.metrics.scores import score
 from tfseg.records.record_set import open_records

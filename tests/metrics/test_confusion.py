@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, confusion_matrix, score, scores
 
 NAMES = ("void", "flat", "sky")

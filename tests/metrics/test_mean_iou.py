@@ -210,7 +210,7 @@ def test_two_replicas_count_together():
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfseg.losses import DiceLoss
+from tfseg.losses.keras_losses import DiceLoss
 from tfseg.metrics import MeanIoU
 truth, predicted = np.random.default_rng(0).integers(0, 3, (2, 6, 4, 4))
 images = np.eye(3, dtype=np.float32)[predicted]

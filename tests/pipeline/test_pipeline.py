@@ -385,7 +385,7 @@ from tfseg.pipeline.settings import TrainSettings
 from tfseg.pipeline.transfer import to_device
 from tfseg.augmentation.augmenter import Augmenter
 from tfseg.training.learner import Learner
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.records.record_set import open_records
 records = open_records({str(tiny_records)!r})

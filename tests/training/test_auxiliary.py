@@ -8,7 +8,7 @@ from keras import ops
 from tfseg import device
 from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Config, Data, Loss, Model, Optimizer
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.models import complexity
 from tfseg.models.segmenter import build_network
 from tfseg.training import checkpoints

@@ -11,7 +11,7 @@ from keras import ops
 
 from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Optimizer
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.metrics.confusion import Scorer
 from tfseg.models.layers import BatchNormalization
 from tfseg.training import checkpoints, optimizers

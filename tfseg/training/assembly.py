@@ -115,7 +115,7 @@ def make_loss(config: Config, records: RecordSet | None = None):
         ValueError: there are to be class weights, and the training split is missing or holds nothing but void.
         OSError: there are to be class weights, and the records cannot be read.
     """
-    from tfseg.losses import SegmentationLoss
+    from tfseg.losses.segmentation_loss import SegmentationLoss
 
     weights = read_class_weights(config, records) if config.loss.class_weights == "manifest" else None
     return SegmentationLoss(**{**dataclasses.asdict(config.loss), "class_weights": weights})

@@ -7,8 +7,9 @@ import numpy as np
 from keras import ops
 
 from tfseg import backend
-from tfseg import losses as _losses  # noqa: F401 - Keras loads a saved model whose classes are imported
-from tfseg.augmentation import layer as _layer  # noqa: F401 - as above
+from tfseg.augmentation import layer as _layer  # noqa: F401 - Keras loads a saved model whose classes are imported
+from tfseg.losses import keras_losses as _keras_losses  # noqa: F401 - as above
+from tfseg.losses import segmentation_loss as _segmentation_loss  # noqa: F401 - as above
 from tfseg.metrics import mean_iou as _mean_iou  # noqa: F401 - as above
 from tfseg.models import segmenter as _segmenter  # noqa: F401 - as above
 from tfseg.training import optimizers as _optimizers  # noqa: F401 - as above

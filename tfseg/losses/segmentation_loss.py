@@ -8,7 +8,7 @@ import keras
 
 from tfseg.config.checks import check
 from tfseg.config.tables import OHEM_MIN_KEPT
-from tfseg.loss_functions import (
+from tfseg.losses.functions import (
     auxiliary_loss,
     check_shapes,
     cross_entropy_loss,
@@ -24,7 +24,7 @@ from tfseg.records.labels import VOID
 
 @keras.saving.register_keras_serializable("tfseg")
 class SegmentationLoss(keras.losses.Loss):
-    """Weighted sum of the losses of `loss_functions`.
+    """Weighted sum of the losses of `functions`.
 
     Called with (mask, logits), it leaves out that of an auxiliary head. Labels and logits are as of `losses.DiceLoss`.
 

@@ -1,6 +1,6 @@
-"""Losses over pixels as Keras has them, for any `compile`; `SegmentationLoss` is the weighted sum of a run.
+"""Losses over pixels as Keras has them, for any `compile`.
 
-Each is a thin class over a function of `loss_functions`, where the mathematics is: in float32, over the whole batch, on
+Each is a thin class over a function of `functions`, where the mathematics is: in float32, over the whole batch, on
 every backend.
 
 Labels are class ids, integers (batch, height, width) or (batch, height, width, 1). Predictions are floats (batch,
@@ -17,7 +17,7 @@ from keras import ops
 from tfseg.backend import is_at_hand
 from tfseg.config.checks import check
 from tfseg.config.tables import OHEM_MIN_KEPT
-from tfseg.loss_functions import (
+from tfseg.losses.functions import (
     check_shapes,
     cross_entropy_loss,
     dice_loss,
@@ -27,17 +27,6 @@ from tfseg.loss_functions import (
     put_first,
     tversky_loss,
 )
-from tfseg.segmentation_loss import SegmentationLoss
-
-__all__ = [
-    "CrossEntropyLoss",
-    "DiceLoss",
-    "FocalLoss",
-    "JaccardLoss",
-    "LovaszLoss",
-    "SegmentationLoss",
-    "TverskyLoss",
-]
 
 
 class _PixelLoss(keras.losses.Loss):
@@ -234,7 +223,7 @@ class LovaszLoss(_PixelLoss):
     """Lovasz-Softmax (Berman et al. 2018, arXiv:1705.08790): the IoU's own extension to probabilities.
 
     Of sure predictions it is 1 - mean IoU, as the Jaccard loss, which has other gradients. It sorts all pixels, which
-    takes its time, see `loss_functions.lovasz_loss`. All else is as of `DiceLoss`.
+    takes its time, see `functions.lovasz_loss`. All else is as of `DiceLoss`.
 
     Example:
         The IoU of the two classes is 1/2 and 2/3.

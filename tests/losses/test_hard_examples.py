@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from keras import ops
 
 from tfseg.augmentation.augmenter import Augmenter
-from tfseg.hard_examples import keep_hardest
-from tfseg.loss_functions import cross_entropy_loss
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.functions import cross_entropy_loss
+from tfseg.losses.hard_examples import keep_hardest
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.training.learner import Learner
 
 

@@ -9,28 +9,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from tfseg import loss_functions
-from tfseg.losses import (
+from tfseg.losses import functions
+from tfseg.losses.keras_losses import (
     CrossEntropyLoss,
     DiceLoss,
     FocalLoss,
     JaccardLoss,
     LovaszLoss,
-    SegmentationLoss,
     TverskyLoss,
 )
+from tfseg.losses.segmentation_loss import SegmentationLoss
 
 # Class -> its function and settings that are not those by default.
 CLASSES = {
-    DiceLoss: (loss_functions.dice_loss, {}),
-    JaccardLoss: (loss_functions.jaccard_loss, {}),
-    TverskyLoss: (loss_functions.tversky_loss, {"alpha": 0.2, "beta": 0.9}),
-    LovaszLoss: (loss_functions.lovasz_loss, {}),
+    DiceLoss: (functions.dice_loss, {}),
+    JaccardLoss: (functions.jaccard_loss, {}),
+    TverskyLoss: (functions.tversky_loss, {"alpha": 0.2, "beta": 0.9}),
+    LovaszLoss: (functions.lovasz_loss, {}),
     CrossEntropyLoss: (
-        loss_functions.cross_entropy_loss,
+        functions.cross_entropy_loss,
         {"label_smoothing": 0.1, "ohem_threshold": 0.6, "ohem_min_kept": 0.25},
     ),
-    FocalLoss: (loss_functions.focal_loss, {"gamma": 1.5, "label_smoothing": 0.1}),
+    FocalLoss: (functions.focal_loss, {"gamma": 1.5, "label_smoothing": 0.1}),
 }
 every_loss = pytest.mark.parametrize("loss", CLASSES)
 MASK = np.array([[[0, 1], [2, 2]]], np.uint8)  # 2x2

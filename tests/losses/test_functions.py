@@ -11,7 +11,7 @@ from keras import ops
 
 from tfseg.augmentation.augmenter import Augmenter
 from tfseg.config.schema import Config, Data, Loss
-from tfseg.loss_functions import (
+from tfseg.losses.functions import (
     auxiliary_loss,
     cross_entropy_loss,
     dice_loss,
@@ -20,7 +20,7 @@ from tfseg.loss_functions import (
     lovasz_loss,
     tversky_loss,
 )
-from tfseg.losses import SegmentationLoss
+from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.records.manifest import read_manifest, write_manifest
 from tfseg.training import assembly

@@ -12,7 +12,7 @@ from keras import ops
 
 from tfseg.backend import as_ids, mean_over_replicas, one_hot, sum_over_replicas
 from tfseg.config.tables import AUXILIARY_STRIDE, OHEM_MIN_KEPT
-from tfseg.hard_examples import keep_hardest
+from tfseg.losses.hard_examples import keep_hardest
 from tfseg.records.labels import VOID
 
 LOWEST = -1e30  # of a log probability: minus infinity times 0 is nan, and of this one a batch can be summed

@@ -144,7 +144,10 @@ def in_words(kind: object) -> str:
 
 # Heading -> the names below it: each of `tfseg.__all__` once.
 API = {
-    "Data": ("convert_dataset", "open_records", "RecordSet", "Example", "explore_dataset"),
+    "Data": (
+        *("make_sample_city", "convert_dataset", "open_records", "RecordSet", "Example"),
+        *("explore_dataset", "Exploration", "audit_records", "Audit", "Finding"),
+    ),
     "Crops and augmentation": ("RandomCrop", "Augmentation"),
     "Networks": ("Unet", "FPN", "Linknet", "PSPNet", "DeepLabV3Plus", "create_model"),
     "Training with fit": ("Segmenter", "Adam", "AdamW", "Cosine", "Polynomial"),
@@ -159,8 +162,12 @@ API = {
         "SegmentationLoss",
     ),
     "Metrics and scores": ("metrics", "MeanIoU", "score", "Scores"),
-    "Runs": ("Config", "train_run", "open_run", "Run", "evaluate_run", "compare_runs"),
-    "Exported models": ("export_run", "export_model", "load_model", "LoadedModel", "InferenceSettings"),
+    "Runs": ("Config", "train_run", "open_run", "Run", "RunReport", "compare_runs", "Comparison"),
+    "Evaluation": ("evaluate_run", "evaluate_model", "evaluate_masks", "Evaluation"),
+    "Exported models": (
+        *("export_run", "Export", "export_model", "load_model", "LoadedModel", "InferenceSettings"),
+        *("predict_files", "PredictedFiles", "predict_video", "PredictedVideo"),
+    ),
 }
 
 

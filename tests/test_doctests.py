@@ -8,19 +8,15 @@ import pytest
 from helpers import write_records, write_run
 
 import tfseg
+from tfseg.io.png import write_png
 from tfseg.synthetic.sample_city import make_sample_city
 
 CONFIG = "data: {records: records, size: 16x32}\nrun_dir: runs/city\ntrain: {epochs: 1}\n"
 # Of what shows no example: it is only given, by functions that have one, or trains or scores a run.
 WITHOUT = {
-    "Config",
-    "LoadedModel",
-    "compare_runs",
-    "evaluate_run",
-    "explore_dataset",
-    "export_model",
-    "export_run",
-    "train_run",
+    *("Config", "LoadedModel", "Exploration", "Audit", "Finding", "Evaluation", "Comparison", "RunReport", "Export"),
+    *("PredictedFiles", "PredictedVideo", "compare_runs", "evaluate_run", "evaluate_model", "explore_dataset"),
+    *("export_model", "export_run", "train_run"),
 }
 
 
@@ -30,6 +26,10 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_records(folder / "records", {"train": 6, "val": 2}, size=(16, 32))
+        (folder / "truth").mkdir()
+        for place in range(2):
+            example = tfseg.open_records("records").example("val", place)
+            write_png(folder / "truth" / f"{example.id}_classes.png", example.mask)
         make_sample_city(folder / "raw", (64, 128), {"train": 3, "val": 2, "test": 1}, workers=1)
         (folder / "city.yaml").write_text(CONFIG)
         run = write_run(tfseg.Config.from_yaml("city.yaml"))

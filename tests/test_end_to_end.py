@@ -109,7 +109,7 @@ def test_the_19_classes_of_the_benchmark(settings, city):
     arguments = ["--data.records", records, "--run_dir", str(run), "--train.epochs", "1"]
     metrics = train_run(parse_config([*settings, *arguments, "--loss.class_weights", "manifest"]))
     assert len(metrics["classes"]) == len(metrics["iou"]) == 20 and np.sum(metrics["confusion_matrix"]) == 5 * 64 * 128
-    scores = evaluator.evaluate_model(run / "saved_model", records, "val").scores
+    scores = evaluator.evaluate_model(run / "saved_model", records, "val").content
     assert scores["confusion_matrix"] == metrics["confusion_matrix"]
     assert list(scores["official"]["class_iou"]) == metrics["classes"][1:]
     assert scores["official"]["mean_category_iou"] > 0

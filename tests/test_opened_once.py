@@ -129,7 +129,7 @@ def test_report(run, records):
 
 def test_explore(records, tmp_path):
     with watch(records) as watched:
-        explore_dataset(tmp_path / "page", records=records)
+        explore_dataset(None, tmp_path / "page", records=records)
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
 
 

@@ -62,7 +62,7 @@ def test_what_is_predicted_is_what_is_scored(tmp_path, encode, ending, pixels):
     files = sorted((tmp_path / "raw/images/val").iterdir())
     predicted = predict_files(run, files, tmp_path / "out")
     assert predicted.count == 2 and not predicted.unread and not predicted.failures
-    found = evaluate_masks(tmp_path / "out", records).scores["confusion_matrix"]
+    found = evaluate_masks(tmp_path / "out", records).content["confusion_matrix"]
     assert found == metrics["confusion_matrix"]
     assert np.sum(found) == 2 * 24 * 32
 

@@ -156,7 +156,7 @@ def test_a_run_is_scored_as_before(before):
     scores = json.loads(Path("run/scores-val.json").read_text(encoding="utf-8"))
     inference = InferenceSettings.from_json(scores["inference"])
     assert inference == InferenceSettings((24, 24), 0.25, True, (1.0, 1.25))
-    found = evaluator.evaluate_run("run", split="val", inference=inference, out="again").scores
+    found = evaluator.evaluate_run("run", split="val", inference=inference, out="again").content
     assert found["resize"] == scores["resize"]
     assert found.keys() == scores.keys()
     difference = np.abs(np.subtract(found["confusion_matrix"], scores["confusion_matrix"])).sum()

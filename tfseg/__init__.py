@@ -18,11 +18,16 @@ __version__ = "0.1.0"
 
 # Name -> the module that it comes from, in the order of the data's way.
 _HOMES = {
+    "make_sample_city": "synthetic.sample_city",
     "convert_dataset": "api.records",
     "open_records": "api.records",
     "RecordSet": "api.records",
     "Example": "api.records",
     "explore_dataset": "exploration.explorer",
+    "Exploration": "exploration.explorer",
+    "audit_records": "auditing.auditor",
+    "Audit": "auditing.auditor",
+    "Finding": "auditing.findings",
     "RandomCrop": "pipeline.crops",
     "Augmentation": "augmentation.layer",
     "create_model": "training.architectures",
@@ -51,12 +56,22 @@ _HOMES = {
     "open_run": "api.runs",
     "Run": "api.runs",
     "evaluate_run": "evaluation.evaluator",
+    "evaluate_model": "evaluation.evaluator",
+    "evaluate_masks": "evaluation.evaluator",
+    "Evaluation": "evaluation.score_files",
     "compare_runs": "evaluation.comparison",
+    "Comparison": "evaluation.comparison",
+    "RunReport": "evaluation.run_report",
     "export_run": "exporters.exporter",
+    "Export": "exporters.exporter",
     "export_model": "api.runs",
     "InferenceSettings": "inference.tta",
     "load_model": "inference.loaded_model",
     "LoadedModel": "inference.loaded_model",
+    "predict_files": "inference.files",
+    "PredictedFiles": "inference.files",
+    "predict_video": "inference.film",
+    "PredictedVideo": "inference.film",
 }
 _MODULES = ("losses", "metrics")
 
@@ -78,12 +93,26 @@ if TYPE_CHECKING:
     from tfseg.api.runs import export_model as export_model
     from tfseg.api.runs import open_run as open_run
     from tfseg.api.runs import train_run as train_run
+    from tfseg.auditing.auditor import Audit as Audit
+    from tfseg.auditing.auditor import audit_records as audit_records
+    from tfseg.auditing.findings import Finding as Finding
     from tfseg.augmentation.layer import Augmentation as Augmentation
     from tfseg.config.schema import Config as Config
+    from tfseg.evaluation.comparison import Comparison as Comparison
     from tfseg.evaluation.comparison import compare_runs as compare_runs
+    from tfseg.evaluation.evaluator import evaluate_masks as evaluate_masks
+    from tfseg.evaluation.evaluator import evaluate_model as evaluate_model
     from tfseg.evaluation.evaluator import evaluate_run as evaluate_run
+    from tfseg.evaluation.run_report import RunReport as RunReport
+    from tfseg.evaluation.score_files import Evaluation as Evaluation
+    from tfseg.exploration.explorer import Exploration as Exploration
     from tfseg.exploration.explorer import explore_dataset as explore_dataset
+    from tfseg.exporters.exporter import Export as Export
     from tfseg.exporters.exporter import export_run as export_run
+    from tfseg.inference.files import PredictedFiles as PredictedFiles
+    from tfseg.inference.files import predict_files as predict_files
+    from tfseg.inference.film import PredictedVideo as PredictedVideo
+    from tfseg.inference.film import predict_video as predict_video
     from tfseg.inference.loaded_model import LoadedModel as LoadedModel
     from tfseg.inference.loaded_model import load_model as load_model
     from tfseg.inference.tta import InferenceSettings as InferenceSettings
@@ -98,6 +127,7 @@ if TYPE_CHECKING:
     from tfseg.metrics.scores import Scores as Scores
     from tfseg.metrics.scores import score as score
     from tfseg.pipeline.crops import RandomCrop as RandomCrop
+    from tfseg.synthetic.sample_city import make_sample_city as make_sample_city
     from tfseg.training.architectures import FPN as FPN
     from tfseg.training.architectures import DeepLabV3Plus as DeepLabV3Plus
     from tfseg.training.architectures import Linknet as Linknet

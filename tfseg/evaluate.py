@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     evaluation = evaluate(options)
     for note in evaluation.notes:
         print(note, file=sys.stderr)
-    if evaluation.scores:
-        print(evaluation_tables(evaluation.scores), describe_scores(evaluation.scores), sep="\n")
+    if found := evaluation.to_dict():
+        print(evaluation_tables(found), describe_scores(found), sep="\n")
     else:
         print(f"{evaluation.split} of {evaluation.records} has no ground truth, and no score")
 

@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Looks at what the command line says, writes what was found and prints a short table of it."""
     options = parse_arguments(arguments)
     found = explore_dataset(
+        options.root,
         options.out,
-        root=options.root,
         records=options.records,
         label_map=options.label_map,
         coarse=options.coarse,

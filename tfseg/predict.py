@@ -52,8 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Predicts what the command line names, and prints what it took."""
     options = make_parser().parse_args(accept_renamed(arguments, "predict"))
     how = {"alpha": options.alpha, "inference": read_options(options), "input_size": options.input_size}
-    if not 0 <= options.alpha <= 1:
-        raise ValueError(f"--alpha must be in 0..1, got {options.alpha}")
     if bool(options.images) == bool(options.video):
         raise ValueError("expected images or a --video, and not both")
     if not options.video:

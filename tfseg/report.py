@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if report.evaluation:
         for note in report.evaluation.notes:
             print(note, file=sys.stderr)
-        print(evaluation_tables(report.evaluation.scores))
+        print(evaluation_tables(report.evaluation.content))
     print("written: " + ", ".join(map(str, [report.page, *report.figures.values()])))
 
 

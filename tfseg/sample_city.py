@@ -9,7 +9,7 @@ import argparse
 import os
 
 from tfseg.io import command
-from tfseg.synthetic.sample_city import make_sample_city
+from tfseg.synthetic.sample_city import COUNTS, SIZE, make_sample_city
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -19,8 +19,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder to make; must not hold anything else")
-    add("--size", default="1024x2048", help="HEIGHTxWIDTH in pixels (default: %(default)s)")
-    for split, count in (("train", 60), ("val", 20), ("test", 10)):
+    add("--size", default="x".join(map(str, SIZE)), help="HEIGHTxWIDTH in pixels (default: %(default)s)")
+    for split, count in COUNTS.items():
         add(f"--{split}", type=int, default=count, metavar="N", help=f"{split} images (default: %(default)s)")
     add("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
     add("--workers", type=int, default=os.cpu_count(), help="processes (default: one per core)")

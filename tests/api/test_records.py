@@ -149,7 +149,7 @@ def test_a_notebook_shows_shares_of_the_classes(records):
     assert repr(records).endswith("/records', 8 classes; train: 20 images, val: 5 images)")
     html = records._repr_html_()
     assert "<th>train, 20 images</th>" in html and html.count("<tr>") == 9
-    assert "vehicle</td><td>8.33%</td>" in html
+    assert "vehicle</th><td>8.33%</td>" in html
 
 
 def test_open_records_takes_what_was_opened(records, tiny_records):

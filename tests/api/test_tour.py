@@ -61,7 +61,7 @@ def test_from_a_run_to_a_model(city, monkeypatch):
     run = tfseg.open_run("run")
     assert run.history["epoch"] == [1] and run.records.classes == tfseg.open_records("records").classes
     evaluated = tfseg.evaluate_run(run, progress=False)
-    assert run.scores.mean_iou == evaluated.scores["mean_iou"]
+    assert run.scores.mean_iou == evaluated.scores.mean_iou
     assert run.model()(np.zeros((1, 32, 64, 3), np.float32)).shape == (1, 32, 64, 8)
     assert run.report(samples=1).page.is_file()
 

@@ -52,7 +52,7 @@ def test_a_peer_is_trained_and_its_masks_are_scored(tiny_records, tmp_path, monk
     words = ["smp", "--records", str(tiny_records), "--out", str(out), "--minutes", "0.5", "--seed", "3"]
     monkeypatch.setattr(sys, "argv", ["peer_trainers", *words, "--recipe", "fitted", "--set", "batch=4"])
     peer_trainers.main()
-    assert evaluate_masks(out / "masks", str(tiny_records)).scores["mean_iou"] == 1.0
+    assert evaluate_masks(out / "masks", str(tiny_records)).scores.mean_iou == 1.0
     written = json.loads((out / "results.json").read_text(encoding="utf-8"))
     assert written["command"].startswith("python -m benchmarks.peer_trainers smp --records ")
     assert written["results"]["masks"] == {"masks": 5} and written["results"]["steps"] == 10

@@ -51,7 +51,7 @@ def test_no_score_depends_on_the_batch(tiny_records, tmp_path, batch_size):
         evaluation = run(tiny_records, tmp_path, sizes=[(16, 32)], batch_size=size)
         written.append((tmp_path / "out/scores-val.json").read_text())
     assert written[0] == written[1]
-    assert json.loads(written[0])["mean_iou"] == evaluation.scores["mean_iou"] > 0
+    assert json.loads(written[0])["mean_iou"] == evaluation.content["mean_iou"] > 0
     assert json.loads(written[0])["resize"] == [[16, 32]]
 
 
@@ -63,10 +63,11 @@ def test_what_is_scored_is_what_predict_writes(tiny_records, tmp_path, sizes):
     counted = np.zeros((8, 8), np.int64)
     for index, mask in enumerate(masks.values()):
         np.add.at(counted, (draw(index, 24, 32)[1], mask), 1)
-    assert evaluation.scores["confusion_matrix"] == counted.tolist()
+    assert evaluation.content["confusion_matrix"] == counted.tolist()
     assert (evaluation.ids, evaluation.matrices.sum(axis=0).tolist()) == ([*masks], counted.tolist())
     if sizes is None:
-        assert evaluation.scores["confusion_matrix"] != run(tiny_records, tmp_path, sizes=[]).scores["confusion_matrix"]
+        unresized = run(tiny_records, tmp_path, sizes=[])
+        assert evaluation.content["confusion_matrix"] != unresized.content["confusion_matrix"]
 
 
 def test_records_that_are_open_are_not_opened_again(tiny_records, tmp_path, monkeypatch):

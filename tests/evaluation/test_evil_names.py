@@ -14,6 +14,7 @@ from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.comparison_page import lay_out
 from tfseg.evaluation.groups import ComparedRun, IouScores
 from tfseg.evaluation.run_page import Findings, make_page
+from tfseg.evaluation.score_files import Evaluation
 from tfseg.records.manifest import Manifest, Split
 from tfseg.visualization import html
 from tfseg.visualization.figures import Sample
@@ -37,6 +38,11 @@ SCORES = {
     **{"mean_iou": 0.5, "mean_f1": 0.5, "mean_iou_with_void": 0.5, "mean_f1_with_void": 0.5},
     "official": {"class_iou": dict.fromkeys(EVIL, 0.5), "mean_class_iou": 0.5},
     "inference": {"window": [4, 4], "overlap": 0.5, "flip": False, "scales": [1.0]},
+}
+SCORES_IN_FULL = {
+    **SCORES,
+    **dict.fromkeys(("iou_with_void", "f1_with_void"), NUMBERS),
+    "pixel_accuracy": 0.5,
 }
 
 
@@ -79,7 +85,7 @@ def make_report():
 def make_comparison():
     scores = IouScores(NUMBERS, 0.5, [[0.4, 0.6]] * len(EVIL), [0.4, 0.6])
     runs = [ComparedRun(name, Path("a"), scores, scores) for name in EVIL]
-    return lay_out(Comparison(ALL, EVIL, None, 3, 10, runs, {ALL: EVIL}))
+    return Comparison(ALL, EVIL, None, 3, 10, runs, {ALL: EVIL})
 
 
 def in_browser(text, path):
@@ -106,10 +112,16 @@ def test_the_report_has_no_element_of_a_name():
 
 
 def test_tables_of_markdown_have_no_element_of_a_name():
-    for text in (make_comparison(), evaluation_tables(SCORES)):
+    for text in (lay_out(make_comparison()), evaluation_tables(SCORES)):
         page = Elements(render(text))
         assert page.live == [] and page.tags <= PLAIN - {"strong"}
         assert text.count("\n") < 40  # a name makes no line of its own
+
+
+def test_notebooks_have_no_element_of_a_name():
+    for shown in (make_comparison(), Evaluation(ALL, ALL, SCORES_IN_FULL, [], None, palette=COLORS)):
+        page = Elements(shown._repr_html_())
+        assert page.live == [] and page.tags <= PLAIN | {"caption", "span"} - {"strong"}
 
 
 def test_a_page_runs_nothing_by_its_policy():
@@ -122,7 +134,11 @@ def test_a_page_runs_nothing_by_its_policy():
 def test_nothing_of_a_name_runs_in_a_browser(tmp_path):
     """The control, one of the names as it is, does run: the test would see it."""
     assert 'id="evil"' in in_browser(f"<!DOCTYPE html><body>{EVIL[0]}</body>", tmp_path / "control.html")
-    pages = {"report": make_report(), "compare": render(make_comparison()), "scores": render(evaluation_tables(SCORES))}
+    pages = {
+        "report": make_report(),
+        "compare": render(lay_out(make_comparison())),
+        "scores": render(evaluation_tables(SCORES)),
+    }
     for name, text in pages.items():
         dom = in_browser(text, tmp_path / f"{name}.html")
         assert 'id="evil"' not in dom, name

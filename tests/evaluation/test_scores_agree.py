@@ -42,7 +42,7 @@ def test_all_give_the_same_figures(tiny_records, tmp_path, monkeypatch, ignore_c
     truth = np.stack([example.truth for example in examples])
     probabilities = NETWORK(images)
 
-    evaluated = evaluator.evaluate_model(tmp_path / "model", records, "val", sizes=[], out=tmp_path / "out").scores
+    evaluated = evaluator.evaluate_model(tmp_path / "model", records, "val", sizes=[], out=tmp_path / "out").content
     assert 0 < evaluated["mean_iou"] < 1
     scores = score(truth, probabilities, classes=records.classes, ignore_class=ignore_class)
     assert scores.to_dict().items() <= json.loads((tmp_path / "out" / "scores-val.json").read_text()).items()
@@ -52,7 +52,7 @@ def test_all_give_the_same_figures(tiny_records, tmp_path, monkeypatch, ignore_c
     (tmp_path / "masks").mkdir()
     for example, mask in zip(examples, masks, strict=True):
         write_png(tmp_path / "masks" / f"{example.id}_classes.png", mask)
-    of_files = evaluator.evaluate_masks(tmp_path / "masks", records, "val", ignore_class=ignore_class).scores
+    of_files = evaluator.evaluate_masks(tmp_path / "masks", records, "val", ignore_class=ignore_class).content
     assert of_files["mean_iou"] == score(truth, masks, records.classes, ignore_class).mean_iou == scores.mean_iou
 
     model, metric = make_model(ignore_class)

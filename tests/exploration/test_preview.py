@@ -37,7 +37,7 @@ def root(tmp_path):
 
 
 def look(root, **options):
-    return explore_dataset(root.parent / "look", root=root, **options)
+    return explore_dataset(root, root.parent / "look", **options)
 
 
 def page(root):
@@ -197,11 +197,11 @@ def test_colours_and_labels(root):
         json.dumps({"images": [image], "annotations": [shape], "categories": [{"id": 1, "name": "tree"}]})
     )
     where = {"images": root / "images/train", "masks": labels, "label_map": root / "map.yaml", "val_share": 0}
-    preview = explore_dataset(root.parent / "look", **where).conversion
+    preview = explore_dataset(None, root.parent / "look", **where).conversion
     assert ["tree", "tree", "50.00"] in preview.label_rows
     assert preview.command.endswith(f"--images {root}/images/train --masks {labels} --val-share 0 --out OUT")
 
 
 def test_records_have_no_preview(tiny_records, tmp_path):
-    found = explore_dataset(tmp_path, records=tiny_records)
+    found = explore_dataset(None, tmp_path, records=tiny_records)
     assert found.conversion is None and found.preview == []

@@ -76,11 +76,11 @@ def test_report_and_comparison_need_not_score_it_again(ended, tmp_path):
     assert scored.evaluation is None
     written = json.loads((run / "metrics.json").read_text())
     assert "records" not in written
-    assert scored.scores == {name: written[name] for name in scored.scores if name != "records"} | {
+    assert scored.content == {name: written[name] for name in scored.content if name != "records"} | {
         "records": str(run.with_name("records"))
     }
     assert scored.matrices.sum(axis=0).tolist() == metrics["confusion_matrix"]
-    again = evaluator.evaluate_run(run, out=tmp_path).scores
+    again = evaluator.evaluate_run(run, out=tmp_path).content
     assert again["confusion_matrix"] == metrics["confusion_matrix"]
 
 

@@ -38,10 +38,10 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
     command = ["--masks", str(masks), "--records", str(tiny_records)]
     evaluate.main([*command, "--out", str(tmp_path / "of-files")])
     *lines, last = capsys.readouterr().out.splitlines()
-    assert lines == evaluation_tables(evaluation.scores).splitlines()
+    assert lines == evaluation_tables(evaluation.content).splitlines()
     assert last.startswith(f"scored val of {tiny_records}: mean IoU ")
     of_files = json.loads((tmp_path / "of-files/scores-val.json").read_text())
-    assert of_files["confusion_matrix"] == evaluation.scores["confusion_matrix"]
+    assert of_files["confusion_matrix"] == evaluation.content["confusion_matrix"]
     assert of_files["boundary_iou"] == json.loads((tmp_path / "out/scores-val.json").read_text())["boundary_iou"]
     assert "calibration_error" not in of_files
     write_png(masks / "deeper/val-003_classes.png", np.full((24, 32), 8, np.uint8))
@@ -57,7 +57,7 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
 @pytest.mark.parametrize("flag", [["--ignore-class", "none"], ["--learn-void"]])
 def test_of_masks_it_is_said_whether_void_counts(tiny_records, tmp_path, monkeypatch, masks, capsys, flag):
     monkeypatch.setattr(evaluator, "learns_void", lambda path: True)
-    scores = evaluator.evaluate_model(tmp_path / "model", tiny_records, "val").scores
+    scores = evaluator.evaluate_model(tmp_path / "model", tiny_records, "val").content
     command = ["--masks", str(masks), "--records", str(tiny_records), "--out", str(tmp_path / "files")]
     for option in ([], ["--ignore-class", "0"], flag):
         evaluate.main([*command, *option])

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import numpy as np
 
-from tfseg.api.notebooks import color_square, html_table
+from tfseg.config.checks import check_count
 from tfseg.conversion import converter
 from tfseg.conversion.finding.sources import SourceOptions
 from tfseg.conversion.writing.image_formats import ValueRange
 from tfseg.io.escaping import printable
+from tfseg.io.notebooks import color_square, html_table
+from tfseg.io.progress import show_progress
 from tfseg.records import record_set
 from tfseg.records.records import decode_example, read_shard
 from tfseg.records.verifier import find_faults, summarise_faults
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from tfseg.pipeline.crops import RandomCrop
 
 Size = tuple[int, int]
-MOST = 2**32 - 1  # of a seed, as in a config
 
 
 class ConvertOptions(SourceOptions, total=False):
@@ -229,18 +230,20 @@ class RecordSet(record_set.RecordSet):
                 return Example(record.image, record.mask, record.id)
         raise ValueError(f"{path}: has no record {place}, which the manifest counts; make the records again")
 
-    def verify(self, quick: bool = False, workers: int = 1) -> None:
+    def verify(self, quick: bool = False, workers: int = 1, progress: bool = True) -> None:
         """Checks that the shards are whole and hold what the manifest says, as `tfseg verify` does.
 
         Args:
             quick: whether to look at the manifest, the names and the sizes alone.
             workers: processes at work, see `convert_dataset`.
+            progress: whether a terminal shows how far it is.
 
         Raises:
             ValueError: something is wrong; a line for each of the first 20 faults.
             OSError: the records cannot be read.
         """
-        faults = find_faults(str(self.folder), quick, workers)
+        with show_progress(progress):
+            faults = find_faults(str(self.folder), quick, workers)
         if faults:
             lines = [*map(str, faults[:20]), printable(summarise_faults(str(self.folder), faults, quick))]
             raise ValueError("\n".join(lines))
@@ -288,6 +291,7 @@ def convert_dataset(
     out: str | os.PathLike,
     *,
     workers: int = 1,
+    progress: bool = True,
     **options: Unpack[ConvertOptions],
 ) -> RecordSet:
     """Converts a raw data set to records, as `tfseg convert` does.
@@ -301,6 +305,7 @@ def convert_dataset(
         out: folder to make, for shards and manifest.json.
         workers: processes at work; more than one in a script need what starts them to stand below
             `if __name__ == "__main__":`, as everywhere in Python.
+        progress: whether a terminal shows how far it is.
         options: see `ConvertOptions`, and for where things lie and which split they are of, `SourceOptions`.
 
     Raises:
@@ -314,22 +319,14 @@ def convert_dataset(
         2
     """
     root = None if root is None else os.fspath(root)
-    made = converter.convert_dataset(root, os.fspath(out), workers=workers, **options)
+    with show_progress(progress):
+        made = converter.convert_dataset(root, os.fspath(out), workers=workers, **options)
     return open_records(out if Path(out).is_dir() else made)  # named as it was given, if that is a folder here
 
 
 def as_pair(batch: dict) -> tuple:
     """A batch as Keras' `fit` takes it."""
     return batch["image"], batch["mask"]
-
-
-def check_count(name: str, value: object, least: int = 1) -> int:
-    """Returns a whole number, or raises ValueError unless it is one, from `least` to what 32 bits hold."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name}: expected a whole number, {least} or more, got {value!r}")
-    if value > MOST:
-        raise ValueError(f"{name}: expected a whole number, {MOST} at most, got {value!r}")
-    return int(value)
 
 
 def check_size(size: Sequence[int] | None, name: str = "image_size") -> Size | None:

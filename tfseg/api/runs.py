@@ -1,5 +1,6 @@
 """Runs as users of the package have them, trained or opened; and models of one's own `fit`, exported like them."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfseg.api.notebooks import html_table
 from tfseg.api.records import RecordSet, check_size, open_records
 from tfseg.config.schema import Config
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.inference.loaded_model import LoadedModel, load_model
 from tfseg.io.json_reader import read_json
+from tfseg.io.notebooks import html_table
 from tfseg.io.pixel_formats import RGB
+from tfseg.io.progress import show_progress
 from tfseg.metrics.scores import Scores
 from tfseg.records.labels import VOID
 from tfseg.records.palette import choose_colors
@@ -102,12 +104,13 @@ class Run:
         """
         return load_network(self.directory)
 
-    def report(self, split: str | None = None, samples: int = 4) -> "RunReport":
+    def report(self, split: str | None = None, samples: int = 4, progress: bool = True) -> "RunReport":
         """Writes report.html and its figures into the folder, as `tfseg report` does.
 
         Args:
             split: what to show; None: the validation split.
             samples: how many images a panel has.
+            progress: whether a terminal shows how far scoring is, if the run was not scored yet.
 
         Returns:
             Where the page and the figures are.
@@ -118,7 +121,8 @@ class Run:
         """
         from tfseg.evaluation.run_report import report_run
 
-        return report_run(self.directory, split, samples)
+        with show_progress(progress):
+            return report_run(self.directory, split, samples)
 
     def _repr_html_(self) -> str:
         """Shows itself in a notebook: its scores, or the last epoch of one that has not ended."""
@@ -147,11 +151,12 @@ def open_run(directory: str | os.PathLike) -> Run:
     return run
 
 
-def train_run(config: Config) -> Run:
+def train_run(config: Config, *, progress: bool = True) -> Run:
     """Trains, scores and exports one run, as `tfseg train` does; one that was stopped resumes.
 
     Args:
         config: of the run, such as `Config.from_yaml("configs/camvid.yaml")`.
+        progress: whether to print how far it is; else warnings alone are printed, as by `quiet: true`.
 
     Raises:
         ValueError: a setting does not fit the records, a record is damaged, or the run folder holds another run or is
@@ -165,7 +170,7 @@ def train_run(config: Config) -> Run:
 
     if not isinstance(config, Config):
         raise TypeError(f"config: expected tfseg.Config, such as Config.from_yaml(FILE) reads, got {config!r}")
-    train_run(config)
+    train_run(config if progress else dataclasses.replace(config, quiet=True))
     return Run(Path(config.run_dir))
 
 

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tfseg.auditing.coverage import FEW_IMAGES, find_constant, find_gaps, find_odd
 from tfseg.auditing.duplicates import find_duplicates
 from tfseg.auditing.features import Features, measure_shard
@@ -15,6 +13,7 @@ from tfseg.auditing.label_errors import find_label_errors
 from tfseg.auditing.reading import ShardJob, list_jobs, read_images
 from tfseg.auditing.shifted import find_shifted
 from tfseg.io.pixel_formats import RGB
+from tfseg.io.progress import show_progress, track
 from tfseg.io.workers import open_pool
 from tfseg.records.record_set import RecordSet, open_records
 
@@ -27,7 +26,7 @@ MODEL_NOTE = (
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """What an audit found in records, see `audit_records`.
 
     Attributes:
         records: that were looked at.
@@ -79,9 +78,10 @@ def audit_records(
         OSError: records or model cannot be read.
 
     Example:
-        >>> audit = audit_records("data/records", "runs/camvid")  # doctest: +SKIP
-        >>> audit.findings[0].what  # doctest: +SKIP
-        'has the same pixels as train/0001, in another split'
+        >>> import tfseg
+        >>> audit = tfseg.audit_records("records")
+        >>> audit.splits, audit.count(["leakage"])
+        (['train', 'val'], 0)
     """
     records = open_records(records)
     names = list(records.splits if splits is None else dict.fromkeys(splits))
@@ -95,8 +95,8 @@ def audit_records(
     if isinstance(model, str | Path):
         model = open_model(model, records)
     jobs = list_jobs(records, names)
-    hidden = None if progress else True
-    features = _measure(jobs, workers, hidden)
+    with show_progress(progress):
+        features = _measure(jobs, workers)
     findings = [
         *find_duplicates(features),
         *find_gaps(features, records.classes, few_images),
@@ -109,7 +109,8 @@ def audit_records(
         notes.append("without --model, label errors are not looked for")
     else:
         sums = ClassSums(len(records.classes))
-        judgements = _judge(model, jobs, features, sums, hidden)
+        with show_progress(progress):
+            judgements = _judge(model, jobs, features, sums)
         shifted = weigh_shifts(shifted, judgements)
         errors = find_label_errors(judgements, sums.thresholds, records.classes)
         findings += leave_out_explained(errors, [*findings, *shifted])
@@ -118,11 +119,11 @@ def audit_records(
     return Audit(records, model, names, rank([*findings, *shifted]), notes, places)
 
 
-def _measure(jobs: Sequence[ShardJob], workers: int, hidden: bool | None) -> list[Features]:
+def _measure(jobs: Sequence[ShardJob], workers: int) -> list[Features]:
     features = []
     with (
         open_pool(min(workers, max(len(jobs), 1))) as mapper,
-        tqdm(total=sum(job.count for job in jobs), desc="reading", unit="image", disable=hidden) as bar,
+        track(total=sum(job.count for job in jobs), desc="reading", unit="image") as bar,
     ):
         for measured in mapper(measure_shard, jobs):
             features += measured
@@ -130,13 +131,11 @@ def _measure(jobs: Sequence[ShardJob], workers: int, hidden: bool | None) -> lis
     return features
 
 
-def _judge(
-    model: Model, jobs: Sequence[ShardJob], features: Sequence[Features], sums: ClassSums, hidden: bool | None
-) -> list[Judgement]:
+def _judge(model: Model, jobs: Sequence[ShardJob], features: Sequence[Features], sums: ClassSums) -> list[Judgement]:
     shifts = {(one.split, one.id): one.shift for one in features if one.shift is not None and one.shift.measure}
     images = (image for job in jobs for image in read_images(job))
     judged = judge_images(model, images, shifts, sums)
-    return list(tqdm(judged, total=len(features), desc="judging", unit="image", disable=hidden))
+    return list(track(judged, total=len(features), desc="judging", unit="image"))
 
 
 def weigh_shifts(shifted: Sequence[Finding], judgements: Sequence[Judgement]) -> list[Finding]:

@@ -16,6 +16,7 @@ from keras import ops
 from tfseg import backend
 from tfseg.augmentation import effects
 from tfseg.config import schema
+from tfseg.config.checks import check_count
 from tfseg.config.tables import EFFECTS, FILTERS
 
 IDS = 256  # that a mask of bytes can distinguish
@@ -75,18 +76,16 @@ class Augmenter:
     ):
         if unknown := sorted(set(strengths) - set(EFFECTS)):
             raise TypeError(f"{unknown[0]}: expected one of {', '.join(EFFECTS)}")
-        if num_classes is not None and not 1 <= num_classes <= IDS:
-            raise ValueError(f"num_classes: expected 1 to {IDS}, got {num_classes}")
         for name, value in {"flip": flip, "class_mix": class_mix, **strengths}.items():
             check_type(name, value)
         schema.Augment(flip=flip, class_mix=class_mix, probability=probability, one_of=one_of, **strengths)
         self.flip, self.class_mix = flip, class_mix
         self.strength = {name: value for name, value in strengths.items() if not is_off(name, value)}
         check_colors(self.strength, channels)
-        self.channels = channels
+        self.channels = check_count("channels", channels)
         self.groups = make_groups(self.strength, probability or {}, one_of or [])
-        self.num_classes = IDS if num_classes is None else int(num_classes)
-        self.seed = secrets.randbits(32) if seed is None else seed
+        self.num_classes = check_count("num_classes", IDS if num_classes is None else num_classes, most=IDS)
+        self.seed = check_count("seed", secrets.randbits(32) if seed is None else seed, 0)
 
     def __call__(self, image, mask, step=0, replica=0):
         """Changes a batch.

@@ -2,9 +2,12 @@
 
 import json
 import math
+from numbers import Integral
 
 from tfseg.io.command import parse_size
 from tfseg.io.escaping import shorten
+
+MOST = 2**32 - 1  # of what is counted, and of seeds
 
 
 def as_yaml(value: object) -> str:
@@ -21,6 +24,15 @@ def check(correct: bool, key: str, got: object, wanted: str) -> None:
     """Raises ValueError unless a setting, by its dotted key, is correct; it says what was got, and what is wanted."""
     if not correct:
         raise ValueError(f"{key}: expected {wanted}, got {show(got)}")
+
+
+def check_count(key: str, number: object, least: int = 1, most: int = MOST) -> int:
+    """Returns a whole number, NumPy's too, or raises ValueError unless it is one between two, both included."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+        raise ValueError(f"{key}: expected a whole number, {least} or more, got {number!r}")
+    if number > most:
+        raise ValueError(f"{key}: expected a whole number, {most} at most, got {number!r}")
+    return int(number)
 
 
 def check_size(key: str, text: str) -> None:

@@ -8,12 +8,15 @@ Of what another seed of a single run might change, they say nothing.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 
 from tfseg.config.schema import Config
 from tfseg.config.settings import list_settings
 from tfseg.evaluation.groups import ComparedRun, ScoredGroup, check_groups, list_runs, measure, open_group
 from tfseg.evaluation.score_files import Evaluation
+from tfseg.io.notebooks import html_table
+from tfseg.io.progress import show_progress
 from tfseg.metrics.bootstrap import DRAWS
 from tfseg.records.labels import VOID
 from tfseg.runs import run_dir
@@ -24,7 +27,7 @@ NO_MATTER = ("run_dir", "overwrite", "quiet", "log.")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What sets runs apart.
+    """What sets runs apart; printed, or shown in a notebook, it is a table.
 
     Attributes:
         split: on which they were scored.
@@ -71,13 +74,28 @@ class Comparison:
             "settings": self.settings,
         }
 
+    def __str__(self) -> str:
+        from tfseg.evaluation.comparison_page import lay_out
 
-def compare_runs(folders: Sequence[str | os.PathLike], split: str | None = None) -> Comparison:
+        return lay_out(self)
+
+    def _repr_html_(self) -> str:
+        """Shows itself in a notebook: the scores, and how to read them."""
+        from tfseg.evaluation.comparison_page import describe_intervals, scores_rows
+
+        head, *rows = [[*map(escape, row)] for row in scores_rows(self)]
+        return html_table(head, rows) + f"<p>{describe_intervals(self, escape)}</p>"
+
+
+def compare_runs(
+    folders: Sequence[str | os.PathLike], split: str | None = None, *, progress: bool = True
+) -> Comparison:
     """Compares runs; those that were not scored yet, or before their SavedModel was written, are scored first.
 
     Args:
         folders: of runs, or of repeats, whose runs count as one; the first is the baseline.
         split: on which; None: the validation split of them all.
+        progress: whether a terminal shows how far scoring is.
 
     Raises:
         ValueError: fewer than two folders, or runs of other classes, or scored on other images or masks.
@@ -87,7 +105,8 @@ def compare_runs(folders: Sequence[str | os.PathLike], split: str | None = None)
     runs_of = check_folders(paths)
     configs = [run_dir.read_config(runs[0]) for runs in runs_of]
     split = choose_split(paths, configs, split)
-    groups = [open_group(path, split) for path in paths]
+    with show_progress(progress):
+        groups = [open_group(path, split) for path in paths]
     check_groups(groups)
     first, ignore_class = groups[0].runs[0], choose_ignored(configs)
     return Comparison(

@@ -1,6 +1,6 @@
 """A comparison of runs as Markdown, and its files: compare.md, compare.json and curves.png."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ def lay_out(comparison: Comparison) -> str:
     )
 
 
-def describe_intervals(comparison: Comparison) -> str:
-    """Says what the intervals of a comparison are, and what they cover."""
-    split, first = markdown(comparison.split), markdown(comparison.runs[0].name)
+def describe_intervals(comparison: Comparison, show: Callable[[str], str] = markdown) -> str:
+    """Says what the intervals of a comparison are, and what they cover; `show` escapes names."""
+    split, first = show(comparison.split), show(comparison.runs[0].name)
     note = (
         f"{comparison.images} images of {split}. In brackets: {LEVEL} % interval of the difference to "
         f"{first}, by {comparison.draws:,} draws\nof images, the same for all runs"
@@ -39,7 +39,7 @@ def describe_intervals(comparison: Comparison) -> str:
         "Scores of a repeat are means over its seeds; deviation is the standard deviation over them.\n"
         "Intervals show what other images and other seeds might change, together"
     )
-    single = [markdown(run.name) for run in comparison.runs if not (run.of_seeds and len(run.of_seeds.seeds) > 1)]
+    single = [show(run.name) for run in comparison.runs if not (run.of_seeds and len(run.of_seeds.seeds) > 1)]
     if not single:
         return f"{note}."
     names = ", ".join(single)
@@ -47,7 +47,15 @@ def describe_intervals(comparison: Comparison) -> str:
 
 
 def scores_table(comparison: Comparison) -> str:
-    """A row a class, then the mean and its interval; a column a run, for its deviation, its difference to the first."""
+    """Lays the scores out as Markdown, see `scores_rows`."""
+    return table(scores_rows(comparison))
+
+
+def scores_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """A row a class, then the mean and its interval; a column a run, for its deviation, its difference to the first.
+
+    The first row is the head.
+    """
     known = [id for id in range(len(comparison.classes)) if id != comparison.ignore_class]
     void = "counted" if comparison.ignore_class is None else "left out"
     columns = [
@@ -64,7 +72,7 @@ def scores_table(comparison: Comparison) -> str:
             columns.append(["deviation", *deviations_column(run.of_seeds, known)])
         if run.difference:
             columns.append([f"difference ({LEVEL} %)", *differences_column(run.difference, known)])
-    return table(list(zip(*columns, strict=True)))
+    return list(zip(*columns, strict=True))
 
 
 def head(run: ComparedRun) -> str:

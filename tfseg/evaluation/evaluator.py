@@ -21,6 +21,7 @@ from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.paths import is_local
 from tfseg.io.png import write_png
+from tfseg.io.progress import show_progress, track
 from tfseg.metrics.cityscapes import label_ids_of
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet, check_pixels, open_records
@@ -56,9 +57,9 @@ def evaluate_run(
         progress: whether a terminal shows how far it is.
 
     Returns:
-        What was found: `scores`, a dictionary as in scores-SPLIT.json, of masks of the ground truth's size, with the
-        official score of Cityscapes under "official"; `ids` of the images; and `matrices`, int64 (images, classes,
-        classes), the confusion matrix of each, rows are ground truth.
+        What was found: `scores`, of masks of the ground truth's size; `official`, the official score of Cityscapes;
+        `ids` of the images; and `matrices`, int64 (images, classes, classes), the confusion matrix of each, rows are
+        ground truth. `to_dict()` gives the content of scores-SPLIT.json.
 
     Raises:
         ValueError: the split is not there or has no ground truth, the records have other classes or kinds of images
@@ -132,17 +133,14 @@ def evaluate_model(
         progress: whether a terminal shows how far it is.
 
     Returns:
-        Its scores are what `segmentation.PixelScores` gives, at the size of the ground truth, which is that of the raw
-        mask where the records keep it, and else as stored; where they are of Cityscapes and keep label ids, as
-        training splits do not, under "official" what `cityscapes.OfficialScore` gives. Empty without ground truth.
+        As of `evaluate_run`. The ground truth is the raw mask where the records keep it, and else as stored; the
+        official score is there where they are of Cityscapes and keep label ids, as training splits do not.
 
     Raises:
         ValueError: the split is not there or has no ground truth, the model predicts other classes than the records
             have or takes other images, or a record is damaged.
         OSError: model, records or instances cannot be read, or something cannot be written.
     """
-    from tqdm import tqdm
-
     from tfseg.pipeline.damage import explain_read_errors
 
     records = open_records(records)
@@ -156,8 +154,8 @@ def evaluate_model(
     label_ids = label_ids_of(predictor.classes) if submission else None
     if submission:
         Path(submission).mkdir(parents=True, exist_ok=True)
-    count, hidden = records.split(split).count, None if progress else True  # None: unless it is a terminal
-    with explain_read_errors(records), tqdm(total=count, unit="image", disable=hidden) as bar:
+    count = records.split(split).count
+    with explain_read_errors(records), show_progress(progress), track(total=count, unit="image") as bar:
         for example, probabilities in segment_split(records, split, segment, batch_size):
             if submission and example.label_ids is None:
                 raise ValueError(f"{records}: {example.id} has no raw mask (label_ids/encoded)")
@@ -213,6 +211,7 @@ def evaluate_masks(
     *,
     ignore_class: int | None = VOID,
     out: str | Path | None = None,
+    progress: bool = True,
 ) -> Evaluation:
     """Scores masks in files, as `tfseg predict` writes them, against the ground truth of a split.
 
@@ -223,6 +222,7 @@ def evaluate_masks(
         split: its name.
         ignore_class: `VOID`, whose ground truth then counts nowhere; None where void was learned and counts.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written.
+        progress: whether a terminal shows how far it is.
 
     Returns:
         As of `evaluate_model`, less what takes probabilities.
@@ -231,6 +231,11 @@ def evaluate_masks(
         ValueError: a mask is damaged, is not of its image's size, or holds other values than class ids; the split is
             not there or has no ground truth; another class is to be ignored.
         OSError: a mask is missing, or something cannot be read or written.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.evaluate_masks("truth", "records").scores.mean_iou
+        1.0
     """
     if ignore_class not in (VOID, None):
         raise ValueError(f"ignore_class: expected {VOID}, the id of void, or None, got {ignore_class}")
@@ -240,8 +245,9 @@ def evaluate_masks(
     from tfseg.pipeline.damage import explain_read_errors  # imports TensorFlow
 
     judge = Judge(records, split, records.classes, ignore_class)
-    with explain_read_errors(records):
-        for example in read_split(records, split):
+    examples, count = read_split(records, split), records.split(split).count
+    with explain_read_errors(records), show_progress(progress):
+        for example in track(examples, total=count, unit="image"):
             path = find_mask(found, example.id, Path(masks))
             judge.add(example, read_mask(path, example.truth.shape, len(records.classes)))
     return finish(judge, records, split, {"masks": str(masks)}, out)
@@ -251,9 +257,9 @@ def finish(judge: Judge | None, records: RecordSet, split: str, how: dict, out: 
     """Gives what a judge found, with how it was found, and writes it; without a judge there is nothing to write."""
     place = locate(records)
     if judge is None:
-        return Evaluation(split, place, {}, [], None)
-    scores = {"split": split, "records": place, **how, **judge.result()}
-    evaluation = Evaluation(split, place, scores, judge.ids, judge.matrices)
+        return Evaluation(split, place, {}, [], None, palette=records.palette)
+    content = {"split": split, "records": place, **how, **judge.result()}
+    evaluation = Evaluation(split, place, content, judge.ids, judge.matrices, palette=records.palette)
     if out is not None:
         write_scores(evaluation, Path(out))
     return evaluation

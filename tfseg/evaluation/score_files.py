@@ -11,6 +11,7 @@ from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.escaping import printable, shorten
+from tfseg.metrics.scores import Scores
 from tfseg.runs import run_dir
 from tfseg.visualization.scores import read_scores as read_scores_file
 
@@ -24,29 +25,45 @@ class Evaluation:
     Attributes:
         split: its name.
         records: where they are, from the root on.
-        scores: as in scores-SPLIT.json; empty of a split without ground truth.
+        content: of scores-SPLIT.json; empty of a split without ground truth.
         ids: of the images, in the manifest's order.
         matrices: int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth; None
             where the classes are others than those of the records.
         notes: what the reader should know of how it was scored.
+        palette: (classes, 3) RGB, integers 0..255, the colours of the classes; None where they are not known.
     """
 
     split: str
     records: str
-    scores: dict
+    content: dict
     ids: list[str]
     matrices: np.ndarray | None
     notes: tuple[str, ...] = ()
+    palette: np.ndarray | None = None
+
+    @property
+    def scores(self) -> Scores | None:
+        """The scores of masks of the ground truth's size; None of a split without ground truth."""
+        return Scores.from_dict(self.content, self.palette) if self.content else None
+
+    @property
+    def official(self) -> dict | None:
+        """The official score of Cityscapes, as of `cityscapes.OfficialScore`; None of other data sets."""
+        return self.content.get("official")
 
     def to_dict(self) -> dict:
         """Gives the content of scores-SPLIT.json."""
-        return self.scores
+        return self.content
+
+    def _repr_html_(self) -> str | None:
+        """Shows itself in a notebook: its scores."""
+        return self.scores._repr_html_() if self.scores else None
 
 
 def write_scores(evaluation: Evaluation, folder: Path) -> None:
     """Writes both files into a folder, which is made; raises OSError where that cannot be done."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(evaluation.scores, folder / SCORES.format(evaluation.split))
+    write_json(evaluation.content, folder / SCORES.format(evaluation.split))
     if evaluation.matrices is not None:
         path = folder / MATRICES.format(evaluation.split)
         with write_whole(path) as unfinished, unfinished.open("wb") as file:

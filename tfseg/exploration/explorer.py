@@ -13,16 +13,23 @@ from tfseg.conversion.reader import open_stored, read_source
 from tfseg.exploration import page
 from tfseg.exploration.preview import Preview, preview_conversion, preview_lines
 from tfseg.exploration.survey import Survey, spread, survey_data_set
+from tfseg.io.progress import show_progress
 from tfseg.records.record_set import RecordSet, open_records
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """What was found, and where it was written."""
+    """What was found in a data set, and where it was written.
+
+    Attributes:
+        survey: counts of images, pixels and classes in each split.
+        files: that were written, index.html first.
+        conversion: of a raw data set, what a conversion would do; None of records.
+    """
 
     survey: Survey
-    files: list[Path]  # index.html first
-    conversion: Preview | None = None  # of a raw data set: what it would do
+    files: list[Path]
+    conversion: Preview | None = None
 
     @property
     def summary(self) -> str:
@@ -41,9 +48,9 @@ class Exploration:
 
 
 def explore_dataset(
+    root: str | Path | None,
     out: str | Path,
     *,
-    root: str | Path | None = None,
     records: RecordSet | str | Path | None = None,
     label_map: str | Path | None = None,
     coarse: bool = False,
@@ -52,25 +59,26 @@ def explore_dataset(
     workers: int = 1,
     mask_values: str = "auto",
     color_tolerance: int = 0,
+    progress: bool = True,
     **where: Unpack[SourceOptions],
 ) -> Exploration:
-    """Counts what is in a data set, and writes a page, its figures and all numbers.
+    """Counts what is in a data set, and writes a page, its figures and all numbers, as `tfseg explore` does.
 
     Of a raw data set, the page also says what a conversion would do: bad files are listed and not refused, and a label
     map is proposed where one is needed and none is given.
 
     Args:
+        root: folder of a raw data set; None where `images` and `masks` name two folders, or there are records.
         out: folder to write into; files of an earlier call are replaced, others are left alone.
-        root: folder of a raw data set; or ...
-        records: ... records of one; or ...
+        records: of a data set, in place of a raw one.
         label_map: of `root`: "categories", "train_ids" or a YAML file.
         coarse: of `root`: whether to look at Cityscapes' coarse masks.
         splits: names of the splits to look at; None: all that are there.
         limit: at most so many images of each split, evenly spread; None: all.
         workers: processes that decode and count.
         mask_values, color_tolerance: of raw masks, as the flags of `tfseg convert`.
-        where: ... images and masks, two folders of a raw data set; and how files are named and split, as of
-            `convert_dataset`.
+        progress: whether a terminal shows how far it is.
+        where: where things lie and which split they are of, as of `convert_dataset`.
 
     Raises:
         ValueError: an argument or a record is bad, or all images of a split are; or `out` holds files of those names
@@ -80,16 +88,17 @@ def explore_dataset(
     is_raw = root is not None or where.get("images") is not None
     if is_raw == (records is not None):
         raise ValueError("expected either root, a raw data set, or records; or images and masks of a raw data set")
-    if records is not None:
-        data_set = open_stored(open_records(records), splits)
+    with show_progress(progress):
+        if records is not None:
+            data_set = open_stored(open_records(records), splits)
+            page.check_out(out)
+            survey = survey_data_set(data_set, limit, workers)
+            return Exploration(survey, page.write(survey, out))
+        source = open_source(root, splits, label_map, coarse, may_lack_label_map=True, skip_bad=True, **where)
         page.check_out(out)
+        source, proposal = _with_label_map(source, limit, workers, mask_values)
+        data_set = read_source(source, root, mask_values, color_tolerance)
         survey = survey_data_set(data_set, limit, workers)
-        return Exploration(survey, page.write(survey, out))
-    source = open_source(root, splits, label_map, coarse, may_lack_label_map=True, skip_bad=True, **where)
-    page.check_out(out)
-    source, proposal = _with_label_map(source, limit, workers, mask_values)
-    data_set = read_source(source, root, mask_values, color_tolerance)
-    survey = survey_data_set(data_set, limit, workers)
     words = source_words(root, label_map, coarse, splits, where)
     words += [] if mask_values == "auto" else ["--mask-values", mask_values]
     words += ["--color-tolerance", str(color_tolerance)] if color_tolerance else []

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tfseg.conversion.reader import DataSet, Item, Pair, try_to_load
 from tfseg.conversion.reading.evidence import Evidence, Palettes, merge
 from tfseg.conversion.reading.faults import MOST_NAMED, BadFilesError, Fault
 from tfseg.io import workers
+from tfseg.io.progress import track
 from tfseg.records import labels
 from tfseg.records.class_weights import balance_classes
 
@@ -235,7 +235,7 @@ def _count_split(
     classes = len(data_set.label_map.classes) + 1
     look_at = functools.partial(_look, load=data_set.load, classes=classes, split=name)
     looks = mapper(look_at, data_set.read(name, places))
-    progress = tqdm(looks, desc=name, total=len(places), unit="image", disable=None)
+    progress = track(looks, desc=name, total=len(places), unit="image")
     for look, place in zip(progress, places, strict=True):
         seen.add(look)
         if isinstance(look, Fault):

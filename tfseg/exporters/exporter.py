@@ -21,6 +21,7 @@ from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
 from tfseg.io.atomic import write_json, write_text
 from tfseg.io.pixel_formats import RGB, PixelFormat
+from tfseg.io.progress import show_progress
 from tfseg.records.labels import VOID
 from tfseg.records.record_set import RecordSet, check_pixels, open_records
 from tfseg.runs import run_dir
@@ -29,13 +30,17 @@ from tfseg.runs.weights import load_network
 
 @dataclass(frozen=True)
 class Export:
-    """An exported model."""
+    """An exported model, in all formats that were asked for.
+
+    Attributes:
+        directory: where it lies.
+        files: names of what lies there, sorted.
+        parity: how each format compares with the network: what parity.json holds; empty if nothing was compared.
+    """
 
     directory: Path
     files: list[str]
-    """Names of what lies there, sorted."""
     parity: dict
-    """What parity.json holds: `parity.compare`, with `records` and `split`; empty if nothing was compared."""
 
 
 def export_saved_model(
@@ -92,6 +97,7 @@ def export_run(
     size: tuple[int, int] | None = None,
     images: int = 16,
     calibration: int = 100,
+    progress: bool = True,
 ) -> Export:
     """Exports the best epoch of a run in several formats, and compares each with the network.
 
@@ -104,6 +110,7 @@ def export_run(
             compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
         calibration: how many images of the training split scale LiteRT's int8.
+        progress: whether a terminal shows how far the comparison is.
 
     Raises:
         ValueError: a format cannot be made on this machine, or of this network; the records have other classes than the
@@ -136,7 +143,8 @@ def export_run(
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if opened and images:
             report = {"records": str(opened), "split": config.data.val_split}
-            report |= compare_formats(network, incomplete, samples, sizes, size)
+            with show_progress(progress):
+                report |= compare_formats(network, incomplete, samples, sizes, size)
             write_json(report, incomplete / parity.FILE)
             contracts = {"SavedModel": labels["input"], **labels["signatures"], **files}
             facts = model_card.gather(run, opened, network.count_params(), contracts, report)

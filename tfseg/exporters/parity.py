@@ -19,6 +19,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
 from tfseg.io import masks
 from tfseg.io.png import encode_png
+from tfseg.io.progress import track
 from tfseg.visualization.tables import percent, table
 
 FILE = "parity.json"
@@ -93,7 +94,7 @@ def compare(
         segment(examples[0]["image"])
     own_matrix = np.zeros((classes, classes), np.int64)
     found = {name: Measured(np.zeros_like(own_matrix)) for name in ways}
-    for example in examples:
+    for example in track(examples, desc="comparing", unit="image"):
         image, mask = example["image"], example["mask"]
         prepared = reference.prepare(image)[np.newaxis]
         expected, expected_classes = reference.probabilities(prepared), reference(image)

@@ -1,5 +1,6 @@
 """Image files and folders of them -> masks and overlays."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,65 +8,81 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tfseg.inference.failures import describe_failure
-from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
 from tfseg.io.listing import list_images
 from tfseg.io.png import write_png
-from tfseg.visualization.overlay import blend
+from tfseg.io.progress import show_progress, track
+from tfseg.visualization.overlay import blend, check_alpha
 
 ENDINGS = ("_classes.png", "_overlay.png")  # of what is written
 
 
 @dataclass(frozen=True)
 class PredictedFiles:
-    """What became of the images that were to be predicted."""
+    """What became of the images that were to be predicted.
+
+    Attributes:
+        count: how many there were.
+        seconds: what each took that was predicted, without reading and writing.
+        unread: a line for each that could not be read.
+        failures: a line for each that could not be predicted, since it takes more memory than there is, say.
+    """
 
     count: int
-    """How many there were."""
     seconds: list[float] = field(default_factory=list)
-    """What each took that was predicted, without reading and writing."""
     unread: list[str] = field(default_factory=list)
-    """One line for each that could not be read."""
     failures: list[str] = field(default_factory=list)
-    """One line for each that could not be predicted, since it takes more memory than there is, say."""
 
 
 def predict_files(
-    model: Path,
-    images: Iterable[Path],
-    out: Path,
+    model: str | os.PathLike,
+    images: str | os.PathLike | Iterable[str | os.PathLike],
+    out: str | os.PathLike,
     *,
     alpha: float = 0.5,
     inference: InferenceSettings | None = None,
-    input_size: str | None = None,
+    input_size: Size | str | None = None,
+    progress: bool = True,
 ) -> PredictedFiles:
-    """Writes NAME_classes.png, 8-bit class ids, and NAME_overlay.png of each image.
+    """Writes NAME_classes.png, 8-bit class ids, and NAME_overlay.png of each image, as `tfseg predict` does.
 
     Files of a folder that are no images are named on stderr and left out.
 
     Args:
         model: folder of a SavedModel, or of a run.
-        images: files, or folders of them.
+        images: a file or a folder of them, or several.
         out: folder for the results, which is made; folders below one of `images` are kept below it.
-        alpha: of the overlay, as of `blend`.
+        alpha: opacity of the overlay's colours, 0 to 1.
         inference: how the network sees an image; None: once, as a whole.
-        input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        input_size: as of `load_model`.
+        progress: whether a terminal shows how far it is.
 
     Raises:
         ValueError: a folder holds no image, two images have the same results, a result would overwrite an image, or as
-            of `load_segmenter`.
+            of `load_model`.
         FileNotFoundError: there is no such model.
         OSError: the results cannot be written.
+
+    Example:
+        >>> import tfseg
+        >>> images = "raw/leftImg8bit/val"
+        >>> tfseg.predict_files("runs/city", images, "masks").count
+        2
     """
-    listing = list_images(images, out, ENDINGS)
+    check_alpha(alpha)
+    model, out = Path(model), Path(out)
+    images = [images] if isinstance(images, str | os.PathLike) else images
+    listing = list_images(map(Path, images), out, ENDINGS)
     folders = {path: out / place for path, place in listing.images.items()}
     check_outputs(folders)
     predictor, segment = load_segmenter(model, inference, input_size)
     warn(listing.left_out)
-    return predict_each(predictor, folders, alpha, segment)
+    with show_progress(progress):
+        return predict_each(predictor, folders, alpha, segment)
 
 
 def list_inputs(paths: Iterable[Path], out: Path) -> list[Path]:
@@ -110,13 +127,10 @@ def predict_each(
     predictor: Predictor, folders: Mapping[Path, Path], alpha: float, segment: ImageSegmenter
 ) -> PredictedFiles:
     """Writes class ids and overlay of each image; arguments and errors as of `check_outputs` and `predict_files`."""
-    from tqdm import tqdm
-
     for directory in set(folders.values()):
         directory.mkdir(parents=True, exist_ok=True)
     predicted = PredictedFiles(len(folders))
-    # None: no bar where stderr is not a terminal
-    for path, directory in tqdm(folders.items(), unit="image", disable=None):
+    for path, directory in track(folders.items(), unit="image"):
         try:
             image = read_input(path, predictor.pixels)
         except (ValueError, OSError) as error:

@@ -1,5 +1,6 @@
 """A video, or a folder of frames -> a video of overlays."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,14 +10,15 @@ import numpy as np
 
 from tfseg.inference.failures import describe_failure, describe_size
 from tfseg.inference.files import ENDINGS
-from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input, read_size
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
 from tfseg.io.listing import list_images
+from tfseg.io.progress import show_progress, track
 from tfseg.io.video import Film, read_film, write_film
-from tfseg.visualization.overlay import blend
+from tfseg.visualization.overlay import blend, check_alpha
 
 ENDING = "_overlay.mp4"  # of what is written
 FPS = 17.0  # frames per second of Cityscapes
@@ -24,46 +26,60 @@ FPS = 17.0  # frames per second of Cityscapes
 
 @dataclass(frozen=True)
 class PredictedVideo:
-    """A video of overlays that was written."""
+    """A video of overlays that was written.
+
+    Attributes:
+        path: of the file.
+        film: what was read: its frames per second (`rate`), `notes` on it, and `failures`, a line for each frame that
+            could not be read.
+        count: how many frames were written.
+        seconds: what each frame took that is not a repetition, without reading and writing.
+        elapsed: seconds of the whole.
+    """
 
     path: Path
     film: Film
-    """What was read: its frames per second, notes on it, and a line for each frame that could not be read."""
     count: int
-    """How many frames were written."""
     seconds: list[float]
-    """What each frame took that is not a repetition, without reading and writing."""
     elapsed: float
-    """Seconds of the whole."""
 
 
 def predict_video(
-    model: Path,
-    video: Path,
-    out: Path,
+    model: str | os.PathLike,
+    video: str | os.PathLike,
+    out: str | os.PathLike,
     *,
     fps: float = FPS,
     alpha: float = 0.5,
     inference: InferenceSettings | None = None,
-    input_size: str | None = None,
+    input_size: Size | str | None = None,
+    progress: bool = True,
 ) -> PredictedVideo:
-    """Writes NAME_overlay.mp4, with the colours of the classes laid over each frame.
+    """Writes NAME_overlay.mp4, with the colours of the classes laid over each frame, as `tfseg predict --video` does.
 
     Args:
         model: folder of a SavedModel, or of a run.
         video: a file, or a folder of frames, which are taken in the order of their names.
         out: folder for the result, which is made.
         fps: frames per second of a folder of frames.
-        alpha: of the overlay, as of `blend`.
+        alpha: opacity of the overlay's colours, 0 to 1.
         inference: how the network sees a frame; None: once, as a whole.
-        input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        input_size: as of `load_model`.
+        progress: whether a terminal shows how far it is.
 
     Raises:
         ValueError: the result would overwrite the video, frames differ in size, none can be read, one cannot be
-            predicted, or as of `load_segmenter`.
+            predicted, or as of `load_model`.
         FileNotFoundError: there is no such video or model.
         OSError: the result cannot be written.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.predict_video("runs/city", "raw/leftImg8bit/val/mossbridge", "videos", fps=10).count
+        1
     """
+    check_alpha(alpha)
+    model, video, out = Path(model), Path(video), Path(out)
     name = (video.resolve() if video.is_dir() else video).stem  # a folder may be called "."
     path = out / f"{name}{ENDING}"
     if path.resolve() == video.resolve():
@@ -74,7 +90,8 @@ def predict_video(
         raise ValueError(
             f"{printable(model)} takes {predictor.pixels.describe()}, and a film holds 8-bit RGB; predict single images"
         )
-    return predict_film(predictor, film, path, alpha, segment)
+    with show_progress(progress):
+        return predict_film(predictor, film, path, alpha, segment)
 
 
 def open_film(path: Path, out: Path, fps: float) -> Film:
@@ -141,8 +158,6 @@ def predict_film(predictor: Predictor, film: Film, path: Path, alpha: float, seg
         ValueError: as of the film's frames and of `write_film`; or a frame cannot be predicted.
         OSError: as of `write_film`.
     """
-    from tqdm import tqdm
-
     seconds, seen, shown = [], None, None
 
     def overlay(frame: np.ndarray) -> np.ndarray:
@@ -160,6 +175,6 @@ def predict_film(predictor: Predictor, film: Film, path: Path, alpha: float, seg
 
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    frames = tqdm(film.frames, unit="frame", total=film.count, disable=None)
+    frames = track(film.frames, unit="frame", total=film.count)
     count = write_film(path, map(overlay, frames), film.rate)
     return PredictedVideo(path, film, count, seconds, time.perf_counter() - start)

@@ -17,7 +17,7 @@ from tfseg.inference.predictor import Predictor, choose_sizes
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.png import encode_png
 from tfseg.visualization.html import image as html_image
-from tfseg.visualization.overlay import blend
+from tfseg.visualization.overlay import blend, check_alpha
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -136,8 +136,7 @@ class LoadedModel:
                 and as of a call.
             TypeError, OSError: as of a call.
         """
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha: expected 0 to 1, got {alpha}")
+        check_alpha(alpha)
         pixels = self.read(image)
         mask = self(pixels) if mask is None else np.asarray(mask)
         numbers = mask.dtype.kind in "biuf" and mask.size
@@ -208,8 +207,7 @@ def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str |
         (16, 32)
     """
     place = find_model(Path(directory))
-    size = input_size if input_size is None or isinstance(input_size, str) else describe_size(input_size)
-    return LoadedModel(Predictor(place), choose_sizes(size, place))
+    return LoadedModel(Predictor(place), choose_sizes(input_size, place))
 
 
 def check_window(window: Sequence[int]) -> tuple[int, int]:
@@ -218,8 +216,3 @@ def check_window(window: Sequence[int]) -> tuple[int, int]:
     if len(sides) != 2 or not all(isinstance(side, Integral) for side in sides):
         raise ValueError(f"window: expected (height, width), whole numbers, got {window!r}")
     return int(sides[0]), int(sides[1])
-
-
-def describe_size(size: Sequence[int]) -> str:
-    """A size as commands have it, HEIGHTxWIDTH."""
-    return "x".join(map(str, size)) if np.iterable(size) else str(size)

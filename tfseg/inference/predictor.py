@@ -95,7 +95,7 @@ class Predictor:
 
 
 def load_segmenter(
-    model: Path, inference: InferenceSettings | None = None, input_size: str | None = None
+    model: Path, inference: InferenceSettings | None = None, input_size: Size | str | None = None
 ) -> tuple[Predictor, ImageSegmenter]:
     """Loads a model and makes the way of images through it.
 
@@ -129,11 +129,11 @@ def make_segmenter(
     return ImageSegmenter(predictor.network, len(predictor.classes), tuple(sizes), inference or InferenceSettings())
 
 
-def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
+def choose_sizes(wanted: Size | str | None, directory: Path) -> list[Size]:
     """Chooses the sizes to which images are resized for a model.
 
     Args:
-        wanted: value of --input-size: "native", HEIGHTxWIDTH, or None.
+        wanted: (height, width), or HEIGHTxWIDTH as text; "native": none; or None.
         directory: folder of the SavedModel.
 
     Returns:
@@ -144,11 +144,12 @@ def choose_sizes(wanted: str | None, directory: Path) -> list[Size]:
         ValueError: `wanted` is no size, or labels.json is damaged.
         FileNotFoundError: labels.json is missing.
     """
-    if wanted == "native":
-        return []
     if wanted is not None:
+        text = wanted if isinstance(wanted, str) or not np.iterable(wanted) else "x".join(map(str, wanted))
+        if text == "native":
+            return []
         try:
-            return [command.parse_size(wanted)]
+            return [command.parse_size(str(text))]
         except ValueError:
             raise ValueError(
                 f"--input-size: expected native, or a size as HEIGHTxWIDTH, such as 512x1024, got {wanted!r}"

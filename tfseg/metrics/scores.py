@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tfseg.io.escaping import printable
+from tfseg.io.notebooks import color_square, html_table
 from tfseg.records.labels import VOID
 
 NO_CLASS = 255  # what many tools write for pixels of no class
@@ -162,21 +163,9 @@ class Scores:
     def _repr_html_(self) -> str:
         """The table for a notebook, its text escaped."""
         head, *rows = self.rows()
-        colors = self.palette or ()
-        swatches = [
-            f'<span style="display: inline-block; width: 0.9em; height: 0.9em; background: rgb{color}"></span> '
-            for color in colors
-        ] + [""] * (len(rows) - len(colors))
-        titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        lines = "\n".join(
-            f'<tr><th style="text-align: left">{swatch}{escape(name)}</th>'
-            f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-            for swatch, (name, *cells) in zip(swatches, rows, strict=True)
-        )
-        return (
-            f"<table><caption>{escape(self._footer())}</caption>\n<thead><tr>{titles}</tr></thead>\n"
-            f"<tbody>\n{lines}\n</tbody></table>"
-        )
+        squares = [*map(color_square, self.palette or ()), *[""] * len(rows)]
+        cells = [[square + escape(name), *values] for square, (name, *values) in zip(squares, rows, strict=False)]
+        return html_table([*map(escape, head)], cells, self._footer())
 
 
 def score(

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tfseg.io import codecs, image_headers, masks, tfrecord
 from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import MOST_VALUES
 from tfseg.io.pixel_formats import MOST_CHANNELS, RGB
+from tfseg.io.progress import track
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records, storage
 from tfseg.records.manifest import Manifest, Shard, count_fault
@@ -80,7 +80,7 @@ def read_contents(directory: Path, manifest: Manifest, workers: int) -> dict[str
     """Reads all shards that are there, each once; what is in them by name."""
     jobs = [job for job in _jobs(directory, manifest) if job.path.is_file()]
     with open_pool(min(workers, max(len(jobs), 1))) as mapper:
-        progress = tqdm(mapper(read_content, jobs), total=len(jobs), unit="shard", disable=None)
+        progress = track(mapper(read_content, jobs), total=len(jobs), unit="shard")
         return {job.shard.name: content for job, content in zip(jobs, progress, strict=True)}
 
 

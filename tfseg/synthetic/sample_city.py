@@ -6,15 +6,16 @@ Cityscapes may not be passed on, so a first try of the pipeline needs something 
 
 import json
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from tfseg.io import staging
 from tfseg.io.json_reader import read_json
+from tfseg.io.progress import show_progress, track
 from tfseg.io.removal import Kind, is_empty
 from tfseg.io.workers import open_pool
 from tfseg.synthetic.canvas import LABEL_BY_NAME
@@ -25,6 +26,8 @@ CITIES = {
     "val": ("mossbridge", "northmere", "oakhollow"),
     "test": ("pinewick", "quarryton"),
 }
+SIZE = (1024, 2048)  # of an image, unless another is asked for
+COUNTS = {"train": 60, "val": 20, "test": 10}  # of images, likewise
 SMALLEST_SIZE = (64, 128)
 EMPTY = Kind("sample city", ())  # one that is there is never replaced
 PARAMETERS = "sample_city.json"  # lies in a finished folder and says what it was made with
@@ -76,22 +79,34 @@ def write_image(out: Path, size: tuple[int, int], seed: int, split: str, index: 
 
 
 def make_sample_city(
-    out: str | Path, size: tuple[int, int], counts: dict[str, int], seed: int = 0, workers: int | None = None
+    out: str | os.PathLike,
+    size: tuple[int, int] = SIZE,
+    counts: Mapping[str, int] = COUNTS,
+    seed: int = 0,
+    workers: int | None = 1,
+    progress: bool = True,
 ) -> bool:
     """Writes a data set of invented street scenes in the layout of Cityscapes, whole or not at all.
 
     Args:
         out: folder to make.
         size: (height, width) of an image in pixels, at least 64x128.
-        counts: images per split, for each of train, val and test.
+        counts: images of each split, of train, val and test.
         seed: the same seed, size and counts give the same bytes, whatever `workers` is.
-        workers: processes; None is one per core.
+        workers: processes, see `convert_dataset`; None: one per core.
+        progress: whether a terminal shows how far it is.
 
     Returns:
         True if it was written, False if `out` already holds exactly this data set.
 
     Raises:
         ValueError: a parameter is out of range, or `out` holds something else.
+        OSError: a file cannot be written.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.make_sample_city("town", size=(64, 128), counts={"train": 2, "val": 1, "test": 1})
+        True
     """
     out = Path(out)
     check_parameters(size, counts, seed, workers)
@@ -100,12 +115,13 @@ def make_sample_city(
         return False
     out = staging.resolve_place(out)
     with staging.stage_folder(out, EMPTY) as unfinished:
-        write_images(unfinished, size, counts, seed, workers or os.cpu_count() or 1)
+        with show_progress(progress):
+            write_images(unfinished, size, counts, seed, workers or os.cpu_count() or 1)
         (unfinished / PARAMETERS).write_text(json.dumps(parameters) + "\n", encoding="utf-8")
     return True
 
 
-def check_parameters(size: tuple[int, int], counts: dict[str, int], seed: int, workers: int | None) -> None:
+def check_parameters(size: tuple[int, int], counts: Mapping[str, int], seed: int, workers: int | None) -> None:
     if size[0] < SMALLEST_SIZE[0] or size[1] < SMALLEST_SIZE[1]:
         raise ValueError(f"expected a size of at least {SMALLEST_SIZE[0]}x{SMALLEST_SIZE[1]}, got {size[0]}x{size[1]}")
     if sorted(counts) != sorted(CITIES):
@@ -131,10 +147,10 @@ def is_finished(out: Path, parameters: dict) -> bool:
     return True
 
 
-def write_images(out: Path, size: tuple[int, int], counts: dict[str, int], seed: int, workers: int) -> None:
+def write_images(out: Path, size: tuple[int, int], counts: Mapping[str, int], seed: int, workers: int) -> None:
     jobs = [(split, index) for split in CITIES for index in range(counts[split])]
     with open_pool(min(workers, len(jobs))) as mapper:
-        for _ in tqdm(mapper(partial(_write_job, out, size, seed), jobs), total=len(jobs), unit="image"):
+        for _ in track(mapper(partial(_write_job, out, size, seed), jobs), total=len(jobs), unit="image"):
             pass
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from tfseg.config.checks import check_count
 from tfseg.config.tables import DECODER_CHANNELS
 from tfseg.device import find_network_options
 from tfseg.models import keras_hub
@@ -279,13 +280,6 @@ def count_classes(classes: int | Sequence[str]) -> int:
     if isinstance(classes, str | bytes) or not isinstance(classes, Integral | Sequence):
         raise ValueError(f"classes: expected their number, or a list of their names, got {classes!r}")
     return check_count("classes", len(classes) if isinstance(classes, Sequence) else classes)
-
-
-def check_count(name: str, number) -> int:
-    """Raises ValueError unless a number is whole and above 0."""
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < 1:
-        raise ValueError(f"{name}: expected a whole number of 1 or more, got {number!r}")
-    return int(number)
 
 
 def check_widths(decoder: str, widths: Sequence[int] | None) -> None:

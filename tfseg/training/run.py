@@ -127,7 +127,7 @@ def score_model(training: Training) -> dict:
     training.screen.report(f"scoring the exported model on the {count:,} images of {split}, at the ground truth's size")
     batch_size = count_validated(config, records, training.distribution.replicas)
     found = evaluate_run(training.directory, records, split, batch_size=batch_size, progress=not config.quiet)
-    return {name: value for name, value in found.scores.items() if name != "records"}
+    return {name: value for name, value in found.to_dict().items() if name != "records"}
 
 
 def describe_validation(training: Training, best_scores: dict) -> dict:

@@ -18,7 +18,11 @@ def blend(image: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: f
 
     Returns:
         (H, W, 3) uint8.
+
+    Raises:
+        ValueError: alpha is something else.
     """
+    check_alpha(alpha)
     image = as_rgb(image)
     blended = np.empty_like(image)
     for start in range(0, len(image), ROWS):
@@ -26,3 +30,9 @@ def blend(image: np.ndarray, class_ids: np.ndarray, colors: np.ndarray, alpha: f
         mixed = (1 - alpha) * image[rows].astype(np.float32) + alpha * colors[class_ids[rows]].astype(np.float32)
         blended[rows] = np.rint(mixed)
     return blended
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises ValueError unless an opacity is one."""
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: expected 0 to 1, got {alpha}")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from tfseg.annotations.drawing import list_labels
 from tfseg.conversion.reading import evidence, readings
@@ -22,6 +21,7 @@ from tfseg.conversion.reading.layers import read_layer
 from tfseg.conversion.reading.samples import NO_LABEL_MAP, Sample, Traits, named
 from tfseg.io import masks
 from tfseg.io.names import check_text
+from tfseg.io.progress import track
 from tfseg.io.rasters import Raster, read_raster
 from tfseg.io.regular_files import read_file
 from tfseg.io.workers import open_pool
@@ -118,7 +118,7 @@ def take_census(
     faults: list[Fault] = []
     with open_pool(workers) as mapper:
         looks = mapper(functools.partial(try_to_look, mask_values=mask_values), samples)
-        for look in tqdm(looks, total=len(samples), desc="looking at masks", unit="mask", disable=None):
+        for look in track(looks, total=len(samples), desc="looking at masks", unit="mask"):
             if isinstance(look, Fault):
                 faults.append(look)
             else:

@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from tfseg.conversion.reading.evidence import Evidence, Palettes
 from tfseg.conversion.reading.faults import BadFilesError, Fault
 from tfseg.conversion.reading.samples import Sample
@@ -21,6 +19,7 @@ from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part
 from tfseg.conversion.writing.rows import Rows
 from tfseg.conversion.writing.updates import Kept, Old, Outcome
+from tfseg.io.progress import track
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
 
@@ -52,7 +51,7 @@ def write_parts(
         outcomes = iter(mapper(functools.partial(encoding.attempt, settings=settings), jobs))
         if old is not None:
             outcomes = _merge_all(tasks, outcomes, old, settings)
-        outcomes = iter(tqdm(outcomes, total=total, initial=total - remaining, unit="image", disable=None))
+        outcomes = iter(track(outcomes, total=total, initial=total - remaining, unit="image"))
         with journal.keep(folder, journal_settings, entries) as note:
             for part, sources, _ in tasks:
                 encoded = inspection.take(part.samples, outcomes)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from tqdm import tqdm
-
 from tfseg.conversion.reading.evidence import Evidence
 from tfseg.conversion.reading.faults import Fault
 from tfseg.conversion.reading.samples import Sample
@@ -26,6 +24,7 @@ from tfseg.conversion.writing.plan import Part
 from tfseg.conversion.writing.rows import Rows, unpack_evidence
 from tfseg.io import atomic, tfrecord
 from tfseg.io.paths import is_local
+from tfseg.io.progress import track
 from tfseg.records.ledger import LEDGER_NAME, Line, Row, read_ledger, read_row
 from tfseg.records.manifest import Manifest, Shard
 
@@ -176,7 +175,7 @@ def kept_entries(old: Old, parts: Sequence[Part]) -> dict[str, Entry] | None:
 def are_sound(old: Old, entries: dict[str, Entry]) -> bool:
     """Whether old shards are as they were written; of those in a store, only their sizes are compared."""
     if is_local(old.folder):
-        shards = tqdm([entry.shard for entry in entries.values()], "checking", unit="shard", disable=None)
+        shards = track([entry.shard for entry in entries.values()], desc="checking", unit="shard")
         return all(journal.holds(old.folder, shard) for shard in shards)
     paths = [(old.folder / name, entry.shard) for name, entry in entries.items()]
     return all(path.is_file() and path.stat().st_size == shard.bytes for path, shard in paths)
@@ -198,7 +197,7 @@ def adopt_shards(
         The entries, and those of the shards that were taken over.
     """
     adopted = {}
-    for part in tqdm(parts, "checking", unit="shard", disable=None):
+    for part in track(parts, desc="checking", unit="shard"):
         if part.name in entries:
             shard = entries[part.name].shard
             whole = whole_shard(old.kept[part.name])

@@ -5,11 +5,14 @@ from html import escape
 
 
 def html_table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
-    """Makes a table of HTML cells, and of a caption as text."""
+    """Makes a table of HTML cells, the first of a row at its left, and of a caption as text."""
     title = f'<caption style="text-align: left">{escape(caption)}</caption>' if caption else ""
     top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{title}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    lines = "\n".join(
+        f'<tr><th style="text-align: left">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    return f"<table>{title}<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>"
 
 
 def color_square(color: Iterable[int]) -> str:

@@ -13,6 +13,7 @@ from tfseg.conversion.reader import open_stored, read_source
 from tfseg.exploration import page
 from tfseg.exploration.preview import Preview, preview_conversion, preview_lines
 from tfseg.exploration.survey import Survey, spread, survey_data_set
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.records.record_set import RecordSet, open_records
 
 
@@ -40,6 +41,10 @@ class Exploration:
         return [] if self.conversion is None else preview_lines(self.conversion)
 
 
+_SAME_NAMES = ("out", "root", "records", "label_map", "coarse", "splits", "mask_values", "color_tolerance")
+
+
+@note_arguments((*_SAME_NAMES, *SourceOptions.__annotations__), {"split": "split_lists"})
 def explore_dataset(
     out: str | Path,
     *,

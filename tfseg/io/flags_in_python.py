@@ -1,0 +1,35 @@
+"""Errors that name flags of the command line, for users of Python: a note below such an error names the arguments."""
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
+
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def note_arguments(names: Iterable[str], others: Mapping[str, str] | None = None) -> Callable[..., Callable[P, R]]:
+    """Makes a decorator of a public function whose errors may name flags: `--skip-bad` gets the note `skip_bad`.
+
+    A command prints the error alone, a traceback the note too.
+
+    Args:
+        names: the function's arguments whose flags have the same name, with hyphens.
+        others: flag, without the hyphens before it -> its argument, where the names differ.
+    """
+    words = {name.replace("_", "-"): name for name in names} | dict(others or {})
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def with_note(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except (ValueError, OSError, ModuleNotFoundError) as error:
+                flags = dict.fromkeys(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", str(error)))
+                if known := [f"--{flag} is {words[flag]}" for flag in flags if flag in words]:
+                    error.add_note(f"In Python: {', '.join(known)}")
+                raise
+
+        return with_note
+
+    return decorate

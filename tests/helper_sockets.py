@@ -1,4 +1,4 @@
-"""What processes have open to the network, as Linux and docs/security.md say it; a network with a stranger in it."""
+"""What processes have open to the network, as Linux and docs/network.md say it; a network with a stranger in it."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-GUIDE = ROOT / "docs/security.md"
+GUIDE = ROOT / "docs/network.md"
 LISTENING, ESTABLISHED, SYN_SENT = "0A", "01", "02"
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

@@ -41,7 +41,7 @@ def test_without_a_gpu(machine):
     assert keras.mixed_precision.dtype_policy().name == "float32"
     assert str(choice) == (
         "device: cpu (no GPU is seen by TensorFlow); "
-        "float32 (bfloat16 is faster on some CPUs, see tfseg.doctor); "
+        "float32 (bfloat16 is faster on some CPUs, see tfseg doctor); "
         "no XLA (four times slower for this network on a CPU); "
         "nearest upsampling (within its convolution, four ninths of the work); "
         "fused batch normalisation and Adam (Keras makes a dozen and thirty operations of one); "

@@ -1,4 +1,4 @@
-"""The table of docs/security.md: where each command listens, read from the sockets of real, small runs."""
+"""The table of docs/network.md: where each command listens, read from the sockets of real, small runs."""
 
 import json
 import shutil

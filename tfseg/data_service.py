@@ -7,7 +7,7 @@
 
 Workers must see the records under the same path as the training, and run the same TensorFlow. A worker may come, leave
 or die at any time: the others continue. Ctrl-C or SIGTERM ends either. --host lets other machines in: see
-docs/security.md first.
+docs/network.md first.
 """
 
 import argparse

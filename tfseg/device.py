@@ -356,7 +356,7 @@ def pick_kind(wanted: str, gpus: int) -> tuple[str, str]:
 def pick_precision(kind: str, gpus: list) -> tuple[str, str]:
     """Returns a Keras dtype policy and the reason for it."""
     if kind == "cpu":
-        return "float32", "bfloat16 is faster on some CPUs, see tfseg.doctor"
+        return "float32", "bfloat16 is faster on some CPUs, see tfseg doctor"
     if kind == "metal":
         # bfloat16 saves memory traffic; float16 would need its losses scaled, and Metal has no kernel to check them.
         version = platform.mac_ver()[0]

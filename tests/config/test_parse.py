@@ -162,7 +162,7 @@ def test_an_empty_file_sets_nothing(write):
         ("--augment.zoom [1]", "augment.zoom: expected [a number, a number], got [1]"),
         ("--augment.zoom [2,1]", "augment.zoom: expected two numbers above 0, the lower one first, got [2.0, 1.0]"),
         ("--data.size 320", "data.size: expected a size as HEIGHTxWIDTH, such as 512x1024, got '320'"),
-        ("--config none.yaml", "[Errno 2] No such file or directory: 'none.yaml'"),
+        ("--config none.yaml", "none.yaml: there is no such file"),
     ],
 )
 def test_error_on_the_command_line_is_one_line(arguments, line, capsys):
@@ -223,6 +223,12 @@ def test_the_file_is_not_blamed_for_the_command_line(write, capsys):
 )
 def test_missing_settings_are_named(arguments, line, capsys):
     assert error_line(arguments, capsys) == line
+
+
+def test_a_config_that_is_not_there_says_where_those_of_the_guides_are(write, capsys):
+    assert error_line(["--config", "mine.yaml"], capsys) == "mine.yaml: there is no such file"
+    line = error_line(["--config", "configs/demo.yaml"], capsys)
+    assert line.startswith("configs/demo.yaml: there is no such file; the wheel has no configs/: take the file from")
 
 
 # Round trips ----------------------------------------------------------------------------------------------------------

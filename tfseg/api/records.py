@@ -15,6 +15,7 @@ from tfseg.conversion import converter
 from tfseg.conversion.finding.sources import SourceOptions
 from tfseg.conversion.writing.image_formats import ValueRange
 from tfseg.io.escaping import printable
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.notebooks import color_square, html_table
 from tfseg.io.progress import show_progress
 from tfseg.records import record_set
@@ -286,6 +287,7 @@ def open_records(folder: str | os.PathLike | record_set.RecordSet) -> RecordSet:
     return found if isinstance(found, RecordSet) else RecordSet(**vars(found))
 
 
+@note_arguments(ConvertOptions, split="split_lists")
 def convert_dataset(
     root: str | os.PathLike | None,
     out: str | os.PathLike,

@@ -14,6 +14,7 @@ from tfseg.api.records import RecordSet, check_size, open_records
 from tfseg.config.schema import Config
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.inference.loaded_model import LoadedModel, load_model
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.json_reader import read_json
 from tfseg.io.notebooks import html_table
 from tfseg.io.pixel_formats import RGB
@@ -151,6 +152,7 @@ def open_run(directory: str | os.PathLike) -> Run:
     return run
 
 
+@note_arguments(overwrite="overwrite of the Config")
 def train_run(config: Config, *, progress: bool = True) -> Run:
     """Trains, scores and exports one run, as `tfseg train` does; one that was stopped resumes.
 

@@ -12,6 +12,7 @@ from tfseg.auditing.judging import ClassSums, Judgement, Model, judge_images, op
 from tfseg.auditing.label_errors import find_label_errors
 from tfseg.auditing.reading import ShardJob, list_jobs, read_images
 from tfseg.auditing.shifted import find_shifted
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.pixel_formats import RGB
 from tfseg.io.progress import show_progress, track
 from tfseg.io.workers import open_pool
@@ -50,6 +51,7 @@ class Audit:
         return sum(finding.kind in kinds and finding.score >= LIKELY for finding in self.findings)
 
 
+@note_arguments()
 def audit_records(
     records: RecordSet | str | Path,
     model: Model | str | Path | None = None,

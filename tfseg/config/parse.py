@@ -149,7 +149,12 @@ def read_settings(path: str | Path) -> dict:
         ValueError: the file holds something else, or as of `yaml_reader.read_yaml`; in one line, with the file.
         OSError: the file cannot be read.
     """
-    tree = read_yaml(path)
+    try:
+        tree = read_yaml(path)
+    except FileNotFoundError:
+        remedy = "; the wheel has no configs/: take the file from a clone, or from the documentation's page Train"
+        advice = remedy if Path(path).parent.name == "configs" else ""
+        raise FileNotFoundError(f"{printable(path)}: there is no such file{advice}") from None
     if isinstance(tree, str):  # it may be any file, whose content nobody asked to see
         raise ValueError(f"{printable(path)}: expected settings as `key: value`, got plain text")
     if not isinstance(tree, dict | None):

@@ -42,7 +42,7 @@ class Data:
     cache: Literal["ram", "disk"] | None = None
     """Keeps decoded pixels in memory, within ram_budget, or on disk beside the records; says first what it takes."""
     service: str | None = None
-    """Address of a tf.data service that reads and decodes, such as grpc://localhost:5050; see tfseg.data_service."""
+    """Address of a tf.data service that reads and decodes, such as grpc://localhost:5050; see tfseg data_service."""
 
     def __post_init__(self) -> None:
         check(bool(self.records), "data.records", self.records, "a folder")

@@ -49,7 +49,7 @@ _IN_THIS_PROCESS = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 OPEN_PORTS = (
     "for several workers, DirectRunner opens ports on every interface, without a key or encryption: whoever reaches "
-    "them can pose as a worker; keep strangers out by a firewall or a network namespace, see docs/security.md"
+    "them can pose as a worker; keep strangers out by a firewall or a network namespace, see docs/network.md"
 )
 
 _raised: list[BaseException] = []  # by workers that are threads of this process; Beam hands on no more than their text

@@ -13,6 +13,7 @@ from tfseg.conversion.reader import open_stored, read_source
 from tfseg.exploration import page
 from tfseg.exploration.preview import Preview, preview_conversion, preview_lines
 from tfseg.exploration.survey import Survey, spread, survey_data_set
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.progress import show_progress
 from tfseg.records.record_set import RecordSet, open_records
 
@@ -47,6 +48,7 @@ class Exploration:
         return [] if self.conversion is None else preview_lines(self.conversion)
 
 
+@note_arguments(SourceOptions, split="split_lists")
 def explore_dataset(
     root: str | Path | None,
     out: str | Path,

@@ -20,6 +20,7 @@ from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
 from tfseg.io.atomic import write_json, write_text
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.progress import show_progress
 from tfseg.records.labels import VOID
@@ -88,6 +89,7 @@ def export_saved_model(
         write_labels(labels, incomplete)
 
 
+@note_arguments(out="directory")
 def export_run(
     run: str | os.PathLike,
     directory: str | Path,

@@ -13,6 +13,7 @@ from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.listing import list_images
 from tfseg.io.png import write_png
 from tfseg.io.progress import show_progress, track
@@ -38,6 +39,7 @@ class PredictedFiles:
     failures: list[str] = field(default_factory=list)
 
 
+@note_arguments()
 def predict_files(
     model: str | os.PathLike,
     images: str | os.PathLike | Iterable[str | os.PathLike],

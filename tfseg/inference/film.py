@@ -15,6 +15,7 @@ from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input, read_size
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.listing import list_images
 from tfseg.io.progress import show_progress, track
 from tfseg.io.video import Film, read_film, write_film
@@ -44,6 +45,7 @@ class PredictedVideo:
     elapsed: float
 
 
+@note_arguments()
 def predict_video(
     model: str | os.PathLike,
     video: str | os.PathLike,

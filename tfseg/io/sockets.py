@@ -16,7 +16,7 @@ def describe_open_port(port: int) -> str:
     """What to know of a port at which one of TensorFlow's servers listens on every interface, in one line."""
     return (
         f"port {port} is open on every interface, without a key or encryption: whoever reaches it can read and write "
-        "files as you; keep strangers out by a firewall or a network namespace, see docs/security.md"
+        "files as you; keep strangers out by a firewall or a network namespace, see docs/network.md"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tfseg.evaluation.comparison import compare_runs
 from tfseg.evaluation.comparison_page import lay_out, write_comparison
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.visualization.tables import describe_scores, evaluation_tables
 
@@ -37,12 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     comparison = compare_runs(options.runs, options.split)
     for evaluation in comparison.evaluations:  # on stderr, which leaves stdout to the comparison
-        lines = [*evaluation.notes, evaluation_tables(evaluation.scores), describe_scores(evaluation.scores)]
+        lines = [
+            *map(printable, evaluation.notes),
+            evaluation_tables(evaluation.scores),
+            describe_scores(evaluation.scores),
+        ]
         print("\n".join(lines), file=sys.stderr)
     print(lay_out(comparison))
     if options.out:
         paths = write_comparison(comparison, options.out)
-        print(f"\nwritten: {', '.join(map(str, paths))}")
+        print(f"\nwritten: {printable(', '.join(map(str, paths)))}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.evaluation.comparison import compare_runs
-from tfseg.evaluation.comparison_page import lay_out, write_comparison
+from tfseg.evaluation.comparison_page import check_out, lay_out, write_comparison
 from tfseg.io import command
 from tfseg.io.escaping import printable
 from tfseg.metrics.bootstrap import LEVEL
@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder for compare.md, compare.json and curves.png (default: none are written)",
     )
     options = parser.parse_args(arguments)
+    if options.out:
+        check_out(options.out)
     comparison = compare_runs(options.runs, options.split)
     for evaluation in comparison.evaluations:  # on stderr, which leaves stdout to the comparison
         lines = [

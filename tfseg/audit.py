@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(make_table(audit.findings, options.limit))
     print(summarise(audit, options.limit))
     for note in audit.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(f"note: {printable(note)}", file=sys.stderr)
     if options.out:
         print(f"written: {printable(write_report(audit, options.out, options.limit)[0])}")
     if failures := audit.count(failing):

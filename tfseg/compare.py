@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.evaluation.comparison import compare_runs
-from tfseg.evaluation.comparison_page import write_comparison
+from tfseg.evaluation.comparison_page import check_out, write_comparison
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.visualization.tables import describe_scores, evaluation_tables
 
@@ -35,14 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder for compare.md, compare.json and curves.png (default: none are written)",
     )
     options = parser.parse_args(arguments)
+    if options.out:
+        check_out(options.out)
     comparison = compare_runs(options.runs, options.split)
     for evaluation in comparison.evaluations:  # on stderr, which leaves stdout to the comparison
-        lines = [*evaluation.notes, evaluation_tables(evaluation.content), describe_scores(evaluation.content)]
+        lines = [
+            *map(printable, evaluation.notes),
+            evaluation_tables(evaluation.content),
+            describe_scores(evaluation.content),
+        ]
         print("\n".join(lines), file=sys.stderr)
     print(comparison)
     if options.out:
         paths = write_comparison(comparison, options.out)
-        print(f"\nwritten: {', '.join(map(str, paths))}")
+        print(f"\nwritten: {printable(', '.join(map(str, paths)))}")
 
 
 if __name__ == "__main__":

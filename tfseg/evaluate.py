@@ -16,6 +16,7 @@ from tfseg.inference.model_folder import find_model
 from tfseg.inference.predictor import choose_sizes
 from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.io.renamed import accept_renamed
 from tfseg.records.labels import VOID
 from tfseg.visualization.tables import describe_scores, evaluation_tables
@@ -32,11 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     evaluation = evaluate(options)
     for note in evaluation.notes:
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     if found := evaluation.to_dict():
         print(evaluation_tables(found), describe_scores(found), sep="\n")
     else:
-        print(f"{evaluation.split} of {evaluation.records} has no ground truth, and no score")
+        print(f"{printable(evaluation.split)} of {printable(evaluation.records)} has no ground truth, and no score")
 
 
 def evaluate(options: argparse.Namespace) -> Evaluation:

@@ -18,6 +18,7 @@ import sys
 from tfseg.conversion.flags import add_reading_flags, add_source_flags, is_any_given, read_source_flags
 from tfseg.exploration.explorer import explore_dataset
 from tfseg.io import command
+from tfseg.io.escaping import printable
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(found.summary)
     print("".join(f"{line}\n" for line in found.preview), end="")
     for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(f"written: {found.files[0]}")
+        print(f"note: {printable(note)}", file=sys.stderr)
+    print(f"written: {printable(found.files[0])}")
 
 
 if __name__ == "__main__":

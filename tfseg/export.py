@@ -12,6 +12,7 @@ from tfseg.exporters.exporter import export_run
 from tfseg.exporters.formats import FORMATS
 from tfseg.exporters.parity import lay_out, list_misses
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.io.renamed import accept_renamed
 
 
@@ -75,11 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         calibration=options.calibration,
     )
     if report := export.parity:
-        head = f"{len(report['pictures'])} images of {report['split']} in {report['records']}"
+        head = f"{len(report['pictures'])} images of {printable(report['split'])} in {printable(report['records'])}"
         print(f"{head}:\n{lay_out(report)}")
         for miss in list_misses(report):
-            print(f"warning: {miss}", file=sys.stderr)
-    print(f"{', '.join(export.files)} are in {export.directory}")
+            print(f"warning: {printable(miss)}", file=sys.stderr)
+    print(f"{', '.join(export.files)} are in {printable(export.directory)}")
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from tfseg.inference.film import FPS, predict_video
 from tfseg.inference.model_folder import HELP
 from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.io.listing import SUFFIXES
 from tfseg.io.renamed import accept_renamed
 
@@ -66,7 +67,7 @@ def report_files(options: argparse.Namespace, how: dict) -> None:
     """Predicts images; raises ValueError at the end for those that could not be predicted."""
     predicted = predict_files(options.model, options.images, options.out, **how)
     cost = describe_cost(predicted.seconds, peak_memory())
-    print(f"{len(predicted.seconds)} of {predicted.count} images are predicted in {options.out}{cost}")
+    print(f"{len(predicted.seconds)} of {predicted.count} images are predicted in {printable(options.out)}{cost}")
     if missing := [*predicted.unread, *predicted.failures]:
         done = "predicted" if predicted.failures else "read"
         head = f"{len(missing)} of {predicted.count} images could not be {done}:"
@@ -77,9 +78,10 @@ def report_video(options: argparse.Namespace, how: dict) -> None:
     """Predicts a video; raises ValueError at the end for frames that could not be read."""
     predicted = predict_video(options.model, options.video, options.out, fps=options.fps, **how)
     film, count = predicted.film, predicted.count
+    speed = f"{count / predicted.elapsed:.3g} per second were made, with reading and writing"
     print(
-        f"{count} frames are in {predicted.path}, {film.rate:.4g} per second: {count / predicted.elapsed:.3g} per "
-        f"second were made, with reading and writing{describe_cost(predicted.seconds, peak_memory())}"
+        f"{count} frames are in {printable(predicted.path)}, {film.rate:.4g} per second: {speed}"
+        f"{describe_cost(predicted.seconds, peak_memory())}"
     )
     warn(film.notes)
     if film.failures:

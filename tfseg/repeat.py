@@ -18,6 +18,7 @@ import sys
 
 from tfseg.config.parse import parse_config
 from tfseg.io import command
+from tfseg.io.escaping import printable
 
 
 def parse_seeds(text: str) -> int | list[int]:
@@ -71,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     report = repeat_training(config, options.seeds, options.parallel)
     for note in (note for evaluation in report.evaluations for note in evaluation.notes):
-        print(note, file=sys.stderr)
-    print(f"\n{lay_out(report)}\n\nwritten: {report.folder / SUMMARY}, {report.folder / PAGE}")
+        print(printable(note), file=sys.stderr)
+    paths = printable(f"{report.folder / SUMMARY}, {report.folder / PAGE}")
+    print(f"\n{lay_out(report)}\n\nwritten: {paths}")
     if report.failures:
         sys.exit(1)
 

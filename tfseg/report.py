@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tfseg.evaluation.run_report import report_run
 from tfseg.io import command, renamed
+from tfseg.io.escaping import printable
 from tfseg.visualization.figures import COLUMNS
 from tfseg.visualization.tables import evaluation_tables
 
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report = report_run(options.run, options.split, options.samples, options.columns)
     if report.evaluation:
         for note in report.evaluation.notes:
-            print(note, file=sys.stderr)
+            print(printable(note), file=sys.stderr)
         print(evaluation_tables(report.evaluation.content))
-    print("written: " + ", ".join(map(str, [report.page, *report.figures.values()])))
+    print("written: " + ", ".join(map(printable, [report.page, *report.figures.values()])))
 
 
 def read_column(name: str) -> str:

@@ -9,6 +9,7 @@ import argparse
 import os
 
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.synthetic.sample_city import COUNTS, SIZE, make_sample_city
 
 
@@ -32,7 +33,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     counts = {"train": options.train, "val": options.val, "test": options.test}
     made = make_sample_city(options.out, command.parse_size(options.size), counts, options.seed, options.workers)
-    print(f"{sum(counts.values())} images and their labels {'lie' if made else 'already lie'} in {options.out}")
+    print(
+        f"{sum(counts.values())} images and their labels {'lie' if made else 'already lie'} in {printable(options.out)}"
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfseg.config.parse import parse_config
 from tfseg.io import command
+from tfseg.io.escaping import printable
 
 
 def parse_arguments(arguments: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     from tfseg.training.preview import show_batch  # here: what is wrong with the settings is reported without it
 
     batch, height, width, _ = show_batch(config, options.out, options.epoch, options.step)
-    print(f"{options.out}: {batch} images of {height}x{width}")
+    print(f"{printable(options.out)}: {batch} images of {height}x{width}")
 
 
 if __name__ == "__main__":

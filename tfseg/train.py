@@ -8,6 +8,7 @@ import sys
 
 from tfseg.config.parse import parse_config
 from tfseg.io import command
+from tfseg.io.escaping import printable
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -20,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         train_run(config)
     except Stopped as stopped:
-        print(f"{stopped}{', without overwrite' if config.overwrite else ''}")
+        print(f"{printable(stopped)}{', without overwrite' if config.overwrite else ''}")
         sys.exit(130)  # the shell's code for Ctrl-C
 
 

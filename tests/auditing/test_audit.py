@@ -20,7 +20,7 @@ from tfseg.auditing import auditor, judging, page, report
 from tfseg.auditing.alignment import shift_mask
 from tfseg.auditing.auditor import audit_records
 from tfseg.auditing.findings import Finding, rank
-from tfseg.io import codecs
+from tfseg.io import codecs, outputs
 from tfseg.records.record_set import open_records
 
 
@@ -222,6 +222,19 @@ def test_other_files_are_left_alone(audit, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="is a file"):
         report.check_out(tmp_path / "file")
+
+
+def test_a_link_to_nowhere_is_of_others_too(audit, tmp_path):
+    (tmp_path / "audit.csv").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"audit\.csv: is there already"):
+        report.write_report(audit, tmp_path, 5)
+    assert (tmp_path / "audit.csv").is_symlink()
+
+
+def test_two_audits_do_not_write_at_once(audit, tmp_path, monkeypatch):
+    monkeypatch.setattr(outputs, "PATIENCE", 0.1)
+    with outputs.write_alone(tmp_path), pytest.raises(OSError, match="another process is writing here"):
+        report.write_report(audit, tmp_path, 5)
 
 
 def test_nothing_is_written_into_a_folder_of_records(audit, tmp_path):

@@ -193,6 +193,23 @@ def test_files_are_written_where_asked_and_only_there(tmp_path, capsys):
         assert figure.width > 1000
 
 
+@pytest.mark.parametrize("name", ["compare.md", "compare.json", "curves.png"])
+def test_files_of_others_are_left_alone(tmp_path, name, monkeypatch):
+    (tmp_path / name).write_text("mine")
+    monkeypatch.setattr(compare, "compare_runs", lambda *_: pytest.fail("was compared first"))
+    with pytest.raises(ValueError, match=rf"{name}: is there already and was not written by this tool"):
+        compare.main(["a", "b", "--out", str(tmp_path)])
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_an_earlier_comparison_is_replaced(tmp_path):
+    runs = [str(write_run(tmp_path / name)) for name in "ab"]
+    compare.main([*runs, "--out", str(tmp_path / "out")])
+    (tmp_path / "out/compare.md").write_text("old")
+    compare.main([*runs, "--out", str(tmp_path / "out")])
+    assert (tmp_path / "out/compare.md").read_text() != "old"
+
+
 def test_names_are_the_folders_own_where_they_differ(tmp_path):
     assert name_runs([tmp_path / "x", tmp_path / "x/../y"]) == ["x", "y"]
     assert name_runs([Path("one/run"), Path("two/run")]) == ["one/run", "two/run"]

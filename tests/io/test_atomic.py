@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,27 @@ def test_a_file_that_nobody_wrote(path):
     with pytest.raises(FileNotFoundError), atomic.write_whole(path):
         pass
     assert contents(path.parent) == {"file.json": "old"}
+
+
+def test_a_link_under_the_name_of_what_is_unfinished_is_not_followed(path):
+    other = path.with_name("other")
+    other.write_text("of somebody")
+    path.with_name("incomplete-file.json").symlink_to(other)
+    with pytest.raises(OSError, match=r"incomplete-file\.json: is a link, where file\.json is written at first"):
+        atomic.write_text("new", path)
+    assert other.read_text() == "of somebody" and path.read_text() == "old"
+
+
+def test_what_another_process_has_begun_meanwhile_is_left_to_it(path, monkeypatch):
+    replace = Path.replace
+
+    def replace_and_begin(unfinished, place):
+        replace(unfinished, place)
+        unfinished.write_text("half")
+
+    monkeypatch.setattr(Path, "replace", replace_and_begin)
+    atomic.write_text("new", path)
+    assert contents(path.parent) == {"file.json": "new", "incomplete-file.json": "half"}
 
 
 def test_text_bytes_and_json(path):

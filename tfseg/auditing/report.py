@@ -13,6 +13,7 @@ from tfseg.auditing.findings import KINDS, LIKELY, Finding, count_of
 from tfseg.auditing.page import MARK, make_page
 from tfseg.io import atomic
 from tfseg.io.escaping import csv_cell, printable, shorten
+from tfseg.io.outputs import check_names, has_mark, write_alone
 from tfseg.records.manifest import MANIFEST_NAME, is_shard_name
 from tfseg.visualization.tables import justify, measure
 
@@ -64,9 +65,7 @@ def check_out(out: Path) -> None:
     if found := next((folder for folder in (out, *out.resolve().parents) if _holds_records(folder)), None):
         raise ValueError(f"{found}: holds records, among which nothing else may lie; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    taken = [name for name in (PAGE, ALL, TABLE) if (out / name).exists()]
-    if taken and not ((out / PAGE).is_file() and MARK.encode() in (out / PAGE).read_bytes()):
-        raise ValueError(f"{out / taken[0]}: is there already and was not written by this tool; choose another --out")
+    check_names(out, (PAGE, ALL, TABLE), lambda folder: has_mark(folder / PAGE, MARK))
 
 
 def _holds_records(folder: Path) -> bool:
@@ -92,8 +91,10 @@ def write_report(audit: Audit, out: str | Path, limit: int) -> list[Path]:
     check_out(out)
     # The page goes first: it shows that the other names are ours.
     files = {PAGE: make_page(audit, limit), ALL: make_json(audit), TABLE: make_csv(audit.findings)}
-    for name, text in files.items():
-        atomic.write_text(text, out / name, errors="replace")
+    with write_alone(out):
+        check_out(out)
+        for name, text in files.items():
+            atomic.write_text(text, out / name, errors="replace")
     return [out / name for name in files]
 
 

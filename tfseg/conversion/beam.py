@@ -121,7 +121,7 @@ def _write_parts(
 
     entries, tasks = shards.find_tasks(parts, folder, journal_settings, old)
     if tasks:
-        print(f"{folder}: {len(tasks)} shards to write with {runner}", flush=True)
+        print(f"{printable(folder)}: {len(tasks)} shards to write with {runner}", flush=True)
         if old is not None:  # an element has what is of its shard
             old = dataclasses.replace(old, kept={}, sources={}, warn=_print_warning)
         work = functools.partial(

@@ -218,11 +218,11 @@ def convert(
         if not is_local(out):
             old.forget("lies in a store, where records are written in place")
         if old.reason:
-            print(f"{out}: {old.reason}; all {old.planned} images are encoded again")
+            print(f"{printable(out)}: {printable(old.reason)}; all {old.planned} images are encoded again")
     elif there and not overwrite:
         manifest = existing.reuse(out, blank, parts)
         journal.clear(out)
-        print(f"{out}: is there already, made with the same settings")
+        print(f"{printable(out)}: is there already, made with the same settings")
         _report(out, None, source, parts)
         return manifest
     look_at_ids(source, parts)
@@ -243,7 +243,7 @@ def convert(
                     raise
                 source = skipping.go_on_without(source, error.all, folder)
             parts = plan_parts(source, limit)
-            print(f"{folder}: {len(source.skipped)} bad samples so far; going on without them")
+            print(f"{printable(folder)}: {len(source.skipped)} bad samples so far; going on without them")
             old = old and existing.compare_again(old, blank, parts)
         check_evidence(source, parts, entries)
         manifest = complete_manifest(blank, parts, entries, source)
@@ -258,4 +258,4 @@ def _report(out: Path, old: Old | None, source: Source, parts: Sequence[Part]) -
     """Prints a line of what an update did, and two of what was left out."""
     lines = [updates.summarise_update(old, parts)] if old is not None else []
     for line in [*lines, *skipping.summarise_skipped(source, parts)]:
-        print(f"{out}: {line}")
+        print(printable(f"{out}: {line}"))

@@ -8,12 +8,16 @@ import numpy as np
 from tfseg.config.checks import as_yaml
 from tfseg.evaluation.comparison import Comparison
 from tfseg.evaluation.groups import ComparedRun, IouScores, SeedScores
-from tfseg.io.atomic import write_json, write_whole
+from tfseg.io.atomic import write_json, write_text
 from tfseg.io.escaping import markdown
+from tfseg.io.json_reader import read_json
+from tfseg.io.outputs import check_names, write_alone
 from tfseg.metrics.bootstrap import LEVEL
 from tfseg.runs import run_dir
 from tfseg.visualization.curves import draw_run_curves
 from tfseg.visualization.tables import percent, table
+
+PAGE, NUMBERS, FIGURE = "compare.md", "compare.json", "curves.png"
 
 
 def lay_out(comparison: Comparison) -> str:
@@ -132,14 +136,34 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
     """Writes compare.md, compare.json and curves.png into a folder, which is made, and returns their paths.
 
     Raises:
-        ValueError: the history of a run is damaged.
+        ValueError: the history of a run is damaged, or as of `check_out`.
         OSError: a history cannot be read, or a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    page, numbers, figure = (folder / name for name in ("compare.md", "compare.json", "curves.png"))
+    check_out(folder)
+    page, numbers, figure = (folder / name for name in (PAGE, NUMBERS, FIGURE))
     runs = {name: run for one in comparison.runs for name, run in one.runs.items()}
-    draw_run_curves({name: run / run_dir.HISTORY for name, run in runs.items()}, figure)
-    write_json(comparison.to_dict(), numbers)
-    with write_whole(page) as unfinished:
-        unfinished.write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", encoding="utf-8")
+    with write_alone(folder):
+        check_out(folder)
+        write_json(comparison.to_dict(), numbers)  # first: it shows that the other names are ours
+        draw_run_curves({name: run / run_dir.HISTORY for name, run in runs.items()}, figure)
+        write_text(f"{lay_out(comparison)}\n\n![curves]({figure.name})\n", page)
     return [page, numbers, figure]
+
+
+def check_out(folder: Path) -> None:
+    """Makes the folder to write into, and refuses one where our names are taken by files that are not ours.
+
+    Raises:
+        ValueError: it holds such a file.
+        OSError: it cannot be made, or is no folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    check_names(folder, (PAGE, NUMBERS, FIGURE), _holds_comparison)
+
+
+def _holds_comparison(folder: Path) -> bool:
+    try:
+        Comparison.from_dict(read_json(folder / NUMBERS))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True

@@ -17,7 +17,8 @@ from tfseg.evaluation.run_page import Findings, make_page
 from tfseg.evaluation.score_files import MATRICES, SCORES, Evaluation
 from tfseg.evaluation.scored_run import ScoredRun, open_scored_run
 from tfseg.inference.predictor import Predictor
-from tfseg.io.atomic import write_whole
+from tfseg.io.atomic import write_text
+from tfseg.io.outputs import write_alone
 from tfseg.io.regular_files import read_file
 from tfseg.records.record_set import RecordSet, check_pixels
 from tfseg.runs import run_dir
@@ -71,11 +72,11 @@ def report_run(
     check_pixels(predictor.pixels, records, run)
     scored.check_classes(predictor.classes)
     panels = predict_panels(predictor, scored, records, samples)
-    figures = draw_figures(scored, predictor, panels, columns)
     findings = gather_findings(scored, records, predictor, panels, columns)
-    page = make_page(findings, figures["curves"].read_bytes(), figures["confusion"].read_bytes())
-    with write_whole(run / PAGE) as unfinished:
-        unfinished.write_text(page, encoding="utf-8", errors="replace")  # an id may be no Unicode
+    with write_alone(run):
+        figures = draw_figures(scored, predictor, panels, columns)
+        page = make_page(findings, figures["curves"].read_bytes(), figures["confusion"].read_bytes())
+        write_text(page, run / PAGE, errors="replace")  # an id may be no Unicode
     return RunReport(run / PAGE, figures, scored.evaluation)
 
 

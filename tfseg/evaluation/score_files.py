@@ -11,6 +11,7 @@ from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.atomic import write_json, write_whole
 from tfseg.io.escaping import printable, shorten
+from tfseg.io.outputs import write_alone
 from tfseg.metrics.scores import Scores
 from tfseg.runs import run_dir
 from tfseg.visualization.scores import read_scores as read_scores_file
@@ -63,11 +64,12 @@ class Evaluation:
 def write_scores(evaluation: Evaluation, folder: Path) -> None:
     """Writes both files into a folder, which is made; raises OSError where that cannot be done."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(evaluation.content, folder / SCORES.format(evaluation.split))
-    if evaluation.matrices is not None:
-        path = folder / MATRICES.format(evaluation.split)
-        with write_whole(path) as unfinished, unfinished.open("wb") as file:
-            np.savez_compressed(file, ids=evaluation.ids, matrices=evaluation.matrices)
+    with write_alone(folder):
+        write_json(evaluation.content, folder / SCORES.format(evaluation.split))
+        if evaluation.matrices is not None:
+            path = folder / MATRICES.format(evaluation.split)
+            with write_whole(path) as unfinished, unfinished.open("wb") as file:
+                np.savez_compressed(file, ids=evaluation.ids, matrices=evaluation.matrices)
 
 
 def is_scored(run: Path, split: str) -> bool:

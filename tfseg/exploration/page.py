@@ -10,6 +10,7 @@ from tfseg.exploration.figures import draw_example, draw_histogram, draw_rows, p
 from tfseg.exploration.preview import Preview, sample_note
 from tfseg.exploration.survey import BANDS, Count, Split, Survey
 from tfseg.io import atomic
+from tfseg.io.outputs import check_names, has_mark, write_alone
 from tfseg.records.manifest import MANIFEST_NAME
 from tfseg.visualization import html
 from tfseg.visualization.tables import plain_table
@@ -43,9 +44,7 @@ def check_out(out: str | Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if (out / MANIFEST_NAME).exists():  # where conversions refuse to replace what they have not written
         raise ValueError(f"{out}: holds records, among which nothing else may lie; choose another --out")
-    taken = [name for name in (PAGE, STATISTICS, *FIGURES) if (out / name).exists()]
-    if taken and not ((out / PAGE).is_file() and _MARK.encode() in (out / PAGE).read_bytes()):
-        raise ValueError(f"{out / taken[0]}: is there already and was not written by this tool; choose another --out")
+    check_names(out, (PAGE, STATISTICS, *FIGURES), lambda folder: has_mark(folder / PAGE, _MARK))
 
 
 def write(survey: Survey, out: str | Path, preview: Preview | None = None) -> list[Path]:
@@ -58,8 +57,10 @@ def write(survey: Survey, out: str | Path, preview: Preview | None = None) -> li
     page = make_page(survey, figures, preview).encode("utf-8", "replace")  # a file name may be no Unicode
     # The page goes first: it shows that the other names are ours, see `check_out`.
     files = {PAGE: page, STATISTICS: make_statistics(survey, preview).encode(), **figures}
-    for name, data in files.items():
-        atomic.write_bytes(data, Path(out) / name)
+    with write_alone(Path(out)):
+        check_out(out)
+        for name, data in files.items():
+            atomic.write_bytes(data, Path(out) / name)
     return [Path(out) / name for name in files]
 
 

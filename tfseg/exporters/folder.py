@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tfseg.inference.labels_file import read_labels
 from tfseg.io import staging
+from tfseg.io.escaping import printable
 from tfseg.io.removal import Kind, describe, find_strangers, is_ours
 from tfseg.runs import run_dir
 from tfseg.runs.contents import EXPORT_FILES
@@ -57,4 +58,7 @@ def _name_leftovers(directory: Path) -> None:
         replaced.rename(directory)
     for left in (replaced, directory.with_name(f".{directory.name}.incomplete")):
         if left.exists():
-            print(f"{left}: was left by an export that was killed; delete it if it is not yours", file=sys.stderr)
+            print(
+                f"{printable(left)}: was left by an export that was killed; delete it if it is not yours",
+                file=sys.stderr,
+            )

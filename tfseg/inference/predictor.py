@@ -11,6 +11,7 @@ from tfseg.inference.labels_file import read_labels, read_pixels, read_sizes
 from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.io.paths import without_patterns
 
 
@@ -157,8 +158,8 @@ def choose_sizes(wanted: Size | str | None, directory: Path) -> list[Size]:
     sizes = read_sizes(directory / LABELS)
     if sizes is None:
         print(
-            f"{directory}: does not say at which size it was validated, so the network sees each image at its own; "
-            "export the run again, or give --input-size HEIGHTxWIDTH",
+            f"{printable(directory)}: does not say at which size it was validated, so the network sees each image at "
+            "its own; export the run again, or give --input-size HEIGHTxWIDTH",
             file=sys.stderr,
         )
     return sizes or []

@@ -24,7 +24,8 @@ def write_whole(path: Path, sync: bool = True) -> Iterator[Path]:
             that are soon made again, such as predicted images, can do without.
 
     Raises:
-        OSError: the file cannot be written, such as on a full disk; the message names `path`.
+        OSError: the file cannot be written, such as on a full disk; the message names `path`. Or a link has the name
+            under which it is written at first.
     """
     if not is_local(path):
         try:
@@ -35,6 +36,9 @@ def write_whole(path: Path, sync: bool = True) -> Iterator[Path]:
             raise
         return
     unfinished = path.with_name(UNFINISHED + path.name)
+    if unfinished.is_symlink():
+        raise OSError(f"{unfinished}: is a link, where {path.name} is written at first; move it away")
+    replaced = False
     try:
         with _name_in_errors(path, unfinished):
             yield unfinished
@@ -42,9 +46,11 @@ def write_whole(path: Path, sync: bool = True) -> Iterator[Path]:
                 with unfinished.open("r+b") as file:
                     os.fsync(file.fileno())
             unfinished.replace(path)
+            replaced = True
     finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+        if not replaced:  # else what has the name now is another process's
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
 
 
 def write_bytes(content: bytes, path: Path, sync: bool = True) -> None:

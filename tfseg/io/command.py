@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tfseg.io.escaping import printable
+from tfseg.io.escaping import printable_lines
 from tfseg.io.limits import advise_limit, check_limits
 from tfseg.io.memory import find_want_of_memory
 from tfseg.io.streams import fill_closed_streams, finish_output
@@ -93,11 +93,6 @@ def program(verb: str) -> str:
     return f"{FRONT}{verb}"
 
 
-def escape_lines(text: object) -> str:
-    """Writes text of several lines as `printable` does, but for the ends of the lines."""
-    return "\n".join(map(printable, str(text).split("\n")))
-
-
 def called() -> str:
     """The name that this command was called by, which begins its errors and warnings: "train"."""
     return Path(sys.argv[0]).stem
@@ -171,7 +166,7 @@ def explain(name: str, error: ValueError | OSError) -> str | int:
         return f"{name}: error: standard output: {lost.strerror}"
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return f"{name}: error: {advise_memory(name, error)}"
-    return f"{name}: error: {advise_limit(error) or escape_lines(error)}"
+    return f"{name}: error: {advise_limit(error) or printable_lines(error)}"
 
 
 class Announcement(importlib.abc.MetaPathFinder):

@@ -30,6 +30,11 @@ def printable(text: object) -> str:
     )
 
 
+def printable_lines(text: object) -> str:
+    """Writes text of several lines as `printable` does, but for the ends of the lines."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def shorten(text: object, longest: int = SHORT) -> str:
     """Does what `printable` does, and cuts what is longer than so many letters."""
     shown = printable(str(text)[: longest + 1])

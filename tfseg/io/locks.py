@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from tfseg.io.escaping import printable
+
 try:
     import fcntl
 except ImportError:  # Windows: two processes at one thing are the user's to avoid
@@ -46,7 +48,11 @@ def take_or_say(file: IO, place: Path, wait: bool = False) -> bool:
     try:
         return take(file, wait)
     except OSError as error:
-        print(f"{place}: {error.strerror}; see to it that nothing else writes there", file=sys.stderr, flush=True)
+        print(
+            f"{printable(place)}: {error.strerror}; see to it that nothing else writes there",
+            file=sys.stderr,
+            flush=True,
+        )
         return True
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tfseg.io import locks
 from tfseg.io.atomic import UNFINISHED
+from tfseg.io.escaping import printable
 from tfseg.io.removal import (
     MARK,
     Kind,
@@ -153,7 +154,9 @@ def _lock(box: Path, place: Path) -> locks.Lock:
             holder = lock.take()
         except locks.NoLocks as error:
             if locks.fcntl is not None:
-                print(f"{place}: {error.strerror}; see to it that nothing else writes there", file=sys.stderr)
+                print(
+                    f"{printable(place)}: {error.strerror}; see to it that nothing else writes there", file=sys.stderr
+                )
             return lock
         except FileNotFoundError:  # the process that had it has just removed it
             continue

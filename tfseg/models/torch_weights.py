@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tfseg.io.escaping import shorten
+from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import read_json
 from tfseg.io.tensor_files import SUFFIXES, read_tensors
 from tfseg.models.normalization import EFFICIENTNET_LITE, IMAGENET, INCEPTION, Normalization, spread_channels
@@ -219,8 +219,8 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
     name = find_timm_name(path)
     if name is None:
         print(
-            f"warning: {path}: taken for weights that come from TensorFlow, timm's tf_efficientnet_*; if timm trained "
-            "them itself, name the file as timm does, such as efficientnet_b0.ra_in1k.safetensors",
+            f"warning: {printable(path)}: taken for weights that come from TensorFlow, timm's tf_efficientnet_*; if "
+            "timm trained them itself, name the file as timm does, such as efficientnet_b0.ra_in1k.safetensors",
             file=sys.stderr,
             flush=True,
         )

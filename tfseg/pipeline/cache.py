@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfseg.io import locks
 from tfseg.io.atomic import UNFINISHED, write_whole
+from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local
 from tfseg.io.removal import remove_files
 from tfseg.pipeline.arrays import Decoded
@@ -89,7 +90,7 @@ def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], ne
     count, channels = records.split(split).count, records.manifest.channels
     total = count * size[0] * size[1] * (channels + 1)
     free = shutil.disk_usage(path.parent).free
-    print(f"cache: {needs}, {free / GIBIBYTE:.1f} GiB are free; writing {path}", file=sys.stderr, flush=True)
+    print(f"cache: {needs}, {free / GIBIBYTE:.1f} GiB are free; writing {printable(path)}", file=sys.stderr, flush=True)
     if total > free:
         raise OSError(f"{path.parent}: {needs}, {free / GIBIBYTE:.1f} GiB are free; make room or unset data.cache")
     with write_whole(path) as unfinished:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
+from tfseg.io.escaping import printable
 from tfseg.records import verifier
 from tfseg.records.record_set import RecordSet
 
@@ -29,7 +30,9 @@ def explain_read_errors(records: RecordSet) -> Iterator[None]:
     except NOT_OF_DATA:
         raise
     except tf.errors.OpError as error:
-        print(f"{records}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True)
+        print(
+            f"{printable(records)}: TensorFlow stopped with an error; checking the records", file=sys.stderr, flush=True
+        )
         faults = verifier.find_faults(records.folder)
         if not faults:
             raise

@@ -15,6 +15,7 @@ from tfseg.inference.labels_file import read_labels, read_pixels
 from tfseg.inference.model_folder import LABELS, MODEL, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.escaping import printable
 from tfseg.io.resizing import resize_along
 from tfseg.serving.origins import check_origins
 
@@ -111,7 +112,7 @@ def serve_model(
     metrics.connections.set_function(lambda: len(connections))
     listener = listen(host, port)
     host, port = listener.getsockname()[:2]  # port 0 takes a free one
-    print(f"serving {name} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    print(f"serving {printable(name)} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     Server(
         listener,
         connections,

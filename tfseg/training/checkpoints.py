@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfseg.io.atomic import UNFINISHED, write_json
+from tfseg.io.escaping import printable
 from tfseg.io.json_reader import read_json
 from tfseg.io.removal import remove_files
 from tfseg.runs.contents import CHECKPOINT_FILES
@@ -96,7 +97,7 @@ def find_last(run: Path) -> Checkpoint | None:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             fault = " ".join(str(error).split()) if isinstance(error, OSError | ValueError) else repr(error)[:200]
             warning = f"{record_path(run, step)}: {fault}; resuming from an earlier checkpoint"
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
+            print(f"warning: {printable(warning)}", file=sys.stderr, flush=True)
     return None
 
 

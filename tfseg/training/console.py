@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from tfseg import backend  # noqa: F401 - before any layer is made
+from tfseg.io.escaping import printable_lines
 
 TERMINAL, ELSEWHERE = 0.3, 30.0  # seconds between two lines on how far it is
 
@@ -58,17 +59,17 @@ class Screen:
         """Prints a line that stays."""
         if not self.quiet:
             self.end_line()
-            print(text, file=self.stream, flush=True)
+            print(printable_lines(text), file=self.stream, flush=True)
 
     def warn(self, text: str) -> None:
         """Prints a warning, be it quiet or not."""
         self.end_line()
-        print(f"warning: {text}", file=self.errors, flush=True)
+        print(f"warning: {printable_lines(text)}", file=self.errors, flush=True)
 
     def interrupt(self, text: str) -> None:
         """Reports within a handler of signals, where the stream may be in the middle of a line and takes no other."""
         if not self.quiet:
-            print("\n" * bool(self.length) + text, file=self.errors, flush=True)
+            print("\n" * bool(self.length) + printable_lines(text), file=self.errors, flush=True)
         self.length = 0
 
     def end_line(self) -> None:

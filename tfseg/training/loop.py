@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfseg.config.schema import Config
+from tfseg.io.escaping import printable
 from tfseg.records.record_set import open_records
 from tfseg.runs import run_dir
 from tfseg.training import checkpoints, run
@@ -46,7 +47,9 @@ def train_run(config: Config) -> dict:
         return _train(config)
     with run_dir.hold_run(Path(config.run_dir)) as fault:
         if fault and not config.quiet:
-            print(f"{fault}; nothing keeps a second training from this run_dir: see to it that there is none")
+            print(
+                f"{printable(fault)}; nothing keeps a second training from this run_dir: see to it that there is none"
+            )
         return _train(config)
 
 

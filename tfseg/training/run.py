@@ -9,6 +9,7 @@ from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.device import Choice
 from tfseg.io.atomic import write_json
+from tfseg.io.escaping import printable
 from tfseg.io.removal import write_mark
 from tfseg.records.record_set import RecordSet
 from tfseg.runs import run_dir
@@ -105,7 +106,7 @@ def finish_run(training: Training, best_scores: dict, start: float) -> dict:
     write_json(metrics, directory / run_dir.METRICS)
     for tracker in training.trackers:
         tracker.finish(metrics)
-    print(describe_end(metrics, directory))
+    print(printable(describe_end(metrics, directory)))
     return metrics
 
 

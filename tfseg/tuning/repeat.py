@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfseg.config.schema import Config
 from tfseg.evaluation.repeat_report import Failure, RepeatReport, describe_failure, report_repeat
+from tfseg.io.escaping import printable
 from tfseg.io.json_reader import read_json
 from tfseg.io.stopped import StopWatch
 from tfseg.runs import repeat_dir, run_dir
@@ -52,7 +53,7 @@ def repeat_training(config: Config, seeds: int | Sequence[int] = 3, parallel: in
     repeat = Repeat(config, choose_seeds(seeds, config.train.seed), parallel)
     with run_dir.hold_run(Path(config.run_dir)) as fault:
         if fault:
-            print(f"{fault}; nothing keeps a second repeat from this run_dir: see to it that there is none")
+            print(f"{printable(fault)}; nothing keeps a second repeat from this run_dir: see to it that there is none")
         folder = repeat_dir.open_repeat(config)
         repeat.check_others()
         try:
@@ -164,7 +165,10 @@ class Repeat:
         config = self.configs[seed]
         run = Path(config.run_dir)
         resumes = run_dir.has_learnt(run)
-        print(f"seed {seed}: {'resumes' if resumes else 'starts'}; output in {run.with_suffix('.log')}", flush=True)
+        print(
+            f"seed {seed}: {'resumes' if resumes else 'starts'}; output in {printable(run.with_suffix('.log'))}",
+            flush=True,
+        )
         epoch = max((number for number, _ in read_curve(run)), default=0) if resumes else 0
         self.running[slot] = Running(seed, start_training(COMMAND, config, cores, f"seed {seed}"), epoch)
 
@@ -202,7 +206,7 @@ class Repeat:
     def fail(self, seed: int, code: int, message: str) -> None:
         """Notes, and reports, that a training has not come to its end."""
         self.failures.append(Failure(seed, code, message))
-        print(describe_failure(self.failures[-1]), flush=True)
+        print(printable(describe_failure(self.failures[-1])), flush=True)
 
     def describe_score(self, seed: int) -> str:
         """Words the score of a training's exported model."""

@@ -14,7 +14,7 @@ from tfseg.config.parse import save_config
 from tfseg.config.schema import Config
 from tfseg.io.atomic import write_whole
 from tfseg.io.command import program
-from tfseg.io.escaping import csv_cell
+from tfseg.io.escaping import csv_cell, printable
 from tfseg.tuning.space import Choices, Range, Space, make_config
 from tfseg.tuning.study import SCORE, brief, find_best, keep_names, value_of
 from tfseg.visualization.figures import save_figure
@@ -50,7 +50,8 @@ def write_report(study: "optuna.Study", out: Path, config: Config, space: Space,
     found = dataclasses.replace(make_config(config, space, best.params), run_dir=str(out / "best"))
     write_best(found, best, len(study.get_trials(deepcopy=False)), out / BEST, command)
     draw(study, space, out / FIGURE)
-    return f"{table(study, space)}\n\n{out / BEST}: the settings of trial {best.number}\n{out / FIGURE}: what mattered"
+    files = f"{printable(out / BEST)}: the settings of trial {best.number}\n{printable(out / FIGURE)}: what mattered"
+    return f"{table(study, space)}\n\n{files}"
 
 
 def write_best(found: Config, best: "optuna.trial.FrozenTrial", count: int, path: Path, command: Sequence[str]) -> None:

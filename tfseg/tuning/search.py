@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfseg.config.schema import Config
+from tfseg.io.escaping import printable
 from tfseg.io.json_reader import read_json
 from tfseg.io.stopped import StopWatch
 from tfseg.runs import run_dir
@@ -183,7 +184,7 @@ class Search:
             self.finish(trial)
             return
         text = ", ".join(f"{name} {brief(value)}" for name, value in values.items())
-        print(f"trial {trial.number}{' resumes' if run.exists() else ''}: {text}", flush=True)
+        print(f"trial {trial.number}{' resumes' if run.exists() else ''}: {printable(text)}", flush=True)
         config = dataclasses.replace(config, run_dir=str(run), overwrite=False)
         process = start_training(COMMAND, config, cores, f"trial {trial.number}")
         self.running[slot] = Running(trial, process, epoch)
@@ -258,7 +259,7 @@ class Search:
         trial.set_user_attr("error", reason)
         self.study.tell(trial, state=TrialState.FAIL)
         run, line = self.run_of(trial.number), reason.splitlines()[-1]
-        print(f"trial {trial.number}: failed: {line}", flush=True)
+        print(f"trial {trial.number}: failed: {printable(line)}", flush=True)
         self.failures.append(line.replace(str(run), ""))
         if len(self.failures) >= ALIKE and len(set(self.failures[-ALIKE:])) == 1:
             raise ValueError(f"{ALIKE} trials in a row failed in the same way, the last with: {line}")
@@ -273,7 +274,7 @@ class Search:
                 left = remove_weights(run, best=best is not None and trial.number == best.number)
                 if left and left not in self.kept:
                     self.kept.add(left)
-                    print(f"{left}; it is kept", flush=True)
+                    print(f"{printable(left)}; it is kept", flush=True)
 
     def run_of(self, number: int) -> Path:
         return self.out / f"trial-{number:04d}"

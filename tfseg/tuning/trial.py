@@ -12,6 +12,7 @@ import time
 
 from tfseg.config.parse import parse_config
 from tfseg.io import command
+from tfseg.io.escaping import printable
 from tfseg.training import checkpoints, loop
 
 GRACE = 60  # seconds for a step, or a validation, to end
@@ -22,7 +23,7 @@ def main() -> None:
     try:
         loop.train_run(parse_config())
     except checkpoints.Stopped as stopped:
-        print(stopped)
+        print(printable(stopped))
         sys.exit(130)  # the shell's code for Ctrl-C
 
 

@@ -33,6 +33,7 @@ from tfseg.conversion.writing.ownership import (
 )
 from tfseg.io import locks, removal, staging
 from tfseg.io.atomic import write_json
+from tfseg.io.escaping import printable
 from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_local
 from tfseg.records.manifest import MANIFEST_NAME, Shard
@@ -112,7 +113,10 @@ def open_folder(out: Path, overwrite: bool) -> Iterator[Path]:
             yield folder
         except BaseException:  # Ctrl-C too
             if has_shards(folder):
-                print(f"{folder}: keeps the finished shards; the same command resumes from them", file=sys.stderr)
+                print(
+                    f"{printable(folder)}: keeps the finished shards; the same command resumes from them",
+                    file=sys.stderr,
+                )
             raise
     clear(out)
 
@@ -155,7 +159,7 @@ def _adopt(out: Path, folder: Path) -> None:
             _move(old, folder)
     for left in (old, out.with_name(out.name + ".replaced")):
         if left.exists():
-            print(f"{left}: is left as it is; an earlier version may have left it, or you", file=sys.stderr)
+            print(f"{printable(left)}: is left as it is; an earlier version may have left it, or you", file=sys.stderr)
 
 
 def _move(old: Path, folder: Path) -> None:

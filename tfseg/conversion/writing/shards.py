@@ -19,6 +19,7 @@ from tfseg.conversion.writing.journal import Entry
 from tfseg.conversion.writing.plan import Part
 from tfseg.conversion.writing.rows import Rows
 from tfseg.conversion.writing.updates import Kept, Old, Outcome
+from tfseg.io.escaping import printable
 from tfseg.io.progress import track
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records
@@ -130,7 +131,7 @@ def find_tasks(
     sources = {part.name: fingerprint_part(part) for part in parts} if old is None else old.sources
     entries = journal.read_entries(folder, journal_settings, {name: found.whole for name, found in sources.items()})
     if entries:
-        print(f"{folder}: resuming, {len(entries)} of {len(parts)} shards are finished")
+        print(f"{printable(folder)}: resuming, {len(entries)} of {len(parts)} shards are finished")
     if old is not None:
         entries = updates.adopt_shards(old, parts, folder, journal_settings, entries)
     return entries, [

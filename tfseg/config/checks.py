@@ -28,11 +28,12 @@ def check(correct: bool, key: str, got: object, wanted: str) -> None:
 
 def check_count(key: str, number: object, least: int = 1, most: int = MOST) -> int:
     """Returns a whole number, NumPy's too, or raises ValueError unless it is one between two, both included."""
-    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+    whole = int(number) if isinstance(number, Integral) and not isinstance(number, bool) else None
+    if whole is None or whole < least:
         raise ValueError(f"{key}: expected a whole number, {least} or more, got {number!r}")
-    if number > most:
+    if whole > most:
         raise ValueError(f"{key}: expected a whole number, {most} at most, got {number!r}")
-    return int(number)
+    return whole
 
 
 def check_size(key: str, text: str) -> None:

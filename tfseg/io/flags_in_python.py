@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def note_arguments(*options: type, **others: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

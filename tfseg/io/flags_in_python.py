@@ -3,12 +3,12 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-P, R = ParamSpec("P"), TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def note_arguments(names: Iterable[str], others: Mapping[str, str] | None = None) -> Callable[..., Callable[P, R]]:
+def note_arguments(names: Iterable[str], others: Mapping[str, str] | None = None) -> Callable[[Function], Function]:
     """Makes a decorator of a public function whose errors may name flags: `--skip-bad` gets the note `skip_bad`.
 
     A command prints the error alone, a traceback the note too.
@@ -19,9 +19,9 @@ def note_arguments(names: Iterable[str], others: Mapping[str, str] | None = None
     """
     words = {name.replace("_", "-"): name for name in names} | dict(others or {})
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Function) -> Function:
         @functools.wraps(function)
-        def with_note(*args: P.args, **kwargs: P.kwargs) -> R:
+        def with_note(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
             except (ValueError, OSError, ModuleNotFoundError) as error:
@@ -30,6 +30,6 @@ def note_arguments(names: Iterable[str], others: Mapping[str, str] | None = None
                     error.add_note(f"In Python: {', '.join(known)}")
                 raise
 
-        return with_note
+        return cast(Function, with_note)
 
     return decorate

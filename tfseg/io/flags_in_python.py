@@ -4,13 +4,12 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def note_arguments(*options: type, **others: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def note_arguments(*options: type, **others: str) -> Callable[[Function], Function]:
     """Makes a decorator of a public function whose errors may name flags: `--skip-bad` gets the note `skip_bad`.
 
     A command prints the error alone, a traceback the note too.
@@ -20,13 +19,13 @@ def note_arguments(*options: type, **others: str) -> Callable[[Callable[P, R]], 
         others: flag, with underscores -> its argument, where the names differ.
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Function) -> Function:
         names = [*inspect.signature(function).parameters, *(name for kind in options for name in kind.__annotations__)]
         words = {name.replace("_", "-"): name for name in names}
         words |= {flag.replace("_", "-"): name for flag, name in others.items()}
 
         @functools.wraps(function)
-        def with_note(*args: P.args, **kwargs: P.kwargs) -> R:
+        def with_note(*args: Any, **kwargs: Any) -> Any:
             try:
                 return function(*args, **kwargs)
             except (ValueError, OSError, ModuleNotFoundError) as error:
@@ -35,6 +34,6 @@ def note_arguments(*options: type, **others: str) -> Callable[[Callable[P, R]], 
                     error.add_note(f"In Python: {', '.join(known)}")
                 raise
 
-        return with_note
+        return cast(Function, with_note)
 
     return decorate

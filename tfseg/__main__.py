@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tfseg import __version__
-from tfseg.io import command
+from tfseg.io import command, limits
 
 # Verb -> what it does, in the order of a data set's way: records, training, scores, exported models, the machine.
 VERBS = {
@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run_verb(verb: str, arguments: list[str]) -> None:
     """Runs tfseg/VERB.py as `python -m tfseg.VERB` does, in this process."""
+    if fault := limits.check_least_space():
+        sys.exit(f"{verb}: error: {fault}")
     command.FRONT = f"{called_as()} "
     command.end_quietly_until_run()
     sys.argv = [verb, *arguments]

@@ -95,6 +95,7 @@ def test_a_model_of_classes_alone(tmp_path):
         ({"classes": "abc"}, "classes: expected a list of their names, got 'abc'"),
         ({"classes": 3}, "classes: expected a list of their names, got 3"),
         ({"classes": ["a", "b", "a"]}, "classes: expected each name once, got a, b, a"),
+        ({"classes": ["a", "b\n", "c"]}, r"classes: has the class 'b\\n', expected no line breaks"),
         ({"palette": [[0, 0, 0]]}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),
         ({"palette": [[0, 0, 256]] * 3}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),
         ({"palette": [[0.5, 0.5, 0.5]] * 3}, r"palette: expected whole numbers of 0 to 255, \(3, 3\)"),

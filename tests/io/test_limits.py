@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 
 import pytest
@@ -65,3 +66,14 @@ def test_a_framework_is_not_begun_within_too_small_limits(limit, number, message
 def test_what_only_loads_a_model_needs_less_address_space(monkeypatch):
     monkeypatch.setattr(limits.resource, "getrlimit", lambda _: (2 << 30, -1))
     limits.check_limits("TensorFlow", "predict")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no addresses")
+@pytest.mark.parametrize("gibibytes", [0.2, 0.4])  # with the first NumPy and OpenCV raise, with the second they crash
+def test_no_verb_is_loaded_into_too_few_addresses(gibibytes):
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({int(gibibytes * 2**30)},) * 2)"
+    code = f"{limit}; from tfseg.__main__ import main; main(['verify', 'nowhere'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    message = f"address space is limited to {gibibytes:.2f} GiB, and no command can be loaded into less than 0.5"
+    assert done.stderr == f"verify: error: {message}; allow more with ulimit -v\n"

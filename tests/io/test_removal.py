@@ -87,6 +87,27 @@ def test_without_proof_nothing_goes(folder, tmp_path):
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("content", ["mine", "{}", '["tfseg"]', '{"made_by": "somebody", "kind": "test folder"}'])
+def test_a_file_of_others_under_the_name_of_the_mark_stays(tmp_path, content):
+    (tmp_path / removal.MARK).write_text(content)
+    with pytest.raises(RefusedError, match=r"\.tfseg\.json: was not written by tfseg; move it away"):
+        removal.write_mark(tmp_path, KIND)
+    assert (tmp_path / removal.MARK).read_text() == content
+
+
+def test_a_link_under_the_name_of_the_mark_stays(folder, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / removal.MARK).symlink_to(folder / removal.MARK)
+    with pytest.raises(RefusedError, match="was not written by tfseg"):
+        removal.write_mark(tmp_path / "other", KIND)
+
+
+def test_a_mark_of_another_kind_is_replaced(folder):
+    other = Kind("other folder", ())
+    removal.write_mark(folder, other)
+    assert removal.read_mark(folder, other) and not removal.read_mark(folder, KIND)
+
+
 def test_an_empty_folder_needs_no_proof(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

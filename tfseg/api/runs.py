@@ -16,6 +16,7 @@ from tfseg.exporters.exporter import export_saved_model
 from tfseg.inference.loaded_model import LoadedModel, load_model
 from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.json_reader import read_json
+from tfseg.io.names import check_text
 from tfseg.io.notebooks import html_table
 from tfseg.io.pixel_formats import RGB
 from tfseg.io.progress import show_progress
@@ -232,10 +233,15 @@ def export_model(
 
 
 def check_names(classes: object) -> list[str]:
-    """Returns the names of classes, or raises ValueError unless they are some, each another."""
+    """Returns the names of classes, or raises ValueError unless they are some, each another, each within a line."""
     if isinstance(classes, str | bytes) or not isinstance(classes, Iterable):
         raise ValueError(f"classes: expected a list of their names, got {classes!r}")
     names = [*map(str, classes)]
     if len({*names}) < len(names):
         raise ValueError(f"classes: expected each name once, got {', '.join(names)}")
+    for name in names:
+        try:
+            check_text(name, "class")
+        except ValueError as error:
+            raise ValueError(f"classes: {error}") from None
     return names

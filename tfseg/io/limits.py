@@ -13,6 +13,7 @@ FILES = "no more files may be opened; allow more with ulimit -n 1024"
 # GiB of addresses, most of it no memory: a training of TensorFlow on 2 cores has 3.9 GB; a SavedModel takes less.
 ADDRESS_SPACE, SMALL_SPACE = 4.0, 1.5
 SMALL = ("predict", "evaluate")
+LEAST_SPACE = 0.5  # with less, NumPy and OpenCV on 2 cores fail or crash while they are loaded
 THREADS = 64  # TensorFlow on 2 cores aborts with 12
 # How TensorFlow ends the message of an error that the system has refused to write a file; before it stands the file.
 _NOT_WRITTEN = re.compile(r"(?:^|\}\} )([^;{}]+); (No space left on device|Disk quota exceeded|File too large)\b")
@@ -36,6 +37,17 @@ def find_full_disk(error: BaseException) -> str | None:
     """
     found = _NOT_WRITTEN.search(str(error)) if type(error).__module__.startswith("tensorflow") else None
     return found and f"{found[1]}: cannot be written: {found[2]}"
+
+
+def check_least_space() -> str | None:
+    """The line on a limit under which no verb can be loaded; None: there is no such limit."""
+    space = resource.getrlimit(resource.RLIMIT_AS)[0] if resource is not None else -1
+    if not 0 <= space < LEAST_SPACE * 2**30:
+        return None
+    return (
+        f"address space is limited to {space / 2**30:.2f} GiB, and no command can be loaded into less than "
+        f"{LEAST_SPACE:g}; allow more with ulimit -v"
+    )
 
 
 def check_limits(name: str, verb: str) -> None:

@@ -53,7 +53,14 @@ class _Seen:
 
 
 def write_mark(folder: Path, kind: Kind, **facts: object) -> None:
-    """Marks a folder as one that this program made."""
+    """Marks a folder as one that this program made.
+
+    Raises:
+        RefusedError: a file that is no mark has its name.
+        OSError: it cannot be written.
+    """
+    if os.path.lexists(folder / MARK) and not _is_mark(folder / MARK):
+        raise RefusedError(f"{folder / MARK}: was not written by tfseg; move it away, or name another folder")
     write_json({"made_by": "tfseg", "kind": kind.name, **facts}, folder / MARK)
 
 
@@ -64,6 +71,15 @@ def read_mark(folder: Path, kind: Kind) -> dict | None:
         return mark if (mark["made_by"], mark["kind"]) == ("tfseg", kind.name) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _is_mark(path: Path) -> bool:
+    """Whether a file is the mark of any kind of folder."""
+    try:
+        mark = read_json(path)
+    except (OSError, ValueError):
+        return False
+    return not path.is_symlink() and isinstance(mark, dict) and mark.get("made_by") == "tfseg"
 
 
 def is_ours(folder: Path, kind: Kind) -> bool:

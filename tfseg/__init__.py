@@ -14,7 +14,7 @@ first used: `import tfseg` itself loads neither TensorFlow nor Keras.
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Name -> the module that it comes from, in the order of the data's way.
 _HOMES = {

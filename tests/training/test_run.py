@@ -76,7 +76,7 @@ def test_report_and_comparison_need_not_score_it_again(ended, tmp_path):
     assert scored.evaluation is None
     written = json.loads((run / "metrics.json").read_text())
     assert "records" not in written
-    assert scored.content == {name: written[name] for name in scored.content if name != "records"} | {
+    assert scored.scores == {name: written[name] for name in scored.scores if name != "records"} | {
         "records": str(run.with_name("records"))
     }
     assert scored.matrices.sum(axis=0).tolist() == metrics["confusion_matrix"]

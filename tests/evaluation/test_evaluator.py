@@ -116,5 +116,6 @@ def test_nothing_is_printed(tiny_records, tmp_path, capsys):
     run(tiny_records, tmp_path)
     for id, mask in masks_of(tiny_records, FakePredictor.sizes).items():
         write_png(tmp_path / f"{id}_classes.png", mask)
-    evaluator.evaluate_masks(tmp_path, tiny_records)
+    evaluation = evaluator.evaluate_masks(tmp_path, tiny_records)
     assert capsys.readouterr() == ("", "")
+    assert repr(evaluation) == f"Evaluation(split='val', records='{tiny_records}', notes=())", "and not all the numbers"

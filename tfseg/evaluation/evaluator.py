@@ -129,7 +129,7 @@ def evaluate_model(
             validated, or, if it does not know that, as stored.
         batch_size: images that the network sees at a time, where they have one size then.
         inference: how it sees them, see `tta.InferenceSettings`; None: once, as they are.
-        instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
+        instances: root of Cityscapes, whose `*_instanceIds.png` are wanted for iIoU.
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
             `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth.

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -240,3 +241,17 @@ def test_no_test_file_is_imported():
                 parts = {part for name in names for part in name.split(".")}
                 found = sorted(part for part in parts if part == "conftest" or part.startswith("test_"))
                 assert not found, f"{path.name} imports {found}; move what they share into tests/helpers.py"
+
+
+SPELT_OUT = {"__main__.py": 1, "io/command.py": 1, "config/parse.py": 1}  # how a command may be called, and a default
+
+
+def test_no_message_spells_a_command_out():
+    """`command.program` says `tfseg train` where that was typed."""
+    found = Counter()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        texts = (node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings)
+        found[path.relative_to(PACKAGE).as_posix()] += sum("python -m tfseg" in str(node.value) for node in texts)
+    assert +found == Counter(SPELT_OUT)

@@ -117,10 +117,11 @@ def test_the_19_classes_of_the_benchmark(settings, city):
         check_classes(run, records, ("void", "flat"))
 
 
-def test_a_split_without_truth_is_not_scored(settings, city, metrics):
+def test_a_split_without_truth_is_not_scored(settings, city, metrics, capsys):
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):
         evaluate.main(["--run", str(city / "run"), "--split", "test"])
     evaluate.main(["--run", str(city / "run"), "--split", "test", "--submission", str(city / "for-the-server")])
+    assert capsys.readouterr().out.endswith(f"and no score\nlabel id images are in {city}/for-the-server\n")
     assert len(file_ids(city / "for-the-server")) == 2
     assert not (city / "run/scores-test.json").exists()
     with pytest.raises(ValueError, match="split 'test' holds nothing but void"):

@@ -21,6 +21,8 @@ from tfseg.io.renamed import accept_renamed
 from tfseg.records.labels import VOID
 from tfseg.visualization.tables import describe_scores, evaluation_tables
 
+OF_A_MODEL = ("instances", "submission", "input_size", "sliding_window", "overlap", "tta")  # and not of masks
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser()
@@ -29,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--{'model' if options.model else 'masks'} needs --records")
     if options.ignore_class != VOID and not options.masks:
         parser.error("--ignore-class goes with --masks; a model knows by itself whether it learned void")
+    given = [name for name in OF_A_MODEL if getattr(options, name) is not None]
+    if options.masks and given:
+        parser.error(f"--{given[0].replace('_', '-')} goes with --run or --model; masks are scored as they are")
     if options.batch_size < 1:
         raise ValueError(f"--batch-size must be at least 1, got {options.batch_size}")
     evaluation = evaluate(options)
@@ -38,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(evaluation_tables(found), describe_scores(found), sep="\n")
     else:
         print(f"{printable(evaluation.split)} of {printable(evaluation.records)} has no ground truth, and no score")
+    if options.submission:
+        print(f"label id images are in {printable(options.submission)}")
 
 
 def evaluate(options: argparse.Namespace) -> Evaluation:

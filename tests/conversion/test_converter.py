@@ -208,7 +208,7 @@ def test_a_second_run_changes_nothing(raw, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": (6, 8)}, "size is None, not [6, 8]"),
+        ({"size": (6, 8)}, "size is original, not 6x8"),
         ({"codec": "png"}, "codec is jpeg, not png; quality is 95, not None"),
         ({"quality": 90}, "quality is 95, not 90"),
         ({"mask_resize": "majority"}, "mask_resize is nearest, not majority"),
@@ -574,7 +574,7 @@ def test_command(raw, tmp_path, capsys):
     assert "split  images" in capsys.readouterr().out
     with pytest.raises(SystemExit) as raised:
         command(*arguments, "--splits", "val")
-    assert "size is [6, 8], not None; codec is raw, not jpeg" in raised.value.code
+    assert "size is 6x8, not original; codec is raw, not jpeg" in raised.value.code
     command(*arguments, "--splits", "val", "--workers", 1, "--overwrite")
     assert read_manifest(tmp_path / "out").codec == "jpeg"
 

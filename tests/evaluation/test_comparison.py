@@ -135,6 +135,13 @@ def test_runs_that_are_none_one_or_one_twice(tmp_path):
         compare_runs([run, tmp_path])
 
 
+def test_runs_of_different_splits_want_one(tmp_path):
+    runs = [write_run(tmp_path / split, f"  val_split: {split}\n") for split in ("val", "test")]
+    with pytest.raises(ValueError, match=r"different splits \(.*val on val, .*test on test\); choose one") as caught:
+        compare_runs(runs)
+    assert caught.value.__notes__ == ["In Python: --split is split"]
+
+
 def test_a_split_that_is_asked_for(tmp_path):
     runs = [write_run(tmp_path / name, split="test") for name in "ab"]
     assert compare_runs(runs, "test").split == "test"

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def test_no_id_leads_out_of_the_folder_of_a_submission(tiny_records, tmp_path, m
     with pytest.raises(ValueError, match=rf"records: a record has the id '{id}', expected one that is not absolute"):
         run(records, tmp_path, submission=tmp_path / "a/b/submission")
     assert not list(tmp_path.rglob("*_labelIds.png"))
+
+
+def test_errors_that_name_flags_name_arguments_too(tiny_records, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluator, "make_judge", lambda *_: SimpleNamespace(official=True))
+    with pytest.raises(FileNotFoundError, match="expected one file, found 0; see --instances") as caught:
+        run(tiny_records, tmp_path, instances=tmp_path)
+    assert caught.value.__notes__ == ["In Python: --instances is instances"]
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(f"data: {{records: {tmp_path}/lost}}\nrun_dir: {folder}\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"score the run on others by .*evaluate --run .* --records DIR"
+    ) as caught:
+        evaluator.evaluate_run(folder)
+    assert caught.value.__notes__ == ["In Python: --run is run, --records is records"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5])
@@ -100,5 +116,6 @@ def test_nothing_is_printed(tiny_records, tmp_path, capsys):
     run(tiny_records, tmp_path)
     for id, mask in masks_of(tiny_records, FakePredictor.sizes).items():
         write_png(tmp_path / f"{id}_classes.png", mask)
-    evaluator.evaluate_masks(tmp_path, tiny_records)
+    evaluation = evaluator.evaluate_masks(tmp_path, tiny_records)
     assert capsys.readouterr() == ("", "")
+    assert repr(evaluation) == f"Evaluation(split='val', records='{tiny_records}', notes=())", "and not all the numbers"

@@ -204,4 +204,5 @@ def test_colours_and_labels(root):
 
 def test_records_have_no_preview(tiny_records, tmp_path):
     found = explore_dataset(None, tmp_path, records=tiny_records)
+    assert repr(found).startswith("Exploration(files=["), "and not all the numbers"
     assert found.conversion is None and found.preview == []

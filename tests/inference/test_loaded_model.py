@@ -74,18 +74,22 @@ def test_tta_and_windows(segment):
         ({"window": "8x8"}, r"window: expected \(height, width\), whole numbers, got '8x8'"),
         ({"window": (8, 8, 3)}, r"window: expected \(height, width\), whole numbers, got \(8, 8, 3\)"),
         ({"window": (8.0, 8)}, r"window: expected \(height, width\), whole numbers, got \(8.0, 8\)"),
+        ({"overlap": 0.25}, r"overlap is that of sliding windows; give their window=\(height, width\), too"),
+        ({"overlap": 1.0, "window": (8, 8)}, "overlap must be at least 0 and below 1, got 1.0"),
     ],
 )
 def test_odd_settings_are_refused(segment, options, message):
-    with pytest.raises(ValueError, match=message):
-        segment(REDS, **options)
+    for predict in (segment, segment.probabilities):
+        with pytest.raises(ValueError, match=message):
+            predict(REDS, **options)
 
 
 def test_sizes_are_arrays_too(segment, folder):
     np.testing.assert_array_equal(segment(REDS, window=np.array([8, 8])), segment(REDS))
     assert tfseg.load_model(folder, np.array([8, 8])).sizes == ((8, 8),)
-    with pytest.raises(ValueError, match="expected native, or a size as HEIGHTxWIDTH"):
+    with pytest.raises(ValueError, match="expected native, or a size as HEIGHTxWIDTH") as caught:
         tfseg.load_model(folder, 8)
+    assert caught.value.__notes__ == ["In Python: --input-size is input_size"]
 
 
 def test_overlay(segment):

@@ -73,7 +73,7 @@ def test_too_little_memory_is_a_warning(on_cpu, monkeypatch):
 
 def test_durations_are_short():
     times = [format_duration(seconds) for seconds in (0.1, 40, 4000, 7300, 450000)]
-    assert times == ["1 seconds", "40 seconds", "67 minutes", "2 hours", "125 hours"]
+    assert times == ["1 second", "40 seconds", "67 minutes", "2 hours", "125 hours"]
 
 
 def test_the_machine_has_memory_and_cores():

@@ -97,3 +97,10 @@ def test_options_that_do_not_go_together(capsys):
         with pytest.raises(SystemExit):
             evaluate.main(["--masks", "m", "--records", "r", "--ignore-class", wrong])
         assert f"expected 0, the id of void, or none, got '{wrong}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--submission", "ids"], ["--sliding-window", "8x8"], ["--tta", "flip"]])
+def test_masks_take_nothing_that_is_of_a_model(capsys, option):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--masks", "m", "--records", "r", *option])
+    assert f"{option[0]} goes with --run or --model; masks are scored as they are" in capsys.readouterr().err

@@ -42,10 +42,18 @@ def reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
     return there
 
 
+def _word(name: str, manifest: Manifest) -> str:
+    """Writes a setting as the command line has it, such as 512x1024 or original."""
+    value = getattr(manifest, name)
+    if name == "size":
+        return "x".join(map(str, value)) if value else "original"
+    return shorten(value)
+
+
 def _setting_differences(there: Manifest, wanted: Manifest, fields: Sequence[str]) -> list[str]:
     """Says how records that are there were made in another way than is wanted now."""
     differences = [
-        f"{name} is {shorten(getattr(there, name))}, not {getattr(wanted, name)}"
+        f"{name} is {_word(name, there)}, not {_word(name, wanted)}"
         for name in fields
         if getattr(there, name) != getattr(wanted, name)
     ]

@@ -15,6 +15,7 @@ from tfseg.config.schema import Config
 from tfseg.config.settings import list_settings
 from tfseg.evaluation.groups import ComparedRun, ScoredGroup, check_groups, list_runs, measure, open_group
 from tfseg.evaluation.score_files import Evaluation
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.notebooks import html_table
 from tfseg.io.progress import show_progress
 from tfseg.metrics.bootstrap import DRAWS
@@ -87,6 +88,7 @@ class Comparison:
         return html_table(head, rows) + f"<p>{describe_intervals(self, escape)}</p>"
 
 
+@note_arguments()
 def compare_runs(
     folders: Sequence[str | os.PathLike], split: str | None = None, *, progress: bool = True
 ) -> Comparison:

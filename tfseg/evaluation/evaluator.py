@@ -19,6 +19,7 @@ from tfseg.inference.labels_file import learns_void, read_sizes
 from tfseg.inference.model_folder import find_model
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.paths import is_local
 from tfseg.io.png import write_png
 from tfseg.io.progress import show_progress, track
@@ -28,6 +29,7 @@ from tfseg.records.record_set import RecordSet, check_pixels, open_records
 from tfseg.runs import run_dir
 
 
+@note_arguments()
 def evaluate_run(
     run: str | os.PathLike,
     records: str | Path | RecordSet | None = None,
@@ -103,6 +105,7 @@ def sizes_of_run(run: Path) -> tuple[list[Size], tuple[str, ...]]:
     return [size] if size else [], (note,)
 
 
+@note_arguments()
 def evaluate_model(
     model: str | Path,
     records: str | Path | RecordSet,
@@ -126,7 +129,7 @@ def evaluate_model(
             validated, or, if it does not know that, as stored.
         batch_size: images that the network sees at a time, where they have one size then.
         inference: how it sees them, see `tta.InferenceSettings`; None: once, as they are.
-        instances: root of Cityscapes, whose *_instanceIds.png are wanted for iIoU.
+        instances: root of Cityscapes, whose `*_instanceIds.png` are wanted for iIoU.
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
             `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth.
@@ -204,6 +207,7 @@ def gather(
         yield batch
 
 
+@note_arguments()
 def evaluate_masks(
     masks: str | Path,
     records: str | Path | RecordSet,

@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,11 @@ class Evaluation:
 
     split: str
     records: str
-    content: dict
-    ids: list[str]
-    matrices: np.ndarray | None
+    content: dict = field(repr=False)
+    ids: list[str] = field(repr=False)
+    matrices: np.ndarray | None = field(repr=False)
     notes: tuple[str, ...] = ()
-    palette: np.ndarray | None = None
+    palette: np.ndarray | None = field(default=None, repr=False)
 
     @property
     def scores(self) -> Scores | None:

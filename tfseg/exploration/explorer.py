@@ -1,7 +1,7 @@
 """A look at a data set before a training: what is in it, and a page that shows it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -28,7 +28,7 @@ class Exploration:
         conversion: of a raw data set, what a conversion would do; None of records.
     """
 
-    survey: Survey
+    survey: Survey = field(repr=False)
     files: list[Path]
     conversion: Preview | None = None
 

@@ -15,6 +15,7 @@ from tfseg.inference.image_segmenter import ImageSegmenter, enlarge
 from tfseg.inference.model_folder import find_model
 from tfseg.inference.predictor import Predictor, choose_sizes
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.png import encode_png
 from tfseg.visualization.html import image as html_image
 from tfseg.visualization.overlay import blend, check_alpha
@@ -81,7 +82,7 @@ class LoadedModel:
         *,
         tta: bool | Sequence[float] = False,
         window: tuple[int, int] | None = None,
-        overlap: float = 0.5,
+        overlap: float | None = None,
     ) -> Mask:
         """Predicts the mask of an image, at the image's own size; the same one that `tfseg predict` writes.
 
@@ -91,14 +92,15 @@ class LoadedModel:
             tta: whether to average over the image and its mirror image (test-time augmentation); or factors of height
                 and width, such as (0.75, 1.0, 1.25), over which to average as well.
             window: (height, width) that the network sees at a time, in a sliding window; None: the whole image.
-            overlap: share of a window that the next one shows again.
+            overlap: share of a window that the next one shows again; None: 0.5.
 
         Returns:
             uint8 (height, width), class ids.
 
         Raises:
             TypeError: `image` is none of these.
-            ValueError: an image is damaged or has other channels, or a setting is out of its range.
+            ValueError: an image is damaged or has other channels, a setting is out of its range, or `overlap` is
+                given without a window.
             OSError: a file cannot be read.
         """
         pixels = self.read(image)
@@ -110,7 +112,7 @@ class LoadedModel:
         *,
         tta: bool | Sequence[float] = False,
         window: tuple[int, int] | None = None,
-        overlap: float = 0.5,
+        overlap: float | None = None,
     ) -> np.ndarray:
         """Predicts the probability of each class at every pixel; arguments and errors as of a call.
 
@@ -173,11 +175,16 @@ class LoadedModel:
             return reading.decode_image(file.getvalue(), "image:", pixels)
         raise TypeError(f"image: expected a path, a PIL image or a NumPy array, got {type(image).__name__}")
 
-    def _segmenter(self, tta: bool | Sequence[float], window: tuple[int, int] | None, overlap: float) -> ImageSegmenter:
+    def _segmenter(
+        self, tta: bool | Sequence[float], window: tuple[int, int] | None, overlap: float | None
+    ) -> ImageSegmenter:
         if isinstance(tta, str) or not (isinstance(tta, bool) or np.iterable(tta)):
             raise ValueError(f"tta: expected True, False, or factors such as (0.75, 1.0, 1.25), got {tta!r}")
         scales = (1.0,) if isinstance(tta, bool) else tuple(map(float, tta))
+        if window is None and overlap is not None:
+            raise ValueError("overlap is that of sliding windows; give their window=(height, width), too")
         window = None if window is None else check_window(window)
+        overlap = InferenceSettings.overlap if overlap is None else overlap
         settings = InferenceSettings(window, overlap, flip=tta is not False, scales=scales)
         return ImageSegmenter(self.predictor.network, len(self.classes), self.sizes, settings)
 
@@ -187,6 +194,7 @@ class LoadedModel:
         return mask
 
 
+@note_arguments()
 def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str | None = None) -> LoadedModel:
     """Loads an exported model, by TensorFlow alone: no Keras, no code of the network.
 

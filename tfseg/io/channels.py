@@ -36,7 +36,7 @@ from tfseg.io.image_headers import (
 from tfseg.io.pixel_formats import RGB, PixelFormat, name_channels
 
 _PNG_KINDS = {"grey": (1, 0), "RGB": (3, 0), "palette": (3, 0), "grey with alpha": (1, 1), "RGBA": (3, 1)}
-_OPAQUE = "has transparent pixels; save it without an alpha channel, or let {} channels be read of it"
+_OPAQUE = "has transparent pixels; save it without an alpha channel"
 
 
 class Kind(NamedTuple):
@@ -201,7 +201,7 @@ def _choose_channels(image: np.ndarray, kind: Kind, channels: int) -> np.ndarray
         return image
     if kind.more and image.shape[2] == kind.channels:
         if image[..., -1].min() < np.iinfo(image.dtype).max:
-            raise ValueError(_OPAQUE.format(kind.channels))
+            raise ValueError(_OPAQUE)
         image = image[..., :-1]
     if image.shape[2] == channels:
         return image

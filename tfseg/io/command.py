@@ -61,7 +61,7 @@ LESS_MEMORY = {
     "evaluate": "lower --batch-size, or give --sliding-window HxW",
     **dict.fromkeys(
         ("report", "compare", "repeat"),
-        "score the run first, a little at a time, by python -m tfseg.evaluate --run DIR --batch-size 1",
+        "score the run first, a little at a time, by {evaluate} --run DIR --batch-size 1",
     ),
     "export": "lower --size, --images or --calibration",
     "describe": "lower --batch or --size",
@@ -193,11 +193,12 @@ def be_quiet() -> None:
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, Announcement)]
 
 
-def advise_memory(program: str, error: BaseException) -> str:
+def advise_memory(name: str, error: BaseException) -> str:
     """The line on memory that is not enough for a command."""
     asked = ASKED_FOR.search(" ".join(str(error).split()))
     detail = f" ({asked[0]})" if asked else ""
-    return f"out of memory{detail}; {LESS_MEMORY.get(program, 'free some, or take smaller images')}"
+    remedy = LESS_MEMORY.get(name, "free some, or take smaller images").format(evaluate=program("evaluate"))
+    return f"out of memory{detail}; {remedy}"
 
 
 def advise_backend(name: str) -> str | None:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfseg.io import codecs, tfrecord
+from tfseg.io import codecs, command, tfrecord
 from tfseg.io.paths import is_local
 from tfseg.records.record_set import RecordSet
 
-_ADVICE = "see what is damaged with: python -m tfseg.verify"
+_ADVICE = f"see what is damaged with: {command.program('verify')}"
 
 
 class Pixels:

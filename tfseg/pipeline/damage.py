@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
+from tfseg.io import command
 from tfseg.io.escaping import printable
 from tfseg.records import verifier
 from tfseg.records.record_set import RecordSet
@@ -37,5 +38,5 @@ def explain_read_errors(records: RecordSet) -> Iterator[None]:
         if not faults:
             raise
         first = min(faults, key=lambda fault: fault.index is None)  # sums, files and the manifest stop no reader
-        more = f"{len(faults) - 1} more: python -m tfseg.verify {records} lists all"
+        more = f"{len(faults) - 1} more: {command.program('verify')} {records} lists all"
         raise ValueError(f"{first}; {more if len(faults) > 1 else verifier.ADVICE}") from error

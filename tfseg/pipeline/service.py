@@ -14,6 +14,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tfseg.io import command
 from tfseg.io.sockets import describe_open_port, is_this_machine, keep_to_this_machine
 
 
@@ -95,7 +96,7 @@ def check_reachable(address: str, seconds: float = 10) -> None:
         remedy = "" if is_this_machine(host) else ", and there --host lets other machines in"
         raise ValueError(
             f"{address}: no tf.data service answers ({error}); "
-            f"python -m tfseg.data_service dispatcher --port {port} starts one{remedy}"
+            f"{command.program('data_service')} dispatcher --port {port} starts one{remedy}"
         ) from None
 
 

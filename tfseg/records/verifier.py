@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.io import command
 from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import read_bounded
 from tfseg.io.names import has_control, quote
@@ -33,7 +34,7 @@ from tfseg.records.manifest import (
     shard_name,
 )
 
-ADVICE = "copy what is damaged again, or convert again with: python -m tfseg.convert ... --overwrite"
+ADVICE = f"copy what is damaged again, or convert again with: {command.program('convert')} ... --overwrite"
 
 # Mean and deviation of a channel are measured before JPEG, which moves them by up to 2 of 255 at the lowest quality.
 JPEG_TOLERANCE = 5.0

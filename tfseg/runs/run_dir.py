@@ -32,7 +32,7 @@ from tfseg.config.parse import load_config
 from tfseg.config.schema import Config
 from tfseg.config.settings import list_settings
 from tfseg.inference import labels_file
-from tfseg.io import locks, removal
+from tfseg.io import command, locks, removal
 from tfseg.io.atomic import write_json
 from tfseg.io.json_reader import read_json
 from tfseg.io.paths import is_leftover, is_local, open_path
@@ -307,7 +307,7 @@ def open_run_records(directory: str | Path, records: str | None = None) -> Recor
             faults.append(f"{place}: has another {MANIFEST_NAME} than the run was trained on")
     raise FileNotFoundError(
         f"{directory}: the records of this run are not found ({'; '.join(faults)}); put them there again, or score the "
-        f"run on others by python -m tfseg.evaluate --run {directory} --records DIR"
+        f"run on others by {command.program('evaluate')} --run {directory} --records DIR"
     )
 
 
@@ -334,7 +334,9 @@ def read_config(directory: str | Path) -> Config:
     path = Path(directory, CONFIG)
     if not path.is_file():
         inner = sorted(config.parent.name for config in Path(directory).glob(f"*/{CONFIG}"))  # as in that of a repeat
-        remedy = f"give one that it holds: {', '.join(inner[:3])}" if inner else "python -m tfseg.train writes one"
+        remedy = (
+            f"give one that it holds: {', '.join(inner[:3])}" if inner else f"{command.program('train')} writes one"
+        )
         raise FileNotFoundError(f"{directory}: holds no run ({CONFIG} is missing); {remedy}")
     return load_config(path, warn=False)
 

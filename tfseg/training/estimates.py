@@ -44,4 +44,5 @@ def format_duration(seconds: float) -> str:
     for unit, length in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length and (unit != "hours" or seconds >= 2 * length):
             return f"{seconds / length:.0f} {unit}"
-    return f"{max(round(seconds), 1)} seconds"
+    count = max(round(seconds), 1)
+    return f"{count} second{'s' if count > 1 else ''}"

@@ -94,8 +94,8 @@ def _decode_image(data: bytes, pixels: PixelFormat, upright: bool) -> np.ndarray
     try:
         return channels.decode_image(data, pixels, upright)
     except ValueError as error:
-        if pixels.is_rgb and "transparent pixels" in str(error) and channels.read_kind(data).channels == 4:
-            raise ValueError(f"{error}, or give --channels 4, which takes it as a channel") from None
+        if "transparent pixels" in str(error) and (kind := channels.read_kind(data)).more:
+            raise ValueError(f"{error}, or give --channels {kind.channels}, which takes it as a channel") from None
         raise
 
 

@@ -328,7 +328,8 @@ def test_tells_what_is_wrong_with_a_folder(folder, damage, kind, message):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 def test_write_shard_tells_of_a_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "open", lambda path, mode: open("/dev/full", mode))
+    opens = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode: opens(Path("/dev/full"), mode))
     with pytest.raises(OSError, match=r"/a: cannot be written: No space left on device$"):
         records.write_shard(tmp_path / "a", [b"a" * 100_000])
     assert not list(tmp_path.iterdir())

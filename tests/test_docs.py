@@ -337,6 +337,21 @@ def test_the_finalists_come_from_the_committed_results():
     assert sorted(table_rows(PAGES["docs/results/finalists/README.md"], "skips")) == sorted(rows) and rows
 
 
+def test_signals_to_workers_come_from_the_committed_results():
+    found = results("workers/workers.json")
+    rows = []
+    for verb in ("convert", "verify", "explore", "audit"):
+        own = {tuple(kind.split()[1::2]): count for kind, count in found["counts"].items() if kind.startswith(verb)}
+        signals = [
+            sum(count for (name, _), count in own.items() if name == signal)
+            for signal in ("SIGKILL", "SIGSTOP", "SIGTERM", "SIGSEGV")
+        ]
+        ends = [sum(count for (_, code), count in own.items() if code == wanted) for wanted in "01"]
+        rows.append([verb, *map(str, signals + ends)])
+    page = PAGES["docs/results/workers/README.md"]
+    assert table_rows(page, "command") == rows and f"{found['longest']} s" in page and found["faults"] == 0
+
+
 def test_speed_of_the_step_comes_from_the_committed_results():
     text = PAGES["docs/results/step/README.md"]
     columns = []

@@ -411,8 +411,9 @@ def test_curves_of_both_precisions_come_from_the_committed_results():
         assert max(abs(float(a) - float(b)) for a, b in zip(loss, half, strict=True)) < 0.01
 
 
-def test_the_comparison_comes_from_the_committed_results():
-    folder = ROOT / "docs/results/compare"
+@pytest.mark.parametrize("name", ["compare", "seeds"])
+def test_comparisons_come_from_the_committed_results(name):
+    folder = ROOT / "docs/results" / name
     result = json.loads((folder / "compare.json").read_text(encoding="utf-8"))
     assert lay_out(Comparison.from_dict(result)) in (folder / "README.md").read_text(encoding="utf-8")
 

@@ -42,7 +42,7 @@ def reuse(out: Path, wanted: Manifest, parts: Sequence[Part]) -> Manifest:
     return there
 
 
-def _word(name: str, manifest: Manifest) -> str:
+def _as_typed(name: str, manifest: Manifest) -> str:
     """Writes a setting as the command line has it, such as 512x1024 or original."""
     value = getattr(manifest, name)
     if name == "size":
@@ -53,7 +53,7 @@ def _word(name: str, manifest: Manifest) -> str:
 def _setting_differences(there: Manifest, wanted: Manifest, fields: Sequence[str]) -> list[str]:
     """Says how records that are there were made in another way than is wanted now."""
     differences = [
-        f"{name} is {_word(name, there)}, not {_word(name, wanted)}"
+        f"{name} is {_as_typed(name, there)}, not {_as_typed(name, wanted)}"
         for name in fields
         if getattr(there, name) != getattr(wanted, name)
     ]

@@ -16,7 +16,7 @@ from tfseg.records.label_map_files import read_label_map
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith(("_labels", "_space")))
-TRAIN = "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes, val_batch_size"
+TRAIN = "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes, val_batch_size, validation_freq"
 REQUIRED = ["--data.records", "records", "--run_dir", "run"]
 
 
@@ -296,6 +296,7 @@ def random_config(rng: random.Random) -> Config:
             *(rng.randint(1, 1000), rng.randint(1, 64), rng.choice([None, 0, 2**32 - 1])),
             *(rng.randint(0, 9), rng.choice([None, 3]), rng.randint(0, 9), 10 * rng.random()),
             val_batch_size=rng.choice([None, 1, 64]),
+            validation_freq=rng.randint(1, 9),
         ),
     )
 

@@ -84,6 +84,7 @@ from tfseg.config.schema import Augment, Config, Data, Loss, Model, Optimizer, T
         (Train, {"patience": 0}, "train.patience"),
         (Train, {"rollbacks": -1}, "train.rollbacks"),
         (Train, {"val_batch_size": 0}, "train.val_batch_size"),
+        (Train, {"validation_freq": 0}, "train.validation_freq"),
         (Optimizer, {"encoder_lr_multiplier": 0.0}, "optimizer.encoder_lr_multiplier"),
         (Optimizer, {"encoder_lr_multiplier": 1.5}, "optimizer.encoder_lr_multiplier"),
         (Loss, {"ignore_class": 255}, "loss.ignore_class"),

@@ -21,12 +21,12 @@ class Stream(io.StringIO):
 class Run:
     """Two epochs of ten steps of eight images, each taking a second, of which `waits` are waiting for data."""
 
-    def __init__(self, monkeypatch, terminal=True, quiet=False, before=None, waits=0.25):
+    def __init__(self, monkeypatch, terminal=True, quiet=False, before=None, waits=0.25, freq=1):
         monkeypatch.setenv("COLUMNS", "200")
         self.now, self.waits, self.best = 0.0, waits, {"epoch": 1, "mean_iou": 0.5}
         self.out, self.errors = Stream(terminal), Stream(terminal)
         self.screen = Screen(quiet, self.out, self.errors)
-        self.progress = Progress(self.screen, 8, lambda: self.best, before, clock=lambda: self.now)
+        self.progress = Progress(self.screen, 8, lambda: self.best, before, freq, clock=lambda: self.now)
         model = SimpleNamespace(optimizer=SimpleNamespace(learning_rate=3.14e-4), waited=7.0)  # before this epoch
         self.progress.set_model(model)
         self.progress.set_params({"epochs": 2, "steps": 10})
@@ -103,6 +103,25 @@ def test_a_run_that_goes_on_within_an_epoch(monkeypatch):
     run.progress.on_epoch_begin(1)
     run.steps(0, 2, seconds=2.0)
     assert "step 2/10 4.0 images/s 0:21 left" in run.out.getvalue(), "eight steps, and a validation as the last one"
+
+
+def test_epochs_that_are_not_validated_have_no_score(monkeypatch):
+    """Every second of five and the last: after the 2nd epoch of 10 s, 30 s are left, and two validations of 5 s."""
+    run = Run(monkeypatch, freq=2, terminal=False)
+    run.progress.set_params({"epochs": 5, "steps": 10})
+    for epoch in range(2):
+        run.progress.on_epoch_begin(epoch)
+        run.steps(0, 10)
+        if epoch:
+            run.end_epoch(epoch, 0.5)
+        else:
+            run.progress.on_epoch_end(epoch, {"loss": 0.91})
+    assert run.out.getvalue().splitlines() == [
+        "epoch 1/5: loss 0.9100, 10 s",
+        "epoch 2/5: loss 0.9100, val loss 0.8400, mean IoU 0.5000, best 0.5000 at epoch 1, 15 s",
+    ]
+    run.progress.on_epoch_begin(2)
+    assert run.progress.describe((1, 0.0), (2, 1.0), {"loss": 1.0})[2] == "0:38 left"
 
 
 def test_an_epoch_of_which_only_the_validation_was_left(monkeypatch):

@@ -104,6 +104,8 @@ def test_how_many_are_validated_at_once_can_be_set(tiny_records):
         assert count_validated(config, records, 4) == count
     words = describe_validations(config, records)
     assert words.startswith("validation after each epoch: 5 images of val at 24x32, 5 at a time; at the end the best")
+    seldom = dataclasses.replace(config, train=dataclasses.replace(config.train, validation_freq=4))
+    assert describe_validations(seldom, records).startswith("validation after every 4 epochs: 5 images")
     manifest = dataclasses.replace(records.manifest, size=None)
     words = describe_validations(config, dataclasses.replace(records, manifest=manifest))
     assert "at each image's own size, 1 at a time" in words

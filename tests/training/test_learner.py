@@ -395,6 +395,26 @@ def test_without_a_better_score_it_ends(tmp_path, monkeypatch):
     assert validate.best_scores["epoch"] == 2
 
 
+def test_epochs_between_validations_are_not_scored(tmp_path, monkeypatch):
+    """The 3rd, 6th and last of seven; the best is the 3rd, after which three epochs bring none better."""
+    scores = iter([0.5, 0.4, 0.3])
+    means = dict.fromkeys(Validate.SHOWN, 0.0)
+    monkeypatch.setattr("tfseg.training.validation.score", lambda *_: {**means, "mean_iou": next(scores)})
+    learner = make_learner(Augmenter())
+    learner.compile(keras.optimizers.SGD(0.0))
+    validate = Validate(None, None, tmp_path / "best.weights.h5", freq=3, patience=3)
+    validate.set_model(learner)
+    validate.set_params({"epochs": 7, "steps": 1})
+    learner.stop_training, logs, ended = False, [], []
+    for epoch in range(7):
+        logs.append({})
+        validate.on_epoch_end(epoch, logs[-1])
+        ended.append(learner.stop_training)
+    assert [one.get("val_mean_iou") for one in logs] == [None, None, 0.5, None, None, 0.4, 0.3]
+    assert ended == [False] * 5 + [True] * 2
+    assert validate.best_scores["epoch"] == 3
+
+
 def validated(tmp_path, learn_void, **settings):
     """What chooses the best epoch, and a learner of two classes; of the truth, 90 pixels are void and 10 are not."""
     mask = np.zeros((1, 10, 10), np.uint8)

@@ -31,7 +31,9 @@ def test_an_epoch_leaves_its_images_by_averaged_weights_and_the_others_where_the
     example = {"id": b"a", "image": np.zeros((2, 2, 3), np.uint8), "mask": np.ones((2, 2), np.uint8)}
     panels = Panels(tmp_path, [example], CATEGORY_COLORS)
     panels.set_model(SimpleNamespace(network=network, optimizer=optimizer))
-    panels.on_epoch_end(3)
+    panels.on_epoch_end(2, {"loss": 1.0})
+    assert not [*tmp_path.iterdir()], "epoch 2 was not validated"
+    panels.on_epoch_end(3, {"loss": 1.0, "val_loss": 1.0})
     events = EventAccumulator(str(tmp_path)).Reload()
     (event,) = events.Tensors("a")
     image = tf.io.decode_png(event.tensor_proto.string_val[2]).numpy()

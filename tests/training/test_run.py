@@ -1,5 +1,6 @@
 """The end of a training: what it exports is scored at the ground truth's own size, and the figures lie everywhere."""
 
+import csv
 import json
 
 import h5py
@@ -7,22 +8,25 @@ import numpy as np
 import pytest
 from helpers import write_records
 
+from tfseg import open_run
 from tfseg.config.parse import parse_config
 from tfseg.evaluation import evaluator
 from tfseg.evaluation.scored_run import open_scored_run
 from tfseg.training import run as ending
 from tfseg.training.loop import train_run
+from tfseg.tuning.processes import read_curve
 
 pytestmark = pytest.mark.tensorflow  # on other backends, test_backends.py does the same
 
-SETTINGS = {"data.size": "32x64", "model.encoder": "tiny", "model.weights": "null", "train.epochs": 2}
+SETTINGS = {"data.size": "32x64", "model.encoder": "tiny", "model.weights": "null", "train.epochs": 3}
 SETTINGS |= {"model.decoder_channels": "[8, 8, 8, 8, 8]", "train.batch_size": 4, "train.val_batch_size": 2}
+SETTINGS |= {"train.validation_freq": 2}
 
 
 def read_last_weights(run):
     """What the last checkpoint holds, {name: array}."""
     arrays = {}
-    with h5py.File(run / "checkpoints/00000010.weights.h5") as file:
+    with h5py.File(run / "checkpoints/00000015.weights.h5") as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
     return arrays
 
@@ -55,7 +59,7 @@ def test_a_training_that_is_stopped_while_it_is_scored_trains_no_further(ended):
     assert before.keys() == after.keys() and len(before) > 20
     for name, array in before.items():
         np.testing.assert_array_equal(after[name], array, err_msg=name)
-    assert len((run / "history.csv").read_text().splitlines()) == 1 + 2
+    assert len((run / "history.csv").read_text().splitlines()) == 1 + 3
     assert json.loads((run / "metrics.json").read_text())["epoch"] == metrics["epoch"]
 
 
@@ -68,6 +72,17 @@ def test_scores_are_of_the_ground_truths_size_and_the_validations_beside_them(en
     assert validation["size"] == "32x64"
     for name in ("loss", "mean_iou", "pixel_accuracy"):
         assert validation[name] == pytest.approx(float(row[names.index(f"val_{name}")]), rel=1e-5)
+
+
+def test_every_second_epoch_and_the_last_are_validated(ended):
+    run, _, metrics = ended
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    assert [bool(row["val_mean_iou"]) and bool(row["val_loss"]) for row in rows] == [False, True, True]
+    assert all(float(row["loss"]) > 0 and float(row["seconds"]) > 0 for row in rows)
+    assert read_curve(run) == [(epoch, float(rows[epoch - 1]["val_mean_iou"])) for epoch in (2, 3)]
+    assert metrics["epoch"] in (2, 3)
+    assert metrics["validation"]["mean_iou"] == pytest.approx(max(score for _, score in read_curve(run)), rel=1e-5)
+    assert np.isnan(open_run(run).history["val_mean_iou"]).tolist() == [True, False, False]
 
 
 def test_report_and_comparison_need_not_score_it_again(ended, tmp_path):

@@ -60,7 +60,7 @@ def test_curves_draw_every_value_once(drawn, tmp_path):
     )
     lines = drawn_lines(drawn, text, tmp_path)
     assert lines["loss"] == {"loss": [3, 2], "loss, training": [2, 1], "dice, training": [1.5, 0.5]}
-    assert lines["scores of the validation after each epoch"] == {
+    assert lines["scores in validation"] == {
         **{"mean_iou": [0.2, 0.3], "mean_iou, training": [0.1, 0.2], "f1": [0.3, 0.4]}
     }
     assert [*lines["learning rate"].values()] == [[0.001, 0.002]]
@@ -69,6 +69,14 @@ def test_curves_draw_every_value_once(drawn, tmp_path):
 def test_curves_of_a_history_of_losses_only(drawn, tmp_path):
     lines = drawn_lines(drawn, "epoch,loss\n1,2\n", tmp_path)
     assert [*lines.values()] == [{}, {"loss, training": [2]}, {}]
+
+
+def test_a_curve_has_no_gap_where_an_epoch_was_not_validated(drawn, tmp_path):
+    text = "epoch,loss,val_loss,val_mean_iou\n1,3,,\n2,2,4,0.5\n3,1,,\n4,1,3,0.6\n"
+    lines = drawn_lines(drawn, text, tmp_path)
+    assert lines["loss"] == {"loss": [4, 3], "loss, training": [3, 2, 1, 1]}
+    assert lines["scores in validation"] == {"mean_iou": [0.5, 0.6]}
+    assert drawn[0].axes[0].lines[0].get_xdata().tolist() == [2, 4]
 
 
 def test_curves_of_runs_share_a_figure(drawn, tmp_path):

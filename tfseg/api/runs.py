@@ -88,7 +88,7 @@ class Run:
 
     @property
     def history(self) -> dict[str, list[float]]:
-        """What history.csv holds: "epoch", losses, scores and seconds, a number for each epoch.
+        """What history.csv holds: "epoch", losses, scores and seconds, a number for each epoch; nan: not validated.
 
         Raises:
             FileNotFoundError: its first epoch has not ended.

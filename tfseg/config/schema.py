@@ -264,8 +264,7 @@ class Optimizer:
     clip_norm: float | None = None
     """Gradients are shortened to this norm, taken over all of them; null: they stay as they are."""
     gradient_accumulation_steps: int = 1
-    """Batches of which the mean gradient makes one step, for batches that memory is too small for; at the end of the
-    training, those that are left."""
+    """Batches whose mean gradient makes one step, where memory is too small for larger ones; at the end, those left."""
 
     def __post_init__(self) -> None:
         check(0 < self.learning_rate < math.inf, "optimizer.learning_rate", self.learning_rate, "above 0")
@@ -304,17 +303,18 @@ class Train:
     val_batch_size: int | None = None
     """Images at a time in validation; null: 1 where they are larger than data.size, else as many as have no more pixels
     than a batch. Scores do not depend on it; the loss in validation does, if it sums over a batch, as Dice does."""
+    validation_freq: int = 1
+    """Epochs from one validation to the next; the last epoch is validated always. The best epoch is one of these."""
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, "train.epochs", self.epochs, "at least 1")
-        check(self.batch_size >= 1, "train.batch_size", self.batch_size, "at least 1")
+        for name in ("epochs", "batch_size", "validation_freq"):
+            check(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), "at least 1")
         counts = self.val_batch_size is None or self.val_batch_size >= 1
         check(counts, "train.val_batch_size", self.val_batch_size, "at least 1, or null")
-        check(self.frozen_epochs >= 0, "train.frozen_epochs", self.frozen_epochs, "0 or more")
+        for name in ("frozen_epochs", "rollbacks", "save_minutes"):
+            check(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         waits = self.patience is None or self.patience >= 1
         check(waits, "train.patience", self.patience, "at least 1, or null")
-        check(self.rollbacks >= 0, "train.rollbacks", self.rollbacks, "0 or more")
-        check(self.save_minutes >= 0, "train.save_minutes", self.save_minutes, "0 or more")
         # NumPy takes no more.
         check(self.seed is None or 0 <= self.seed < 2**32, "train.seed", self.seed, "0 to 4294967295, or null")
 

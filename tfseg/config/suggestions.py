@@ -18,6 +18,9 @@ OTHER_NAMES = {
     **dict.fromkeys(("random_seed", "random_state", "manual_seed"), "train.seed"),
     **dict.fromkeys(("early_stopping", "early_stop"), "train.patience"),
     **dict.fromkeys(("freeze", "frozen", "freeze_epochs", "frozen_stages"), "train.frozen_epochs"),
+    **dict.fromkeys(
+        ("val_freq", "val_interval", "eval_interval", "check_val_every_n_epoch", "val_every"), "train.validation_freq"
+    ),
     **dict.fromkeys(("save_interval", "checkpoint_interval", "save_freq"), "train.save_minutes"),
     **dict.fromkeys(
         ("out", "output", "out_dir", "outdir", "output_dir", "work_dir", "workdir", "log_dir", "logdir", "save_dir"),

@@ -191,7 +191,7 @@ def _curves(findings: Findings) -> str:
     seen = f"at {'x'.join(map(str, size))}" if size else "at each image's own size"
     best = findings.metrics.get("validation", {})
     chosen = f" The epoch that was chosen had a mean IoU of {_percent(best['mean_iou'])} there." if best else ""
-    return f"Scores are those of the validation after each epoch, {seen}, as the network sees images.{chosen}"
+    return f"Scores are those of the validations, {seen}, as the network sees images.{chosen}"
 
 
 def _legend(findings: Findings) -> str:

@@ -59,7 +59,7 @@ from tfseg.runs.contents import (
 # Settings that make no other training of it; one stopped on a GPU may resume elsewhere.
 MAY_CHANGE = (
     *("overwrite", "run_dir", "accelerator.", "quiet", "log."),
-    *("train.rollbacks", "train.save_minutes", "train.val_batch_size"),
+    *("train.rollbacks", "train.save_minutes", "train.val_batch_size", "train.validation_freq"),
 )
 
 

@@ -99,10 +99,12 @@ def describe_size(config: Config, records: RecordSet) -> str:
 
 
 def describe_validations(config: Config, records: RecordSet, replicas: int = 1) -> str:
-    """Words at which size the validation after each epoch scores, and how many images at a time."""
+    """Words at which size the validation after epochs scores, and how many images at a time."""
+    freq = config.train.validation_freq
+    when = "each epoch" if freq == 1 else f"every {freq} epochs"
     count, split = records.split(config.data.val_split).count, config.data.val_split
     return (
-        f"validation after each epoch: {count:,} images of {split} at {describe_size(config, records)}, "
+        f"validation after {when}: {count:,} images of {split} at {describe_size(config, records)}, "
         f"{count_validated(config, records, replicas)} at a time; at the end the best epoch is scored at the ground "
         "truth's size"
     )

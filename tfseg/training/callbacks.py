@@ -127,7 +127,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
 class HistoryFile(keras.callbacks.Callback):
     """Writes a line per epoch into a CSV file; `epochs` is how many lines of an earlier start stay.
 
-    `before` is the mean IoU of the last of these, if there is one.
+    The scores of an epoch that is not validated are empty cells. `before` is the mean IoU of the last epoch before that
+    was validated, if there is one.
     """
 
     def __init__(self, path: Path, epochs: int):
@@ -136,21 +137,22 @@ class HistoryFile(keras.callbacks.Callback):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
         lines = lines[: 1 + epochs] if epochs else []
         write_text("".join(lines), path)
-        rows = list(csv.DictReader(lines))
-        self.before = float(rows[-1]["val_mean_iou"]) if rows else None
+        scores = [row["val_mean_iou"] for row in csv.DictReader(lines) if row["val_mean_iou"]]
+        self.before = float(scores[-1]) if scores else None
 
     def on_epoch_begin(self, epoch, logs=None):
         self.start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]):
         rate = find_learning_rate(self.model.optimizer)
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row = {"epoch": epoch + 1, **logs}
+        row |= {name: logs.get(name, "") for name in (f"val_{score}" for score in Validate.SHOWN)}
         row |= {"learning_rate": rate, "seconds": time.monotonic() - self.start}
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, row)
             if epoch == 0:
                 writer.writeheader()
-            writer.writerow({name: f"{value:.6g}" for name, value in row.items()})
+            writer.writerow({name: value if value == "" else f"{float(value):.6g}" for name, value in row.items()})
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

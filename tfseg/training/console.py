@@ -89,7 +89,8 @@ class Progress(keras.callbacks.Callback):
         screen: where it is shown.
         batch_size: images per step.
         best: gives the scores of the best epoch so far: its number, "epoch", and "mean_iou".
-        before: mean IoU of the epoch before, if there was one.
+        before: mean IoU of the validation before, if there was one.
+        freq: epochs from one validation to the next; the last epoch is validated always.
         clock: seconds, from whenever.
     """
 
@@ -99,10 +100,12 @@ class Progress(keras.callbacks.Callback):
         batch_size: int,
         best: Callable[[], dict],
         before: float | None = None,
+        freq: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ):
         super().__init__()
         self.screen, self.batch_size, self.best, self.before, self.clock = screen, batch_size, best, before, clock
+        self.freq = freq
         self.interval = TERMINAL if screen.live else ELSEWHERE
         self.shown_at = None if screen.live else clock()
         self.validation = 0.0  # seconds of the last one
@@ -127,16 +130,15 @@ class Progress(keras.callbacks.Callback):
             self.screen.show(*self.describe(self.first, self.last, logs))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]):
-        now = self.clock()
-        self.validation = now - self.last[1] if self.last else 0.0
-        score, best = logs["val_mean_iou"], self.best()
-        change = "" if self.before is None else f" ({score - self.before:+.4f})"
-        self.before = score
-        self.screen.report(
-            f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}, val loss {logs['val_loss']:.4f}, "
-            f"mean IoU {score:.4f}{change}, best {best['mean_iou']:.4f} at epoch {best['epoch']}, "
-            f"{now - self.began:.0f} s"
-        )
+        now, words = self.clock(), [f"epoch {epoch + 1}/{self.params['epochs']}: loss {logs['loss']:.4f}"]
+        if "val_mean_iou" in logs:
+            self.validation = now - self.last[1] if self.last else 0.0
+            score, best = logs["val_mean_iou"], self.best()
+            change = "" if self.before is None else f" ({score - self.before:+.4f})"
+            self.before = score
+            words += [f"val loss {logs['val_loss']:.4f}", f"mean IoU {score:.4f}{change}"]
+            words += [f"best {best['mean_iou']:.4f} at epoch {best['epoch']}"]
+        self.screen.report(", ".join([*words, f"{now - self.began:.0f} s"]))
 
     def describe(self, first: tuple[int, float], last: tuple[int, float], logs: dict[str, float]) -> list[str]:
         """Words the line, the terms of the loss last: what is not known, since only one step was made, is left out.
@@ -152,7 +154,8 @@ class Progress(keras.callbacks.Callback):
         if step > first_step and now > start:
             seconds = (now - start) / (step - first_step)
             after = epochs - self.epoch - 1
-            left = (steps - step + after * steps) * seconds + (after + 1) * self.validation
+            validations = -(-epochs // self.freq) - self.epoch // self.freq  # with that of the last epoch
+            left = (steps - step + after * steps) * seconds + validations * self.validation
             words += [f"{self.batch_size / seconds:.1f} images/s", f"{format_time(left)} left"]
         words.append(f"loss {logs['loss']:.3f}")
         words.append(f"lr {read_learning_rate(self.model):.1e}")

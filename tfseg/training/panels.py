@@ -1,4 +1,4 @@
-"""TensorBoard's images: after each epoch, what the network makes of some of the validation split."""
+"""TensorBoard's images: after each validation, what the network makes of some of the validation split."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ PIXELS = 512  # that an image has at most, on its longer side
 
 
 class Panels(keras.callbacks.Callback):
-    """Draws image, ground truth and prediction side by side after each epoch, by averaged weights if there are any.
+    """Draws image, ground truth and prediction side by side when an epoch was validated, by averaged weights if any.
 
     Training continues as it would have without.
 
@@ -28,7 +28,9 @@ class Panels(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.examples, self.colors, self.writer = folder, list(examples), colors, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict):
+        if "val_loss" not in logs:
+            return
         import tensorflow as tf  # whose writer works with any backend
 
         self.writer = self.writer or tf.summary.create_file_writer(str(self.folder))

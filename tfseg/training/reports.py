@@ -43,6 +43,7 @@ def make_callbacks(
         stop,
         screen,
         workers,
+        config.train.validation_freq,
     )
     callbacks = [  # in this order: a run that is stopped while it validates does so again
         Freeze(learner.network.get_layer(config.model.encoder), config.train.frozen_epochs),
@@ -62,12 +63,12 @@ def make_reports(training: Training, validate: Validate, epoch: int) -> list:
     from tfseg.pipeline.examples import read_examples
 
     config, records = training.config, training.records
-    data, tensorboard = config.data, training.directory / run_dir.TENSORBOARD
+    data, train, tensorboard = config.data, config.train, training.directory / run_dir.TENSORBOARD
     examples = read_examples(records, data.val_split, count=4, size=data.eval_size)
     history = HistoryFile(training.directory / run_dir.HISTORY, epoch)
     return [
         history,
         TensorBoard(tensorboard, write_graph=False),
         Panels(tensorboard / "validation", examples, records.palette),
-        Progress(training.screen, config.train.batch_size, lambda: validate.best_scores or {}, history.before),
+        Progress(training.screen, train.batch_size, lambda: validate.best_scores or {}, history.before, validate.freq),
     ]

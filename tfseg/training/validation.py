@@ -1,4 +1,4 @@
-"""The validation after each epoch, which keeps the weights of the best."""
+"""The validations between epochs, which keep the weights of the best."""
 
 import math
 import threading
@@ -19,10 +19,10 @@ from tfseg.training.distribution import Distribution
 
 
 class Validate(keras.callbacks.Callback):
-    """Scores the network on the validation split after each epoch, and keeps the weights of the best.
+    """Scores the network on the validation split after epochs, and keeps the weights of the best of these.
 
-    The best is that with the highest `mean_iou`, in which void counts if the loss learns it. The epoch's logs get
-    `val_loss` and the means of `metrics.scores`.
+    The best is that with the highest `mean_iou`, in which void counts if the loss learns it. The logs of an epoch that
+    is validated get `val_loss` and the means of `metrics.scores`.
 
     Args:
         scorer: the network and its loss.
@@ -33,6 +33,7 @@ class Validate(keras.callbacks.Callback):
         stop: whether a stop is asked for.
         screen: where its end is reported.
         distribution: whose chief scores; the other workers wait, and end when it does.
+        freq: epochs from one validation to the next; the last epoch is validated always.
 
     Raises:
         Stopped: a stop was asked for. A checkpoint was saved before.
@@ -50,14 +51,18 @@ class Validate(keras.callbacks.Callback):
         stop: threading.Event | None = None,
         screen: Screen | None = None,
         distribution: Distribution | None = None,
+        freq: int = 1,
     ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
         self.best_scores = best_scores and score_again(best_scores, scorer)
         self.patience, self.stop = patience or math.inf, stop or threading.Event()
         self.screen, self.distribution = screen or Screen(), distribution or Distribution()
+        self.freq = freq
 
     def on_epoch_end(self, epoch: int, logs: dict):
+        if (epoch + 1) % self.freq and epoch + 1 != self.params["epochs"]:
+            return
         stopped = ended = False
         if self.distribution.chief:
             try:

@@ -116,8 +116,9 @@ def explain_end(log: Path, code: int) -> str:
 
 
 def read_curve(run: Path) -> list[tuple[int, float]]:
-    """Reads (epoch, score on the validation split) of each epoch that a training has ended."""
+    """Reads (epoch, score on the validation split) of each epoch that a training has ended and validated."""
     path = run / run_dir.HISTORY
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     whole = text[: text.rfind("\n") + 1].splitlines()  # the last line may not be
-    return [(int(row["epoch"]), float(row[f"val_{SCORE}"])) for row in csv.DictReader(whole)]
+    scored = ((int(row["epoch"]), row[f"val_{SCORE}"]) for row in csv.DictReader(whole))
+    return [(epoch, float(score)) for epoch, score in scored if score]

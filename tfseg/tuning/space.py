@@ -28,7 +28,8 @@ FIXED = {
     "overwrite": "each trial has a folder of its own",
     "train.epochs": "trials are compared epoch by epoch",
     "loss.ignore_class": "it changes what trials are scored on",
-    **dict.fromkeys(("quiet", "log.wandb", "log.mlflow", "train.val_batch_size"), "it changes no training"),
+    **dict.fromkeys(("quiet", "log.wandb", "log.mlflow"), "it changes no training"),
+    **dict.fromkeys(("train.val_batch_size", "train.validation_freq"), "it changes no training"),
 }
 FORM = "{low: 0, high: 1}, which log, step and multiplies may join, or {choices: [a, b]}"
 

@@ -45,7 +45,7 @@ def draw_curves(history_csv: str | Path, path: str | Path) -> None:
         draw_curve(axes["loss"], history, name, name, f"C{index}")
     if "learning_rate" in history:
         axes["rate"].plot(history["epoch"], history["learning_rate"], color="C0", marker=".")
-    axes["scores"].set_title("scores of the validation after each epoch")
+    axes["scores"].set_title("scores in validation")
     axes["scores"].set_ylim(0, 1)
     axes["loss"].set_title("loss")
     axes["rate"].set_title("learning rate")
@@ -74,7 +74,7 @@ def draw_run_curves(histories: Mapping[str, str | Path], path: str | Path) -> No
             draw_curve(loss_axis, history, "loss", name, f"C{index}")
             draw_curve(score_axis, history, "mean_iou", name, f"C{index}")
         loss_axis.set_title("loss")
-        score_axis.set_title("mean IoU of the validation after each epoch")
+        score_axis.set_title("mean IoU in validation")
         finish_curves(loss_axis, score_axis)
         save_figure(figure, path)
 
@@ -94,8 +94,10 @@ def finish_curves(*axes: "Axes") -> None:
 def draw_curve(axis: "Axes", history: Mapping[str, list[float]], value: str, name: str, color: str) -> None:
     """Draws what the history has of a value: validation as a line, training as dashes of the same colour."""
     for column, style, label in ((f"val_{value}", "-", name), (value, "--", f"{name}, training")):
-        if column in history:
-            axis.plot(history["epoch"], history[column], style, color=color, label=as_text(label), marker=".")
+        if column in history:  # an epoch that was not validated has no score, and no gap
+            known = [index for index, score in enumerate(history[column]) if not math.isnan(score)]
+            epochs, scores = ([history[name][index] for index in known] for name in ("epoch", column))
+            axis.plot(epochs, scores, style, color=color, label=as_text(label), marker=".")
 
 
 def read_history(path: Path) -> dict[str, list[float]]:

@@ -2,7 +2,7 @@
 
     pip install '.[cpu,tune]'
     python -m tfseg.tune --config configs/camvid.yaml --space configs/camvid_space.yaml --out runs/camvid-search \\
-        --trials 40 --train.epochs 12 --data.fit crop --data.crop_scale '[0.533,1.0]' --data.val_size 240x320
+        --trials 40 --train.epochs 12
 
 The space gives settings their ranges and choices:
 

@@ -6,6 +6,12 @@
 For crops and for whole images, with a seed and without: images/s of batches as a training gets them, in turns with
 a loop on as many processes that decodes image and mask and does nothing else. Medians of several rounds, and ratios.
 
+    python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024 --cached
+    python -m benchmarks.bench_pipeline --records data/sample-city/full-raw --cached
+
+The same of what is decoded already, data.cache or raw records, in turns with a loop that copies the same bytes of a
+file, mapped into memory, into batches.
+
     python -m benchmarks.bench_pipeline --records data/sample-city/full-512x1024 --memory
 
 Resident memory over 20 epochs.
@@ -117,20 +123,54 @@ def decode_only(directory: str, split: str, size: tuple[int, int] | None, seed: 
             yield 1
 
 
+def copy_only(directory: str, split: str, size: tuple[int, int] | None, seed: int | None) -> Iterator[int]:
+    """Copies image and mask, or a random crop of them, again and again, from the file of the cache into batches."""
+    from tfseg.pipeline.cache import open_cache
+
+    opened = open_records(directory)
+    pixels, random = open_cache(opened, split, "disk", 0), np.random.default_rng(seed)
+    size = size or opened.size
+    corners = random.integers(0, np.array(opened.size) - size + 1, (len(pixels.images), 2))
+    while True:
+        images = np.empty((BATCH_SIZE, *size, pixels.channels), np.uint8)
+        masks = np.empty((BATCH_SIZE, *size), np.uint8)
+        for place in range(BATCH_SIZE):
+            number = random.integers(len(corners))
+            top, left = corners[number]
+            images[place] = pixels.images[number, top : top + size[0], left : left + size[1]]
+            masks[place] = pixels.masks[number, top : top + size[0], left : left + size[1]]
+        yield BATCH_SIZE
+
+
 def make_peer_batches(name: str, folder: str, cores: int) -> Iterator[int]:
     """Yields the size of each batch that another loader makes."""
     for _ in {**peer_loaders.RESIZED, **peer_loaders.CROPS}[name](Path(folder), cores):
         yield BATCH_SIZE
 
 
-def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], rounds: int, seconds: float) -> dict:
-    """Measures all in turns: {cores: {"crop" or "whole": {kind: [images/s of each round]}}}."""
-    kinds = {
-        "decode only": (decode_only, None),
-        "pipeline": (make_batches, None),
-        "pipeline with a seed": (make_batches, 0),
-        "pipeline with a cache": (make_batches, 0, "disk"),
-    }
+DECODED = {
+    "decode only": (decode_only, None),
+    "pipeline": (make_batches, None),
+    "pipeline with a seed": (make_batches, 0),
+}
+CACHED = {
+    "copy only": (copy_only, None),
+    "cache": (make_batches, None, "disk"),
+    "cache with a seed": (make_batches, 0, "disk"),
+}
+RAW = {"raw records": (make_batches, None), "raw records with a seed": (make_batches, 0)}
+
+
+def bench(
+    kinds: dict[str, tuple],
+    directory: str,
+    split: str,
+    crop: tuple[int, int],
+    cores: list[int],
+    rounds: int,
+    seconds: float,
+) -> dict:
+    """Measures kinds in turns: {cores: {"crop" or "whole": {kind: [images/s of each round]}}}."""
     results = {n: {what: {kind: [] for kind in kinds} for what in ("crop", "whole")} for n in cores}
     for _ in range(rounds):
         for n, by_what in results.items():
@@ -138,7 +178,7 @@ def bench(directory: str, split: str, crop: tuple[int, int], cores: list[int], r
                 for kind, measured in rates.items():
                     make, *settings = kinds[kind]
                     arguments = directory, split, crop if what == "crop" else None, *settings
-                    measured.append(measure(make, arguments, n, seconds, n if make is decode_only else 1))
+                    measured.append(measure(make, arguments, n, seconds, 1 if make is make_batches else n))
     return results
 
 
@@ -210,6 +250,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="a measurement (default: %(default)s)")
     parser.add_argument("--memory", action="store_true", help="measure memory over 20 epochs of 3,000 crops instead")
+    parser.add_argument("--cached", action="store_true", help="measure what is decoded already instead")
     parser.add_argument("--peers", metavar="RAW", help="raw Cityscapes tree; measures other loaders instead")
     parser.add_argument("--resized", metavar="RECORDS", help="with --peers: the same images as records of 320x320")
     parser.add_argument("--json", type=Path, help="file for the measurements")
@@ -223,9 +264,12 @@ def main() -> None:
         results = bench_peers(options)
         print("\n".join(table(results, "tfseg", "times as many")))
     else:
-        crop = command.parse_size(options.crop)
-        results = bench(options.records, options.split, crop, options.cores, options.rounds, options.seconds)
-        print("\n".join(table(results, "decode only", "of decode only")))
+        kinds, crop = DECODED, command.parse_size(options.crop)
+        if options.cached:
+            kinds = CACHED | (RAW if read_manifest(options.records).codec == "raw" else {})
+        results = bench(kinds, options.records, options.split, crop, options.cores, options.rounds, options.seconds)
+        reference = next(iter(kinds))
+        print("\n".join(table(results, reference, f"of {reference}")))
     save_results(options.json, "bench_pipeline", results)
 
 

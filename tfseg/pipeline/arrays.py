@@ -1,20 +1,27 @@
 """Images and masks of a split that can be had by number, in any order: arrays, or raw records where they lie on disk.
 
-Of a crop no more is copied than what it shows.
+TensorFlow's own operations cut them out of mapped memory, without Python and so on all cores at once. Of a crop not
+much more is copied than what it shows.
 """
 
 import mmap
+import sys
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfseg.io import codecs, command, tfrecord
+from tfseg.io import command, tfrecord
 from tfseg.io.paths import is_local
+from tfseg.pipeline.damage import explain_read_errors
+from tfseg.records.parsing import parse_features, parse_mask
 from tfseg.records.record_set import RecordSet
 
-_ADVICE = f"see what is damaged with: {command.program('verify')}"
+ADVICE = f"see what is damaged with: {command.program('verify')}"
+GIBIBYTE = 2**30
+ALIGNMENT = 64  # of the memory of TensorFlow's tensors, in bytes
 
 
 class Pixels:
@@ -23,28 +30,25 @@ class Pixels:
     def __init__(self, size: tuple[int, int], channels: int):
         self.size, self.channels = size, channels
 
-    def cut_image(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Takes a crop of image number `place`: uint8 (height, width, channels)."""
-        raise NotImplementedError
-
-    def cut_mask(self, place: int, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Takes a crop of a mask: uint8 (height, width)."""
-        raise NotImplementedError
-
     def image(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies an image, or a crop of it (top, left, height, width), in tf.data's map."""
-        return self._copy(self.cut_image, place, crop, (None, None, self.channels))
+        """Copies image number `place`, or a crop of it, in tf.data's map.
+
+        Args:
+            place: int64 scalar.
+            crop: (4,) int32, top, left, height, width, that lies within the image; None: all.
+
+        Returns:
+            uint8 (height, width, channels).
+        """
+        raise NotImplementedError
 
     def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
-        """Copies a mask, or a crop of it, in tf.data's map."""
-        return self._copy(self.cut_mask, place, crop, (None, None))
+        """Copies a mask, or a crop of it, as `image` does: uint8 (height, width)."""
+        raise NotImplementedError
 
-    def _copy(self, cut, place, crop, shape) -> tf.Tensor:
-        crop = tf.constant((0, 0, *self.size)) if crop is None else crop
-        copied = tf.numpy_function(
-            lambda place, crop: np.ascontiguousarray(cut(place, *crop)), (place, crop), tf.uint8, stateful=False
-        )
-        return tf.ensure_shape(copied, shape)
+    def _unstack(self, crop: tf.Tensor | None) -> list[tf.Tensor]:
+        whole = (0, 0, *self.size)
+        return tf.unstack(tf.cast(whole if crop is None else crop, tf.int64))
 
 
 class Decoded(Pixels):
@@ -53,43 +57,61 @@ class Decoded(Pixels):
     Args:
         count: of the images.
         size: (height, width).
-        buffer: uint8, all images, then all masks.
+        buffer: uint8, `count_bytes` of them, all images, then all masks; mapped memory.
         channels: of the images.
     """
 
     def __init__(self, count: int, size: tuple[int, int], buffer: np.ndarray, channels: int = 3):
         super().__init__(size, channels)
-        shape = count, *size
-        end = count * size[0] * size[1] * channels
-        self.images, self.masks = buffer[:end].reshape(*shape, channels), buffer[end:].reshape(shape)
+        shape, pixels = (count, *size), count * size[0] * size[1]
+        self.images = buffer[: pixels * channels].reshape(*shape, channels)
+        self.masks = buffer[len(buffer) - pixels :].reshape(shape)
 
-    def cut_image(self, place, top, left, height, width):
-        return self.images[place, top : top + height, left : left + width]
+    @staticmethod
+    def count_bytes(count: int, size: tuple[int, int], channels: int) -> int:
+        """Counts the bytes of so many images and masks; the masks begin at a multiple of `ALIGNMENT`."""
+        pixels = count * size[0] * size[1]
+        return -(-pixels * channels // ALIGNMENT) * ALIGNMENT + pixels
 
-    def cut_mask(self, place, top, left, height, width):
-        return self.masks[place, top : top + height, left : left + width]
+    @cached_property
+    def image_rows(self) -> tf.Tensor:
+        """All rows of all images, (rows, width x channels)."""
+        return as_tensor(self.images.reshape(-1, self.size[1] * self.channels))
+
+    @cached_property
+    def mask_rows(self) -> tf.Tensor:
+        """All rows of all masks, (rows, width)."""
+        return as_tensor(self.masks.reshape(-1, self.size[1]))
+
+    def image(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        top, left, height, width = self._unstack(crop)
+        begin = [place * self.size[0] + top, left * self.channels]
+        cut = tf.slice(self.image_rows, begin, [height, width * self.channels])
+        return tf.reshape(cut, [height, width, self.channels])
+
+    def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        top, left, height, width = self._unstack(crop)
+        return tf.slice(self.mask_rows, [place * self.size[0] + top, left], [height, width])
 
 
 class _Found(NamedTuple):
-    """A record where it lies."""
+    """Where the tiles of a record's image begin in the file, in bytes."""
 
-    data: memoryview
-    checksum: memoryview
-    images: list[memoryview]  # tiles of the image
-    masks: list[memoryview]  # and of the mask
+    shard: int
+    tiles: list[int]
 
 
 class Mapped(Pixels):
-    """Raw records, the files of which are mapped into memory. Masks are unpacked, of a crop the tiles that it meets.
+    """Raw records, the files of which are mapped into memory; their masks, packed, are kept beside.
 
-    The checksum of a record is looked at when its image is wanted for the first time.
+    All that is wrong with the records is found at once, when they are read for the first time.
 
     Args:
         records: raw, of one size and on this machine, see `can_be_mapped`.
         split: name of the split.
 
     Raises:
-        ValueError: a shard is damaged, or a record is not as the manifest says.
+        ValueError: a record is damaged, or not as the manifest says.
         OSError: a shard cannot be read.
     """
 
@@ -97,48 +119,114 @@ class Mapped(Pixels):
         if records.size is None:
             raise ValueError(f"{records}: holds images of several sizes, which cannot be had by number")
         super().__init__(records.size, records.manifest.channels)
+        self.manifest = records.manifest
         self.tile_width = records.manifest.tile_width or self.size[1]
-        self.found = []
+        files, found = [], []
         for shard in records.split(split).shards:
             path = records.path / shard.name
+            files.append(map_file(path))
             try:
-                found = [self._find_tiles(*framed) for framed in tfrecord.view_records(_map(path))]
-                if len(found) != shard.count:
-                    raise ValueError(f"has {len(found)} records, the manifest says {shard.count}")
+                places = self._find_records(files[-1], len(files) - 1)
+                if len(places) != shard.count:
+                    raise ValueError(f"has {len(places)} records, the manifest says {shard.count}")
             except ValueError as error:
-                raise ValueError(f"{path}: {error}; {_ADVICE} {records}") from None
-            self.found += found
-        self.checked = np.zeros(len(self.found), bool)
+                raise ValueError(f"{path}: {error}; {ADVICE} {records}") from None
+            found += places
+        self.masks = read_masks(records, split, sum(map(len, files)))
+        self.files = join_lists([as_tensor(file) for file in files])
+        self.shards = tf.constant([one.shard for one in found])
+        self.tiles = tf.constant([one.tiles for one in found], tf.int64)
 
-    def _find_tiles(self, data: memoryview, checksum: memoryview) -> _Found:
-        features = tfrecord.view_example(data)
-        image_tiles, mask_tiles = (_as_tiles(features.get(key, [])) for key in ("image/encoded", "mask/encoded"))
-        expected = [self.channels * self.size[0] * self.tile_width] * -(-self.size[1] // self.tile_width)
-        if [len(tile) for tile in image_tiles] != expected or len(mask_tiles) != len(image_tiles):
-            raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
-        return _Found(data, checksum, image_tiles, mask_tiles)
+    def _find_records(self, file: np.ndarray, shard: int) -> list[_Found]:
+        start = file.ctypes.data
+        tile = self.channels * self.size[0] * self.tile_width
+        expected = [tile] * -(-self.size[1] // self.tile_width)
+        found = []
+        for data, _ in tfrecord.view_records(memoryview(file)):
+            features = tfrecord.view_example(data)
+            images, masks = (_as_tiles(features.get(key, [])) for key in ("image/encoded", "mask/encoded"))
+            if [len(tile) for tile in images] != expected or len(masks) != len(images):
+                raise ValueError(f"has a record that is not of {self.size[0]}x{self.size[1]}, as the manifest says")
+            found.append(_Found(shard, [np.frombuffer(tile, np.uint8).ctypes.data - start for tile in images]))
+        return found
 
-    def cut_image(self, place, top, left, height, width):
-        found = self.found[place]
-        if not self.checked[place]:
-            if not tfrecord.is_whole(found.data, found.checksum):
-                raise ValueError(f"record {place} of the split is damaged: its checksum fails")
-            self.checked[place] = True
-        rows, channels = self.size[0], self.channels
-        return self._join(found.images, lambda tile: codecs.as_rows(tile, rows, channels), top, left, height, width)
+    def image(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        top, left, height, width = self._unstack(crop)
+        file, row = get_from(self.files, self.shards[place]), self.tile_width * self.channels
+        columns = []
+        for number, own_left in enumerate(range(0, self.size[1], self.tile_width)):
+            first = tf.clip_by_value(left - own_left, 0, self.tile_width)
+            count = tf.clip_by_value(left + width - own_left, 0, self.tile_width) - first
+            rows = tf.where(count > 0, height, 0)  # of a tile that the crop does not meet nothing is copied
+            lines = tf.slice(file, [self.tiles[place, number] + top * row], [rows * row])
+            cut = tf.slice(tf.reshape(lines, [rows, row]), [0, first * self.channels], [rows, count * self.channels])
+            columns.append(tf.reshape(cut, [height, count, self.channels]))
+        return columns[0] if len(columns) == 1 else tf.concat(columns, axis=1)
 
-    def cut_mask(self, place, top, left, height, width):
-        def unpack(tile):
-            return codecs.unpack_mask(tile, self.size[0], self.tile_width)
+    def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        height, width = self.size
+        features = {"mask/encoded": self.masks[place], "image/height": height, "image/width": width}
+        return parse_mask(features, self.manifest, crop)
 
-        return self._join(self.found[place].masks, unpack, top, left, height, width)
 
-    def _join(self, tiles, decode, top, left, height, width) -> np.ndarray:
-        first, last = left // self.tile_width, (left + width - 1) // self.tile_width
-        columns = [decode(tile)[top : top + height] for tile in tiles[first : last + 1]]
-        joined = columns[0] if first == last else np.concatenate(columns, axis=1)
-        left -= first * self.tile_width
-        return joined[:, left : left + width]
+def read_masks(records: RecordSet, split: str, size: int) -> tf.Tensor:
+    """Reads the packed masks of raw records, and with them every byte once: (records, tiles) strings.
+
+    Args:
+        records: of which TensorFlow looks at all checksums.
+        split: name of the split.
+        size: bytes of its files.
+
+    Raises:
+        ValueError: a record is damaged.
+    """
+    if size >= GIBIBYTE:
+        print(f"raw records: reading {size / GIBIBYTE:.1f} GiB once, to check them", file=sys.stderr, flush=True)
+    data = tf.data.TFRecordDataset(records.shard_paths(split))
+    data = data.map(lambda record: parse_features(record)["mask/encoded"], num_parallel_calls=tf.data.AUTOTUNE)
+    with explain_read_errors(records):
+        return tf.stack([*data.prefetch(tf.data.AUTOTUNE)])
+
+
+def as_tensor(array: np.ndarray) -> tf.Tensor:
+    """Gives the memory of an array as a tensor, without a copy; it stays mapped for as long as the tensor is there.
+
+    Args:
+        array: contiguous, beginning at a multiple of `ALIGNMENT` bytes, as TensorFlow wants it. Nothing may write to
+            the tensor: no operation of TensorFlow does to one that somebody else has.
+    """
+    return tf.experimental.dlpack.from_dlpack(np.asarray(_Unlocked(array)).__dlpack__())
+
+
+class _Unlocked:
+    """An array that says of itself that it may be written to: NumPy gives away no others."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def join_lists(tensors: list[tf.Tensor]) -> tf.Tensor:
+    """Joins vectors of bytes of different lengths to one tensor, of which `get_from` gives each without a copy."""
+    joined = tf.raw_ops.TensorListReserve(element_shape=-1, num_elements=len(tensors), element_dtype=tf.uint8)
+    for index, tensor in enumerate(tensors):
+        joined = tf.raw_ops.TensorListSetItem(input_handle=joined, index=index, item=tensor)
+    return joined
+
+
+def get_from(joined: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Gives vector number `index` of what `join_lists` joined."""
+    return tf.raw_ops.TensorListGetItem(input_handle=joined, index=index, element_shape=[-1], element_dtype=tf.uint8)
+
+
+def keep_uncopied(data: tf.data.Dataset) -> tf.data.Dataset:
+    """Keeps TensorFlow from rewriting a data set, for which it would copy the tensors that functions take, whole files.
+
+    What it would do, such as maps in parallel, the pipeline asks for itself.
+    """
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False
+    return data.with_options(options)
 
 
 def _as_tiles(found: memoryview | int | list[memoryview]) -> list[memoryview]:
@@ -147,9 +235,15 @@ def _as_tiles(found: memoryview | int | list[memoryview]) -> list[memoryview]:
     return [found] if isinstance(found, memoryview) else found
 
 
-def _map(path: Path) -> memoryview:
+def map_file(path: Path) -> np.ndarray:
+    """Maps a file into memory: uint8 (bytes,), not to be written to."""
     with path.open("rb") as file:
-        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def map_memory(size: int) -> np.ndarray:
+    """Takes memory of so many bytes that is the system's own, and so begins at a page: uint8 (bytes,)."""
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
 
 
 def can_be_mapped(records: RecordSet) -> bool:

@@ -20,7 +20,7 @@ from tfseg.io.atomic import UNFINISHED, write_whole
 from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local
 from tfseg.io.removal import remove_files
-from tfseg.pipeline.arrays import Decoded
+from tfseg.pipeline.arrays import Decoded, map_file, map_memory
 from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import RecordSet
 
@@ -44,14 +44,14 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
     if size is None:
         raise ValueError(f"{records}: data.cache needs images of one size; convert them with --size")
     channels = records.manifest.channels
-    total = count * size[0] * size[1] * (channels + 1)  # of the image, and the mask
+    total = Decoded.count_bytes(count, size, channels)
     needs = f"{count:,} images of {size[0]}x{size[1]} take {total / GIBIBYTE:.1f} GiB decoded"
     if place == "ram":
         if total > allowed:
             more = -(-(total - allowed) // MEBIBYTE)
             raise ValueError(f"{records}: {needs}; raise data.ram_budget by {more} MiB or set data.cache to disk")
         print(f"cache: {needs}, in memory", file=sys.stderr, flush=True)
-        buffer = np.empty(total, np.uint8)
+        buffer = map_memory(total)
         _fill(Decoded(count, size, buffer, channels), records, split)
         return Decoded(count, size, buffer, channels)
     path = cache_path(records, split)
@@ -59,7 +59,7 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
     with _alone(path.parent):  # a training that is started beside another waits for what the other writes
         if not path.is_file() or path.stat().st_size != total:
             _write(path, records, split, size, needs)
-    return Decoded(count, size, np.memmap(path, np.uint8, "r"), channels)
+    return Decoded(count, size, map_file(path), channels)
 
 
 def cache_path(records: RecordSet, split: str) -> Path:
@@ -88,7 +88,7 @@ def _write(path: Path, records: RecordSet, split: str, size: tuple[int, int], ne
     # In full: what begins with train- may as well be of a split train-night.
     remove_files(path.parent, rf"({UNFINISHED})?{re.escape(split)}-[0-9a-f]+\.pixels")
     count, channels = records.split(split).count, records.manifest.channels
-    total = count * size[0] * size[1] * (channels + 1)
+    total = Decoded.count_bytes(count, size, channels)
     free = shutil.disk_usage(path.parent).free
     print(f"cache: {needs}, {free / GIBIBYTE:.1f} GiB are free; writing {printable(path)}", file=sys.stderr, flush=True)
     if total > free:

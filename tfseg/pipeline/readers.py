@@ -9,7 +9,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from tfseg.pipeline import order
-from tfseg.pipeline.arrays import Mapped, Pixels, can_be_mapped
+from tfseg.pipeline.arrays import Mapped, Pixels, can_be_mapped, keep_uncopied
 from tfseg.pipeline.cache import open_cache
 from tfseg.pipeline.order import Draw, Share
 from tfseg.pipeline.settings import Buffers, TrainSettings, count_cache_bytes
@@ -104,7 +104,7 @@ class NumberedReader:
         self, draw: Draw, seed: int, start: int, share: Share, passes: tf.data.Dataset | None = None
     ) -> tf.data.Dataset:
         counts = [shard.count for shard in self.records.split(self.split).shards]
-        return order.number_in_passes(counts, draw, seed=seed, start=start, share=share, passes=passes)
+        return keep_uncopied(order.number_in_passes(counts, draw, seed=seed, start=start, share=share, passes=passes))
 
     def open(self, item: tf.Tensor) -> Image:
         return NumberedImage(item, self.pixels)

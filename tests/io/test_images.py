@@ -280,10 +280,23 @@ def test_sums_are_exact(shape):
     assert np.array_equal(masks.count_values(image[..., 1]), np.bincount(image[..., 1].ravel(), minlength=256))
 
 
-def test_counts_beyond_what_float32_holds():
-    mask = np.zeros((4097, 4097), np.uint8)
+@pytest.mark.parametrize("width", [2, 64])
+def test_counts_beyond_what_float32_holds(width):
+    """Of a mask of noise, then of one of areas, whose runs are counted."""
+    mask = np.repeat(np.tile(np.arange(2, dtype=np.uint8), 4352 // width), width // 2)
+    mask = np.tile(mask, (4097, 1))
+    assert mask.shape == (4097, 4352)
     mask[0, :2] = 7
-    assert masks.count_values(mask)[[0, 7]].tolist() == [4097**2 - 2, 2]
+    counts = masks.count_values(mask)
+    assert counts[:2].sum() == 4097 * 4352 - 2 and counts[1] == 4097 * 2176 - (1 if width == 2 else 0)
+    assert counts[7] == 2
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (1, 2), (32, 32)])
+def test_counts_of_areas(shape):
+    mask = np.full(shape, 5, np.uint8)
+    mask[:, shape[1] // 2 :] = 255
+    assert np.array_equal(masks.count_values(mask), np.bincount(mask.ravel(), minlength=256))
 
 
 def test_resize_leaves_the_arguments_alone():

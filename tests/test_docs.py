@@ -414,7 +414,7 @@ def test_curves_of_both_precisions_come_from_the_committed_results():
         assert max(abs(float(a) - float(b)) for a, b in zip(loss, half, strict=True)) < 0.01
 
 
-@pytest.mark.parametrize("name", ["seeds"])
+@pytest.mark.parametrize("name", ["finalists", "seeds"])
 def test_comparisons_come_from_the_committed_results(name):
     folder = ROOT / "docs/results" / name
     result = json.loads((folder / "compare.json").read_text(encoding="utf-8"))

@@ -220,5 +220,5 @@ def jit(function):
     On a CPU, XLA makes short work of chains over pixels, but takes four times as long for a network.
     """
     if keras.backend.backend() == "tensorflow" and platform.system() == "Linux":
-        return tf.function(function, jit_compile=True)
+        return tf.function(function, jit_compile=True, autograph=False)
     return function

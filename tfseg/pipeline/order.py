@@ -15,6 +15,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 AUTOTUNE = tf.data.AUTOTUNE
+do_not_convert = tf.autograph.experimental.do_not_convert  # by AutoGraph, which takes seconds, and finds nothing to do
 DEALT = 0x5EA7  # seed of who reads what, the same for all readers, also those that draw without a seed
 READERS = 8  # shards that are read at once: not left to the machine, since the order depends on it
 
@@ -116,6 +117,7 @@ def read_in_passes(
     total = sum(file.count for file in files)
     first, passed = share.find_pass(start, total) if share else divmod(start, total)
 
+    @do_not_convert
     def read_pass(number: tf.Tensor) -> tf.data.Dataset:
         visits = tf.data.Dataset.range(number * len(files), (number + 1) * len(files))
         if share:
@@ -132,7 +134,7 @@ def count_iterations(first: int = 0) -> tf.data.Dataset:
     """Gives one number, int64: `first` in the first iteration over what is made of it, and one more in each after."""
     with tf.device("CPU:0"):
         following = tf.Variable(tf.constant(first, tf.int64), trainable=False)
-    return tf.data.Dataset.range(1).map(lambda _: following.assign_add(1, read_value=True) - 1)
+    return tf.data.Dataset.range(1).map(do_not_convert(lambda _: following.assign_add(1, read_value=True) - 1))
 
 
 def read_across_passes(files: Sequence[File], draw: Draw, *, shuffle: int, seed: int) -> tf.data.Dataset:
@@ -155,6 +157,7 @@ def _read_visits(
     """Numbers of visits, each to one shard in one pass -> (what was drawn, record)."""
     paths, totals, places, firsts, everys = (tf.constant(column) for column in zip(*files, strict=True))
 
+    @do_not_convert
     def read_shard(visit: tf.Tensor) -> tf.data.Dataset:
         number, turn = visit // len(files), tf.math.floormod(visit, len(files))
         file = _shuffle_files(files, seed, number)[turn]
@@ -239,6 +242,7 @@ def number_in_passes(
         row = _shuffle(tf.range(total, dtype=tf.int64), [DEALT, number], alg="philox")
         return row[tf.math.floormod(share.index - number * total, share.count) :: share.count]
 
+    @do_not_convert
     def number_pass(number: tf.Tensor) -> tf.data.Dataset:
         mine = own if even else deal(number)
         order = _shuffle(mine, [seed, number], alg="philox")

@@ -19,6 +19,7 @@ from tfseg.records.parsing import parse_example, parse_label_ids
 from tfseg.records.record_set import RecordSet
 
 AUTOTUNE = tf.data.AUTOTUNE
+do_not_convert = tf.autograph.experimental.do_not_convert  # by AutoGraph, which takes seconds, and finds nothing to do
 
 
 def make_train_batches(
@@ -65,9 +66,11 @@ def make_train_batches(
         reader.prepare()
     seed = choose_seed(settings)
 
+    @do_not_convert
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
         return fitting.fit(drawn, reader.open(item))
 
+    @do_not_convert
     def identify(_: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> tf.Tensor:
         return reader.identify(item)
 
@@ -113,6 +116,7 @@ def make_epoch_batches(
     reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
     reader.prepare()
 
+    @do_not_convert
     def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
         return fitting.fit(drawn, reader.open(item))
 
@@ -156,6 +160,7 @@ def make_eval_batches(
     if size is None and records.size is None:
         batch_size = 1  # images of the source's own sizes: nothing says that they are all the same
 
+    @do_not_convert
     def decode(record: tf.Tensor) -> dict:
         example = resize_exactly(parse_example(record, records.manifest), size)
         if names:

@@ -305,8 +305,8 @@ def test_gain_of_the_augmentation_comes_from_the_committed_results():
 
 def test_speed_of_the_pipeline_comes_from_the_committed_results():
     text = PAGES["docs/results/pipeline/README.md"]
-    for name in ("speed", "raw"):
-        rows = bench_pipeline.table(results(f"pipeline/{name}.json"), "decode only", "of decode only")
+    for name, bound in (("speed", "decode only"), ("cached", "copy only"), ("raw", "copy only")):
+        rows = bench_pipeline.table(results(f"pipeline/{name}.json"), bound, f"of {bound}")
         assert "\n".join(rows) in text
     shares = [row[4] for row in table_rows(text, "cores") if row[2] in ("pipeline", "pipeline with a seed")]
     assert f"{min(shares)} to {max(shares)}." in " ".join(PAGES["docs/pipeline.md"].split())
@@ -338,6 +338,17 @@ def test_the_finalists_come_from_the_committed_results():
         for metrics in [json.loads(path.read_text(encoding="utf-8"))]
     ]
     assert sorted(table_rows(PAGES["docs/results/finalists/README.md"], "skips")) == sorted(rows) and rows
+
+
+def test_the_11_classes_come_from_the_committed_results():
+    folder = ROOT / "docs/results/camvid_11"
+    rows = []
+    for path in sorted(folder.glob("runs/seed-*/metrics.json")):
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+        assert len(metrics["iou"]) == 12
+        rows.append([path.parent.name.removeprefix("seed-"), percent(metrics["mean_iou"])])
+        rows[-1] += map(percent, metrics["iou"][1:])
+    assert table_rows(PAGES["docs/results/camvid_11/README.md"], "seed") == rows and rows
 
 
 def test_signals_to_workers_come_from_the_committed_results():

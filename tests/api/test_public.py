@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,15 @@ def run(code):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+@pytest.mark.parametrize("asked", [None, "0"])
+def test_importing_it_turns_the_operations_of_onednn_on_unless_they_are_turned_off(asked):
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    code = "import os, tfseg; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    environment |= {"TF_ENABLE_ONEDNN_OPTS": asked} if asked else {}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == (asked or "1")
 
 
 def test_importing_it_loads_nothing_large():

@@ -19,6 +19,7 @@ from tfseg.records.parsing import parse_example, parse_label_ids
 from tfseg.records.record_set import RecordSet
 
 AUTOTUNE = tf.data.AUTOTUNE
+BATCHED = 2  # batches that are put together at a time: as many as the machine likes would take its memory
 do_not_convert = tf.autograph.experimental.do_not_convert  # by AutoGraph, which takes seconds, and finds nothing to do
 
 
@@ -83,7 +84,7 @@ def make_train_batches(
     )
     # Passes follow each other without a seam, so no image is dropped here: a batch may hold the end of one pass and the
     # beginning of the next.
-    data = data.batch(settings.batch_size, drop_remainder=True)
+    data = data.batch(settings.batch_size, True, BATCHED, deterministic=settings.seed is not None)
     if settings.service:  # its workers do all that stands above
         policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
         data = data.apply(tf.data.experimental.service.distribute(policy, settings.service))

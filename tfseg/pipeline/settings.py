@@ -8,7 +8,7 @@ from tfseg.records.record_set import RecordSet
 
 MEBIBYTE = 2**20
 PREFETCHED = 8  # batches at most that wait for the device
-UNCOUNTED = 2  # more of them: one is being filled, one is being used
+UNCOUNTED = 3  # more of them: two are being filled, see `pipeline.BATCHED`, one is being used
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def plan_buffers(records: RecordSet, split: str, settings: TrainSettings) -> Buf
     batches = int(min(max(budget // (4 * batch), 1), PREFETCHED))
     shuffled = int((budget - (batches + UNCOUNTED) * batch) / record)
     if shuffled < settings.batch_size:
-        least = int((3 * batch + settings.batch_size * record) / MEBIBYTE) + 1
+        least = int(((1 + UNCOUNTED) * batch + settings.batch_size * record) / MEBIBYTE) + 1
         raise ValueError(
             f"{records}: does not go in data.ram_budget {settings.ram_budget}; it takes {least} MiB or more"
         )

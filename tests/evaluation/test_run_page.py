@@ -136,7 +136,7 @@ def test_facts_of_the_training(findings):
 
 def test_curves_say_at_which_size_their_scores_are(findings):
     page, _ = read(findings, metrics={"validation": {"size": "320x320", "mean_iou": 0.4321}})
-    words = "Scores are those of the validation after each epoch, at {}, as the network sees images."
+    words = "Scores are those of the validations, at {}, as the network sees images."
     assert words.format("320x320") + " The epoch that was chosen had a mean IoU of 43.2 % there." in page.text
     small = Config(Data("city/records", val_size="48x96"), "runs/city")
     page, _ = read(findings, config=small, metrics={})  # of before

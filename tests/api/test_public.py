@@ -3,6 +3,7 @@
 import ast
 import inspect
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ def run(code):
     return result.stdout
 
 
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="others are left as they are")
 @pytest.mark.parametrize("asked", [None, "0"])
 def test_importing_it_turns_the_operations_of_onednn_on_unless_they_are_turned_off(asked):
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}

@@ -89,6 +89,8 @@ def test_no_python_runs_in_a_training_chain(settings, seed, fit, folder, tiny_re
     for stored in (folder, tiny_records):
         stream = train_batches(stored, "train", **{"size": (24, 40), "batch_size": 2, "seed": seed, **settings, **fit})
         assert not {"PyFunc", "PyFuncStateless", "EagerPyFunc"} & list_operations(stream)
+        is_mapped = bool(settings) or stored is folder
+        assert (stream.options().experimental_optimization.apply_default_optimizations is False) == is_mapped
     assert "PyFunc" in list_operations(stream.map(lambda batch: tf.numpy_function(len, [batch["mask"]], tf.int64)))
 
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.2.0"
 
-# oneDNN's operations, which TensorFlow leaves off on processors of x86 without AVX-512: a train step takes a quarter less
-# time there with them. TensorFlow looks at this when it is imported.
+# oneDNN's operations, which TensorFlow leaves off on x86 processors without AVX-512: with them, a train step takes a
+# quarter less time there. TensorFlow looks at this when it is imported.
 if platform.machine().lower() in ("x86_64", "amd64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

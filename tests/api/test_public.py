@@ -64,7 +64,7 @@ def test_type_checkers_see_the_same_names():
     shown = {
         alias.name: node.module.removeprefix("tfseg.")
         for block in tree.body
-        if isinstance(block, ast.If)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in block.body
         for alias in node.names
     }

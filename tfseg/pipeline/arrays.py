@@ -19,7 +19,7 @@ from tfseg.pipeline.damage import explain_read_errors
 from tfseg.records.parsing import parse_features, parse_mask
 from tfseg.records.record_set import RecordSet
 
-ADVICE = f"see what is damaged with: {command.program('verify')}"
+_ADVICE = f"see what is damaged with: {command.program('verify')}"
 GIBIBYTE = 2**30
 ALIGNMENT = 64  # of the memory of TensorFlow's tensors, in bytes
 
@@ -130,7 +130,7 @@ class Mapped(Pixels):
                 if len(places) != shard.count:
                     raise ValueError(f"has {len(places)} records, the manifest says {shard.count}")
             except ValueError as error:
-                raise ValueError(f"{path}: {error}; {ADVICE} {records}") from None
+                raise ValueError(f"{path}: {error}; {_ADVICE} {records}") from None
             found += places
         self.masks = read_masks(records, split, sum(map(len, files)))
         self.files = join_lists([as_tensor(file) for file in files])
@@ -139,8 +139,8 @@ class Mapped(Pixels):
 
     def _find_records(self, file: np.ndarray, shard: int) -> list[_Found]:
         start = file.ctypes.data
-        tile = self.channels * self.size[0] * self.tile_width
-        expected = [tile] * -(-self.size[1] // self.tile_width)
+        length = self.channels * self.size[0] * self.tile_width
+        expected = [length] * -(-self.size[1] // self.tile_width)
         found = []
         for data, _ in tfrecord.view_records(file.data):
             features = tfrecord.view_example(data)

@@ -20,11 +20,11 @@ from tfseg.io.atomic import UNFINISHED, write_whole
 from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local
 from tfseg.io.removal import remove_files
-from tfseg.pipeline.arrays import Decoded, map_file, map_memory
+from tfseg.pipeline.arrays import GIBIBYTE, Decoded, map_file, map_memory
 from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import RecordSet
 
-MEBIBYTE, GIBIBYTE = 2**20, 2**30
+MEBIBYTE = 2**20
 
 
 def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Decoded:

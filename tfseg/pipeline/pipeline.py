@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.pipeline.fitting import Fitting, resize_exactly
-from tfseg.pipeline.order import Share, count_iterations
+from tfseg.pipeline.order import Share, count_iterations, do_not_convert
 from tfseg.pipeline.readers import choose_reader
 from tfseg.pipeline.service import check_reachable
 from tfseg.pipeline.settings import TrainSettings, plan_buffers
@@ -20,7 +20,6 @@ from tfseg.records.record_set import RecordSet
 
 AUTOTUNE = tf.data.AUTOTUNE
 BATCHED = 2  # batches that are put together at a time: as many as the machine likes would take its memory
-do_not_convert = tf.autograph.experimental.do_not_convert  # by AutoGraph, which takes seconds, and finds nothing to do
 
 
 def make_train_batches(
@@ -123,7 +122,7 @@ def make_epoch_batches(
 
     data = reader.read(fitting.draw, choose_seed(settings), 0, Share(), count_iterations(epoch))
     data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=settings.seed is not None)
-    data = data.batch(settings.batch_size, drop_remainder)
+    data = data.batch(settings.batch_size, drop_remainder, BATCHED, deterministic=settings.seed is not None)
     return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(buffers.batches)
 
 

@@ -45,6 +45,7 @@ class Recipe:
         warmup: fraction of the time in which the learning rate rises to its greatest.
         weight_decay: of the optimizer.
         cross_entropy: its weight beside the Dice loss, whose weight is 1.
+        autocast: whether PyTorch computes in bfloat16 where it holds that to be safe.
     """
 
     imagenet: bool = True
@@ -59,6 +60,7 @@ class Recipe:
     warmup: float = 0.0
     weight_decay: float = 0.0
     cross_entropy: float = 0.0
+    autocast: bool = False
 
 
 # "documented" is the example's; "fitted" takes more and smaller steps, and the losses and augmentation that most use.
@@ -74,6 +76,7 @@ RECIPES = {
         "warmup": 0.03,
         "weight_decay": 0.01,
         "cross_entropy": 1.0,
+        "autocast": True,
     },
 }
 
@@ -108,7 +111,7 @@ def train(
             "torch": torch.__version__,
         },
     }
-    return results, {"masks": predict(network, data, device)}
+    return results, {"masks": predict(network, data, device, recipe.autocast)}
 
 
 def build(recipe: Recipe, classes: int):
@@ -125,6 +128,8 @@ def build(recipe: Recipe, classes: int):
 
 def learn(network, loader, data: PeerData, recipe: Recipe, limit: float, device: str) -> dict:
     """Trains for so many seconds; returns counts, the epochs' scores, and the weights of the best epoch."""
+    import torch
+
     optimizer = make_optimizer(network, recipe)
     compute_loss = make_loss(recipe)
     steps, images, seconds, history, best = 0, 0, 0.0, [], None
@@ -135,13 +140,15 @@ def learn(network, loader, data: PeerData, recipe: Recipe, limit: float, device:
             for group in optimizer.param_groups:
                 group["lr"] = group["multiplier"] * choose_rate(recipe, (time.monotonic() - start) / limit)
             optimizer.zero_grad()
-            loss = compute_loss(network(normalize(pixels, device)), truth.to(device).long())
+            with torch.autocast(device, torch.bfloat16, enabled=recipe.autocast):
+                logits = network(normalize(pixels, device))
+            loss = compute_loss(logits.float(), truth.to(device).long())
             loss.backward()
             optimizer.step()
             steps, images, seconds = steps + 1, images + len(pixels), time.monotonic() - start
             if seconds >= limit:
                 break
-        score = score_classes(network, data, device)
+        score = score_classes(network, data, device, recipe.autocast)
         history.append({"seconds": time.monotonic() - start, "loss": float(loss.detach()), "mean_iou": score})
         print(f"epoch {len(history)}: {seconds:.0f} s, {steps} steps, mean IoU {score:.4f}", flush=True)
         if score >= max(epoch["mean_iou"] for epoch in history):
@@ -253,7 +260,7 @@ def make_augmentation(recipe: Recipe, seed: int):
     return A.Compose([*steps, *(A.OneOf(kinds, p=0.9) for kinds in (light, sharpness, colors))], seed=seed)
 
 
-def infer(network, pixels, device: str):
+def infer(network, pixels, device: str, autocast: bool):
     """Class ids of whole images, (B, H, W) from uint8 (B, H, W, 3); mirrored at the edges up to a multiple of 32."""
     import torch
 
@@ -261,13 +268,13 @@ def infer(network, pixels, device: str):
     rows, columns = -height % DIVISOR, -width % DIVISOR
     top, left = rows // 2, columns // 2
     padding = (left, columns - left, top, rows - top)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=autocast):
         padded = torch.nn.functional.pad(normalize(pixels, device), padding, mode="reflect")
         logits = network(padded.contiguous(memory_format=torch.channels_last))
         return logits[..., top : top + height, left : left + width].argmax(1).cpu()
 
 
-def score_classes(network, data: PeerData, device: str) -> float:
+def score_classes(network, data: PeerData, device: str, autocast: bool) -> float:
     """Mean IoU of the classes that the validation split has, by which the best epoch is chosen."""
     import torch
 
@@ -275,7 +282,7 @@ def score_classes(network, data: PeerData, device: str) -> float:
     classes = len(data.classes)
     matrix = torch.zeros(classes, classes, dtype=torch.int64)
     for pixels, truth in torch.utils.data.DataLoader(Images(data, "val"), VAL_BATCH_SIZE):
-        predicted, counted = infer(network, pixels, device), truth != IGNORED
+        predicted, counted = infer(network, pixels, device, autocast), truth != IGNORED
         cells = truth[counted].long() * classes + predicted[counted]
         matrix += torch.bincount(cells, minlength=classes**2).reshape(classes, classes)
     hits, present = matrix.diag(), matrix.sum(1) > 0
@@ -283,11 +290,11 @@ def score_classes(network, data: PeerData, device: str) -> float:
     return float((hits / union.clamp(min=1))[present].mean())
 
 
-def predict(network, data: PeerData, device: str) -> Iterator[tuple[str, np.ndarray]]:
+def predict(network, data: PeerData, device: str, autocast: bool) -> Iterator[tuple[str, np.ndarray]]:
     """Yields id and mask of the images of the validation split, each seen once at its own size."""
     import torch
 
     network.eval()
     for path in data.images("val"):
         pixels = torch.from_numpy(decode_file(read_file(path)))[None]
-        yield path.stem, infer(network, pixels, device)[0].numpy()
+        yield path.stem, infer(network, pixels, device, autocast)[0].numpy()

@@ -8,6 +8,7 @@ import tensorflow as tf
 from helper_pipeline import train_batches
 from helpers import TRAIN, draw, flip, write_images
 
+from tfseg.pipeline import pipeline, readers
 from tfseg.pipeline.arrays import ALIGNMENT, Decoded, Mapped, as_tensor, can_be_mapped, keep_uncopied, map_memory
 from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.order import Share
@@ -25,8 +26,8 @@ def folder(request, tmp_path):
     return write_images(tmp_path, IMAGES, "raw", request.param)
 
 
-def open_mapped(folder):
-    return Mapped(open_records(folder), "train")
+def open_mapped(folder, allowed=0):
+    return Mapped(open_records(folder), "train", allowed)
 
 
 def read(folder, batches, **settings):
@@ -38,8 +39,10 @@ def read(folder, batches, **settings):
     ]
 
 
-def test_crops_are_what_lies_there(folder):
-    mapped = open_mapped(folder)
+@pytest.mark.parametrize(("allowed", "kind"), [(COUNT * 24 * 40 - 1, tf.string), (COUNT * 24 * 40, tf.uint8)])
+def test_crops_are_what_lies_there(folder, allowed, kind):
+    mapped = open_mapped(folder, allowed)
+    assert mapped.masks.dtype == kind  # packed, where memory has no room for them
     for place, (image, mask) in enumerate(IMAGES):
         np.testing.assert_array_equal(mapped.image(place), image)
         np.testing.assert_array_equal(mapped.mask(place), mask)
@@ -58,6 +61,17 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
     assert read(folder, 4, epoch=2, step=1, **settings) == whole[14:22]
     parts = [read(folder, 3, share=Share(index, 2), **settings) for index in (0, 1)]
     assert {*parts[0][:4]} | {*parts[1][:3]} == {*whole[:7]}
+
+
+@pytest.mark.parametrize("settings", [{}, {"cache": "ram"}])
+@pytest.mark.parametrize("seed", [3, None])
+def test_batches_made_at_once_are_those_made_image_by_image(folder, settings, seed, monkeypatch):
+    settings = {"fit": "crop", "size": (20, 32), "seed": seed, **settings}
+    monkeypatch.setattr(pipeline, "choose_seed", lambda _: 3)
+    at_once = read(folder, 14, **settings)
+    monkeypatch.setattr(readers.NumberedReader, "only_copies", False)
+    assert sorted(at_once) == sorted(read(folder, 14, **settings))
+    assert seed is None or at_once == read(folder, 14, **settings)
 
 
 def test_others_are_not_mapped(folder, tiny_records):

@@ -102,20 +102,21 @@ class _Found(NamedTuple):
 
 
 class Mapped(Pixels):
-    """Raw records, the files of which are mapped into memory; their masks, packed, are kept beside.
+    """Raw records, the files of which are mapped into memory; their masks, which are packed there, are kept beside.
 
     All that is wrong with the records is found at once, when they are read for the first time.
 
     Args:
         records: raw, of one size and on this machine, see `can_be_mapped`.
         split: name of the split.
+        allowed: bytes that may be taken in memory. If the masks go in there, they are unpacked once; else each time.
 
     Raises:
         ValueError: a record is damaged, or not as the manifest says.
         OSError: a shard cannot be read.
     """
 
-    def __init__(self, records: RecordSet, split: str):
+    def __init__(self, records: RecordSet, split: str, allowed: int = 0):
         if records.size is None:
             raise ValueError(f"{records}: holds images of several sizes, which cannot be had by number")
         super().__init__(records.size, records.manifest.channels)
@@ -132,7 +133,8 @@ class Mapped(Pixels):
             except ValueError as error:
                 raise ValueError(f"{path}: {error}; {_ADVICE} {records}") from None
             found += places
-        self.masks = read_masks(records, split, sum(map(len, files)))
+        unpacks = len(found) * self.size[0] * self.size[1] <= allowed
+        self.masks = read_masks(records, split, sum(map(len, files)), len(found) if unpacks else None)
         self.files = join_lists([as_tensor(file) for file in files])
         self.shards = tf.constant([one.shard for one in found])
         self.tiles = tf.constant([one.tiles for one in found], tf.int64)
@@ -164,28 +166,45 @@ class Mapped(Pixels):
         return columns[0] if len(columns) == 1 else tf.concat(columns, axis=1)
 
     def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
+        if self.masks.dtype == tf.uint8:
+            top, left, height, width = self._unstack(crop)
+            return tf.slice(self.masks, [place * self.size[0] + top, left], [height, width])
         height, width = self.size
         features = {"mask/encoded": self.masks[place], "image/height": height, "image/width": width}
         return parse_mask(features, self.manifest, crop)
 
 
-def read_masks(records: RecordSet, split: str, size: int) -> tf.Tensor:
-    """Reads the packed masks of raw records, and with them every byte once: (records, tiles) strings.
+def read_masks(records: RecordSet, split: str, size: int, unpacked: int | None = None) -> tf.Tensor:
+    """Reads the masks of raw records, and with them every byte once.
 
     Args:
         records: of which TensorFlow looks at all checksums.
         split: name of the split.
         size: bytes of its files.
+        unpacked: how many masks to unpack; None leaves them packed.
+
+    Returns:
+        (records, tiles) strings, or all rows of all masks, uint8 (rows, width).
 
     Raises:
         ValueError: a record is damaged.
     """
     if size >= GIBIBYTE:
         print(f"raw records: reading {size / GIBIBYTE:.1f} GiB once, to check them", file=sys.stderr, flush=True)
-    data = tf.data.TFRecordDataset(records.shard_paths(split))
-    data = data.map(lambda record: parse_features(record)["mask/encoded"], num_parallel_calls=tf.data.AUTOTUNE)
+
+    def read(record: tf.Tensor) -> tf.Tensor:
+        features = parse_features(record)
+        return features["mask/encoded"] if unpacked is None else parse_mask(features, records.manifest)
+
+    data = tf.data.TFRecordDataset(records.shard_paths(split)).map(read, num_parallel_calls=tf.data.AUTOTUNE)
+    data = data.prefetch(tf.data.AUTOTUNE)
     with explain_read_errors(records):
-        return tf.stack([*data.prefetch(tf.data.AUTOTUNE)])
+        if unpacked is None or records.size is None:
+            return tf.stack([*data])
+        masks = map_memory(unpacked * records.size[0] * records.size[1]).reshape(unpacked, *records.size)
+        for place, mask in enumerate(data.as_numpy_iterator()):
+            masks[place] = mask
+        return as_tensor(masks.reshape(-1, records.size[1]))
 
 
 def as_tensor(array: np.ndarray) -> tf.Tensor:

@@ -33,6 +33,7 @@ class Fitting:
         self.place = partial(place_crops, size=settings.size, scale=settings.crop.scale)
         fits = records.size is not None and bool(np.all(np.array(records.size) >= settings.size))
         self.is_unscaled = fits and settings.crop.scale == (1, 1)
+        self.only_copies = self.is_unscaled and settings.fit == "crop" and not settings.crop.by_classes
 
     def draw(self, key: tf.Tensor, count: tf.Tensor) -> Drawn:
         """Draws the crops of so many records at once: (count, candidates, 4), or (count, candidates, 3) numbers from

@@ -7,6 +7,8 @@ Training is one stream without an end: epoch after epoch of all images, each exa
 seams. With a seed it is a function of the position in it, so that a training can resume anywhere.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -78,12 +80,14 @@ def make_train_batches(
     # comes with it, so that its crop does not depend on the buffer that shuffles.
     data = reader.read(fitting.draw, seed, start, share)
     data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    data = data.map(
-        identify if only_ids else decode, num_parallel_calls=AUTOTUNE, deterministic=settings.seed is not None
-    )
     # Passes follow each other without a seam, so no image is dropped here: a batch may hold the end of one pass and the
     # beginning of the next.
-    data = data.batch(settings.batch_size, True, BATCHED, deterministic=settings.seed is not None)
+    data = map_to_batches(
+        data,
+        identify if only_ids else decode,
+        settings,
+        at_once=reader.only_copies and fitting.only_copies and not only_ids,
+    )
     if settings.service:  # its workers do all that stands above
         policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
         data = data.apply(tf.data.experimental.service.distribute(policy, settings.service))
@@ -121,9 +125,35 @@ def make_epoch_batches(
         return fitting.fit(drawn, reader.open(item))
 
     data = reader.read(fitting.draw, choose_seed(settings), 0, Share(), count_iterations(epoch))
-    data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=settings.seed is not None)
-    data = data.batch(settings.batch_size, drop_remainder, BATCHED, deterministic=settings.seed is not None)
+    at_once = reader.only_copies and fitting.only_copies
+    data = map_to_batches(data, decode, settings, drop_remainder=drop_remainder, at_once=at_once)
     return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(buffers.batches)
+
+
+def map_to_batches(
+    data: tf.data.Dataset, decode: Callable, settings: TrainSettings, *, drop_remainder: bool = True, at_once: bool
+) -> tf.data.Dataset:
+    """Applies a function to each element, and joins the results to batches, as many as `BATCHED` at a time.
+
+    Args:
+        data: elements.
+        decode: which takes one.
+        settings: with the size of a batch; with a seed, the order stays.
+        drop_remainder: whether to leave out what fills no batch.
+        at_once: whether one call makes a whole batch, so that the passing on of single elements does not take longer
+            than what is done with them.
+    """
+    in_order = settings.seed is not None
+    if not (at_once and drop_remainder):
+        data = data.map(decode, num_parallel_calls=AUTOTUNE, deterministic=in_order)
+        return data.batch(settings.batch_size, drop_remainder, BATCHED, deterministic=in_order)
+
+    @do_not_convert
+    def decode_all(*batch) -> dict:
+        each = [tf.nest.map_structure(lambda rows: rows[place], batch) for place in range(settings.batch_size)]
+        return tf.nest.map_structure(lambda *results: tf.stack(results), *(decode(*element) for element in each))
+
+    return data.batch(settings.batch_size, True).map(decode_all, num_parallel_calls=BATCHED, deterministic=in_order)
 
 
 def choose_seed(settings: TrainSettings) -> int:

@@ -30,7 +30,13 @@ class Image(Protocol):
 
 
 class Reader(Protocol):
-    """The items of a split, whatever they are: encoded records, or numbers."""
+    """The items of a split, whatever they are: encoded records, or numbers.
+
+    Attributes:
+        only_copies: whether nothing is to be decoded.
+    """
+
+    only_copies: bool
 
     def prepare(self) -> None:
         """Opens or makes what the pixels are read from."""
@@ -53,6 +59,8 @@ class Reader(Protocol):
 
 class StoredReader:
     """Encoded records, shuffled in a buffer and decoded each time that they come."""
+
+    only_copies = False
 
     def __init__(self, records: RecordSet, split: str, settings: TrainSettings, buffers: Buffers):
         self.manifest, self.paths = records.manifest, records.shard_paths(split)
@@ -89,6 +97,8 @@ class StoredReader:
 
 class NumberedReader:
     """Numbers of images that can be had in any order, and so are shuffled over all of them."""
+
+    only_copies = True
 
     def __init__(self, records: RecordSet, split: str):
         self.records, self.split = records, split
@@ -128,19 +138,22 @@ class CachedReader(NumberedReader):
 class MappedReader(NumberedReader):
     """Raw records where they lie on the disk."""
 
+    def __init__(self, records: RecordSet, split: str, allowed: int):
+        super().__init__(records, split)
+        self.allowed = allowed
+
     @cached_property
     def pixels(self) -> Pixels:
-        return Mapped(self.records, self.split)
+        return Mapped(self.records, self.split, self.allowed)
 
 
 def choose_reader(records: RecordSet, split: str, settings: TrainSettings, buffers: Buffers) -> Reader:
     """Chooses the source of the pixels."""
+    allowed = count_cache_bytes(settings, buffers, records.manifest.channels)
     if settings.cache:
-        return CachedReader(
-            records, split, settings.cache, count_cache_bytes(settings, buffers, records.manifest.channels)
-        )
+        return CachedReader(records, split, settings.cache, allowed)
     if can_be_mapped(records) and not settings.service:
-        return MappedReader(records, split)
+        return MappedReader(records, split, allowed)
     return StoredReader(records, split, settings, buffers)
 
 

@@ -26,7 +26,7 @@ class TrainSettings:
     shuffle_buffer: int = 2000
     """Encoded records held for shuffling, fewer if `ram_budget` is too small for them."""
     ram_budget: int = 1024
-    """MiB that may wait in the stream, encoded or decoded."""
+    """MiB that may wait in the stream, encoded or decoded, or hold decoded pixels."""
     seed: int | None = None
     """Makes order and crops the same on every machine; None goes as fast as it can."""
     cache: str | None = None

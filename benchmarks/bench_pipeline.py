@@ -89,14 +89,14 @@ def make_batches(
     directory: str, split: str, size: tuple[int, int] | None, seed: int | None, cache: str | None = None
 ) -> Iterator[int]:
     """Yields the size of each batch of the training pipeline, without an end."""
-    from tfseg.pipeline.pipeline import make_train_batches
+    from tfseg.pipeline.pipeline import TrainStream
     from tfseg.pipeline.settings import TrainSettings
 
     opened = open_records(directory)
     stored = opened.size
     fit = "resize" if size in (None, stored) else "crop"
     settings = TrainSettings(size or stored, BATCH_SIZE, fit, seed=seed, cache=cache)
-    for _ in make_train_batches(opened, split, settings):
+    for _ in TrainStream(opened, split, settings).batches():
         yield BATCH_SIZE
 
 

@@ -157,7 +157,7 @@ def test_a_training_chooses_first_of_all(monkeypatch):
     monkeypatch.setattr(device, "choose_device", chosen)
     from tfseg.training import batches, loop
 
-    monkeypatch.setattr(batches, "make_batches", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(batches, "open_batches", lambda *_: pytest.fail("too late"))
     with pytest.raises(
         InterruptedError,
         match=r"\{'kind': 'auto', 'precision': 'auto', 'prefetch': True, 'strategy': 'none', 'fused': True\}",

@@ -1,6 +1,6 @@
 """python -m tfseg.train --config configs/X.yaml [--data.records DIR] [--train.epochs 3] ...
 
-Trains a network on records, validates it after each epoch, and leaves a run folder (see `runs.run_dir`) with a
+Trains a network on records, validates it between epochs, and leaves a run folder (see `runs.run_dir`) with a
 SavedModel.
 """
 

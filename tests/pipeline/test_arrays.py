@@ -12,6 +12,7 @@ from tfseg.pipeline import pipeline, readers
 from tfseg.pipeline.arrays import ALIGNMENT, Decoded, Mapped, as_tensor, can_be_mapped, keep_uncopied, map_memory
 from tfseg.pipeline.crops import RandomCrop
 from tfseg.pipeline.order import Share
+from tfseg.pipeline.settings import TrainSettings
 from tfseg.records import records
 from tfseg.records.record_set import open_records
 
@@ -115,6 +116,19 @@ def list_operations(data: tf.data.Dataset) -> set[str]:
     return {*functions, *(node.op for node in graph.node)}
 
 
+@pytest.mark.parametrize("settings", [{}, {"cache": "ram"}])
+def test_streams_of_one_training_read_the_records_once(folder, settings, monkeypatch):
+    opened = []
+    for name, make in (("Mapped", readers.Mapped), ("open_cache", readers.open_cache)):
+        monkeypatch.setattr(readers, name, lambda *args, make=make: opened.append(make) or make(*args))
+    stream = pipeline.TrainStream(open_records(folder), "train", TrainSettings(SIZE, 2, seed=3, **settings))
+    whole, rest = (
+        [batch["mask"] for batch in stream.batches(step=step).take(6 - step).as_numpy_iterator()] for step in (0, 4)
+    )
+    np.testing.assert_array_equal(whole[4:], rest)
+    assert len(opened) == 1
+
+
 def test_a_changed_pixel_stops_a_training(folder):
     path = folder / TRAIN
     flip(path, path.read_bytes().index(IMAGES[1][0][5, :4].tobytes()))
@@ -142,5 +156,8 @@ def test_records_that_are_not_what_the_manifest_says(folder):
         opened(*examples[:2], small)
     path.write_bytes(b"no record at all")
     with pytest.raises(ValueError, match=rf"^{path}: record 0 has a damaged length; see"):
+        Mapped(stored, "train")
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=rf"^{path}: cannot mmap an empty file; see"):
         Mapped(stored, "train")
     assert first.count == 3

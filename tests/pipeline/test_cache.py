@@ -87,6 +87,13 @@ def test_shares_are_parts_of_it(folder):
     assert sorted(first + second) == sorted(4 * [*every])
 
 
+def test_a_whole_file_needs_nothing_written_beside_it(folder, monkeypatch):
+    """As where it is mounted to be read alone."""
+    open_cache(folder)
+    monkeypatch.setattr(locks, "open_lock", None)
+    assert len(open_cache(folder).images) == 7
+
+
 def test_a_file_is_written_once(folder, capsys):
     open_cache(folder)
     said = capsys.readouterr().err

@@ -313,8 +313,11 @@ def test_wrong_requests_are_named(tiny_records, tmp_path):
         make_eval_batches(open_records(tiny_records), "test", size=None, batch_size=2)
     with pytest.raises(ValueError, match=r"split 'val' has 5 images, fewer than train.batch_size 6"):
         train_batches(tiny_records, "val", size=(8, 8), batch_size=6)
-    with pytest.raises(ValueError, match="no shares, no place to resume at and no cache"):
-        train_batches(tiny_records, "val", size=(8, 8), batch_size=2, step=1, service="grpc://localhost:5050")
+    service = {"size": (8, 8), "batch_size": 2, "service": "grpc://localhost:5050"}
+    with pytest.raises(ValueError, match="no shares and no place to resume at"):
+        train_batches(tiny_records, "val", step=1, **service)
+    with pytest.raises(ValueError, match=r"of a tf\.data service has no cache"):
+        train_batches(tiny_records, "val", cache="ram", **service)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         train_batches(tmp_path / "nowhere", "train", size=(8, 8), batch_size=6)
 
@@ -380,7 +383,7 @@ def test_the_next_batch_is_sent_ahead_as_bytes(tiny_records):
 import keras, numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tfseg.pipeline.pipeline import make_eval_batches, make_train_batches
+from tfseg.pipeline.pipeline import TrainStream, make_eval_batches
 from tfseg.pipeline.settings import TrainSettings
 from tfseg.pipeline.transfer import to_device
 from tfseg.augmentation.augmenter import Augmenter
@@ -389,7 +392,7 @@ from tfseg.losses.segmentation_loss import SegmentationLoss
 from tfseg.metrics.confusion import Scorer, score
 from tfseg.records.record_set import open_records
 records = open_records({str(tiny_records)!r})
-made = make_train_batches(records, "train", TrainSettings(size=(24, 32), batch_size=4, seed=0))
+made = TrainStream(records, "train", TrainSettings(size=(24, 32), batch_size=4, seed=0)).batches()
 sent = to_device(made, signed=True, ahead=True, device="/CPU:1")
 for plain, batch in zip(made.take(3), iter(sent)):
     for key in ("image", "mask"):

@@ -415,6 +415,20 @@ def test_epochs_between_validations_are_not_scored(tmp_path, monkeypatch):
     assert validate.best_scores["epoch"] == 3
 
 
+def test_an_epoch_that_was_validated_before_a_stop_is_validated_again(tmp_path, monkeypatch):
+    means = dict.fromkeys(Validate.SHOWN, 0.0)
+    monkeypatch.setattr("tfseg.training.validation.score", lambda *_: means)
+    learner = make_learner(Augmenter())
+    learner.compile(keras.optimizers.SGD(0.0))
+    validate = Validate(None, None, tmp_path / "best.weights.h5", freq=4, again=4)
+    validate.set_model(learner)
+    validate.set_params({"epochs": 20, "steps": 1})
+    logs = [{}, {}]
+    for epoch in (4, 5):
+        validate.on_epoch_end(epoch, logs[epoch - 4])
+    assert [bool(one) for one in logs] == [True, False]
+
+
 def validated(tmp_path, learn_void, **settings):
     """What chooses the best epoch, and a learner of two classes; of the truth, 90 pixels are void and 10 are not."""
     mask = np.zeros((1, 10, 10), np.uint8)

@@ -2,7 +2,7 @@ import numpy as np
 
 from tfseg.config.schema import Augment, Config, Data, Train
 from tfseg.records.record_set import open_records
-from tfseg.training.batches import make_batches
+from tfseg.training.batches import open_batches
 from tfseg.training.preview import read_batch
 
 
@@ -13,7 +13,7 @@ def make_config(records, seed=0, **augment):
 def test_batch_is_that_of_the_training(tiny_records):
     """20 images in batches of 4: step 3 of epoch 1 is the ninth batch of the stream."""
     image, mask = read_batch(make_config(tiny_records), open_records(tiny_records), 1, 3)
-    batches, _ = make_batches(make_config(tiny_records), open_records(tiny_records))
+    batches = open_batches(make_config(tiny_records), open_records(tiny_records))()
     ninth = list(batches.take(9).as_numpy_iterator())[8]
     np.testing.assert_array_equal(image, ninth["image"])
     np.testing.assert_array_equal(mask, ninth["mask"])

@@ -1,7 +1,9 @@
 """The end of a training: what it exports is scored at the ground truth's own size, and the figures lie everywhere."""
 
 import csv
+import dataclasses
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -29,6 +31,10 @@ def read_last_weights(run):
     with h5py.File(run / "checkpoints/00000015.weights.h5") as file:
         file.visititems(lambda name, item: arrays.update({name: item[()]} if isinstance(item, h5py.Dataset) else {}))
     return arrays
+
+
+def read_history(run):
+    return list(csv.DictReader((run / "history.csv").read_text().splitlines()))
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +82,26 @@ def test_scores_are_of_the_ground_truths_size_and_the_validations_beside_them(en
 
 def test_every_second_epoch_and_the_last_are_validated(ended):
     run, _, metrics = ended
-    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    rows = read_history(run)
     assert [bool(row["val_mean_iou"]) and bool(row["val_loss"]) for row in rows] == [False, True, True]
     assert all(float(row["loss"]) > 0 and float(row["seconds"]) > 0 for row in rows)
     assert read_curve(run) == [(epoch, float(rows[epoch - 1]["val_mean_iou"])) for epoch in (2, 3)]
     assert metrics["epoch"] in (2, 3)
     assert metrics["validation"]["mean_iou"] == pytest.approx(max(score for _, score in read_curve(run)), rel=1e-5)
     assert np.isnan(open_run(run).history["val_mean_iou"]).tolist() == [True, False, False]
+
+
+def test_a_run_that_is_continued_keeps_the_scores_of_what_was_its_end(ended, tmp_path):
+    """Its third epoch, which its last checkpoint does not know the scores of, and which would not be due in four."""
+    before = shutil.copytree(ended[0], tmp_path / "run")
+    rows = read_history(before)
+    config = open_run(ended[0]).config
+    longer = dataclasses.replace(config.train, epochs=5)
+    best = train_run(dataclasses.replace(config, train=longer, run_dir=str(before)))["epoch"]
+    after = read_history(before)
+    assert [bool(row["val_mean_iou"]) for row in after] == [False, True, True, True, True]
+    assert [row["val_mean_iou"] for row in after[:3]] == [row["val_mean_iou"] for row in rows]
+    assert best == max(range(1, 6), key=lambda epoch: float(after[epoch - 1]["val_mean_iou"] or 0))
 
 
 def test_report_and_comparison_need_not_score_it_again(ended, tmp_path):

@@ -111,6 +111,10 @@ class RecordSet(record_set.RecordSet):
         It goes into any `fit`, Keras' or one's own; `len` of it is the steps of an epoch. `tfseg.train_run` reads the
         same stream, but without a seam between epochs.
 
+        Under a strategy of tf.distribute, `fit` has TensorFlow rewrite the dataset, for which it copies the pixels of
+        `cache` and of raw records into memory. On one machine, options with `experimental_distribute.auto_shard_policy`
+        OFF spare that.
+
         Args:
             split: its name.
             image_size: (height, width) of images and masks in a batch; None: as stored, where all have one size.

@@ -27,7 +27,7 @@ from tfseg.records import labels, records
 from tfseg.records.manifest import Split, shard_name, write_manifest
 from tfseg.records.record_set import open_records
 from tfseg.training import assembly
-from tfseg.training.batches import make_batches
+from tfseg.training.batches import open_batches
 from tfseg.training.learner import Learner
 
 ROUNDS, ROUND_SECONDS, ROUNDS_SECONDS = 5, 0.4, 10.0  # of a measurement of steps: how many, of one, of all at most
@@ -192,7 +192,7 @@ def measure_input(config: Config) -> Part:
     choice = choose_device(**dataclasses.asdict(config.accelerator))
     yield {"began": "the pipeline"}
     records = open_records(config.data.records)
-    batches = to_device(make_batches(config, records)[0], choice.batches["signed"], choice.batches["ahead"])
+    batches = to_device(open_batches(config, records)(), choice.batches["signed"], choice.batches["ahead"])
     size = config.train.batch_size
     pipeline = measure_rate(functools.partial(next, iter(batches)), size)
     yield {"began": "the step"}
@@ -206,7 +206,7 @@ def measure_input(config: Config) -> Part:
     if pipeline < step and not config.data.cache:
         yield {"began": "data.cache ram"}
         cached = dataclasses.replace(config, data=dataclasses.replace(config.data, cache="ram"))
-        rate = measure_rate(functools.partial(next, iter(make_batches(cached, records)[0])), size)
+        rate = measure_rate(functools.partial(next, iter(open_batches(cached, records)())), size)
         yield {"cache": rate / pipeline}
         yield Finding("input", OK, f"with data.cache ram the pipeline gives {rate:.0f} images/s")
 

@@ -104,7 +104,7 @@ class _Found(NamedTuple):
 class Mapped(Pixels):
     """Raw records, the files of which are mapped into memory; their masks, which are packed there, are kept beside.
 
-    All that is wrong with the records is found at once, when they are read for the first time.
+    All bytes are checked at once, when they are read for the first time. Nothing may cut the files short after that.
 
     Args:
         records: raw, of one size and on this machine, see `can_be_mapped`.
@@ -125,8 +125,8 @@ class Mapped(Pixels):
         files, found = [], []
         for shard in records.split(split).shards:
             path = records.path / shard.name
-            files.append(map_file(path))
             try:
+                files.append(map_file(path))
                 places = self._find_records(files[-1], len(files) - 1)
                 if len(places) != shard.count:
                     raise ValueError(f"has {len(places)} records, the manifest says {shard.count}")

@@ -55,10 +55,11 @@ def open_cache(records: RecordSet, split: str, place: str, allowed: int) -> Deco
         _fill(Decoded(count, size, buffer, channels), records, split)
         return Decoded(count, size, buffer, channels)
     path = cache_path(records, split)
-    path.parent.mkdir(exist_ok=True)
-    with _alone(path.parent):  # a training that is started beside another waits for what the other writes
-        if not path.is_file() or path.stat().st_size != total:
-            _write(path, records, split, size, needs)
+    if not _is_whole(path, total):
+        path.parent.mkdir(exist_ok=True)
+        with _alone(path.parent):  # a training that is started beside another waits for what the other writes
+            if not _is_whole(path, total):
+                _write(path, records, split, size, needs)
     return Decoded(count, size, map_file(path), channels)
 
 
@@ -74,6 +75,10 @@ def cache_path(records: RecordSet, split: str) -> Path:
     digest = hashlib.sha256(f"{shards} {records.manifest.size}".encode()).hexdigest()[:16]
     folder = records.path.absolute()
     return folder.with_name(folder.name + ".cache") / f"{split}-{digest}.pixels"
+
+
+def _is_whole(path: Path, total: int) -> bool:
+    return path.is_file() and path.stat().st_size == total
 
 
 @contextmanager

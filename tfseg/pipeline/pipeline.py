@@ -24,74 +24,82 @@ AUTOTUNE = tf.data.AUTOTUNE
 BATCHED = 2  # batches that are put together at a time: as many as the machine likes would take its memory
 
 
-def make_train_batches(
-    records: RecordSet,
-    split: str,
-    settings: TrainSettings,
-    *,
-    epoch: int = 0,
-    step: int = 0,
-    share: Share | None = None,
-    only_ids: bool = False,
-) -> tf.data.Dataset:
-    """Makes the endless stream of shuffled batches of which an epoch of training takes `RecordSet.count_steps`.
-
-    Images that are left over at the end of an epoch come first in the next one.
+class TrainStream:
+    """The images of a split, opened once, as endless streams of shuffled batches that begin where one likes.
 
     Args:
         records: whose images they are.
         split: name of the split.
-        settings: what a batch is, and how it is read.
-        epoch: where the stream begins, in epochs of `count_steps` and ...
-        step: ... steps; what comes before is passed over undecoded.
-        share: the part of one of several readers, with equal steps for all; None is everything. Each image comes once
-            a pass over all, to whichever reader.
-        only_ids: whether to give the images' ids, string (batch,), in place of what is in them.
-
-    Returns:
-        Data set of infinite cardinality.
+        settings: what a batch is, and how it is read. Without a seed, one is drawn for all streams.
 
     Raises:
-        ValueError: the split is not in the records or smaller than a batch, `ram_budget` is too small, an argument does
-            not go with `service`, or no service answers.
-        OSError: the records cannot be read.
+        ValueError: the split is not in the records or smaller than a batch, `ram_budget` is too small, or there is a
+            cache and a service.
     """
-    if settings.service:
-        if epoch or step or share or settings.cache:
-            raise ValueError("a stream of a tf.data service has no shares, no place to resume at and no cache")
-        check_reachable(settings.service)
-    share = share or Share()
-    start = (epoch * records.count_steps(split, settings.batch_size * share.count) + step) * settings.batch_size
-    buffers = plan_buffers(records, split, settings)
-    reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
-    if not only_ids:
-        reader.prepare()
-    seed = choose_seed(settings)
 
-    @do_not_convert
-    def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
-        return fitting.fit(drawn, reader.open(item))
+    def __init__(self, records: RecordSet, split: str, settings: TrainSettings):
+        if settings.service and settings.cache:
+            raise ValueError("a stream of a tf.data service has no cache")
+        self.records, self.split, self.settings, self.seed = records, split, settings, choose_seed(settings)
+        self.buffers = plan_buffers(records, split, settings)
+        self.reader = choose_reader(records, split, settings, self.buffers)
+        self.fitting = Fitting(records, split, settings)
 
-    @do_not_convert
-    def identify(_: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> tf.Tensor:
-        return reader.identify(item)
+    def batches(
+        self, *, epoch: int = 0, step: int = 0, share: Share | None = None, only_ids: bool = False
+    ) -> tf.data.Dataset:
+        """Makes a stream of which an epoch of training takes `RecordSet.count_steps`.
 
-    # Items are shuffled before they are decoded: encoded, they take a tenth of the memory. What is drawn for an item
-    # comes with it, so that its crop does not depend on the buffer that shuffles.
-    data = reader.read(fitting.draw, seed, start, share)
-    data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-    # Passes follow each other without a seam, so no image is dropped here: a batch may hold the end of one pass and the
-    # beginning of the next.
-    data = map_to_batches(
-        data,
-        identify if only_ids else decode,
-        settings,
-        at_once=reader.only_copies and fitting.only_copies and not only_ids,
-    )
-    if settings.service:  # its workers do all that stands above
-        policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
-        data = data.apply(tf.data.experimental.service.distribute(policy, settings.service))
-    return data.prefetch(buffers.batches)
+        Images that are left over at the end of an epoch come first in the next one.
+
+        Args:
+            epoch: where the stream begins, in epochs of `count_steps` and ...
+            step: ... steps; what comes before is passed over undecoded.
+            share: the part of one of several readers, with equal steps for all; None is everything. Each image comes
+                once a pass over all, to whichever reader.
+            only_ids: whether to give the images' ids, string (batch,), in place of what is in them.
+
+        Returns:
+            Data set of infinite cardinality.
+
+        Raises:
+            ValueError: an argument does not go with `service`, no service answers, or the records are damaged.
+            OSError: the records cannot be read.
+        """
+        settings, reader, fitting = self.settings, self.reader, self.fitting
+        if settings.service:
+            if epoch or step or share:
+                raise ValueError("a stream of a tf.data service has no shares and no place to resume at")
+            check_reachable(settings.service)
+        share = share or Share()
+        steps = epoch * self.records.count_steps(self.split, settings.batch_size * share.count) + step
+        if not only_ids:
+            reader.prepare()
+
+        @do_not_convert
+        def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
+            return fitting.fit(drawn, reader.open(item))
+
+        @do_not_convert
+        def identify(_: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> tf.Tensor:
+            return reader.identify(item)
+
+        # Items are shuffled before they are decoded: encoded, they take a tenth of the memory. What is drawn for an
+        # item comes with it, so that its crop does not depend on the buffer that shuffles.
+        data = reader.read(fitting.draw, self.seed, steps * settings.batch_size, share)
+        data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        # Passes follow each other without a seam, so no image is dropped here: a batch may hold the end of one pass and
+        # the beginning of the next.
+        data = map_to_batches(
+            data,
+            identify if only_ids else decode,
+            settings,
+            at_once=reader.only_copies and fitting.only_copies and not only_ids,
+        )
+        if settings.service:  # its workers do all that stands above
+            policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
+            data = data.apply(tf.data.experimental.service.distribute(policy, settings.service))
+        return data.prefetch(self.buffers.batches)
 
 
 def make_epoch_batches(
@@ -110,7 +118,7 @@ def make_epoch_batches(
         Data set of known cardinality.
 
     Raises:
-        ValueError, OSError: as of `make_train_batches`.
+        ValueError, OSError: as of `TrainStream`.
     """
     if drop_remainder:
         steps = records.count_steps(split, settings.batch_size)
@@ -150,8 +158,9 @@ def map_to_batches(
 
     @do_not_convert
     def decode_all(*batch) -> dict:
-        each = [tf.nest.map_structure(lambda rows: rows[place], batch) for place in range(settings.batch_size)]
-        return tf.nest.map_structure(lambda *results: tf.stack(results), *(decode(*element) for element in each))
+        rows = zip(*(tf.unstack(column, settings.batch_size) for column in tf.nest.flatten(batch)), strict=True)
+        made = [decode(*tf.nest.pack_sequence_as(batch, row)) for row in rows]
+        return tf.nest.map_structure(lambda *results: tf.stack(results), *made)
 
     return data.batch(settings.batch_size, True).map(decode_all, num_parallel_calls=BATCHED, deterministic=in_order)
 

@@ -7,7 +7,7 @@ def to_device(batches: tf.data.Dataset, signed: bool, ahead: bool, device: str =
     """Sends batches to the device, always as bytes.
 
     Args:
-        batches: of `pipeline.make_train_batches` or `pipeline.make_eval_batches`.
+        batches: of `pipeline.TrainStream` or `pipeline.make_eval_batches`.
         signed: whether as int8, see `as_signed`.
         ahead: whether the next one is sent while the step computes on the one before.
         device: to which they are sent ahead.

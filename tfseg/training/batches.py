@@ -1,50 +1,32 @@
 """The batches of a training and of its validations."""
 
+from typing import TYPE_CHECKING, Protocol
+
 from tfseg.config.schema import Config
 from tfseg.io.command import parse_size
 from tfseg.records.record_set import RecordSet
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def make_batches(
-    config: Config,
-    records: RecordSet,
-    epoch: int = 0,
-    step: int = 0,
-    share: tuple[int, int] = (0, 1),
-    replicas: int = 1,
-):
-    """Makes a worker's training batches, from a step of an epoch on, and the validation batches.
+
+class OpenBatches(Protocol):
+    """Makes the training batches from a step of an epoch on, both counted from 0; or the ids of their images."""
+
+    def __call__(self, epoch: int = 0, step: int = 0, *, only_ids: bool = False) -> "tf.data.Dataset": ...
+
+
+def open_batches(config: Config, records: RecordSet, share: tuple[int, int] = (0, 1)) -> OpenBatches:
+    """Opens a worker's training images once, whether or not a training resumes within an epoch.
 
     Args:
-        config: which describes them.
+        config: which describes the batches.
         records: of which they are made.
-        epoch: counted from 0.
-        step: of the epoch, counted from 0.
         share: which worker of how many.
-        replicas: devices of all workers.
     """
-    from tfseg.pipeline.pipeline import make_eval_batches
-
-    data = config.data
-    if data.service:
-        epoch = step = 0  # its batches come as they are ready: there is no place to resume from
-    records.check_truth(data.val_split)
-    val_batches = make_eval_batches(
-        records,
-        data.val_split,
-        size=data.eval_size,
-        batch_size=count_validated(config, records, replicas),
-    )
-    return make_training_batches(config, records, epoch, step, share), val_batches
-
-
-def make_training_batches(
-    config: Config, records: RecordSet, epoch: int, step: int, share: tuple[int, int], only_ids: bool = False
-):
-    """Makes a worker's training batches, see `make_batches` and `pipeline.make_train_batches`."""
     from tfseg.pipeline.crops import RandomCrop
     from tfseg.pipeline.order import Share
-    from tfseg.pipeline.pipeline import make_train_batches
+    from tfseg.pipeline.pipeline import TrainStream
     from tfseg.pipeline.settings import TrainSettings
 
     data = config.data
@@ -60,8 +42,24 @@ def make_training_batches(
         cache=data.cache,
         service=data.service,
     )
-    own = Share(*share) if share[1] > 1 else None
-    return make_train_batches(records, data.train_split, settings, epoch=epoch, step=step, share=own, only_ids=only_ids)
+    stream, own = TrainStream(records, data.train_split, settings), Share(*share) if share[1] > 1 else None
+
+    def make(epoch: int = 0, step: int = 0, *, only_ids: bool = False) -> "tf.data.Dataset":
+        if data.service:
+            epoch = step = 0  # its batches come as they are ready: there is no place to resume from
+        return stream.batches(epoch=epoch, step=step, share=own, only_ids=only_ids)
+
+    return make
+
+
+def make_val_batches(config: Config, records: RecordSet, replicas: int = 1) -> "tf.data.Dataset":
+    """Makes the validation batches; `replicas` are the devices of all workers."""
+    from tfseg.pipeline.pipeline import make_eval_batches
+
+    data = config.data
+    records.check_truth(data.val_split)
+    batch_size = count_validated(config, records, replicas)
+    return make_eval_batches(records, data.val_split, size=data.eval_size, batch_size=batch_size)
 
 
 def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> int:
@@ -88,7 +86,7 @@ def count_validated(config: Config, records: RecordSet, replicas: int = 1) -> in
 
 
 def find_size(config: Config, records: RecordSet) -> tuple[int, int] | None:
-    """(height, width) of the images, and masks, in the validation after each epoch; None: each image has its own."""
+    """(height, width) of the images, and masks, in the validations between epochs; None: each image has its own."""
     return config.data.eval_size or records.size
 
 

@@ -155,6 +155,14 @@ class HistoryFile(keras.callbacks.Callback):
             writer.writerow({name: value if value == "" else f"{float(value):.6g}" for name, value in row.items()})
 
 
+def is_scored(history: Path, epoch: int) -> bool:
+    """Whether a training's file of losses and scores has scores of an epoch, counted from 0."""
+    if not history.exists():
+        return False
+    rows = list(csv.DictReader(history.read_text(encoding="utf-8").splitlines()))
+    return len(rows) > epoch and bool(rows[epoch]["val_mean_iou"])
+
+
 class TensorBoard(keras.callbacks.TensorBoard):
     """Keras' own, but for the learning rate, which is that of the epoch's last step."""
 

@@ -1,6 +1,6 @@
 """One training, from its settings to the SavedModel: the room's one door is `train_run`.
 
-Validates after each epoch, scores what it exports at the end, and leaves a run folder, see `runs.run_dir`.
+Validates between epochs, scores what it exports at the end, and leaves a run folder, see `runs.run_dir`.
 """
 
 import dataclasses
@@ -174,7 +174,7 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
 
     from tfseg.pipeline.damage import explain_read_errors
     from tfseg.pipeline.transfer import to_device
-    from tfseg.training.batches import make_batches
+    from tfseg.training.batches import make_val_batches, open_batches
     from tfseg.training.reports import make_callbacks
     from tfseg.training.stopping import stoppable
 
@@ -184,7 +184,9 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
     if not config.overwrite:
         run.check_classes(training.directory, records, records.classes)
     epoch, step = locate(checkpoint, steps)
-    batches, val_batches = make_batches(config, records, epoch, step, workers.share, workers.replicas)
+    val_batches = make_val_batches(config, records, workers.replicas)
+    make_batches = open_batches(config, records, workers.share)
+    batches = make_batches(epoch, step)
     learner = build(training, rollbacks, resumes=checkpoint is not None)
     run.begin_run(training)
     screen.report(FIRST_STEP[keras.backend.backend()])
@@ -198,8 +200,8 @@ def learn(training: Training, checkpoint: checkpoints.Checkpoint | None, rollbac
             if learner.stop_training:
                 return validate.best_scores or {}
             epoch += 1
-            del batches  # with what it keeps in memory
-            batches, _ = make_batches(config, records, epoch, share=workers.share, replicas=workers.replicas)
+            del batches  # with what waits in it
+            batches = make_batches(epoch)
         fit(training, learner, batches, epoch, callbacks)
     return validate.best_scores or {}
 
@@ -252,7 +254,7 @@ def resume_epoch(training: Training, learner: "PlainLearner", batches, epoch: in
 
 def describe_fault(training: Training, error: "NotFinite") -> str:
     """Says at which step and on which images the loss was not finite."""
-    from tfseg.training.batches import make_training_batches
+    from tfseg.training.batches import open_batches
 
     config = training.config
     epoch, step = divmod(error.step - 1, training.steps)
@@ -261,9 +263,7 @@ def describe_fault(training: Training, error: "NotFinite") -> str:
         images = "images that are not known, since their order is not fixed"
     else:
         shares = [(index, training.distribution.workers) for index in range(training.distribution.workers)]
-        streams = [
-            make_training_batches(config, training.records, epoch, step, share, only_ids=True) for share in shares
-        ]
+        streams = [open_batches(config, training.records, share)(epoch, step, only_ids=True) for share in shares]
         images = ", ".join(id.decode() for stream in streams for id in next(stream.as_numpy_iterator()))
     return f"step {step + 1} of epoch {epoch + 1}: the loss is not finite ({terms}) on {images}"
 

@@ -48,9 +48,9 @@ def read_batch(config: Config, records: RecordSet, epoch: int, step: int) -> tup
 
     from tfseg.augmentation.augmenter import Augmenter
     from tfseg.pipeline.damage import explain_read_errors
-    from tfseg.training.batches import make_batches
+    from tfseg.training.batches import open_batches
 
-    batches, _ = make_batches(config, records, epoch, step)
+    batches = open_batches(config, records)(epoch, step)
     with explain_read_errors(records):
         batch = next(iter(batches))
     augment, num_classes = dataclasses.asdict(config.augment), len(records.classes)

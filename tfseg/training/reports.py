@@ -4,7 +4,7 @@ import threading
 
 from tfseg.metrics.confusion import Scorer
 from tfseg.runs import run_dir
-from tfseg.training.callbacks import ApplyRest, Freeze, HistoryFile, SaveCheckpoints, TensorBoard
+from tfseg.training.callbacks import ApplyRest, Freeze, HistoryFile, SaveCheckpoints, TensorBoard, is_scored
 from tfseg.training.checkpoints import Checkpoint
 from tfseg.training.console import Progress
 from tfseg.training.learner import PlainLearner
@@ -34,6 +34,8 @@ def make_callbacks(
 
     config, records, _, workers, screen, trackers, steps = training
     directory = training.directory
+    # Of an epoch that was validated since its checkpoint, as a run's last is, neither knows the scores.
+    (again,) = workers.any(workers.chief and is_scored(directory / run_dir.HISTORY, epoch))
     validate = Validate(
         Scorer(learner.network, learner.loss_function, tuple(records.classes)),
         val_batches,
@@ -44,6 +46,7 @@ def make_callbacks(
         screen,
         workers,
         config.train.validation_freq,
+        epoch if again else None,
     )
     callbacks = [  # in this order: a run that is stopped while it validates does so again
         Freeze(learner.network.get_layer(config.model.encoder), config.train.frozen_epochs),

@@ -34,6 +34,7 @@ class Validate(keras.callbacks.Callback):
         screen: where its end is reported.
         distribution: whose chief scores; the other workers wait, and end when it does.
         freq: epochs from one validation to the next; the last epoch is validated always.
+        again: the epoch, counted from 0, that was validated when the training was stopped or had its end there.
 
     Raises:
         Stopped: a stop was asked for. A checkpoint was saved before.
@@ -52,16 +53,17 @@ class Validate(keras.callbacks.Callback):
         screen: Screen | None = None,
         distribution: Distribution | None = None,
         freq: int = 1,
+        again: int | None = None,
     ):
         super().__init__()
         self.scorer, self.batches, self.path = scorer, batches, best
         self.best_scores = best_scores and score_again(best_scores, scorer)
         self.patience, self.stop = patience or math.inf, stop or threading.Event()
         self.screen, self.distribution = screen or Screen(), distribution or Distribution()
-        self.freq = freq
+        self.freq, self.again = freq, again
 
     def on_epoch_end(self, epoch: int, logs: dict):
-        if (epoch + 1) % self.freq and epoch + 1 != self.params["epochs"]:
+        if (epoch + 1) % self.freq and epoch + 1 != self.params["epochs"] and epoch != self.again:
             return
         stopped = ended = False
         if self.distribution.chief:

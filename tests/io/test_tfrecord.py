@@ -155,33 +155,28 @@ def test_finds_any_changed_byte_and_any_cut():
                 read(data[:place])
 
 
-def view(data):
-    return [(bytes(record), tfrecord.is_whole(record, checksum)) for record, checksum in tfrecord.view_records(data)]
-
-
 def test_views_of_a_file_copy_nothing():
     data = b"".join(map(tfrecord.frame, RECORDS))
-    assert view(memoryview(data)) == [(record, True) for record in RECORDS]
+    viewed = [*tfrecord.view_records(memoryview(data))]
+    assert viewed == RECORDS and all(record.obj is data for record in viewed)
     example = memoryview(tfrecord.encode_example({"a": b"xyz", "b": [b"1", b"2"], "c": 7}))
     viewed = tfrecord.view_example(example)
     assert viewed == {"a": b"xyz", "b": [b"1", b"2"], "c": 7}
     assert viewed["a"].obj is example.obj
 
 
-def test_views_find_any_changed_byte_and_any_cut():
+def test_views_find_any_changed_length_and_any_cut():
     data = b"".join(map(tfrecord.frame, [b"abc", b"defgh"]))
     for place in range(len(data)):
         changed = bytearray(data)
         changed[place] ^= 1
         record = int(place >= 19)
-        if place - 19 * record < 12:  # in its length
+        if place - 19 * record < 12:
             with pytest.raises(tfrecord.DamagedRecordError, match=f"record {record} "):
-                view(memoryview(bytes(changed)))
-        else:
-            assert [whole for _, whole in view(memoryview(bytes(changed)))] == [record != 0, record != 1]
+                [*tfrecord.view_records(memoryview(changed))]
         if place not in (0, 19):
             with pytest.raises(tfrecord.DamagedRecordError, match=f"record {record} is cut short"):
-                view(memoryview(data[:place]))
+                [*tfrecord.view_records(memoryview(data[:place]))]
 
 
 def test_a_wild_length_asks_for_no_memory(tmp_path):

@@ -100,8 +100,8 @@ def read_record(file: SeekableFile, offset: int, length: int) -> bytes:
     return data
 
 
-def view_records(file: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
-    """Finds the records of a TFRecord file that is mapped into memory, and reads none: (data, checksum) of each.
+def view_records(file: memoryview) -> Iterator[memoryview]:
+    """Finds the records of a TFRecord file that is mapped into memory, and reads none: checksums of data stay unread.
 
     Raises:
         DamagedRecordError: the file ends within a record, or the checksum of a length fails.
@@ -114,13 +114,8 @@ def view_records(file: memoryview) -> Iterator[tuple[memoryview, memoryview]]:
         end = position + _HEAD.size + _HEAD.unpack(head)[0]
         if end + _CHECKSUM.size > len(file):
             raise DamagedRecordError(index, "is cut short")
-        yield file[position + _HEAD.size : end], file[end : end + _CHECKSUM.size]
+        yield file[position + _HEAD.size : end]
         position, index = end + _CHECKSUM.size, index + 1
-
-
-def is_whole(data: memoryview, checksum: memoryview) -> bool:
-    """Whether a record that `view_records` found is what was written."""
-    return checksum == _masked_crc(data)
 
 
 def _masked_crc(data: bytes | memoryview) -> bytes:

@@ -144,7 +144,7 @@ class Mapped(Pixels):
         length = self.channels * self.size[0] * self.tile_width
         expected = [length] * -(-self.size[1] // self.tile_width)
         found = []
-        for data, _ in tfrecord.view_records(file.data):
+        for data in tfrecord.view_records(file.data):
             features = tfrecord.view_example(data)
             images, masks = (_as_tiles(features.get(key, [])) for key in ("image/encoded", "mask/encoded"))
             if [len(tile) for tile in images] != expected or len(masks) != len(images):

@@ -204,6 +204,7 @@ def test_the_demo_comes_from_the_committed_results():
     for text in (short, tour):
         assert f"[{seconds[0]} seconds]" in text and f"mean IoU of {iou[0]} %" in text
     assert f"{seconds[1]} seconds, {iou[1]} %" in tour
+    assert f"{seconds[1]} seconds and reaches {iou[1]} %" in short
 
 
 @pytest.mark.parametrize("name", ["camvid", "camvid_11"])

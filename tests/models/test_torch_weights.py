@@ -131,6 +131,7 @@ def test_what_skips_leave_out_may_be_missing(tmp_path):
         ("best.ckpt", "model.encoder.", True, Origin(False)),
         ("runs/efficientnet_b3/best.pth", "encoder.", False, Origin()),
         ("best.pth", "encoder.", True, Origin(False)),  # smp's timm-efficientnet-b3
+        ("timm-efficientnet-b3-advprop.pth", "encoder.", True, Origin(False, INCEPTION)),
     ],
 )
 def test_the_origin_of_a_file(name, prefix, timm, origin, capsys):
@@ -141,6 +142,11 @@ def test_the_origin_of_a_file(name, prefix, timm, origin, capsys):
 def test_a_guess_is_said(tmp_path, capsys):
     assert find_origin(tmp_path / "efficientnet_b3" / "model.safetensors") == Origin()
     assert "taken for weights that come from TensorFlow" in capsys.readouterr().err
+    for name in (
+        "timm-efficientnet-b0.advprop.safetensors",
+        "models--smp-hub--timm-efficientnet-b0.advprop/x/a.safetensors",
+    ):
+        assert find_origin(tmp_path / name) == Origin(True, INCEPTION)
 
 
 def test_the_file_beside_may_name_them(tmp_path):

@@ -75,6 +75,17 @@ def test_other_classes_get_another_head(learnt, weights_file):
     assert table[-1] == f"of another shape, so random: {changed}"
 
 
+def test_a_head_of_as_many_other_classes_is_not_taken(learnt_run):
+    network, theirs = build(num_classes=5), run_dir.read_labels(learnt_run)[0]
+    before = read(network)
+    table = start.load_start(network, "tiny", str(learnt_run), [*theirs[:-1], "canal"])
+    assert {name for name, array in read(network).items() if (array == before[name]).all()} >= {"logits/kernel"}
+    assert table[-2].split() == ["head", "0", "0", "2"]
+    assert table[-1] == f"head of other classes, so random: there it is of {', '.join(theirs)}"
+    table = start.load_start(network, "tiny", str(learnt_run), theirs)
+    assert table[-1].split() == ["head", "2", "0", "0"]
+
+
 def test_another_decoder_leaves_what_has_no_name_there(learnt, weights_file):
     network = build(decoder="pspnet")
     table = start.load_start(network, "tiny", str(weights_file))

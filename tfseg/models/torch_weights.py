@@ -212,10 +212,12 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
         prefix: what the names of its tensors began with.
         timm: whether they are timm's; the others come from TensorFlow.
     """
+    names = (path.name, *(part for part in path.absolute().parts if part.startswith("models--")))
+    named = INCEPTION if any(map(_ON_INCEPTION.search, names)) else None
     if not timm:
-        return Origin(True, INCEPTION if _ON_INCEPTION.search(path.name) else None)
+        return Origin(True, named)
     if re.search(r"(^|\.)encoder\.$", prefix):  # segmentation_models_pytorch's timm-*, built as PyTorch does
-        return Origin(False)
+        return Origin(False, named)
     name = find_timm_name(path)
     if name is None:
         print(
@@ -224,7 +226,7 @@ def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:
             file=sys.stderr,
             flush=True,
         )
-        return Origin()
+        return Origin(True, named)
     if _ON_INCEPTION.search(name):
         return Origin(name.startswith("tf_"), INCEPTION)
     # Of EfficientNet-Lite, TensorFlow's weights want pixels as the encoder gives them, timm's own those of ImageNet.

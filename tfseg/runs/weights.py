@@ -31,7 +31,7 @@ def load_network(directory: str | Path):
     network = build_network(len(classes), **settings, channels=read_pixels(directory).channels)
     try:
         network.load_weights(path)
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: cannot be read ({' '.join(str(error).split())}); train again") from error
     return network
 

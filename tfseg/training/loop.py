@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # What takes its time at first, by Keras' backend.
 FIRST_STEP = {
-    "tensorflow": "tracing the first step; EfficientNetB3 takes seconds, on a busy machine half a minute",
+    "tensorflow": "tracing the first step, which takes seconds, on a busy machine half a minute",
     "jax": "compiling the first step; on a CPU EfficientNetB3 takes two minutes",
     "torch": "steps are computed as they come, without being compiled",
 }
@@ -219,7 +219,7 @@ def build(training: Training, rollbacks: int, resumes: bool) -> "PlainLearner":
     learner = build_learner(config, device, steps, records, share=0.5**rollbacks)
     screen.report(f"network: {learner.network.name}, {learner.network.count_params():,} parameters")
     if config.model.start is not None and not resumes:
-        screen.report("\n".join(load_start(learner.network, config.model.encoder, config.model.start)))
+        screen.report("\n".join(load_start(learner.network, config.model.encoder, config.model.start, records.classes)))
     report_estimates(config, learner, steps, device, screen)
     screen.report(describe_validations(config, records, training.distribution.replicas))
     return learner

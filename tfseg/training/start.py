@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tfseg.config.schema import Config
 from tfseg.io.escaping import printable
 from tfseg.models.torch_weights import check_finite
-from tfseg.runs.contents import CONFIG
-from tfseg.runs.run_dir import find_steps, read_config
+from tfseg.runs.contents import CONFIG, LABELS
+from tfseg.runs.run_dir import find_steps, read_config, read_labels
 from tfseg.training.start_files import HEAD, Source, find_file, number_anew, open_start
 from tfseg.visualization.tables import plain_table
 
@@ -59,7 +59,7 @@ def check_start(config: Config) -> None:
         _check_encoder(read_config(path).model.encoder, config.model.encoder, path)
 
 
-def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
+def load_start(network: "keras.Model", encoder: str, start: str, classes: Sequence[str] | None = None) -> list[str]:
     """Gives a network the weights that fit by name and shape.
 
     Args:
@@ -67,6 +67,7 @@ def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
         encoder: the name of its encoder.
         start: a run, a folder of a SavedModel, or a file of weights: Keras' `.weights.h5` of a network or a checkpoint,
             or one of PyTorch, see `torch_weights`, of which the encoder's are taken.
+        classes: of the network. A head of as many others, which a run and a SavedModel name, is not taken.
 
     Returns:
         A table, in lines of plain text: how many weights of each part were taken, or have another shape or none there.
@@ -81,6 +82,9 @@ def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
         if source.encoder is not None:
             _check_encoder(source.encoder, encoder, path)
         weights = list_weights(network, encoder, source)
+        others = find_other_classes(Path(start), classes)
+        if others:
+            weights = [weight._replace(fit=MISSING) if weight.part == "head" else weight for weight in weights]
         _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
     pairs = zip(weights, arrays, strict=True)
@@ -88,7 +92,16 @@ def load_start(network: "keras.Model", encoder: str, start: str) -> list[str]:
     for weight, array in zip(weights, arrays, strict=True):
         if array is not None:
             weight.variable.assign(array)
-    return describe_start(weights, source, start)
+    lines = describe_start(weights, source, start)
+    return [*lines, f"head of other classes, so random: there it is of {', '.join(others)}"] if others else lines
+
+
+def find_other_classes(start: Path, classes: Sequence[str] | None) -> list[str]:
+    """Gives the classes of a run or a SavedModel, printable, if they are others than these; else none."""
+    if classes is None or not (start / LABELS).is_file():
+        return []
+    theirs, _ = read_labels(start)
+    return [] if theirs == [*classes] else [printable(name) for name in theirs]
 
 
 def list_weights(network: "keras.Model", encoder: str, source: Source) -> list[Weight]:

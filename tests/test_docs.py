@@ -247,6 +247,29 @@ def test_camvid_stands_beside_other_starts():
             assert re.search(rf"^\| {row}.*", text, re.MULTILINE)[0].endswith(f" | {' | '.join(cells)} |")
 
 
+def test_peers_come_from_the_committed_results():
+    page, folder = PAGES["docs/results/peers/README.md"], ROOT / "docs/results"
+    names = (
+        "camvid/repeat.json",
+        "peers/smp/scores-val.json",
+        "camvid/scratch/metrics.json",
+        "peers/yolo26/scores-val.json",
+    )
+    rows = [json.loads((folder / name).read_text(encoding="utf-8")) for name in names]
+    assert [row[2:] for row in table_rows(page, "trained with")] == [
+        [percent(row["mean_iou"]), *map(percent, row["iou"][1:])] for row in rows
+    ]
+    ours, smp, scratch, yolo = (row["mean_iou"] for row in rows)
+    for one, other in ((ours, smp), (ours, yolo), (yolo, scratch)):
+        assert f"{100 * (one - other):.1f} points" in " ".join(page.split())
+    cells = re.search(r"^\| segmentation_models_pytorch, .*", README, re.MULTILINE)[0].split(" | ")[1:]
+    assert [cell.strip(" |") for cell in cells] == [percent(rows[1]["mean_iou"]), *map(percent, rows[1]["iou"][1:])]
+    for name in ("smp", "yolo26"):
+        measured = results(f"peers/{name}/results.json")
+        assert (measured["recipe"], measured["minutes"], measured["threads"]) == ("fitted", 75.0, 1)
+        assert f"{measured['images']:,} images in {measured['epochs']} epochs" in page
+
+
 def results(name: str) -> dict | list:
     return json.loads((ROOT / "docs/results" / name).read_text(encoding="utf-8"))["results"]
 

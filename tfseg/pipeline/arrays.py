@@ -46,6 +46,11 @@ class Pixels:
         """Copies a mask, or a crop of it, as `image` does: uint8 (height, width)."""
         raise NotImplementedError
 
+    def _cut_mask(self, rows: tf.Tensor, place: tf.Tensor, crop: tf.Tensor | None) -> tf.Tensor:
+        """Cuts a mask, or a crop of it, out of all rows of all masks, (rows, width)."""
+        top, left, height, width = self._unstack(crop)
+        return tf.slice(rows, [place * self.size[0] + top, left], [height, width])
+
     def _unstack(self, crop: tf.Tensor | None) -> list[tf.Tensor]:
         whole = (0, 0, *self.size)
         return tf.unstack(tf.cast(whole if crop is None else crop, tf.int64))
@@ -90,8 +95,7 @@ class Decoded(Pixels):
         return tf.reshape(cut, [height, width, self.channels])
 
     def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
-        top, left, height, width = self._unstack(crop)
-        return tf.slice(self.mask_rows, [place * self.size[0] + top, left], [height, width])
+        return self._cut_mask(self.mask_rows, place, crop)
 
 
 class _Found(NamedTuple):
@@ -167,8 +171,7 @@ class Mapped(Pixels):
 
     def mask(self, place: tf.Tensor, crop: tf.Tensor | None = None) -> tf.Tensor:
         if self.masks.dtype == tf.uint8:
-            top, left, height, width = self._unstack(crop)
-            return tf.slice(self.masks, [place * self.size[0] + top, left], [height, width])
+            return self._cut_mask(self.masks, place, crop)
         height, width = self.size
         features = {"mask/encoded": self.masks[place], "image/height": height, "image/width": width}
         return parse_mask(features, self.manifest, crop)

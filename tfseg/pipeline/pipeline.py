@@ -45,6 +45,21 @@ class TrainStream:
         self.reader = choose_reader(records, split, settings, self.buffers)
         self.fitting = Fitting(records, split, settings)
 
+    @property
+    def only_copies(self) -> bool:
+        """Whether images become parts of a batch by nothing but being copied."""
+        return self.reader.only_copies and self.fitting.only_copies
+
+    @do_not_convert
+    def decode(self, drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
+        """Makes image and mask of an item, in tf.data's map."""
+        return self.fitting.fit(drawn, self.reader.open(item))
+
+    @do_not_convert
+    def identify(self, _: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> tf.Tensor:
+        """Gives the id of an item, in tf.data's map."""
+        return self.reader.identify(item)
+
     def batches(
         self, *, epoch: int = 0, step: int = 0, share: Share | None = None, only_ids: bool = False
     ) -> tf.data.Dataset:
@@ -66,7 +81,7 @@ class TrainStream:
             ValueError: an argument does not go with `service`, no service answers, or the records are damaged.
             OSError: the records cannot be read.
         """
-        settings, reader, fitting = self.settings, self.reader, self.fitting
+        settings, reader = self.settings, self.reader
         if settings.service:
             if epoch or step or share:
                 raise ValueError("a stream of a tf.data service has no shares and no place to resume at")
@@ -76,25 +91,17 @@ class TrainStream:
         if not only_ids:
             reader.prepare()
 
-        @do_not_convert
-        def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
-            return fitting.fit(drawn, reader.open(item))
-
-        @do_not_convert
-        def identify(_: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> tf.Tensor:
-            return reader.identify(item)
-
         # Items are shuffled before they are decoded: encoded, they take a tenth of the memory. What is drawn for an
         # item comes with it, so that its crop does not depend on the buffer that shuffles.
-        data = reader.read(fitting.draw, self.seed, steps * settings.batch_size, share)
+        data = reader.read(self.fitting.draw, self.seed, steps * settings.batch_size, share)
         data = data.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         # Passes follow each other without a seam, so no image is dropped here: a batch may hold the end of one pass and
         # the beginning of the next.
         data = map_to_batches(
             data,
-            identify if only_ids else decode,
+            self.identify if only_ids else self.decode,
             settings,
-            at_once=reader.only_copies and fitting.only_copies and not only_ids,
+            at_once=self.only_copies and not only_ids,
         )
         if settings.service:  # its workers do all that stands above
             policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
@@ -124,18 +131,11 @@ def make_epoch_batches(
         steps = records.count_steps(split, settings.batch_size)
     else:
         steps = -(-records.split(split).count // settings.batch_size)
-    buffers = plan_buffers(records, split, settings)
-    reader, fitting = choose_reader(records, split, settings, buffers), Fitting(records, split, settings)
-    reader.prepare()
-
-    @do_not_convert
-    def decode(drawn: tuple[tf.Tensor, tf.Tensor], item: tf.Tensor) -> dict:
-        return fitting.fit(drawn, reader.open(item))
-
-    data = reader.read(fitting.draw, choose_seed(settings), 0, Share(), count_iterations(epoch))
-    at_once = reader.only_copies and fitting.only_copies
-    data = map_to_batches(data, decode, settings, drop_remainder=drop_remainder, at_once=at_once)
-    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(buffers.batches)
+    stream = TrainStream(records, split, settings)
+    stream.reader.prepare()
+    data = stream.reader.read(stream.fitting.draw, stream.seed, 0, Share(), count_iterations(epoch))
+    data = map_to_batches(data, stream.decode, settings, drop_remainder=drop_remainder, at_once=stream.only_copies)
+    return data.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(stream.buffers.batches)
 
 
 def map_to_batches(

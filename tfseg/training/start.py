@@ -1,6 +1,6 @@
 """The start of a training from weights that were learnt before: all that fits by name and shape is taken.
 
-Other classes make another head: its weights have another shape, and stay random.
+Other classes make another head: its weights, mostly of another shape, stay random.
 """
 
 from collections import Counter
@@ -84,7 +84,10 @@ def load_start(network: "keras.Model", encoder: str, start: str, classes: Sequen
         weights = list_weights(network, encoder, source)
         others = find_other_classes(Path(start), classes)
         if others:
-            weights = [weight._replace(fit=MISSING) if weight.part == "head" else weight for weight in weights]
+            weights = [
+                weight._replace(fit=MISSING) if (weight.part, weight.fit) == ("head", TAKEN) else weight
+                for weight in weights
+            ]
         _check_fit(weights, source, encoder, path)
         arrays = [source.read(weight.key) if weight.fit == TAKEN else None for weight in weights]
     pairs = zip(weights, arrays, strict=True)

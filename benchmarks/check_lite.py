@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from benchmarks.results import save_results
 from tfseg.io import command, images, resizing
 from tfseg.io.atomic import write_whole
 from tfseg.io.listing import list_images
@@ -118,12 +119,14 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--write", type=Path, metavar="FILE", help="write the logits of PyTorch, .npz")
     what.add_argument("--compare", type=Path, metavar="FILE", help="compare those of Keras with them")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the differences there, too")
     options = parser.parse_args()
     if options.write and not options.images:
         parser.error("--write needs a folder of images")
     differences = write_reference(options.write, options.images) if options.write else compare_keras(options.compare)
     for name, difference in differences.items():
         print(f"{name}: largest difference of a logit {difference:.1e}")
+    save_results(options.json, "check_lite", {"differences": differences, "tolerance": TOLERANCE})
     if max(differences.values()) > TOLERANCE:
         sys.exit(f"expected at most {TOLERANCE}")
 

@@ -1,6 +1,6 @@
 """Compares encoders with the networks of timm and segmentation_models_pytorch whose weights they take.
 
-    python -m benchmarks.check_weights
+    python -m benchmarks.check_weights     # in .venv-peers
 
 Each network of PyTorch gets random weights, random statistics of its batch normalisation as well, and is saved as
 people save it; our encoder reads the file. Both then compute the same normalised images, of odd multiples of 32, and
@@ -9,18 +9,21 @@ first; here it pads for those that it is given, as TensorFlow does.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
-import segmentation_models_pytorch as smp
-import timm
-import torch
 
 from benchmarks.results import save_results
-from tfseg.models.encoders import build_encoder
+
+if TYPE_CHECKING:
+    import torch
 
 TOLERANCE = 1e-3
 # Encoder -> the network whose weights it takes; such as timm trained itself are built with TensorFlow's padding.
@@ -29,11 +32,15 @@ PAIRS = [
     ("timm", "efficientnetb0", "efficientnet_b0"),
     *(("timm", f"efficientnetlite{scale}", f"tf_efficientnet_lite{scale}") for scale in (0, 4)),
     *(("smp", f"efficientnetb{scale}", f"efficientnet-b{scale}") for scale in (0, 3)),
+    ("smp", "efficientnetb0", "timm-efficientnet-b0"),
+    ("smp", "efficientnetlite0", "timm-tf_efficientnet_lite0"),
 ]
 
 
-def randomize(network: torch.nn.Module, seed: int) -> None:
+def randomize(network: "torch.nn.Module", seed: int) -> None:
     """Draws all weights and statistics, so that activations neither vanish nor grow without bounds."""
+    import torch
+
     random = torch.Generator().manual_seed(seed)
     for name, tensor in network.state_dict().items():
         if not tensor.is_floating_point():
@@ -47,16 +54,27 @@ def randomize(network: torch.nn.Module, seed: int) -> None:
             tensor.copy_(0.4 * drawn + (0.8 if name.endswith("weight") else -0.2))
 
 
-def make_timm(name: str) -> tuple[torch.nn.Module, Callable]:
+def make_timm(name: str) -> tuple["torch.nn.Module", Callable]:
     """Makes a network of timm, and what it computes its last features by."""
+    import timm
+
     network = timm.create_model(name, pad_type="same").eval()
     return network, network.forward_features
 
 
-def make_smp(name: str) -> tuple[torch.nn.Module, Callable]:
+def make_smp(name: str) -> tuple["torch.nn.Module", Callable]:
     """Makes a Unet, and what computes the last features of its encoder: as those of ours, after the head."""
+    import segmentation_models_pytorch as smp
+    import timm
+    import torch
+
     network = smp.Unet(name, encoder_weights=None).eval()
     encoder = network.encoder
+    if name.startswith("timm-"):
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Conv2d) and module.stride[0] == 2:
+                module.__class__ = timm.layers.Conv2dSame
+        return network, encoder.forward_features
     for module in encoder.modules():
         if hasattr(module, "static_padding") and module.stride[0] == 2:
             before = (module.kernel_size[0] - 2) // 2
@@ -67,6 +85,11 @@ def make_smp(name: str) -> tuple[torch.nn.Module, Callable]:
 
 def compare(library: str, encoder: str, name: str, size: tuple[int, int], seed: int, folder: Path) -> dict[str, float]:
     """Largest difference of the last features, and the largest of theirs."""
+    import keras
+    import torch
+
+    from tfseg.models.encoders import build_encoder
+
     network, compute = {"timm": make_timm, "smp": make_smp}[library](name)
     randomize(network, seed)
     path = folder / f"{name}.pth"
@@ -74,7 +97,7 @@ def compare(library: str, encoder: str, name: str, size: tuple[int, int], seed: 
     images = np.random.default_rng(seed).normal(size=(1, *size, 3)).astype(np.float32)
     with torch.no_grad():
         theirs = compute(torch.tensor(images.transpose(0, 3, 1, 2))).numpy().transpose(0, 2, 3, 1)
-    ours = np.asarray(build_encoder(encoder, path).extract(images)[-1])
+        ours = keras.ops.convert_to_numpy(build_encoder(encoder, path).extract(images)[-1])
     return {"difference": float(np.abs(ours - theirs).max()), "largest": float(np.abs(theirs).max())}
 
 

@@ -357,6 +357,23 @@ def test_speed_of_the_pipeline_comes_from_the_committed_results():
     assert f"{bench_pipeline.slope(sizes):+.2f} MiB per epoch" in text
 
 
+def test_learnt_weights_come_from_the_committed_results():
+    page = PAGES["docs/results/weights/README.md"]
+    keras, timm = (results(f"weights/{name}.json")["differences"] for name in ("keras", "timm"))
+    rows = [
+        [f"EfficientNet-Lite{n}", f"{keras[f'Lite{n}, Keras']:.1e}", f"{timm[f'Lite{n}, timm']:.1e}"] for n in range(3)
+    ]
+    assert table_rows(page, "classifier") == rows
+    pairs = {}
+    for found in results("weights/networks.json"):
+        pairs.setdefault((found["encoder"], f"{found['library']} `{found['network']}`"), []).append(found)
+    rows = [
+        [*pair, f"{max(seed['largest'] for seed in seeds):.3g}", f"{max(seed['difference'] for seed in seeds):.1e}"]
+        for pair, seeds in pairs.items()
+    ]
+    assert table_rows(page, "encoder") == rows
+
+
 def test_the_screened_choices_come_from_the_committed_results():
     page = PAGES["docs/results/screening/README.md"]
     measured = results("screening/screening.json")

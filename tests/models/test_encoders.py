@@ -235,6 +235,9 @@ def test_bad_encoders_and_weights(tmp_path, weights_file):
         build_encoder("efficientnetb0", tmp_path / "nowhere.h5")
     with pytest.raises(ValueError, match="does not hold the weights of efficientnetb1"):
         build_encoder("efficientnetb1", weights_file)
+    keras.applications.EfficientNetB0(include_top=False, weights=None).save_weights(other := tmp_path / "b0.weights.h5")
+    with pytest.raises(ValueError, match=r"b0.weights.h5: .* of efficientnetb1 without its top \(it lacks weights of"):
+        build_encoder("efficientnetb1", other)
     text = tmp_path / "text.weights.h5"
     text.write_text("no weights")
     with pytest.raises(ValueError, match=r"text.weights.h5: does not hold the weights of efficientnetb0"):

@@ -59,6 +59,9 @@ def test_what_fits_in_part_is_refused(learnt, tmp_path):
         with pytest.raises(ValueError, match=f"tf_efficientnet_b0.safetensors: does not hold the weights of .*{words}"):
             load_torch_weights(model, save_safetensors(changed, path))
 
+    learnt_alone = {name: array for name, array in tensors.items() if "running" not in name}
+    refused(learnt_alone, r": 1\d batch normalisations are without running_mean and running_var, stem_bn, .*state_dict")
+
     without = {name: array for name, array in tensors.items() if not name.startswith("blocks.1.1.bn")}
     refused(without, "3 of 26 layers are missing, block2b_expand_bn, block2b_bn, block2b_project_bn")
     wide = {**tensors, "blocks.0.0.conv_dw.weight": np.zeros((5, 1, 3, 3), np.float32)}

@@ -295,7 +295,7 @@ class Train:
     frozen_epochs: int = 0
     """Epochs at first in which the encoder stays as it is, the statistics of its batch normalisation too."""
     patience: int | None = None
-    """Epochs without a better mean IoU in validation after which the run ends; null: it never does."""
+    """Epochs without a better mean IoU, counted at each validation, after which the run ends; null: it never does."""
     rollbacks: int = 0
     """How often a run whose loss is not finite returns to its last checkpoint, with half the learning rate."""
     save_minutes: float = 10.0

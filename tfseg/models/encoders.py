@@ -127,6 +127,8 @@ def load_application(build: Callable, name: str, weights: str | Path | None) -> 
         raise
     except Exception as error:  # keras.utils.get_file raises a bare Exception where it cannot download
         reason = " ".join(str(error).split())
+        if "Skipping nested container" in reason:
+            reason = "it lacks weights of some of its layers, as a file of another network does"
         if weights == "imagenet":
             raise ConnectionError(
                 f"could not get the ImageNet weights of {name} ({reason}); connect to the internet once, or copy that "

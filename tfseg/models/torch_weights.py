@@ -174,10 +174,17 @@ def _choose_arrays(
     found = {name: [array.shape for array in parts] for name, parts in arrays.items()}
     missing = [name for name in wanted if name not in found]
     other = [name for name in wanted if name in found and found[name] != wanted[name]]
+    without = [name for name in other if found[name] == wanted[name][:2] and len(wanted[name]) == 4]
+    other = [name for name in other if name not in without]
     more = [name for name in found if name.startswith("block") and name not in wanted]
     faults = [f"{len(missing)} of {len(wanted)} layers are missing, {_list(missing)}"] if missing else []
     if missing and {*missing} <= {"top_conv", "top_bn"}:
         faults[0] += ", which model.skips block does not need"
+    if without:
+        faults.append(
+            f"{len(without)} batch normalisations are without running_mean and running_var, {_list(without)}: save the "
+            "network's state_dict(), which has them"
+        )
     if other:
         shapes = f"{other[0]} has {_show(found[other[0]])}, expected {_show(wanted[other[0]])}"
         faults.append(f"{len(other)} have other shapes, {_list(other)}: {shapes}")
@@ -201,7 +208,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _show(shapes: Sequence[tuple[int, ...]]) -> str:
-    return " and ".join("x".join(map(str, shape)) for shape in shapes[:2])
+    return " and ".join("x".join(map(str, shape)) for shape in shapes)
 
 
 def find_origin(path: Path, prefix: str = "", timm: bool = True) -> Origin:

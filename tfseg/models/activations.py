@@ -27,7 +27,7 @@ def jit_swish(x):
 
     @tf.custom_gradient
     def activate(x):
-        return tf.nn.silu(x), lambda gradient: backend.jit(_swish_gradient)(x, gradient)
+        return x * tf.sigmoid(x), lambda gradient: backend.jit(_swish_gradient)(x, gradient)
 
     return activate(x)
 

@@ -182,7 +182,7 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
                 padded = tf.pad(inputs, [[0, 0], [edge, edge], [edge, edge], [0, 0]])
                 return back, filter_gradient(padded, gradient, size, stride)
 
-            return tf.nn.depthwise_conv2d(inputs, kernel, **settings), gradients
+            return tf.raw_ops.DepthwiseConv2dNative(input=inputs, filter=kernel, **settings), gradients
 
         return convolve(inputs, tf.convert_to_tensor(self.kernel))
 
@@ -212,7 +212,8 @@ def filter_gradient(inputs, gradient, size: int, stride: int):
     Returns:
         Float (size, size, channels, 1).
     """
-    spans = [(tf.shape(gradient)[axis] - 1) * stride + 3 for axis in (1, 2)]
+    lengths = [gradient.shape[axis] or tf.shape(gradient)[axis] for axis in (1, 2)]
+    spans = [(length - 1) * stride + 3 for length in lengths]
 
     def piece(row: int, column: int):
         return tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
@@ -276,9 +277,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         # The kernel gives the unbiased variance; Keras' moving variance gathers the biased one.
-        count = ops.cast(ops.prod(ops.shape(inputs)[:3]), "float32")
-        variance = variance * ((count - 1) / count)
-        self._update_moving(mean, variance)
+        count = inputs.shape[:3].num_elements() or ops.cast(tf.reduce_prod(tf.shape(inputs)[:3]), "float32")
+        self._update_moving(mean, variance * ((count - 1) / count))
         return outputs
 
     def _normalize_by_all(self, inputs):
@@ -291,4 +291,5 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _update_moving(self, mean, variance):
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1 - self.momentum))
+            before = ops.convert_to_tensor(moving)
+            moving.assign(before + (value - before) * (1 - self.momentum))

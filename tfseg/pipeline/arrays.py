@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfseg.io import command, tfrecord
 from tfseg.io.paths import is_local
 from tfseg.pipeline.damage import explain_read_errors
+from tfseg.pipeline.order import do_not_convert
 from tfseg.records.parsing import parse_features, parse_mask
 from tfseg.records.record_set import RecordSet
 
@@ -195,6 +196,7 @@ def read_masks(records: RecordSet, split: str, size: int, unpacked: int | None =
     if size >= GIBIBYTE:
         print(f"raw records: reading {size / GIBIBYTE:.1f} GiB once, to check them", file=sys.stderr, flush=True)
 
+    @do_not_convert
     def read(record: tf.Tensor) -> tf.Tensor:
         features = parse_features(record)
         return features["mask/encoded"] if unpacked is None else parse_mask(features, records.manifest)

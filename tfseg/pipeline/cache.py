@@ -21,6 +21,7 @@ from tfseg.io.escaping import printable
 from tfseg.io.paths import is_local
 from tfseg.io.removal import remove_files
 from tfseg.pipeline.arrays import GIBIBYTE, Decoded, map_file, map_memory
+from tfseg.pipeline.order import do_not_convert
 from tfseg.records.parsing import parse_example
 from tfseg.records.record_set import RecordSet
 
@@ -116,7 +117,7 @@ def _allocate(path: Path, size: int) -> None:
 
 def _fill(pixels: Decoded, records: RecordSet, split: str) -> None:
     data = tf.data.TFRecordDataset(records.shard_paths(split)).map(
-        lambda record: parse_example(record, records.manifest), num_parallel_calls=tf.data.AUTOTUNE
+        do_not_convert(lambda record: parse_example(record, records.manifest)), num_parallel_calls=tf.data.AUTOTUNE
     )
     for place, example in enumerate(data.prefetch(2).as_numpy_iterator()):
         pixels.images[place], pixels.masks[place] = example["image"], example["mask"]

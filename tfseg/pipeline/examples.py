@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.pipeline.fitting import resize_exactly
+from tfseg.pipeline.order import do_not_convert
 from tfseg.records.parsing import parse_example, parse_label_ids
 from tfseg.records.record_set import RecordSet
 
@@ -42,11 +43,12 @@ def read_places(
     """
     wanted = np.array(places, np.int64)
 
+    @do_not_convert
     def decode(_: tf.Tensor, record: tf.Tensor) -> dict:
         example = resize_exactly(parse_example(record, records.manifest), size)
         return {**example, "label_ids": parse_label_ids(record)}
 
     data = tf.data.TFRecordDataset(records.shard_paths(split)).enumerate()
     # Before anything is decoded.
-    data = data.filter(lambda place, _: tf.reduce_any(place == wanted))  # pyright: ignore[reportArgumentType]  the stub
+    data = data.filter(do_not_convert(lambda place, _: tf.reduce_any(tf.equal(place, wanted))))
     yield from cast(Iterator[dict], data.map(decode).as_numpy_iterator())

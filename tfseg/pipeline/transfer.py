@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfseg.pipeline.order import do_not_convert
+
 
 def to_device(batches: tf.data.Dataset, signed: bool, ahead: bool, device: str = "/GPU:0") -> tf.data.Dataset:
     """Sends batches to the device, always as bytes.
@@ -16,7 +18,7 @@ def to_device(batches: tf.data.Dataset, signed: bool, ahead: bool, device: str =
         The same batches. If sent ahead, nothing can be done with them but take one after the other.
     """
     if signed:
-        batches = batches.map(as_signed)
+        batches = batches.map(do_not_convert(as_signed))
     if ahead:
         batches = batches.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1))
     return batches

@@ -169,20 +169,20 @@ class FusedSteps(WholeAverages):
         return tuple([scope.get_current_value(variable) for variable in kind] for kind in (learnt, self.variables))
 
     def _update_model_variables_moving_average(self, trainable_variables):
-        """As in Keras, which computes the momentum anew for each variable."""
-        momentum = ops.cast(ops.not_equal(self.iterations, 0), "float32") * self.ema_momentum  # first a copy
+        """As in Keras, which computes the momentum anew for each variable, and the rest in more operations."""
+        share = 1 - ops.cast(ops.not_equal(self.iterations, 0), "float32") * self.ema_momentum  # first a copy
         for variable, average in zip(trainable_variables, self._model_variables_moving_average, strict=True):
             if average is not None:
-                share = ops.cast(momentum, average.dtype)
-                average.assign(share * average + (1 - share) * variable)
+                self.assign_sub(average, (average - variable) * ops.cast(share, average.dtype))
 
     def _share(self, learning_rate) -> dict:
-        """What ResourceApplyAdam wants beside a variable, its slots and its gradient."""
+        """What a step takes beside a variable, its slots and its gradient: the share that decays, and the kernel's."""
         step = ops.cast(self.iterations + 1, "float32")
         beta_1, beta_2, rate = (
             ops.convert_to_tensor(value, "float32") for value in (self.beta_1, self.beta_2, learning_rate)
         )
         return {
+            "decay": rate * (self.weight_decay or 0.0),
             "lr": rate,
             "beta1": beta_1,
             "beta2": beta_2,
@@ -192,17 +192,16 @@ class FusedSteps(WholeAverages):
         }
 
     def update_step(self, gradient, variable, learning_rate):
-        rate = learning_rate["lr"] if self._fuses else learning_rate
+        shared = {**learning_rate} if self._fuses else {"decay": learning_rate * (self.weight_decay or 0.0)}
+        decay = shared.pop("decay")
         if self.weight_decay is not None and self._use_weight_decay(variable):
-            self.assign_sub(variable, variable * ops.cast(rate * self.weight_decay, variable.dtype))
+            self.assign_sub(variable, variable * ops.cast(decay, variable.dtype))
         if not self._fuses or variable.dtype != tf.float32 or isinstance(gradient, tf.IndexedSlices):
-            return super().update_step(gradient, variable, rate)
+            return super().update_step(gradient, variable, shared.get("lr", learning_rate))
         place = self._get_variable_index(variable)
         slots = {"m": self._momentums[place], "v": self._velocities[place]}
         handles = {name: slot.value.handle for name, slot in slots.items()}
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle, grad=ops.cast(gradient, "float32"), **handles, **learning_rate
-        )
+        tf.raw_ops.ResourceApplyAdam(var=variable.handle, grad=ops.cast(gradient, "float32"), **handles, **shared)
 
 
 @keras.saving.register_keras_serializable("tfseg")

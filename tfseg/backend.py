@@ -21,6 +21,8 @@ elif keras.backend.backend() == "torch":
     import torch  # pyright: ignore[reportMissingImports]  # one backend is installed, not all
 elif keras.backend.backend() == "jax":
     import jax  # pyright: ignore[reportMissingImports]  # as above
+elif keras.backend.backend() == "mlx":
+    import mlx.core as mx  # pyright: ignore[reportMissingImports]  # as above
 
 
 COUNTING = threading.Lock()  # tf.data calls from several threads
@@ -71,7 +73,44 @@ def is_at_hand(x) -> bool:
         return isinstance(x, tf.__internal__.EagerTensor)
     if keras.backend.backend() == "torch":
         return type(x) is torch.Tensor and x.device.type != "meta" and not torch.compiler.is_compiling()
+    if keras.backend.backend() == "mlx":
+        return isinstance(x, mx.array) and _is_evaluated(x)
     return isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+
+
+def _is_evaluated(x) -> bool:
+    """Whether MLX can compute a tensor now; it says no more of one that is traced."""
+    try:
+        mx.eval(x)
+    except (ValueError, RuntimeError):  # "Attempting to eval an array during function transformations"
+        return False
+    return True
+
+
+def check_gradients() -> None:
+    """Raises ValueError if the backend gives wrong ones in silence, as the MLX that keras-mlx 0.0.1 installs."""
+    if keras.backend.backend() == "mlx" and tuple(map(int, mx.__version__.split(".")[:2])) < (0, 32):
+        raise ValueError(
+            f"KERAS_BACKEND mlx: MLX {mx.__version__} gives wrong gradients of convolutions with strides, see "
+            "https://github.com/ml-explore/mlx/pull/3800; pip install --no-deps 'mlx>=0.32.4' and, of the same "
+            "version, mlx-metal, on Linux mlx-cpu"
+        )
+
+
+def find_place() -> str:
+    """Names the device where PyTorch, JAX or MLX puts what Keras makes: cpu, cuda, mps or gpu, see `device.Choice`."""
+    if keras.backend.backend() == "mlx":
+        return mx.default_device().type.name
+    device = ops.zeros(()).device
+    if keras.backend.backend() == "torch":
+        return device.type
+    return "cuda" if device.platform == "gpu" else device.platform
+
+
+def sync_state(model: keras.Model) -> None:
+    """Gives a model's variables their values, which they have not within an epoch of `fit` on JAX and MLX."""
+    for name in ("jax_state_sync", "mlx_state_sync"):
+        getattr(model, name, lambda: None)()
 
 
 def check_pixels(image) -> None:
@@ -150,7 +189,12 @@ def call_from_graph(function, tensors: list, dtypes: list[str]) -> list:
 
     Returns:
         Tensors of the graph, whose shapes are known as far as those of the arguments are.
+
+    Raises:
+        ValueError: Keras computes by MLX, of which a thread that did not make its streams has none.
     """
+    if keras.backend.backend() == "mlx":
+        raise ValueError("MLX computes in one thread, and tf.data calls from others; augment batches within the model")
     import tensorflow as tf
 
     results = tf.numpy_function(function, tensors, [tf.as_dtype(dtype) for dtype in dtypes])

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+# Other backends of Keras, and how each is made to compute on another device.
+PLACED_BY = {
+    "torch": ", and the environment variable KERAS_TORCH_DEVICE to the device",
+    "jax": ", and the environment variable JAX_PLATFORMS to the device",
+    "mlx": "; MLX takes the GPU where it finds one",
+}
+APPLE_GPUS = ("mps", "gpu")  # as others than TensorFlow name it
+
+
 class Cluster(NamedTuple):
     """The processes that train as one."""
 
@@ -40,7 +49,7 @@ class BatchOptions(TypedDict):
 class Choice(NamedTuple):
     """What a run computes on, and how."""
 
-    kind: str  # cpu, cuda, metal, or on PyTorch mps
+    kind: str  # cpu, cuda, metal; or Apple's GPU as another backend names it: mps on PyTorch and JAX, gpu on MLX
     precision: str  # a Keras dtype policy
     xla: bool | str  # `jit_compile` of Keras: "auto" leaves it to the backend
     network: NetworkOptions
@@ -157,6 +166,9 @@ def pick_on_tensorflow(backend: str, wanted: str):
 
 def pick_elsewhere(backend: str, wanted: str):
     """Returns the same on another backend, where TensorFlow only reads the data."""
+    from tfseg.backend import check_gradients
+
+    check_gradients()
     use_gpus([])
     compiled = (False, "operation by operation") if backend == "torch" else ("auto", f"as {backend} does")
     return place_elsewhere(backend, wanted), ("float32", f"the default on {backend}"), compiled
@@ -269,7 +281,8 @@ def read_versions() -> dict[str, str]:
     import keras
 
     packages = dict.fromkeys(("tfseg", "keras", "tensorflow", keras.backend.backend()))  # each once
-    versions = {name: importlib.import_module(name).__version__ for name in packages}
+    modules = {name: importlib.import_module("mlx.core" if name == "mlx" else name) for name in packages}
+    versions = {name: module.__version__ for name, module in modules.items()}
     return {"python": platform.python_version(), **versions}
 
 
@@ -300,20 +313,17 @@ def explain(
 
 
 def place_elsewhere(backend: str, wanted: str) -> tuple[str, str]:
-    """Returns the kind of device on which PyTorch or JAX computes, and the reason for it."""
-    from keras import ops
+    """Returns the kind of device on which PyTorch, JAX or MLX computes, and the reason for it."""
+    from tfseg.backend import find_place
 
-    if backend not in ("torch", "jax"):
-        raise ValueError(f"KERAS_BACKEND: expected tensorflow, torch or jax, got {backend}")
-    device = ops.zeros(()).device  # where Keras puts what it makes
-    there = device.type if backend == "torch" else device.platform
-    there = "cuda" if there == "gpu" else there
-    if wanted in ("auto", there):
+    if backend not in PLACED_BY:
+        raise ValueError(f"KERAS_BACKEND: expected tensorflow, {', '.join(PLACED_BY)}, got {backend}")
+    there = find_place()
+    if wanted in ("auto", there) or (wanted == "metal" and there in APPLE_GPUS):
         return there, f"chosen by {backend}"
-    setting = "KERAS_TORCH_DEVICE" if backend == "torch" else "JAX_PLATFORMS"
     raise ValueError(
         f"accelerator.kind: {wanted} is not what {backend} computes on, which is {there}; "
-        f"set it to auto, and the environment variable {setting} to the device"
+        f"set it to auto{PLACED_BY[backend]}"
     )
 
 

@@ -127,7 +127,10 @@ def test_the_count_is_saved_with_a_model(tmp_path):
 
 # ---- tf.data
 
+on_many_threads = pytest.mark.skipif(keras.backend.backend() == "mlx", reason="MLX computes in one thread")
 
+
+@on_many_threads
 @pytest.mark.parametrize("calls", [None, 4])
 def test_in_tf_data_with_parallel_calls_or_without(calls):
     """64 elements that are alike come out as 64 that are not: none has the draws of another."""
@@ -144,6 +147,7 @@ def test_in_tf_data_with_parallel_calls_or_without(calls):
     assert int(layer.steps) == 64
 
 
+@on_many_threads
 def test_in_tf_data_the_draws_are_those_of_eager_calls():
     batches = tf.data.Dataset.from_tensors((IMAGE, MASK)).repeat(2)
     mapped, eager = draw(), draw()
@@ -153,6 +157,13 @@ def test_in_tf_data_the_draws_are_those_of_eager_calls():
         np.testing.assert_array_equal(mask, wanted[1])
 
 
+@pytest.mark.skipif(keras.backend.backend() != "mlx", reason="others compute there")
+def test_in_tf_data_mlx_is_refused():
+    with pytest.raises(ValueError, match="MLX computes in one thread"):
+        tf.data.Dataset.from_tensors((IMAGE, MASK)).map(lambda image, mask: mirror()((image, mask)))
+
+
+@on_many_threads
 def test_in_tf_data_sizes_and_batches_may_be_unknown():
     def images():
         for height in (1, 2):

@@ -142,7 +142,8 @@ def test_what_holds_for_any_masks(seed, ignore_class):
     )
     assert 0 <= dice <= jaccard <= 1 and 0 <= tversky <= 1 and 0 <= lovasz <= 1
     assert 0 <= focal <= entropy
-    mirrored = [float(loss(ignore_class=ignore_class)(mask[:, ::-1], logits[:, ::-1])) for loss in CLASSES]
+    flipped = mask[:, ::-1].copy(), logits[:, ::-1].copy()
+    mirrored = [float(loss(ignore_class=ignore_class)(*flipped)) for loss in CLASSES]
     assert mirrored == pytest.approx([dice, jaccard, tversky, lovasz, entropy, focal], rel=1e-4)
 
 

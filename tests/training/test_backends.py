@@ -1,4 +1,4 @@
-"""One training on TensorFlow, PyTorch and JAX: the same losses, weights that go from each to each, the same scores."""
+"""One training on each backend: the same losses, weights that go from each to each, the same scores."""
 
 import csv
 import importlib.util
@@ -21,10 +21,9 @@ from tfseg.runs import run_dir
 from tfseg.runs.weights import load_network
 from tfseg.synthetic import sample_city
 
-BACKENDS = ("tensorflow", "torch", "jax")
-MISSING = [name for name in BACKENDS if importlib.util.find_spec(name) is None]
+BACKENDS = [name for name in ("tensorflow", "torch", "jax", "mlx") if importlib.util.find_spec(name) is not None]
 pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}; see make test-backends"),
+    pytest.mark.skipif(len(BACKENDS) < 2, reason="one is installed; see make test-backends and make test-mlx"),
     pytest.mark.skipif(keras.backend.backend() == "jax", reason="trains on all backends, from one process of PyTorch"),
 ]
 
@@ -176,7 +175,7 @@ def history(run, column):
         return [float(row[column]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_the_first_steps_are_the_same(root, printed, backend):
     losses = history(root / "tensorflow", "loss")
     assert len(losses) == 5 and losses[-1] < losses[0] - 0.1

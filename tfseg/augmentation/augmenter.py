@@ -263,6 +263,6 @@ class Key(keras.random.SeedGenerator):
         self.replica = replica
 
     def next(self, ordered=True):
-        dtype = "uint32" if keras.backend.backend() == "jax" else "int32"
+        dtype = "uint32" if keras.backend.backend() in ("jax", "mlx") else "int32"
         first = ops.cast(self.replica, dtype) * 7919 + self.first
         return ops.stack([ops.cast(first, dtype), ops.cast(self.step, dtype)])

@@ -41,12 +41,12 @@ REMEDIES = {
     },
     **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
-        for name in ("torch", "jax")
+        for name in ("torch", "jax", "mlx")
     },
 }
 
 # What takes its time to import.
-SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX"}
+SLOW = {"tensorflow": "TensorFlow", "keras": "Keras", "torch": "PyTorch", "jax": "JAX", "mlx": "MLX"}
 # Commands that report their progress themselves: the one by its log, the other of each of its processes.
 REPORT_THEMSELVES = ("serve", "doctor", "parts")
 # Command -> how it takes less memory.

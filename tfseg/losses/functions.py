@@ -82,7 +82,7 @@ def lovasz_loss(mask, logits, ignore_class: int | None = VOID, class_weights=Non
     errors = ops.where(ops.sum(truth, axis=-1, keepdims=True) > 0, errors, -1.0)  # void last, where no weight is left
     first = _first_class(ignore_class)
     truth, errors = (_by_class(x[..., first:]) for x in (truth, errors))  # (C, B * H * W)
-    order = ops.argsort(-errors, axis=-1)
+    order = ops.stop_gradient(ops.argsort(-errors, axis=-1))  # MLX would want the gradient of places
     truth, errors = (ops.take_along_axis(x, order, axis=-1) for x in (truth, errors))
     truth_size = ops.sum(truth, axis=-1)
     intersection = truth_size[:, None] - ops.cumsum(truth, axis=-1)

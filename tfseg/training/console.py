@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from tfseg import backend  # noqa: F401 - before any layer is made
+from tfseg import backend
 from tfseg.io.escaping import printable_lines
 
 TERMINAL, ELSEWHERE = 0.3, 30.0  # seconds between two lines on how far it is
@@ -174,6 +174,5 @@ def format_time(seconds: float) -> str:
 
 def read_learning_rate(model: keras.Model) -> float:
     """The learning rate of the next step."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()  # within an epoch, variables have no values on JAX
+    backend.sync_state(model)
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))

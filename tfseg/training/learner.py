@@ -103,8 +103,7 @@ class PlainLearner(keras.Model):
 
     def check_loss(self) -> None:
         """Raises NotFinite if the loss of any step so far was not finite. It waits for the device."""
-        if hasattr(self, "jax_state_sync"):
-            self.jax_state_sync()  # within an epoch, variables have no values on JAX
+        backend.sync_state(self)
         step, *terms = ops.convert_to_numpy(self.fault).tolist()
         if step:
             raise NotFinite(int(step), dict(zip(self.terms, terms, strict=True)))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FIRST_STEP = {
     "tensorflow": "tracing the first step, which takes seconds, on a busy machine half a minute",
     "jax": "compiling the first step; on a CPU EfficientNetB3 takes two minutes",
+    "mlx": "compiling the first step, unless MLX_DISABLE_COMPILE is set; on a CPU EfficientNet takes minutes",
     "torch": "steps are computed as they come, without being compiled",
 }
 

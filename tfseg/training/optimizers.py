@@ -89,7 +89,10 @@ class WholeAverages(keras.optimizers.Adam):
     """
 
     def finalize_variable_values(self, var_list):
-        super().finalize_variable_values(self._trainable_variables)
+        try:
+            super().finalize_variable_values(self._trainable_variables)
+        except TypeError as error:  # on MLX, where a step that fails leaves variables without values
+            raise (error.__context__ or error) from None
 
 
 class FusedSteps(WholeAverages):

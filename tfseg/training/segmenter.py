@@ -250,8 +250,8 @@ class Segmenter(keras.Model):
         return found
 
     def predict_step(self, *args):
-        """As of Keras, but for what becomes of the logits; on JAX, state comes first, and is returned too."""
-        if keras.backend.backend() != "jax":
+        """As of Keras, but for what becomes of the logits; on JAX and MLX, state comes first, and is returned too."""
+        if keras.backend.backend() not in ("jax", "mlx"):
             return self.decide(super().predict_step(*args))
         logits, state = super().predict_step(*args)
         return self.decide(logits), state

@@ -164,7 +164,7 @@ def test_an_mlx_of_wrong_gradients_is_refused(monkeypatch, version, wrong):
     monkeypatch.setattr(keras.backend, "backend", lambda: "mlx")
     if wrong:
         with pytest.raises(
-            ValueError, match=r"MLX 0\.31\.2 gives wrong gradients .* mlx/pull/3800; pip install --no-deps"
+            ValueError, match=r"MLX 0\.31\.2 gives wrong gradients .*/mlx/pull/3800; pip install --no-deps"
         ):
             device.choose_device()
     else:

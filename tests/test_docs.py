@@ -390,6 +390,17 @@ def test_the_screened_choices_come_from_the_committed_results():
         assert "\n".join(rows) in page
 
 
+def test_hard_example_mining_comes_from_the_committed_results():
+    rows = []
+    for name in ("dice", "all", "hard"):
+        found = json.loads((ROOT / f"docs/results/screening/mining-{name}.json").read_text(encoding="utf-8"))
+        low, high = map(percent, found["mean_iou_interval"])
+        rows.append(
+            [percent(found["mean_iou"]), f"{low} to {high}", *(percent(found["iou"][index]) for index in (3, 6, 7))]
+        )
+    assert [row[1:] for row in table_rows(PAGES["docs/results/screening/README.md"], "loss")] == rows
+
+
 def test_the_finalists_come_from_the_committed_results():
     folder = ROOT / "docs/results/finalists"
     rows = [

@@ -25,6 +25,8 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("tensorflow"):
                 item.add_marker(skip)
+            if backend == "mlx" and item.get_closest_marker("accumulates"):
+                item.add_marker(pytest.mark.skip(reason="keras-mlx cannot accumulate gradients yet"))
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,7 @@ def test_a_frozen_encoder_leaves_the_head_to_learn():
     assert seen == [(False, True), (True, True)]
 
 
+@pytest.mark.accumulates
 def test_a_checkpoint_has_the_head(tmp_path):
     """Within accumulated batches: as if it never had been stopped."""
     whole, again = (make(gradient_accumulation_steps=2) for _ in range(2))

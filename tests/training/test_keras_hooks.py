@@ -10,7 +10,7 @@ import pytest
 from tfseg import device
 from tfseg.config.parse import parse_config
 from tfseg.training import keras_hooks
-from tfseg.training.assembly import build_learner
+from tfseg.training.assembly import build_learner, check_backend
 from tfseg.training.learner import Learner, PlainLearner
 from tfseg.training.loop import learn_until_finite, prepare, train_run
 from tfseg.training.optimizers import FusedSteps
@@ -104,6 +104,13 @@ def test_by_keras_alone_the_encoder_has_no_rate_of_its_own(tiny_records, tmp_pat
         train(tiny_records, tmp_path / "run", **{"optimizer.encoder_lr_multiplier": 0.5, "accelerator.fused": "false"})
 
 
+def test_mlx_accumulates_nothing(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "mlx")
+    config = parse_config(["--data.records=none", "--run_dir=none", "--optimizer.gradient_accumulation_steps=2"])
+    with pytest.raises(ValueError, match=r"gradient_accumulation_steps: expected 1 on MLX, where .*, got 2; raise"):
+        check_backend(config, None)
+
+
 @pytest.mark.parametrize("fused", ["true", "false"])
 def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
     """At its end, Keras puts the averages in their weights' place, but counts only the weights that learn."""
@@ -113,9 +120,9 @@ def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
         "accelerator.fused": fused,
         "loss.auxiliary": 0.4,
     }
-    if keras.backend.backend() == "jax":
+    if keras.backend.backend() in ("jax", "mlx"):
         with pytest.raises(
-            ValueError, match=r"^train.frozen_epochs: expected 0 on JAX with optimizer.ema_momentum, got"
+            ValueError, match=r"^train.frozen_epochs: expected 0 on (JAX|MLX) with optimizer.ema_momentum, got"
         ):
             train(tiny_records, tmp_path / "run", **settings)
         return

@@ -145,6 +145,7 @@ def test_the_steps_of_an_epoch_are_those_of_keras(options, steps):
     assert model.optimizer._learning_rate.steps == steps
 
 
+@pytest.mark.accumulates
 def test_batches_that_are_accumulated_count():
     model = compile_segmenter(Cosine(), gradient_accumulation_steps=2)
     model.fit(IMAGES, MASKS, batch_size=1, epochs=2, verbose=0)

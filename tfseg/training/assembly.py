@@ -46,7 +46,7 @@ def build_learner(
             "take loss.jaccard, or set accelerator.kind to cpu"
         )
     device, _ = choose_fused(device)
-    check_frozen_encoder(config, device)
+    check_backend(config, device)
     num_classes = num_classes or len((records or open_records(config.data.records)).classes)
     channels = channels or (count_channels(config) if records is None else records.manifest.channels)
     model = dataclasses.asdict(config.model)
@@ -67,21 +67,27 @@ def build_learner(
     return learner
 
 
-def check_frozen_encoder(config: Config, device: Choice) -> None:
-    """Raises ValueError if the encoder is to be frozen in a way that Keras cannot compute on JAX."""
+def check_backend(config: Config, device: Choice) -> None:
+    """Raises ValueError if a step is one that Keras cannot compute on JAX or MLX."""
     import keras
 
-    if not config.train.frozen_epochs or keras.backend.backend() != "jax":
+    name = {"jax": "JAX", "mlx": "MLX"}.get(keras.backend.backend())
+    if name == "MLX" and (steps := config.optimizer.gradient_accumulation_steps) > 1:
+        raise ValueError(
+            f"optimizer.gradient_accumulation_steps: expected 1 on MLX, where keras-mlx cannot yet wait with a step, "
+            f"got {steps}; raise train.batch_size instead, or set the environment variable KERAS_BACKEND to another"
+        )
+    if not config.train.frozen_epochs or name is None:
         return
     # There, an optimizer sees the weights that learn alone, and not those of which it keeps averages as well.
     if config.optimizer.ema_momentum is not None:
         raise ValueError(
-            f"train.frozen_epochs: expected 0 on JAX with optimizer.ema_momentum, got {config.train.frozen_epochs}; "
+            f"train.frozen_epochs: expected 0 on {name} with optimizer.ema_momentum, got {config.train.frozen_epochs}; "
             "leave one of them out, or set the environment variable KERAS_BACKEND to tensorflow"
         )
     if not device.fused:
         raise ValueError(
-            f"train.frozen_epochs: expected 0 on JAX without what is fused, got {config.train.frozen_epochs}; "
+            f"train.frozen_epochs: expected 0 on {name} without what is fused, got {config.train.frozen_epochs}; "
             "see accelerator.fused"
         )
 

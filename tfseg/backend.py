@@ -89,7 +89,7 @@ def _is_evaluated(x) -> bool:
 
 def check_gradients() -> None:
     """Raises ValueError if the backend gives wrong ones in silence, as the MLX that keras-mlx 0.0.1 installs."""
-    if keras.backend.backend() == "mlx" and tuple(map(int, mx.__version__.split(".")[:2])) < (0, 32):
+    if keras.backend.backend() == "mlx" and tuple(map(int, mx.__version__.split(".")[:3])) < (0, 32, 4):
         raise ValueError(
             f"KERAS_BACKEND mlx: MLX {mx.__version__} gives wrong gradients of convolutions with strides, see "
             "https://github.com/ml-explore/mlx/pull/3800; pip install --no-deps 'mlx>=0.32.4' and, of the same "

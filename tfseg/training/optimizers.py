@@ -91,8 +91,10 @@ class WholeAverages(keras.optimizers.Adam):
     def finalize_variable_values(self, var_list):
         try:
             super().finalize_variable_values(self._trainable_variables)
-        except TypeError as error:  # on MLX, where a step that fails leaves variables without values
-            raise (error.__context__ or error) from None
+        except TypeError as error:
+            if keras.backend.backend() != "mlx" or error.__context__ is None:
+                raise
+            raise error.__context__ from None  # a step that failed, which left variables without values
 
 
 class FusedSteps(WholeAverages):

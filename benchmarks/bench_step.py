@@ -1,16 +1,17 @@
 """Measures a train step and inference of a U-Net over EfficientNet: graph, first call, images per second.
 
     python -m benchmarks.bench_step
-    python -m benchmarks.bench_step --peer
-    python -m benchmarks.bench_step --peer --block --encoder efficientnetlite0
-    python -m benchmarks.bench_step --peer --size 320x320 --batch 8 --precision mixed_bfloat16
+    python -m benchmarks.bench_step --peer .venv-peers/bin/python --encoder efficientnetlite0
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 TF_ENABLE_ONEDNN_OPTS=1 python -m benchmarks.bench_step --cores 1
 
-"tfseg" is the network and its optimizer as they are trained, "plain" the same from Keras' own layers. With --peer there
-is "torch" too: segmentation_models_pytorch's Unet over the same encoder, channels last, on the same device, which has a
-quarter fewer weights, since it takes narrower features from the encoder; --block adds "block", tfseg's with
-model.skips: block, which has such features too. Each is measured in processes of its own, in
-turns, the step compiled as in a training, without augmentation. Medians of several rounds, and ratios. The environment
-variable KERAS_BACKEND says which backend tfseg runs on; plain is TensorFlow's alone.
+"expanded" and "block" are the network with these `model.skips` and its optimizer, as they are trained; "plain" is the
+former from Keras' own layers. With --peer there are "torch", segmentation_models_pytorch's Unet over the same encoder,
+channels last, whose features are as narrow as those of "block", and "torch compiled", the same by torch.compile. Each
+is measured in processes of its own, in turns, the step compiled as in a training, without augmentation; and so is
+"matrices", a product of large matrices, which is what the processor can do at most. Medians of several rounds, and
+ratios. The environment variable KERAS_BACKEND says which backend tfseg runs on; plain is TensorFlow's alone.
+
+It fails if Keras' own layers are faster than ours.
 """
 
 import argparse
@@ -21,21 +22,26 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks.results import save_results
+from benchmarks.results import describe_machine, save_results
 from tfseg.io import command
 
 STEPS = 5  # of each round
 NUM_CLASSES = 8
+OURS, PEERS = ("expanded", "block"), ("torch", "torch compiled")
+TRAINED = 3  # times the multiply-adds of inference: forward, and the gradients of what comes in and of the weights
+SIDE = 2048  # of the matrices
 
 
 def measure(kind: str, options: argparse.Namespace) -> dict:
     """Measures in a process of its own; see `measure_keras` for what."""
     context = multiprocessing.get_context("spawn")
+    context.set_executable(options.peer if kind in PEERS else sys.executable)
     results = context.Queue()
     process = context.Process(target=_measure_here, args=(kind, options, results))
     process.start()
@@ -51,22 +57,35 @@ def _measure_here(kind: str, options: argparse.Namespace, results) -> None:
     random = np.random.default_rng(0)
     shape = (options.batch, *command.parse_size(options.size))
     image, mask = random.integers(0, 256, (*shape, 3), np.uint8), random.integers(0, NUM_CLASSES, shape, np.uint8)
-    if kind == "torch":
-        results.put(measure_torch(image, mask, options.precision, options.encoder))
+    if kind == "matrices":
+        results.put(measure_matrices(options.precision))
+    elif kind in PEERS:
+        results.put(measure_torch(image, mask, options.precision, options.encoder, kind == "torch compiled"))
     else:
         results.put(measure_keras(image, mask, options.precision, options.encoder, kind))
     results.close()
     results.join_thread()
 
 
+def measure_matrices(precision: str) -> dict:
+    """Multiply-adds per second of a product of large matrices, in the best of several calls."""
+    import keras
+
+    half = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}.get(precision, "float32")
+    matrix = keras.random.uniform((SIDE, SIDE), dtype=half)
+    best = min(seconds(lambda: keras.ops.convert_to_numpy(keras.ops.sum(matrix @ matrix))) for _ in range(2 * STEPS))
+    return {"macs_per_second": SIDE**3 / best}
+
+
 def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
-    """Nodes of the step's graph, seconds of the first call, of each of the next steps, and of inferences."""
+    """Multiply-adds of an image, nodes of the graph, seconds of the first call, the next steps and inferences."""
     import keras
 
     from tfseg.augmentation.augmenter import Augmenter
     from tfseg.config.schema import Optimizer
     from tfseg.device import choose_device
     from tfseg.losses.segmentation_loss import SegmentationLoss
+    from tfseg.models import complexity
     from tfseg.models.segmenter import build_network
     from tfseg.training.learner import Learner
     from tfseg.training.optimizers import make_optimizer
@@ -89,7 +108,9 @@ def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
     first, *steps = (seconds(step) for _ in range(1 + STEPS))
     pixels = image.astype(np.float32)
     _, *inferences = (seconds(lambda: learner.network.predict_on_batch(pixels)) for _ in range(1 + STEPS))
-    return {"device": str(device), "nodes": nodes(), "first": first, "steps": steps, "inferences": inferences}
+    macs = sum(map(complexity.count_macs, complexity.walk(learner.network, image.shape[1:3])))
+    found = {"device": str(device), "macs": macs, "nodes": nodes()}
+    return {**found, "first": first, "steps": steps, "inferences": inferences}
 
 
 def compile_step(learner, batch: dict) -> tuple[Callable[[], int], Callable[[], float]]:
@@ -129,10 +150,11 @@ def make_plain() -> None:
     learner.Learner.compile = keras.Model.compile
 
 
-def measure_torch(image, mask, precision: str, encoder: str) -> dict:
+def measure_torch(image, mask, precision: str, encoder: str, compiled: bool = False) -> dict:
     """The same of PyTorch, which has no nodes, and whose first call is but its slowest."""
     import segmentation_models_pytorch
     import torch
+    import torch.utils.flop_counter
 
     kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind == "cpu":
@@ -142,6 +164,7 @@ def measure_torch(image, mask, precision: str, encoder: str) -> dict:
     network = network.to(kind, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.01, fused=True)
     dice, cross_entropy = segmentation_models_pytorch.losses.DiceLoss("multiclass"), torch.nn.CrossEntropyLoss()
+    run = torch.compile(network) if compiled else network
     pixels = torch.from_numpy(image).to(kind).permute(0, 3, 1, 2).float() / 255  # in memory, channels are last
     truth = torch.from_numpy(mask).long().to(kind)
     half = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(precision)
@@ -150,7 +173,7 @@ def measure_torch(image, mask, precision: str, encoder: str) -> dict:
     def step() -> float:
         optimizer.zero_grad()
         with torch.autocast(kind, half or torch.float32, enabled=half is not None):
-            logits = network(pixels).float()
+            logits = run(pixels).float()
         loss = dice(logits, truth) + cross_entropy(logits, truth)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -159,12 +182,16 @@ def measure_torch(image, mask, precision: str, encoder: str) -> dict:
 
     def infer() -> None:
         with torch.inference_mode(), torch.autocast(kind, half or torch.float32, enabled=half is not None):
-            network(pixels).float().cpu()
+            run(pixels).float().cpu()
 
     first, *steps = (seconds(step) for _ in range(1 + STEPS))
     network.eval()
     _, *inferences = (seconds(infer) for _ in range(1 + STEPS))
-    return {"device": f"torch on {kind}", "nodes": None, "first": first, "steps": steps, "inferences": inferences}
+    counter = torch.utils.flop_counter.FlopCounterMode(display=False)
+    with torch.inference_mode(), counter:
+        network(pixels[:1])
+    found = {"device": f"torch {torch.__version__} on {kind}", "macs": counter.get_total_flops() // 2, "nodes": None}
+    return {**found, "first": first, "steps": steps, "inferences": inferences}
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -174,51 +201,98 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+class Medians(NamedTuple):
+    """What was measured of one kind."""
+
+    macs: int  # of an image in inference
+    nodes: int | None
+    first: float  # seconds of the first call, of a step and of an inference
+    step: float
+    inference: float
+
+
+def summarize(rounds: list[dict]) -> Medians:
+    """Medians of the first calls, of all steps and of all inferences."""
+    steps, inferences = ([value for one in rounds for value in one[key]] for key in ("steps", "inferences"))
+    first = statistics.median(one["first"] for one in rounds)
+    return Medians(
+        rounds[0]["macs"], rounds[0]["nodes"], first, statistics.median(steps), statistics.median(inferences)
+    )
+
+
 def table(results: dict, batch: int) -> list[str]:
-    """Rows of medians, and what tfseg makes of each other kind."""
-    rows = ["| | nodes | first call s | step s | trained images/s | inferred images/s |"]
-    rows += ["|---|---:|---:|---:|---:|---:|"]
-    medians = {kind: summarize(rounds) for kind, rounds in results.items()}
-    for kind, (nodes, first, step, inference) in medians.items():
-        known = f"{nodes:,}" if nodes else ""
-        rows.append(f"| {kind} | {known} | {first:.1f} | {step:.2f} | {batch / step:.2f} | {batch / inference:.2f} |")
-    ours = medians["tfseg"]
-    for kind, theirs in medians.items():
-        if kind != "tfseg":
-            shares = [f"{a / b:.2f}" if a and b else "" for a, b in zip(ours, theirs, strict=True)]
-            rates = [f"{b / a:.2f}" for a, b in zip(ours[2:], theirs[2:], strict=True)]
-            rows.append(f"| tfseg, as a share of {kind} | {' | '.join([*shares[:3], *rates])} |")
+    """Rows of medians, with the share of what products of matrices reach in brackets."""
+    peak = max(one["macs_per_second"] for one in results["matrices"])
+    rows = ["| | GMAC | nodes | first call s | step s | trained images/s | inferred images/s |"]
+    rows += ["|---|---:|---:|---:|---:|---:|---:|"]
+    for kind, rounds in results.items():
+        if kind == "matrices":
+            continue
+        found = summarize(rounds)
+        cells = [f"{found.macs / 1e9:.2f}", f"{found.nodes:,}" if found.nodes else ""]
+        cells += [f"{found.first:.1f}", f"{found.step:.2f}"]
+        for time_taken, macs in ((found.step, TRAINED * found.macs), (found.inference, found.macs)):
+            cells.append(f"{batch / time_taken:.2f} ({batch * macs / time_taken / peak:.2f})")
+        rows.append(f"| {kind} | {' | '.join(cells)} |")
     return rows
 
 
-def summarize(rounds: list[dict]) -> tuple[int | None, float, float, float]:
-    """Nodes, and medians of the first calls, of all steps and of all inferences."""
-    every = {key: [value for one in rounds for value in one[key]] for key in ("steps", "inferences")}
-    first = statistics.median(one["first"] for one in rounds)
-    return rounds[0]["nodes"], first, statistics.median(every["steps"]), statistics.median(every["inferences"])
+def compare(results: dict) -> list[str]:
+    """Rows of how many times as fast as each other kind ours are, by images, and by multiply-adds."""
+    rows = [
+        "| | trained images/s | multiply-adds/s | inferred images/s | multiply-adds/s |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for kind in OURS:
+        own = summarize(results[kind])
+        for other in results:
+            if other not in (*OURS, "matrices"):
+                theirs = summarize(results[other])
+                faster, work = (theirs.step / own.step, theirs.inference / own.inference), own.macs / theirs.macs
+                cells = [f"{value:.2f}" for ratio in faster for value in (ratio, ratio * work)]
+                rows.append(f"| {kind} as a share of {other} | {' | '.join(cells)} |")
+    return rows
+
+
+def find_slower(results: dict) -> list[str]:
+    """Names what Keras' own layers are faster at than ours."""
+    if "plain" not in results:
+        return []
+    plain, found = summarize(results["plain"]), []
+    for kind in OURS:
+        own = summarize(results[kind])
+        found += [f"{kind}, {what}" for what in ("step", "inference") if getattr(own, what) > getattr(plain, what)]
+    return found
 
 
 def main() -> None:
     """Measures what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="efficientnetb3", help="or efficientnetlite0, ... (default: %(default)s)")
-    parser.add_argument("--block", action="store_true", help="measure tfseg with model.skips: block too")
     parser.add_argument("--size", default="224x224", help="HEIGHTxWIDTH (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=4, help="images (default: %(default)s)")
     parser.add_argument("--precision", default="float32", help="or mixed_bfloat16, or mixed_float16")
     parser.add_argument("--cores", type=int, help="of the processor to run on (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind (default: %(default)s)")
-    parser.add_argument("--peer", action="store_true", help="measure segmentation_models_pytorch too")
+    parser.add_argument(
+        "--peer",
+        nargs="?",
+        const=sys.executable,
+        metavar="PYTHON",
+        help="measure segmentation_models_pytorch too, which this Python has (default: the one that runs this)",
+    )
     parser.add_argument("--json", type=Path, help="file for the measurements")
     options = parser.parse_args()
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    kinds = ["plain"] * (backend == "tensorflow") + ["tfseg"] + ["block"] * options.block + ["torch"] * options.peer
+    kinds = ["matrices", *["plain"] * (backend == "tensorflow"), *OURS, *(PEERS if options.peer else ())]
     results = {kind: [] for kind in kinds}
     for _ in range(options.rounds):
         for kind, rounds in results.items():
             rounds.append(measure(kind, options))
-    print("\n".join(table(results, options.batch)))
-    save_results(options.json, "bench_step", results)
+    print("\n".join([describe_machine(options.cores), "", *table(results, options.batch), "", *compare(results)]))
+    save_results(options.json, "bench_step", results, options.cores)
+    if slower := find_slower(results):
+        sys.exit(f"slower than Keras' own layers: {'; '.join(slower)}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tfseg.diagnostics.checks import OK, Finding, Machine
 
 PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-metal", "tensorflow-macos", "keras", "numpy", "torch", "jax")
 GIBIBYTE = 2**30
+INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}  # Linux' and macOS' name -> the usual one
 
 
 def find_machine() -> Machine:
@@ -67,6 +68,19 @@ def find_processor() -> str:
         if named:
             return named[0]
     return ask("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or "a processor without a name"
+
+
+def find_instructions() -> str:
+    """Names the processor's vector instructions that speed of networks depends on, such as "AVX2, AVX-512, AMX"."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "NEON"
+    if Path("/proc/cpuinfo").exists():
+        rows = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        flags = next((row.partition(":")[2] for row in rows if row.startswith("flags")), "")
+    else:
+        flags = ask("sysctl", "-n", "machdep.cpu.leaf7_features").lower()
+    there = flags.split()
+    return ", ".join(name for flag, name in INSTRUCTIONS.items() if flag in there) or "no AVX2"
 
 
 def describe_memory(memory: Mapping[str, int]) -> str:

@@ -15,9 +15,10 @@ It fails if Keras' own layers are faster than ours.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -40,31 +41,26 @@ SIDE = 2048  # of the matrices
 
 def measure(kind: str, options: argparse.Namespace) -> dict:
     """Measures in a process of its own; see `measure_keras` for what."""
-    context = multiprocessing.get_context("spawn")
-    context.set_executable(options.peer if kind in PEERS else sys.executable)
-    results = context.Queue()
-    process = context.Process(target=_measure_here, args=(kind, options, results))
-    process.start()
-    process.join()
-    if process.exitcode:
+    python = options.peer if kind in PEERS else sys.executable
+    command_line = [python, "-m", "benchmarks.bench_step", *sys.argv[1:], "--measure", kind]
+    process = subprocess.run(command_line, stdout=subprocess.PIPE, text=True, check=False)
+    if process.returncode:
         sys.exit(f"{kind}: failed")
-    return results.get()
+    return json.loads(process.stdout.splitlines()[-1])
 
 
-def _measure_here(kind: str, options: argparse.Namespace, results) -> None:
+def measure_here(kind: str, options: argparse.Namespace) -> dict:
+    """Measures in this process."""
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])  # before anything counts them
     random = np.random.default_rng(0)
     shape = (options.batch, *command.parse_size(options.size))
     image, mask = random.integers(0, 256, (*shape, 3), np.uint8), random.integers(0, NUM_CLASSES, shape, np.uint8)
     if kind == "matrices":
-        results.put(measure_matrices(options.precision))
-    elif kind in PEERS:
-        results.put(measure_torch(image, mask, options.precision, options.encoder, kind == "torch compiled"))
-    else:
-        results.put(measure_keras(image, mask, options.precision, options.encoder, kind))
-    results.close()
-    results.join_thread()
+        return measure_matrices(options.precision)
+    if kind in PEERS:
+        return measure_torch(image, mask, options.precision, options.encoder, kind == "torch compiled")
+    return measure_keras(image, mask, options.precision, options.encoder, kind)
 
 
 def measure_matrices(precision: str) -> dict:
@@ -101,13 +97,16 @@ def measure_keras(image, mask, precision: str, encoder: str, kind: str) -> dict:
     learner.compile(optimizer, jit_compile=device.xla)
     batch = {"image": image, "mask": mask}
     learner(batch)  # makes the weights
-    if keras.backend.backend() == "tensorflow":
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    if on_tensorflow:
         nodes, step = compile_step(learner, batch)
     else:
         nodes, step = (lambda: None), lambda: learner.train_on_batch(batch)
     first, *steps = (seconds(step) for _ in range(1 + STEPS))
     pixels = image.astype(np.float32)
-    _, *inferences = (seconds(lambda: learner.network.predict_on_batch(pixels)) for _ in range(1 + STEPS))
+    exported = on_tensorflow and kind in OURS
+    infer = compile_inference(learner.network) if exported else learner.network.predict_on_batch
+    _, *inferences = (seconds(lambda: infer(pixels)) for _ in range(1 + STEPS))
     macs = sum(map(complexity.count_macs, complexity.walk(learner.network, image.shape[1:3])))
     found = {"device": str(device), "macs": macs, "nodes": nodes()}
     return {**found, "first": first, "steps": steps, "inferences": inferences}
@@ -125,6 +124,17 @@ def compile_step(learner, batch: dict) -> tuple[Callable[[], int], Callable[[], 
         return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
     return count, lambda: float(compiled(batch)["loss"])
+
+
+def compile_inference(network) -> Callable:
+    """Returns the network as it is exported, which TensorFlow does, as a function of arrays that gives arrays."""
+    import tensorflow as tf
+
+    from tfseg.models.fold import fold
+
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32)
+    compiled = tf.function(fold(network), input_signature=[spec], autograph=False)
+    return lambda pixels: compiled(tf.constant(pixels)).numpy()
 
 
 def make_plain() -> None:
@@ -282,7 +292,11 @@ def main() -> None:
         help="measure segmentation_models_pytorch too, which this Python has (default: the one that runs this)",
     )
     parser.add_argument("--json", type=Path, help="file for the measurements")
+    parser.add_argument("--measure", metavar="KIND", help=argparse.SUPPRESS)  # in this process; prints it as JSON
     options = parser.parse_args()
+    if options.measure:
+        print(json.dumps(measure_here(options.measure, options)))
+        return
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     kinds = ["matrices", *["plain"] * (backend == "tensorflow"), *OURS, *(PEERS if options.peer else ())]
     results = {kind: [] for kind in kinds}

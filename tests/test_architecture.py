@@ -35,7 +35,9 @@ ROOMS = {
     "auditing": {"io", "records", "visualization", "inference"},
     "runs": {"io", "config", "records", "models", "inference"},
     "device": {"backend"},
-    "exporters": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs", "device")},
+    "exporters": {
+        *("io", "config", "records", "pipeline", "models", "metrics", "visualization", "inference", "runs", "device"),
+    },
     "evaluation": {*("io", "config", "records", "pipeline", "metrics", "visualization", "inference", "runs")},
     "training": {
         *("io", "config", "backend", "records", "pipeline", "losses", "augmentation", "models", "metrics"),
@@ -88,7 +90,7 @@ PLAIN_KERAS = {
         "training.segmenter",
     ),
     *(f"losses.{name}" for name in ("functions", "hard_examples", "keras_losses", "segmentation_loss")),
-    *(f"models.{name}" for name in ("auxiliary", "blocks", "encoders", "segmenter", "complexity")),
+    *(f"models.{name}" for name in ("auxiliary", "blocks", "encoders", "fold", "segmenter", "complexity")),
     *(module for module in MODULES if module.startswith("models.decoders")),
 }
 

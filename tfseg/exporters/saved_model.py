@@ -9,6 +9,7 @@ from tfseg.exporters import encoded
 from tfseg.exporters.description import takes_files
 from tfseg.io import resizing
 from tfseg.io.pixel_formats import RGB, PixelFormat
+from tfseg.models.fold import fold
 
 
 class Weights(tf.Module):
@@ -35,11 +36,12 @@ class Traced:
     def __init__(self, network, sizes: Sequence[tuple[int, int]] = (), pixels: PixelFormat = RGB):
         self.sizes, self.pixels = tuple(sizes), pixels
         self.variables = Weights(network)
+        folded = fold(network)
 
         @tf.function(input_signature=[tf.TensorSpec((None, None, None, pixels.channels), tf.float32)], autograph=False)
         def float32_logits(images):
             # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
-            return tf.cast(network(images, training=False), tf.float32)
+            return tf.cast(folded(images), tf.float32)
 
         self._float32_logits = float32_logits
         images = tf.TensorSpec((None, None, None, pixels.channels), tf.uint8)

@@ -86,6 +86,11 @@ def spread(kernel):
     return ops.transpose(ops.reshape(kernel, (4, 4, channels, filters)), (0, 1, 3, 2))
 
 
+def add_bias(outputs, bias):
+    """Adds a number to each channel; TensorFlow makes one operation of that and the convolution before it."""
+    return tf.nn.bias_add(outputs, bias) if keras.backend.backend() == "tensorflow" else outputs + bias
+
+
 @keras.saving.register_keras_serializable("tfseg")
 class AtrousDepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` of 3x3 with a dilation rate, as a sum of nine shifted images; without a bias.

@@ -7,6 +7,7 @@ from keras import ops
 
 from tfseg import backend
 from tfseg.models.auxiliary import drop_head
+from tfseg.models.fold import fold
 
 
 class PlainLearner(keras.Model):
@@ -30,12 +31,14 @@ class PlainLearner(keras.Model):
     Attributes:
         network: without the head.
         trained: what a step computes, the same layers with the head; the network itself if there is none.
+        folded: the same in inference, as it is exported; see `models.fold`.
     """
 
     def __init__(self, network: keras.Model, loss, augmentation):
         super().__init__()
         self.network = drop_head(network)
         self.trained = network
+        self.folded = fold(network)
         self.loss_function = loss
         self.augmentation = augmentation
         counter = {"shape": (), "dtype": "int32", "trainable": False, "aggregation": "only_first_replica"}
@@ -78,7 +81,8 @@ class PlainLearner(keras.Model):
             self.steps.assign(self.steps + 1)
         else:
             mask = backend.as_ids(mask)
-        outputs = self.trained(backend.as_floats(image), training=training)
+        image = backend.as_floats(image)
+        outputs = self.trained(image, training=True) if training else self.folded(image)
         if not self.has_head:
             return {"logits": outputs, "mask": mask}
         logits, auxiliary_logits = outputs

@@ -97,24 +97,30 @@ def _is_foldable(convolution, normalization) -> bool:
 
 
 def _convolve(convolution, normalization, inputs):
-    mean, variance, gamma, beta = (
-        variable if variable is None else ops.convert_to_tensor(variable, "float32")
-        for variable in (
-            *(normalization.moving_mean, normalization.moving_variance),
-            *(getattr(normalization, name, None) for name in ("gamma", "beta")),
-        )
-    )
-    scale = ops.rsqrt(variance + normalization.epsilon)
-    scale = scale if gamma is None else scale * gamma
-    offset = -mean * scale if beta is None else beta - mean * scale
-    kernel = ops.convert_to_tensor(convolution.kernel, "float32")
+    """Computes both by the convolution, with other filters and another bias."""
+    scale, offset = _find_factors(normalization)
+    kernel = _as_floats(convolution.kernel)
     depthwise = isinstance(convolution, layers.DepthwiseConv2D)
     values = [(convolution.kernel, kernel * (ops.reshape(scale, kernel.shape[2:]) if depthwise else scale))]
     if biased := getattr(convolution, "use_bias", False):
-        values.append((convolution.bias, ops.convert_to_tensor(convolution.bias, "float32") * scale + offset))
+        values.append((convolution.bias, _as_floats(convolution.bias) * scale + offset))
     with keras.StatelessScope(values):
         outputs = convolution(inputs)
     return outputs if biased else add_bias(outputs, ops.cast(offset, outputs.dtype))
+
+
+def _find_factors(normalization):
+    """What each channel is multiplied by in inference, and what is added then."""
+    scale = ops.rsqrt(_as_floats(normalization.moving_variance) + normalization.epsilon)
+    if normalization.scale:
+        scale = scale * _as_floats(normalization.gamma)
+    offset = -_as_floats(normalization.moving_mean) * scale
+    return scale, offset + _as_floats(normalization.beta) if normalization.center else offset
+
+
+def _as_floats(variable):
+    """A variable before it is rounded to half precision."""
+    return ops.convert_to_tensor(variable, "float32")
 
 
 def _find_graph(operation):

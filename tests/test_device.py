@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import platform
 from types import SimpleNamespace
@@ -112,6 +113,27 @@ def test_metal(machine, macos, precision, tanh):
     assert device.choose_device(precision="mixed_float16").network["tanh"]
 
 
+@pytest.mark.parametrize(
+    ("packages", "precision", "reason"),
+    [
+        (["tensorflow-metal"], "mixed_bfloat16", "macOS 26.1 has it"),
+        (["tensorflow-metal-plugin"], "float32", "tensorflow-metal-plugin has no bfloat16"),
+        (["tensorflow-metal", "tensorflow-metal-plugin"], "float32", "tensorflow-metal-plugin has no bfloat16"),
+    ],
+)
+def test_the_plugin_decides_the_precision(machine, monkeypatch, packages, precision, reason):
+    machine(gpus=1, system="Darwin", macos="26.1")
+    there = [SimpleNamespace(name=name) for name in ("keras", *packages)]
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: there)
+    choice = device.choose_device()
+    assert (choice.precision, choice.reasons[precision]) == (precision, reason)
+    if precision == "float32":
+        with pytest.raises(ValueError, match=r"^accelerator\.precision: tensorflow-metal-plugin has no kernel"):
+            device.choose_device(precision="mixed_bfloat16")
+        assert keras.config.dtype_policy().name == "float32"
+        assert device.choose_device("cpu", "mixed_bfloat16").precision == "mixed_bfloat16"
+
+
 class Elsewhere:
     """A number of PyTorch or JAX."""
 
@@ -134,7 +156,10 @@ def test_other_backends_place_the_work(monkeypatch, backend, there, kind, xla):
     monkeypatch.setattr(device, "use_gpus", hidden.append)
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     monkeypatch.setattr(keras.ops, "zeros", lambda shape: Elsewhere(there))
+    undone = []
+    monkeypatch.setattr(tfseg.backend, "keep_channels_first", lambda: undone.append(True))
     choice = device.choose_device()
+    assert undone == [True] * ((backend, there) == ("torch", "mps"))
     assert hidden == [[]], "TensorFlow would take the GPU's memory"
     assert (choice.kind, choice.precision, choice.xla) == (kind, "float32", xla)
     assert str(choice).startswith(f"device: {kind} (chosen by {backend}); float32")
@@ -153,6 +178,7 @@ def test_apples_gpu_may_be_asked_for_by_the_name_of_metal(monkeypatch, backend):
     monkeypatch.setattr(device, "use_gpus", lambda gpus: None)
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
     monkeypatch.setattr(keras.ops, "zeros", lambda shape: Elsewhere("mps"))
+    monkeypatch.setattr(tfseg.backend, "keep_channels_first", lambda: None)
     assert device.choose_device("metal").kind == "mps"
 
 

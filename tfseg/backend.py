@@ -7,6 +7,7 @@ variable KERAS_BACKEND; the rest would make other networks, or none.
 
 import contextlib
 import functools
+import importlib.metadata
 import platform
 import sys
 import threading
@@ -97,6 +98,21 @@ def check_gradients() -> None:
         )
 
 
+def find_metal_plugin() -> str:
+    """Names the package by which TensorFlow has Apple's GPU, tensorflow-metal or the open one; empty: neither."""
+    there = {distribution.name for distribution in importlib.metadata.distributions()}
+    return next((name for name in ("tensorflow-metal-plugin", "tensorflow-metal") if name in there), "")
+
+
+def check_metal_precision(kind: str, precision: str) -> None:
+    """Raises ValueError if TensorFlow's plugin for Apple's GPU lacks a precision: all layers would leave the GPU."""
+    if (kind, precision) == ("metal", "mixed_bfloat16") and find_metal_plugin() == "tensorflow-metal-plugin":
+        raise ValueError(
+            "accelerator.precision: tensorflow-metal-plugin has no kernel for mixed_bfloat16, so every layer would run "
+            "on the processor; take auto or float32, or tensorflow-metal, see tfseg doctor"
+        )
+
+
 def find_place() -> str:
     """Names the device where PyTorch, JAX or MLX puts what Keras makes: cpu, cuda, mps or gpu, see `device.Choice`."""
     if keras.backend.backend() == "mlx":
@@ -105,6 +121,18 @@ def find_place() -> str:
     if keras.backend.backend() == "torch":
         return device.type
     return "cuda" if device.platform == "gpu" else device.platform
+
+
+def keep_channels_first() -> None:
+    """Undoes, for this process, that Keras on PyTorch lays out with channels last what its convolutions take.
+
+    On Apple's GPU their gradients take 30 times as long in that layout (https://github.com/pytorch/pytorch/issues/193349),
+    and Keras makes no exception of it. Those before 3.14 do nothing that would have to be undone.
+    """
+    from keras.src.backend.torch import nn  # no public name leads there
+
+    if hasattr(nn, "_maybe_convert_to_channels_last"):
+        nn._maybe_convert_to_channels_last = torch.Tensor.contiguous
 
 
 def sync_state(model: keras.Model) -> None:

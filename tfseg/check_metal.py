@@ -2,6 +2,7 @@
 
     tfseg check_metal --config configs/cityscapes.yaml
     tfseg check_metal --config configs/cityscapes.yaml --accelerator.precision float32
+    tfseg check_metal --config configs/cityscapes.yaml --plugin tensorflow-metal-plugin
 
 Traces the very step that a training with the config runs: augmentation, network, loss, gradients, optimizer. Ends with
 1 if an operation on images or weights leaves the GPU, or more than 0.1 MB per step cross besides the batch. Says
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from tfseg.config.parse import parse_config
-from tfseg.diagnostics.metal import check_config, describe
+from tfseg.diagnostics.metal import APPLE, KERNELS, check_config, describe
 from tfseg.io import command
 
 
@@ -23,9 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--config", metavar="FILE.yaml", help="settings of a training; any of them can follow")
+    parser.add_argument(
+        "--plugin", choices=KERNELS, default=APPLE, help="by which TensorFlow has the GPU (default: %(default)s)"
+    )
     options, settings = parser.parse_known_args(arguments)
     settings += ["--config", options.config] if options.config else []
-    report = check_config(parse_config(["--run_dir", "none", *settings], program=program))
+    report = check_config(parse_config(["--run_dir", "none", *settings], program=program), options.plugin)
     print("\n".join(describe(report)))
     sys.exit(0 if report.passes else 1)
 

@@ -95,7 +95,7 @@ def choose_device(
     """
     import keras
 
-    from tfseg.backend import settle
+    from tfseg.backend import check_metal_precision, settle
 
     settle()
     backend = keras.backend.backend()
@@ -105,6 +105,7 @@ def choose_device(
     (kind, kind_reason), (automatic, precision_reason), (xla, xla_reason) = pick(backend, kind)
     if precision != "auto":
         automatic, precision_reason = precision, "as configured"
+    check_metal_precision(kind, automatic)
     keras.mixed_precision.set_dtype_policy(automatic)
     network = make_network_options(backend, kind, automatic, fused)
     on_gpu = kind != "cpu" and backend == "tensorflow"
@@ -314,11 +315,13 @@ def explain(
 
 def place_elsewhere(backend: str, wanted: str) -> tuple[str, str]:
     """Returns the kind of device on which PyTorch, JAX or MLX computes, and the reason for it."""
-    from tfseg.backend import find_place
+    from tfseg.backend import find_place, keep_channels_first
 
     if backend not in PLACED_BY:
         raise ValueError(f"KERAS_BACKEND: expected tensorflow, {', '.join(PLACED_BY)}, got {backend}")
     there = find_place()
+    if there == "mps" and backend == "torch":
+        keep_channels_first()
     if wanted in ("auto", there) or (wanted == "metal" and there in APPLE_GPUS):
         return there, f"chosen by {backend}"
     raise ValueError(
@@ -369,6 +372,10 @@ def pick_precision(kind: str, gpus: list) -> tuple[str, str]:
         return "float32", "bfloat16 is faster on some CPUs, see tfseg doctor"
     if kind == "metal":
         # bfloat16 saves memory traffic; float16 would need its losses scaled, and Metal has no kernel to check them.
+        from tfseg.backend import find_metal_plugin
+
+        if find_metal_plugin() == "tensorflow-metal-plugin":
+            return "float32", "tensorflow-metal-plugin has no bfloat16"
         version = platform.mac_ver()[0]
         if int(version.partition(".")[0] or 0) >= 14:
             return "mixed_bfloat16", f"macOS {version} has it"

@@ -11,6 +11,8 @@ from tfseg.diagnostics.checks import DOUBLE, FAILED, OK, PLAIN, WARNING, Machine
 
 MAC = Machine("Darwin", "arm64", (3, 12), "14.5", apple=True)
 METAL = {"tensorflow": "2.19.1", "tensorflow-metal": "1.2.0", "keras": "3.15.1"}
+NEW_MAC = MAC._replace(macos="26.1", python=(3, 13))
+OPEN = {"tensorflow": "2.21.0", "tensorflow-metal-plugin": "0.4.1", "keras": "3.15.1"}
 CARD = Machine(nvidia=True)
 
 
@@ -21,6 +23,7 @@ CARD = Machine(nvidia=True)
     ("machine", "packages"),
     [
         (MAC, METAL),
+        (NEW_MAC, OPEN),
         (Machine(), {"tensorflow-cpu": "2.21.0", "keras": "3.15.1"}),
         (CARD, {"tensorflow": "2.18.0", "keras": "3.12.0"}),
         (Machine("Windows", "AMD64"), {"tensorflow-cpu": "2.20.0rc0", "keras": "3.15.1"}),
@@ -46,6 +49,15 @@ def test_packages_that_go_together(machine, packages):
         (MAC, {"tensorflow": "2.19.1"}, WARNING, "tensorflow-metal is not installed", "tensorflow-metal==1.2.0"),
         (MAC._replace(python=(3, 13)), {"tensorflow": "2.21.0"}, WARNING, "no wheel for Python 3.13", "3.11 or 3.12"),
         (MAC._replace(machine="x86_64"), METAL, FAILED, "under Rosetta", "for Apple Silicon"),
+        (MAC._replace(macos="14.5"), OPEN, FAILED, "macOS 14.5 is too old", "update macOS"),
+        (
+            NEW_MAC,
+            OPEN | {"tensorflow": "2.20.0"},
+            FAILED,
+            "built for TensorFlow 2.21, not for 2.20.0",
+            "'tensorflow==2.21.*'",
+        ),
+        (NEW_MAC, OPEN | METAL, FAILED, "are both installed", "uninstall -y tensorflow-metal-plugin"),
         (MAC._replace(macos="13.6.1"), METAL, WARNING, "macOS 13.6.1 has no bfloat16", "macOS 14"),
         (MAC, METAL | {"tensorflow-macos": "2.16.2"}, WARNING, "empty shell", "pip uninstall tensorflow-macos"),
         (Machine(), {"tensorflow": "2.21.0", "tensorflow-cpu": "2.21.0"}, FAILED, "own the same files", "uninstall -y"),
@@ -58,6 +70,13 @@ def test_packages_that_do_not(machine, packages, state, text, remedy):
     assert finding.state == state
     assert text in finding.text
     assert remedy in finding.remedy
+
+
+def test_tensorflow_needs_no_gpu_on_a_mac_if_it_only_reads():
+    packages = {"tensorflow": "2.19.1", "keras": "3.15.1", "torch": "2.13.0"}
+    (finding,) = checks.check_versions(MAC, packages, "torch")
+    assert finding.state == OK
+    assert checks.check_versions(MAC, packages)[0].state == WARNING
 
 
 def test_a_card_that_tensorflow_does_not_see():

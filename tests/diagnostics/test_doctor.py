@@ -6,6 +6,7 @@ import pytest
 
 from tfseg.config.schema import Loss
 from tfseg.diagnostics import doctor
+from tfseg.diagnostics.checks import FAILED, OK, Finding, Machine
 
 
 def test_an_interrupt_leaves_no_folder(monkeypatch, tmp_path):
@@ -42,3 +43,21 @@ def test_full_is_the_large_network(tmp_path):
 def test_records_that_are_not_there_end_it_at_once(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder of records"):
         doctor.examine_machine(records=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_the_road_on_a_mac_comes_last(monkeypatch, tmp_path, wrong):
+    machine = Machine("Darwin", "arm64", (3, 12), "15.5", apple=True)
+    packages = {"tensorflow": "2.19.1", "tensorflow-metal": "1.2.0", "keras": "3.15.1"}
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(doctor, "find_machine", lambda: machine)
+    monkeypatch.setattr(doctor, "find_packages", lambda: packages)
+    monkeypatch.setattr(doctor, "find_processor", lambda: "Apple M1")
+    monkeypatch.setattr(doctor, "examine_training", lambda config, report, *_: report.add(*found) or "")
+    found = [Finding("compare", FAILED if wrong else OK, "forward: GPU against CPU")]
+    report = doctor.Report(tmp_path / "config.yaml", 1, lambda line: None)
+    doctor.examine(doctor.make_config(tmp_path, full=False), report, synthetic=True)
+    named, advice = report.findings[-2:]
+    assert named.check == advice.check == "road"
+    assert named.text.startswith("Apple M1, macOS 15.5: to the GPU by tensorflow 2.19.1, tensorflow-metal 1.2.0; ")
+    assert (advice.state, "wrong on this road: forward" in advice.text) == ((FAILED, True) if wrong else (OK, False))

@@ -24,8 +24,8 @@ def load(path, *settings):
     return parse.parse_config(["--config", str(path), *settings])
 
 
-def examine(loaded, size=(64, 96)):
-    return metal.examine(metal.trace(metal.build(loaded), size, 2))
+def examine(loaded, size=(64, 96), plugin=metal.APPLE):
+    return metal.examine(metal.trace(metal.build(loaded, plugin), size, 2), plugin)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -73,6 +73,52 @@ def test_float16_asks_whether_gradients_are_finite():
     report = examine(load(CONFIGS[-1], "--model.encoder", "tiny", "--accelerator.precision", "mixed_float16"))
     assert "IsFinite" in {operation.type for operation in report.left}
     assert not report.passes
+
+
+# ---- the open plugin
+
+OPEN = "tensorflow-metal-plugin"
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        "tiny",
+        pytest.param("efficientnetlite0", marks=pytest.mark.slow),
+        pytest.param("efficientnetb3", marks=pytest.mark.slow),
+    ],
+)
+def test_of_a_step_in_float32_only_the_optimizer_leaves_the_open_plugins_gpu(encoder):
+    report = examine(load(CONFIGS[0], "--model.encoder", encoder), plugin=OPEN)
+    assert set(found_in(report)) == {"ResourceApplyAdam"} and not report.passes
+    assert report.bytes(True) < 20_000, "weights stay where they are, and what the processor reads are gradients"
+
+
+def test_keras_own_optimizer_does_not_leave_it():
+    plain = ["--accelerator.fused", "false", "--optimizer.encoder_lr_multiplier", "1"]
+    report = examine(load(CONFIGS[0], "--model.encoder", "tiny", *plain), plugin=OPEN)
+    assert report.passes and report.left == [], list(metal.describe(report))
+
+
+def test_every_layer_leaves_it_in_bfloat16():
+    half = ["--model.encoder", "tiny", "--accelerator.precision", "mixed_bfloat16"]
+    left = set(found_in(examine(load(CONFIGS[0], *half), plugin=OPEN)))
+    assert {"Conv2D", "FusedBatchNormV3", "ReluGrad"} <= left
+    assert examine(load(CONFIGS[0], *half)).left == []
+
+
+@pytest.mark.slow
+def test_the_table_of_the_page():
+    page = (Path(__file__).parents[2] / "docs/apple_silicon.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines() if " MB " not in line]
+    rows = [row for row in rows if row[2:] and row[2] in metal.KERNELS]
+    assert len(rows) == 7
+    for name, _, plugin, precision, nodes, away, back, leaving in rows:
+        report = metal.check_config(load(CONFIGS[0].with_stem(name), "--accelerator.precision", precision), plugin)
+        assert [nodes, away, back] == [f"{report.nodes:,}", *(f"{report.bytes(to) / 1e6:.3f}" for to in (False, True))]
+        types = set(found_in(report))
+        assert (types == set()) == (leaving == "nothing")
+        assert (types == {"ResourceApplyAdam"}) == (leaving == "the optimizer")
 
 
 # ---- what does not pass

@@ -1,5 +1,6 @@
 """Operations that were wrong on some devices are found, and right ones pass."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -34,9 +35,22 @@ def transposed(function, *arrays):
     return probes.run_compiled(function, *arrays).transpose(0, 2, 1)
 
 
+def with_one_image_for_all(function, *arrays):
+    result = probes.run_compiled(function, *arrays)
+    return np.broadcast_to(result[:1], result.shape)
+
+
+def rounded(function, x):
+    return [np.round(part, 1) for part in probes.run_compiled(function, x)]
+
+
 @pytest.mark.parametrize(
     ("name", "run", "meaning"),
     [
+        ("a convolution and its gradients", with_one_image_for_all, "a network cannot be trained on this device"),
+        ("a depthwise convolution of a batch, and its gradients", with_one_image_for_all, "cannot be trained"),
+        ("a convolution of a doubled image", with_one_image_for_all, "cannot be trained"),
+        ("sigmoid in half precision", rounded, "set accelerator.precision to float32"),
         ("a dense layer with ReLU", without_relu, "tfseg has no such layer; own models"),
         ("top_k and sort of 500", with_wrong_rest, "leave loss.lovasz at 0"),
         ("top_k and sort of 500", unsorted, "leave loss.lovasz at 0"),
@@ -47,6 +61,21 @@ def test_probes_fail_on_wrong_operations(name, run, meaning):
     finding = probes.probe(name, run)
     assert finding.state == FAILED
     assert meaning in finding.remedy
+
+
+@pytest.mark.parametrize("name", [name for name in probes.PROBES if "gradients" in name])
+def test_probes_fail_on_wrong_gradients(monkeypatch, name):
+    right = keras.optimizers.SGD
+    monkeypatch.setattr(keras.optimizers, "SGD", lambda rate: right(1.1 * rate))
+    assert probes.probe(name, probes.run_compiled).state == FAILED
+
+
+@pytest.mark.parametrize(("own", "state"), [(0.0008, OK), (0.0229, WARNING)])
+def test_a_slow_layout_is_found(own, state):
+    seconds = {"channels first": 0.0008, "channels last": 0.0229, probes.KERAS: own}
+    finding = probes.judge_layouts(seconds)
+    assert finding.state == state
+    assert "channels first 0.8 ms, channels last 22.9 ms" in finding.text
 
 
 def brighter(result):

@@ -11,6 +11,7 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 METAL_PAIR = "pip install 'tensorflow>=2.18,<2.20' tensorflow-metal==1.2.0"
 PLAIN, DOUBLE = "Keras' own Adam", "twice the batch"
 VARIANTS = (PLAIN, "mixed_bfloat16", "mixed_float16", DOUBLE)  # of the train step in float32
+PLUGIN_TENSORFLOW = (2, 21)  # which tensorflow-metal-plugin 0.4.1 is built for
 OLDEST = {"tensorflow": (2, 18), "keras": (3, 12)}
 
 # Largest norm of a difference, over the norm of what it differs from. Weights that are moved by 1e-6, some roundings as
@@ -59,14 +60,21 @@ class Machine(NamedTuple):
 # ---- versions
 
 
-def check_versions(machine: Machine, packages: Mapping[str, str]) -> list[Finding]:
-    """Says what keeps the installed packages (name -> version) from working together on a machine."""
+def check_versions(machine: Machine, packages: Mapping[str, str], backend: str = "tensorflow") -> list[Finding]:
+    """Says what keeps the installed packages (name -> version) from working together on a machine.
+
+    Args:
+        machine: to be judged.
+        packages: name -> version of those installed.
+        backend: of Keras; TensorFlow needs no GPU if it only reads the data of another.
+    """
     if machine.system == "Darwin" and machine.machine == "x86_64" and machine.apple:
         text = "this Python is built for Intel and runs under Rosetta; TensorFlow and the GPU need one for arm64"
         return [Finding("versions", FAILED, text, "install Python 3.11 or 3.12 for Apple Silicon, and tfseg with it")]
     findings = [*_check_tensorflow(machine, packages), *_check_oldest(packages)]
     if machine.is_apple_silicon:
-        findings += _check_apple_silicon(machine, packages)
+        findings += _check_plugins(machine, packages)
+        findings += _check_apple_silicon(machine, packages) if backend == "tensorflow" else []
     if machine.nvidia and "tensorflow-cpu" in packages:
         text = "there is an NVIDIA card, but this TensorFlow is built for the CPU alone"
         findings.append(Finding("versions", WARNING, text, f"pip uninstall -y tensorflow-cpu; {cuda_remedy()}"))
@@ -113,20 +121,40 @@ def _check_oldest(packages: Mapping[str, str]) -> Iterable[Finding]:
             yield Finding("versions", FAILED, f"{name} {version} is too old", f"pip install '{wanted}'")
 
 
-def _check_apple_silicon(machine: Machine, packages: Mapping[str, str]) -> Iterable[Finding]:
-    metal, tensorflow = packages.get("tensorflow-metal"), packages.get("tensorflow")
-    if metal and metal != "1.2.0":
+def _check_plugins(machine: Machine, packages: Mapping[str, str]) -> Iterable[Finding]:
+    """Whether TensorFlow loads at all, whatever backend Keras has, since it loads every plugin that it finds."""
+    metal, plugin = packages.get("tensorflow-metal"), packages.get("tensorflow-metal-plugin")
+    tensorflow = packages.get("tensorflow")
+    if metal and plugin:
+        text = "tensorflow-metal and tensorflow-metal-plugin are both installed, and need other versions of TensorFlow"
+        yield Finding("versions", FAILED, text, f"pip uninstall -y tensorflow-metal-plugin; {METAL_PAIR}")
+    elif plugin and tensorflow and numbers(tensorflow)[:2] != PLUGIN_TENSORFLOW:
+        wanted = "{}.{}".format(*PLUGIN_TENSORFLOW)
+        text = f"tensorflow-metal-plugin {plugin} is built for TensorFlow {wanted}, not for {tensorflow}"
+        yield Finding("versions", FAILED, text, f"pip install 'tensorflow=={wanted}.*'; or {METAL_PAIR}")
+    elif metal and metal != "1.2.0":
         text = f"tensorflow-metal {metal} does not load with the TensorFlow that tfseg needs; 1.2.0 does"
         yield Finding("versions", FAILED, text, METAL_PAIR)
     elif metal and tensorflow and numbers(tensorflow) >= (2, 20):
         text = f"TensorFlow {tensorflow} cannot load with tensorflow-metal {metal}: "
         yield Finding("versions", FAILED, f"{text}Library not loaded: _pywrap_tensorflow_internal.so", METAL_PAIR)
+    if plugin and machine.macos and numbers(machine.macos) < (15,):
+        text = f"macOS {machine.macos} is too old for tensorflow-metal-plugin, which needs 15"
+        yield Finding(
+            "versions", FAILED, text, f"update macOS; or pip uninstall -y tensorflow-metal-plugin; {METAL_PAIR}"
+        )
+
+
+def _check_apple_silicon(machine: Machine, packages: Mapping[str, str]) -> Iterable[Finding]:
+    """Whether TensorFlow has the GPU, and in which precision."""
+    if "tensorflow-metal-plugin" in packages:
+        return
     if machine.python >= (3, 13):
         text = (
             f"tensorflow-metal has no wheel for Python {machine.python[0]}.{machine.python[1]}: no GPU for TensorFlow"
         )
         yield Finding("versions", WARNING, text, "use Python 3.11 or 3.12, or KERAS_BACKEND=torch")
-    elif not metal:
+    elif "tensorflow-metal" not in packages:
         text = "tensorflow-metal is not installed: TensorFlow computes on the CPU"
         yield Finding("versions", WARNING, text, METAL_PAIR)
     if machine.macos and numbers(machine.macos) < (14,):

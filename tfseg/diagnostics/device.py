@@ -50,6 +50,10 @@ def describe_backend(name: str) -> str:
         import jax  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
 
         return f"jax {jax.__version__} on {', '.join(map(str, jax.devices()))}"
+    if name == "mlx":
+        import mlx.core as mx  # pyright: ignore[reportMissingImports] - not installed with TensorFlow
+
+        return f"mlx {mx.__version__} on {mx.default_device()}"
     return name
 
 

@@ -24,13 +24,15 @@ from tfseg.diagnostics.checks import (
     VARIANTS,
     WARNING,
     Finding,
+    Machine,
     check_gpus,
     check_versions,
     scrub,
     write_fragment,
 )
-from tfseg.diagnostics.machine import describe_machine, find_machine, find_packages
+from tfseg.diagnostics.machine import describe_machine, find_machine, find_packages, find_processor
 from tfseg.diagnostics.parts import start_part
+from tfseg.diagnostics.roads import describe_road, recommend_road
 
 QUICK, FULL = 90, 600  # seconds that a part may take
 SCHEMA_VERSION = 1  # of the file of --json; another one wherever a key is renamed or taken away
@@ -179,7 +181,20 @@ def examine(config: Config, report: Report, synthetic: bool) -> str:
 
     machine, packages, memory = find_machine(), find_packages(), read_memory_sizes()
     report.measured |= {"machine": machine._asdict(), "packages": packages, "memory": memory}
-    report.add(*describe_machine(machine, memory), *check_versions(machine, packages))
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    report.add(*describe_machine(machine, memory), *check_versions(machine, packages, backend))
+    fragment = examine_training(config, report, synthetic, machine, packages)
+    if machine.is_apple_silicon:
+        backend = report.measured.get("backend", backend)
+        report.add(describe_road(machine, find_processor(), backend, packages))
+        report.add(recommend_road(machine, backend, packages, report.findings))
+    return fragment
+
+
+def examine_training(
+    config: Config, report: Report, synthetic: bool, machine: Machine, packages: dict[str, str]
+) -> str:
+    """Checks devices, steps and input; returns as `examine` does."""
     if report.run("tensorflow"):
         report.add(*check_gpus(machine, packages, len(report.measured["gpus"])))
     elif os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":

@@ -11,7 +11,10 @@ from pathlib import Path
 
 from tfseg.diagnostics.checks import OK, Finding, Machine
 
-PACKAGES = ("tensorflow", "tensorflow-cpu", "tensorflow-metal", "tensorflow-macos", "keras", "numpy", "torch", "jax")
+PACKAGES = (
+    *("tensorflow", "tensorflow-cpu", "tensorflow-metal", "tensorflow-metal-plugin", "tensorflow-macos"),
+    *("keras", "keras-nightly", "numpy", "torch", "jax", "jax-mps", "mlx", "keras-mlx"),
+)
 GIBIBYTE = 2**30
 INSTRUCTIONS = {"avx2": "AVX2", "avx512f": "AVX-512", "amx_tile": "AMX"}  # Linux' and macOS' name -> the usual one
 

@@ -2,7 +2,8 @@
 
 The very step that a training with a config runs is traced: augmentation, network, loss, gradients, optimizer. By
 TensorFlow's rule an operation runs on the GPU if a kernel for its types is registered there, else on the processor.
-metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1. Functions are looked into, such as the
+metal_kernels.json holds those of tensorflow-metal 1.2.0 with TensorFlow 2.18.1; metal_plugin_kernels.json, which
+tools/record_kernels.py writes, those that tensorflow-metal-plugin lists. Functions are looked into, such as the
 branches of conditions, all of which count, and the bodies of loops, each of which counts once. Nothing is said of
 speed, nor of what a kernel computes.
 """
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from tfseg.training.learner import Learner
 
-KERNELS = "metal_kernels.json"  # beside this module
+APPLE = "tensorflow-metal"
+KERNELS = {APPLE: "metal_kernels.json", "tensorflow-metal-plugin": "metal_plugin_kernels.json"}  # beside this module
+PRECISIONS = {APPLE: "mixed_bfloat16", "tensorflow-metal-plugin": "float32"}  # that a training takes by itself
 LARGE = 4096  # elements of a tensor: no single number, nor a few per image
 LIMIT = 100_000  # bytes per step that may cross besides the batch
 ANYWHERE = {"Const", "NoOp"}  # TensorFlow puts these where they are needed
@@ -68,23 +71,23 @@ class Report:
 
 
 @functools.cache
-def read_kernels() -> dict:
-    """Reads the table: operation -> kernels, {"types": attribute -> dtypes, "host": names of arguments}."""
-    text = resources.files("tfseg.diagnostics").joinpath(KERNELS).read_text(encoding="utf-8")
+def read_kernels(plugin: str) -> dict:
+    """Reads a plugin's table: operation -> kernels, {"types": attribute -> dtypes, "host": names of arguments}."""
+    text = resources.files("tfseg.diagnostics").joinpath(KERNELS[plugin]).read_text(encoding="utf-8")
     return json.loads(text)["kernels"]
 
 
-def find_kernel(operation: "tf.Operation") -> dict | None:
-    """Finds the kernel on Metal's GPU for an operation of a graph; None: it runs on the processor."""
-    for kernel in read_kernels().get(operation.type, []):
+def find_kernel(operation: "tf.Operation", plugin: str = APPLE) -> dict | None:
+    """Finds the kernel that a plugin has for an operation of a graph; None: it runs on the processor."""
+    for kernel in read_kernels(plugin).get(operation.type, []):
         if all(operation.get_attr(name).name in allowed for name, allowed in kernel["types"].items()):
             return kernel
     return None
 
 
-def memories(operation: "tf.Operation") -> tuple[list[bool], list[bool]]:
+def memories(operation: "tf.Operation", plugin: str = APPLE) -> tuple[list[bool], list[bool]]:
     """Says of each input and each output of an operation whether it lies in the GPU's memory."""
-    kernel = find_kernel(operation)
+    kernel = find_kernel(operation, plugin)
     if kernel is None:
         return [False] * len(operation.inputs), [False] * len(operation.outputs)
     host = kernel.get("host", [])
@@ -102,23 +105,28 @@ def count_tensors(operation: "tf.Operation", argument) -> int:
     return len(operation.get_attr(argument.type_list_attr)) if argument.type_list_attr else 1
 
 
-def check_config(config: Config) -> Report:
+def check_config(config: Config, plugin: str = APPLE) -> Report:
     """Checks the train step of a config; weights are random and those of classes are 1, since nothing depends on them.
+
+    Args:
+        config: settings of a training.
+        plugin: one of `KERNELS`, by which TensorFlow has the GPU.
 
     Raises:
         ValueError: a setting is wrong, or cannot be had on Metal.
         OSError: the records that the config names cannot be read.
     """
-    return examine(trace(build(config), command.parse_size(config.data.size), config.train.batch_size))
+    learner = build(config, plugin)
+    return examine(trace(learner, command.parse_size(config.data.size), config.train.batch_size), plugin)
 
 
-def examine(graph: "tf.Graph") -> Report:
+def examine(graph: "tf.Graph", plugin: str = APPLE) -> Report:
     """Places every operation of a graph; what is fed comes from the processor and is not counted."""
     nodes = walk(graph)
-    places = {key_of(node.operation): memories(node.operation) for node in nodes}
+    places = {key_of(node.operation): memories(node.operation, plugin) for node in nodes}
     crossings, left = {}, []
     for operation, inputs in nodes:
-        if leaves(operation):
+        if leaves(operation, plugin):
             left.append(operation)
         if operation.type == "Identity" and not operation.outputs[0].consumers():
             continue  # what the graph returns
@@ -134,10 +142,14 @@ def examine(graph: "tf.Graph") -> Report:
     return Report(len(nodes), left, list(crossings.values()))
 
 
-def leaves(operation: "tf.Operation") -> bool:
+def leaves(operation: "tf.Operation", plugin: str) -> bool:
     """Whether an operation with a large tensor runs on the processor."""
     placed = operation.type not in {*ANYWHERE, "Placeholder"} and not find_functions(operation)
-    return placed and find_kernel(operation) is None and any(map(is_large, [*operation.inputs, *operation.outputs]))
+    return (
+        placed
+        and find_kernel(operation, plugin) is None
+        and any(map(is_large, [*operation.inputs, *operation.outputs]))
+    )
 
 
 def has_place(tensor: "tf.Tensor") -> bool:
@@ -194,17 +206,18 @@ def trace(learner: "Learner", size: tuple[int, int], batch_size: int) -> "tf.Gra
         return tf.function(learner.train_step).get_concrete_function(batch).graph
 
 
-def build(config: Config) -> "Learner":
+def build(config: Config, plugin: str = APPLE) -> "Learner":
     """Builds the learner of a config as a training on Metal has it."""
     import keras
 
     from tfseg.device import BatchOptions, Choice, NetworkOptions
     from tfseg.training.assembly import build_learner, count_classes
 
-    precision = "mixed_bfloat16" if config.accelerator.precision == "auto" else config.accelerator.precision
-    network = NetworkOptions(tanh=precision != "float32", cpu=False, fused=config.accelerator.fused)
+    precision = PRECISIONS[plugin] if config.accelerator.precision == "auto" else config.accelerator.precision
+    fused = config.accelerator.fused
+    network = NetworkOptions(tanh=precision != "float32", cpu=False, fused=fused)
     batches = BatchOptions(signed=True, ahead=True)
-    device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={})
+    device = Choice("metal", precision, xla=False, network=network, batches=batches, reasons={}, fused=fused)
     model, loss = dataclasses.replace(config.model, weights=None), dataclasses.replace(config.loss, class_weights=None)
     config = dataclasses.replace(config, model=model, loss=loss)
     before = keras.mixed_precision.dtype_policy()

@@ -1,0 +1,120 @@
+"""The roads from Keras to the GPU of Apple Silicon: which one an installation takes, and which it should take."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from tfseg.diagnostics.checks import FAILED, METAL_PAIR, OK, WARNING, Finding, Machine
+
+# Probes of what no network of tfseg has.
+HARMLESS = ("a dense layer with ReLU", "top_k and sort of 500")
+
+
+class Road(NamedTuple):
+    """A road to the GPU.
+
+    Attributes:
+        backend: of Keras.
+        package: the distribution that leads to the GPU.
+        precision: of trainings.
+        known: what speaks against it, as its users report; nothing of it was run by tfseg on a Mac.
+        install: commands.
+        experiment: whether it is still one.
+    """
+
+    backend: str
+    package: str
+    precision: str
+    known: str
+    install: str
+    experiment: bool = False
+
+
+METAL = Road(
+    "tensorflow",
+    "tensorflow-metal",
+    "float32, and mixed_bfloat16 from macOS 14 on",
+    "a dense layer loses its ReLU, and sorting is wrong beyond 16; for Python 3.11 and 3.12 alone",
+    METAL_PAIR,
+)
+PLUGIN = Road(
+    "tensorflow",
+    "tensorflow-metal-plugin",
+    "float32",
+    "no bfloat16, and the fused optimizer runs on the processor until TensorFlow 2.22; macOS 15 or newer",
+    "pip uninstall -y tensorflow-metal; pip install 'tensorflow==2.21.*' tensorflow-metal-plugin==0.4.1",
+    experiment=True,
+)
+TORCH = Road(
+    "torch",
+    "torch",
+    "float32, mixed_bfloat16 or mixed_float16",
+    "channels last are slow, which tfseg undoes; depthwise convolutions of batches were wrong in some versions",
+    "pip install torch; export KERAS_BACKEND=torch",
+)
+JAX = Road(
+    "jax",
+    "jax-mps",
+    "float32",
+    "some of JAX's own tests fail on it; it pins jaxlib, and takes Python 3.13",
+    "pip install jax-mps; export KERAS_BACKEND=jax",
+    experiment=True,
+)
+MLX = Road(
+    "mlx",
+    "keras-mlx",
+    "float32",
+    "an experiment of the Keras team, with tonight's build of Keras, see docs/backends.md",
+    "see docs/backends.md; export KERAS_BACKEND=mlx",
+    experiment=True,
+)
+ROADS = (METAL, PLUGIN, TORCH, JAX, MLX)
+
+
+def find_road(backend: str, packages: Mapping[str, str]) -> Road | None:
+    """Finds the road that a backend of Keras takes with the packages installed (name -> version); None: the CPU's."""
+    there = [road for road in ROADS if road.backend == backend and road.package in packages]
+    return there[-1] if there else None  # the open plugin, where both are there, as TensorFlow loads it
+
+
+def describe_road(machine: Machine, chip: str, backend: str, packages: Mapping[str, str]) -> Finding:
+    """Names chip, system, package, precision and what is known against it, for a Mac of Apple Silicon."""
+    place = f"{chip}, macOS {machine.macos}"
+    road = find_road(backend, packages)
+    if road is None:
+        return Finding("road", WARNING, f"{place}: Keras computes by {backend} on the CPU, no package leads to the GPU")
+    versions = ", ".join(
+        f"{name} {packages[name]}" for name in dict.fromkeys((backend, road.package)) if name in packages
+    )
+    return Finding("road", OK, f"{place}: to the GPU by {versions}; {road.precision}; known: {road.known}")
+
+
+def recommend_road(machine: Machine, backend: str, packages: Mapping[str, str], findings: Iterable[Finding]) -> Finding:
+    """Says in one line whether to stay on a road, or how to get on a better one.
+
+    Args:
+        machine: a Mac of Apple Silicon.
+        backend: of Keras.
+        packages: name -> version of those installed.
+        findings: of the examination so far.
+    """
+    road = find_road(backend, packages)
+    wrong = [one.text.partition(":")[0] for one in findings if is_wrong(one)]
+    best = METAL if machine.python in ((3, 11), (3, 12)) else TORCH
+    if wrong:
+        better = TORCH if backend == "tensorflow" else METAL if best is METAL else None
+        text = f"wrong on this road: {', '.join(wrong)}"
+        if better is None:
+            return Finding("road", FAILED, f"{text}; take Python 3.12, and tensorflow-metal", METAL.install)
+        return Finding("road", FAILED, f"{text}; {better.package} is the other road", better.install)
+    if road in (METAL, TORCH):
+        return Finding(
+            "road", OK, f"recommended: {road.package}, as it is; which of the two roads is faster is not known"
+        )
+    reason = "leads to the GPU" if road is None else f"is no experiment, as {road.package} is"
+    return Finding("road", WARNING, f"recommended: {best.package}, which {reason}", best.install)
+
+
+def is_wrong(finding: Finding) -> bool:
+    """Whether a finding says that what a network computes here is wrong."""
+    harmless = finding.text.startswith(tuple(f"{name}:" for name in HARMLESS))
+    return finding.state == FAILED and finding.check in ("compare", "operations") and not harmless

@@ -1,0 +1,114 @@
+"""Records which kernels the GPU of Apple Silicon has through tensorflow-metal-plugin, for `tfseg check_metal --plugin`.
+
+    python tools/record_kernels.py kernels.md --out tfseg/diagnostics/metal_plugin_kernels.json
+
+kernels.md is docs/kernels.md of https://github.com/IPNP-BIPN/tensorflow-metal-plugin: what the plugin adds to the
+kernels that TensorFlow has for any GPU. These are asked of the TensorFlow that is installed, which should be the one
+that the plugin is built for. A kernel's types are those of its attribute T, or dtype; the list has no others.
+"""
+
+import argparse
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from tfseg.io import command
+
+ROW = re.compile(r"\| `(\w+)`[^|]* \| ([^|]*) \| ([^|]*) \|")
+ANY = "(no dtype constraint)"
+# Of XLA, debuggers and collectives, which no train step on Metal has.
+LEFT_OUT = re.compile("_?Xla|.*Debug|.*Collective|.*Nccl|.*Dataset|.*Iterator")
+
+
+def read_list(path: Path) -> dict[str, list[dict]]:
+    """Reads the plugin's own list: operation -> kernels, as `diagnostics.metal` has them.
+
+    Raises:
+        ValueError: it has no kernels, or one of an operation that this TensorFlow has not.
+    """
+    from tensorflow.python.framework import op_def_registry
+
+    text = path.read_text(encoding="utf-8")
+    found = {}
+    for name, types, host in ROW.findall(text):
+        if op_def_registry.get(name) is None:
+            raise ValueError(f"{path}: {name}: no operation of this TensorFlow; install that of the plugin")
+        allowed = {} if types == ANY else {find_attribute(name): sorted(types.split(", "))}
+        found[name] = [make_kernel(allowed, host.split(", ") if host else [])]
+    if not found:
+        raise ValueError(f"{path}: expected a table of | `Op` | dtypes | host-memory args |, got no row of one")
+    return found
+
+
+def find_attribute(name: str) -> str:
+    """Names the attribute by which an operation's kernels are listed."""
+    from tensorflow.python.framework import op_def_registry
+
+    attributes = {attribute.name for attribute in op_def_registry.get(name).attr}
+    return next(attribute for attribute in ("T", "dtype", *sorted(attributes)) if attribute in attributes)
+
+
+def make_kernel(types: dict[str, list[str]], host: Iterable[str]) -> dict:
+    """Writes a kernel down as `diagnostics.metal` reads it."""
+    return {"types": types, **({"host": sorted(host)} if host else {})}
+
+
+def list_own_kernels() -> dict[str, list[dict]]:
+    """Lists those that TensorFlow has for any GPU, and, after them, for any device."""
+    import tensorflow as tf
+    from tensorflow.python.framework import kernels
+
+    found = defaultdict(list)
+    registered = kernels.get_all_registered_kernels().kernel
+    for device in ("GPU", "DEFAULT"):
+        for one in (one for one in registered if one.device_type == device and not LEFT_OUT.match(one.op)):
+            types = {
+                constraint.name: sorted(tf.as_dtype(value).name for value in constraint.allowed_values.list.type)
+                for constraint in one.constraint
+            }
+            merge(found[one.op], make_kernel(types, one.host_memory_arg))
+    return found
+
+
+def merge(kernels: list[dict], kernel: dict) -> None:
+    """Adds a kernel to those of its operation; one that differs from another in one attribute's types joins it."""
+    for other in kernels:
+        apart = [name for name in kernel["types"] if other["types"].get(name) != kernel["types"][name]]
+        if other["types"].keys() == kernel["types"].keys() and other.get("host") == kernel.get("host"):
+            if not apart:
+                return
+            if len(apart) == 1:
+                other["types"][apart[0]] = sorted({*other["types"][apart[0]], *kernel["types"][apart[0]]})
+                return
+    kernels.append(kernel)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("list", type=Path, metavar="kernels.md", help="the plugin's list of kernels")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where to write the table")
+    options = parser.parse_args()
+    import tensorflow as tf
+
+    text = options.list.read_text(encoding="utf-8")
+    plugin, own = read_list(options.list), list_own_kernels()
+    against = re.search(r"against TensorFlow ([\d.]+\d)", text)
+    about = (
+        "Kernels on the GPU of Apple Silicon: those that tensorflow-metal-plugin lists as its own"
+        f"{f', with TensorFlow {against[1]}' if against else ''}, then those of TensorFlow {tf.__version__} for any "
+        "GPU. Operation: kernels, the first that fits counts; types: attribute -> dtypes, attributes not named may "
+        "have any; host: arguments that lie in the processor's memory."
+    )
+    rows = [
+        f" {json.dumps(name)}: {json.dumps([*plugin.get(name, []), *own.get(name, [])])}"
+        for name in sorted({*plugin, *own})
+    ]
+    content = f'{{"about": {json.dumps(about)},\n"kernels": {{\n' + ",\n".join(rows) + "\n}}\n"
+    options.out.write_text(content, encoding="utf-8")
+    print(f"{options.out}: {len(plugin)} operations of the plugin, {len(own)} of TensorFlow's own")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -62,9 +62,7 @@ def run_compiled(function: Callable, *arrays):
 def computes_convolution(run: Callable) -> bool:
     """The convolution of 3x3 and its gradients, in a train step."""
     layer = keras.layers.Conv2D(6, 3, padding="same", use_bias=False, dtype="float32")
-    return learns(
-        run, layer, 5, lambda window, kernel: window @ kernel, lambda a, b: np.tensordot(a, b, [[0, 1, 2]] * 2)
-    )
+    return learns(run, layer, 5, np.matmul, lambda window, gradient: np.einsum("nhwa,nhwb->ab", window, gradient))
 
 
 def computes_depthwise(run: Callable) -> bool:
@@ -99,7 +97,7 @@ def learns(run: Callable, layer: keras.Layer, channels: int, apply: Callable, ga
         padded = np.pad(pixels, ((0, 0), (1, 1), (1, 1), (0, 0)))
         return [padded[:, row : row + 12, column : column + 16] for row, column in places]
 
-    expected = sum(apply(window, kernel[place]) for window, place in zip(windows(x), places, strict=True))
+    expected = np.sum([apply(window, kernel[place]) for window, place in zip(windows(x), places, strict=True)], axis=0)
     right = np.allclose(run(layer, x), expected, atol=0.05)  # NVIDIA's cards round to 10 bits
     gradient = random.normal(size=expected.shape).astype("float32")
     model.compile(
@@ -112,7 +110,7 @@ def learns(run: Callable, layer: keras.Layer, channels: int, apply: Callable, ga
     # Each pixel goes to the nine around it, so its gradient comes from them, by the kernel turned round.
     turned = [kernel[2 - row, 2 - column] for row, column in places]
     back = (np.swapaxes(part, 0, 1) if part.shape[1] > 1 else part for part in turned)
-    of_input = sum(apply(window, part) for window, part in zip(windows(gradient), back, strict=True))
+    of_input = np.sum([apply(window, part) for window, part in zip(windows(gradient), back, strict=True)], axis=0)
     moved = kernel - layer.get_weights()[0], -shift.get_weights()[0]
     return right and np.allclose(moved[0], of_kernel, atol=0.5) and np.allclose(moved[1], of_input, atol=0.05)
 

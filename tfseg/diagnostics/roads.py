@@ -106,11 +106,9 @@ def recommend_road(machine: Machine, backend: str, packages: Mapping[str, str], 
         if better is None:
             return Finding("road", FAILED, f"{text}; take Python 3.12, and tensorflow-metal", METAL.install)
         return Finding("road", FAILED, f"{text}; {better.package} is the other road", better.install)
-    if road in (METAL, TORCH):
-        return Finding(
-            "road", OK, f"recommended: {road.package}, as it is; which of the two roads is faster is not known"
-        )
-    reason = "leads to the GPU" if road is None else f"is no experiment, as {road.package} is"
+    if road and not road.experiment:
+        return Finding("road", OK, f"recommended: {road.package}, as it is; which road is the fastest is not known")
+    reason = f"is no experiment, as {road.package} is" if road else "leads to the GPU"
     return Finding("road", WARNING, f"recommended: {best.package}, which {reason}", best.install)
 
 

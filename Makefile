@@ -30,8 +30,8 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends test-mlx notebooks docs peers lint \
-    lint-workflows audit sbom pins clean
+.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends test-torch test-jax test-mlx \
+    notebooks docs peers lint lint-workflows audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -82,10 +82,10 @@ test-export: .venv-export/.installed
 	.venv-export/bin/python -m pytest --environment export
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
-test-backends: export JAX_DISABLE_MOST_OPTIMIZATIONS = 1
-test-backends: .venv-backends/.installed
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --environment backends
-	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --environment backends
+test-backends: test-torch test-jax
+
+test-torch test-jax: test-%: .venv-backends/.installed
+	KERAS_BACKEND=$* JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-backends/bin/python -m pytest --environment backends
 
 # Tonight's Keras, the first that takes MLX.
 test-mlx: .venv-mlx/.installed

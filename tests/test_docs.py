@@ -431,19 +431,35 @@ def test_signals_to_workers_come_from_the_committed_results():
     assert table_rows(page, "command") == rows and f"{found['longest']} s" in page and found["faults"] == 0
 
 
+STEPS = ("avx2", "avx2_lite0", "avx2_two_cores")
+
+
 def test_speed_of_the_step_comes_from_the_committed_results():
-    text = PAGES["docs/results/step/README.md"]
-    columns = []
-    for name, batch in (("float32", 4), ("mixed_bfloat16", 4), ("two_cores", 8)):
+    text, columns = PAGES["docs/results/step/README.md"], []
+    for name in STEPS:
         measured = results(f"step/{name}.json")
-        rows = bench_step.table(measured, batch)
-        assert "\n".join(rows) in text
-        columns.append([row.split("|")[5].strip() for row in rows[2:5]])
-    assert [row[1:] for row in table_rows(PAGES["docs/how_it_works.md"], "trained images/s")] == [
+        rows = bench_step.table(measured, batch=4)
+        assert "\n".join(rows) in text and "\n".join(bench_step.compare(measured)) in text
+        assert bench_step.find_slower(measured) == []
+        columns += [[row.split("|")[column].split()[0] for row in rows[2:]] for column in (6, 7)]
+    assert [row[1:] for row in table_rows(PAGES["docs/how_it_works.md"], "images/s")] == [
         list(row) for row in zip(*columns, strict=True)
     ]
-    first = [bench_step.summarize(results("step/float32.json")[kind])[1] for kind in ("plain", "tfseg")]
+    first = [bench_step.summarize(results("step/avx2.json")[kind]).first for kind in ("plain", "expanded")]
     assert f"{first[1]:.0f} instead of {first[0]:.0f} s" in " ".join(PAGES["docs/how_it_works.md"].split())
+
+
+def test_speed_with_avx_512_comes_from_the_committed_results():
+    section = PAGES["docs/results/step/README.md"].partition("## With AVX-512")[2]
+    rows = [[cell.strip() for cell in line.split("|")] for line in section.splitlines()]
+    expected = []
+    for name, batch in (("float32", 4), ("mixed_bfloat16", 4), ("two_cores", 8)):
+        for kind, rounds in results(f"step/{name}.json").items():
+            seconds = [
+                statistics.median(value for one in rounds for value in one[key]) for key in ("steps", "inferences")
+            ]
+            expected.append([kind, *(f"{batch / value:.2f}" for value in seconds)])
+    assert [[row[1], *row[5:7]] for row in rows if row[1:] and row[1] in ("plain", "tfseg", "torch")] == expected
 
 
 def test_cost_of_inference_comes_from_the_committed_results():

@@ -53,7 +53,7 @@ def test_memory_and_time_are_reported_and_come_from_the_graph(on_cpu, monkeypatc
     assert screen.reported == [
         f"estimated from the network's graph: {needed / 2**30:.1f} GiB of memory in batches of 8, "
         f"{macs / 1e9:.1f} billion multiply-adds per image, {hours:.0f} hours per epoch if 4 cores are as fast as "
-        f"those of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
+        f"those with AVX-512 of docs/results/step, {3 * hours:.0f} hours in all; validation comes on top"
     ]
     assert screen.warned == []
 

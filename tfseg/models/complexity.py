@@ -18,7 +18,7 @@ Span = tuple[int, int]  # first and last of a row of pixels, which may lie outsi
 
 # Of training on a CPU: what comes on top of the activations that are kept, as their share, and of all, in bytes, as
 # measured with EfficientNetB0; and multiply-adds of inference for which a core trains per second, with EfficientNetB3
-# at 320x320 on the two cores of docs/results/step/two_cores.json.
+# at 320x320 on the two cores with AVX-512 of docs/results/step/two_cores.json.
 ON_TOP, PROCESS = 0.4, 2**29
 TRAINED_MACS = 10.5e9
 

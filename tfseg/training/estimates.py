@@ -27,8 +27,8 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
     if on_cpu:
         cores, images = count_cores(), steps * config.train.batch_size
         seconds = complexity.estimate_seconds(images * sum(map(complexity.count_macs, trained)), cores)
-        text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those of docs/results/step"
-        text += f", {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
+        text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those with AVX-512 of "
+        text += f"docs/results/step, {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
     screen.report(text)
     there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
     if there and needed > there:

@@ -1,5 +1,6 @@
 # make demo   set up, then the main job: sample city -> TFRecords -> train -> score -> SavedModel -> predicted masks -> their score
-# make test   set up, then all tests
+# make test   set up, then all tests that are quick
+# make test-long     set up, then those that take seconds each, such as whole trainings
 # make lint   set up, then ruff and pyright
 # make lint-workflows  set up, then actionlint, zizmor and the schemas of what GitHub reads
 # make test-oldest   set up, then the tests of what computes on TensorFlow 2.18.1
@@ -30,7 +31,7 @@ CONFIG ?= configs/demo.yaml
 CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: demo test test-oldest test-nightly test-beam test-app test-export test-backends test-torch test-jax test-mlx \
+.PHONY: demo test test-long test-oldest test-nightly test-beam test-app test-export test-backends test-torch test-jax test-mlx \
     notebooks docs peers lint lint-workflows audit sbom pins clean
 
 demo: $(RUN)/metrics.json
@@ -62,6 +63,9 @@ $(RUN)/metrics.json: $(CITY)/records/manifest.json $(CONFIG)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "long and not slow"
+
 # The oldest TensorFlow that we promise, which is also the one for Metal.
 test-oldest: .venv-oldest/.installed
 	.venv-oldest/bin/python -m pytest -n 2 --dist loadfile --environment oldest
@@ -72,24 +76,25 @@ test-nightly: .venv-nightly/.installed
 
 # Without TensorFlow, which no worker of Beam has.
 test-beam: .venv-beam/.installed
-	.venv-beam/bin/python -m pytest --environment beam
+	.venv-beam/bin/python -m pytest -m "not slow" --environment beam
 
 # Without Chromium the tests of the browser skip.
 test-app: .venv-app/.installed
 	.venv-app/bin/python -m pytest -m "slow or not slow" --environment app
 
 test-export: .venv-export/.installed
-	.venv-export/bin/python -m pytest --environment export
+	.venv-export/bin/python -m pytest -m "not slow" --environment export
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
 test-backends: test-torch test-jax
 
 test-torch test-jax: test-%: .venv-backends/.installed
-	KERAS_BACKEND=$* JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-backends/bin/python -m pytest --environment backends
+	KERAS_BACKEND=$* JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-backends/bin/python -m pytest -m "not slow" \
+	    --environment backends
 
 # Tonight's Keras, the first that takes MLX.
 test-mlx: .venv-mlx/.installed
-	KERAS_BACKEND=mlx .venv-mlx/bin/python -m pytest --environment mlx
+	KERAS_BACKEND=mlx .venv-mlx/bin/python -m pytest -m "not slow" --environment mlx
 
 # In a folder of their own, where they leave data and runs.
 notebooks: .venv-notebooks/.installed

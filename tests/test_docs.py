@@ -62,6 +62,7 @@ def help_of(program: tuple[str, ...]) -> str:
     return result.stdout
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", COMMANDS)
 def test_commands_exist_with_their_flags(line):
     program, *words = shlex.split(line, comments=True)

@@ -56,6 +56,7 @@ def find_examples():
 EXAMPLES = find_examples()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples_run(name, folder, monkeypatch):
     test = EXAMPLES[name]

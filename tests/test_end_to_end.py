@@ -102,6 +102,7 @@ def test_evaluation_in_its_own_right_gives_the_same_score(city, metrics, capsys)
     assert "official" not in json.loads((city / "run/scores-train.json").read_text()), "which keeps no label ids"
 
 
+@pytest.mark.long
 def test_the_19_classes_of_the_benchmark(settings, city):
     records = str(city / "by-train-id")
     convert.main(["--root", str(city / "raw"), "--out", records, "--workers", "1", "--label-map", "train_ids"])
@@ -140,6 +141,7 @@ def test_the_saved_model_predicts_in_a_fresh_process(city, metrics):
     assert len(list((city / "masks").glob("*_overlay.png"))) == 5
 
 
+@pytest.mark.long
 def test_report_draws_the_run(city, metrics):
     report.main(["--run", str(city / "run"), "--samples", "2"])
     panel = cv2.imread(str(city / "run/report/panel.png"))
@@ -149,6 +151,7 @@ def test_report_draws_the_run(city, metrics):
     assert f"keras {keras.__version__}" in text and "official mean_category_iou" in text
 
 
+@pytest.mark.long
 def test_runs_are_scored_to_be_compared(city, metrics, capsys):
     shutil.copytree(city / "run", city / "copy", ignore=shutil.ignore_patterns("scores-*", "matrices-*"))
     compare.main([str(city / "run"), str(city / "copy"), "--out", str(city / "compared")])
@@ -159,6 +162,7 @@ def test_runs_are_scored_to_be_compared(city, metrics, capsys):
     assert "+0.0 (0.0 to 0.0)" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_an_ended_run_continues_for_more_epochs(settings, city, metrics, capsys):
     """From its last checkpoint, for the epochs that are missing."""
     run = city / "longer"
@@ -207,6 +211,7 @@ def read_weights(path):
     return arrays
 
 
+@pytest.mark.long
 def test_a_run_that_was_stopped_ends_as_if_it_never_was(settings, city, metrics, monkeypatch, capsys):
     """Within an epoch, at its end, twice in one epoch, in a validation: to the last bit, optimizer included."""
     arguments = [*settings, "--run_dir", str(city / "stopped")]

@@ -35,6 +35,7 @@ def read_history(run):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_a_signal_stops_after_the_step(settings, tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "tfseg.train", *settings, "--train.epochs", "500"]
@@ -48,6 +49,7 @@ def test_a_signal_stops_after_the_step(settings, tmp_path):
     assert checkpoints.find_last(run).step >= 1
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_is_gone_back_from(settings, tmp_path, monkeypatch, capsys):
     """At step 7, unless the rate is smaller."""
     build, shares = assembly.build_learner, []
@@ -72,6 +74,7 @@ def test_a_loss_that_is_not_finite_is_gone_back_from(settings, tmp_path, monkeyp
     assert checkpoints.find_last(tmp_path / "run").rollbacks == 1
 
 
+@pytest.mark.long
 def test_a_loss_that_is_not_finite_ends_it(settings, tmp_path, monkeypatch, capsys):
     def learn(*_):
         raise NotFinite(7, dict.fromkeys(TERMS, np.nan))

@@ -82,6 +82,7 @@ def test_every_row_is_tried():
     assert set(WHERE) == {*ENDING, *SERVERS, *elsewhere}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", [pytest.param(row, marks=() if row in QUICK else pytest.mark.slow) for row in ENDING])
 def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
     for needed in {"trained", "model"} & {*ENDING[row]}:
@@ -92,6 +93,7 @@ def test_it_listens_nowhere_and_calls_nobody(row, folder, request):
     assert (listening, called) == (set(), set())
 
 
+@pytest.mark.long
 def test_the_dispatcher_is_reached_from_this_machine(folder):
     words = ["data_service", "dispatcher"]
     check_server(DISPATCHER, words, "only this machine", folder, "5050", "this machine")

@@ -96,6 +96,7 @@ def run(trained):
     return trained[0]
 
 
+@pytest.mark.long
 def test_train(trained):
     _, watched = trained
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
@@ -113,12 +114,14 @@ def test_evaluate_on_records_that_are_named(run, records):
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
 
 
+@pytest.mark.long
 def test_export(run, records, tmp_path):
     with watch(records) as watched:
         export_run(run, tmp_path / "export", images=1)
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
 
 
+@pytest.mark.long
 def test_report(run, records):
     """Of a run that is scored already."""
     evaluate_run(run)

@@ -44,6 +44,7 @@ def encode_bands(image):
     return encode_tiff(np.dstack([image, 255 - image[..., 1:2]]), packed=True, differences=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("encode", "ending", "pixels"),
     [(encode_grey, ".png", PixelFormat(1, ((2600, 9600),))), (encode_bands, ".tif", PixelFormat(4))],

@@ -61,6 +61,7 @@ def versions(platform: str, python: str, *extras: str) -> dict[str, str]:
     return dict(re.findall(r"^([\w.-]+)==(\S+)", done.stdout, re.MULTILINE))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("python", [pytest.param("3.11", marks=pytest.mark.slow), "3.12"])
 def test_apple_silicon_gets_the_pair_that_loads(python):
     packages = versions(MAC, python)
@@ -182,6 +183,7 @@ def test_an_index_would_take_the_wheel(wheel):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_every_module_imports_from_the_wheel(installed, tmp_path):
     lines = call(installed / "python", "-I", "-c", IMPORT_ALL, cwd=tmp_path).stdout.splitlines()
     optional = {"apache_beam", "coremltools", "flask", "gunicorn", "optuna", "prometheus_client", "streamlit"}
@@ -203,6 +205,7 @@ def test_help_names_the_command(verb, installed, tmp_path):
     assert call(installed / "tfseg", verb, "--help", cwd=tmp_path).stdout.startswith(f"usage: tfseg {verb}")
 
 
+@pytest.mark.long
 def test_the_command_makes_a_city_converts_and_verifies_it(installed, tmp_path):
     tfseg = installed / "tfseg"
     assert call(tfseg, "--version", cwd=tmp_path).stdout == f"tfseg {__version__}\n"

@@ -92,6 +92,7 @@ def test_no_expression_becomes_a_command(path):
     assert not [words for words in find_commands(read(path)) if "${{" in " ".join(words)]
 
 
+@pytest.mark.long
 @each_workflow
 def test_commands_are_those_of_the_repository(path):
     for program, *words in find_commands(read(path)):

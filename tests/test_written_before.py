@@ -163,6 +163,7 @@ def test_a_run_is_scored_as_before(before):
     assert difference <= 20, "of 16384 pixels: another processor may round otherwise where two classes are as likely"
 
 
+@pytest.mark.long
 def test_a_run_is_reported_by_its_scores(before, monkeypatch):
     monkeypatch.setattr(scored_run, "evaluate_run", None)  # it has scores, and they are as new as its model
     report.main(["--run", "run", "--samples", "1"])

@@ -26,6 +26,7 @@ def test_an_epoch_is_finite_and_each_has_another_order(records):
     )
 
 
+@pytest.mark.long
 def test_the_order_is_a_function_of_seed_and_epoch(records):
     train = records.train_dataset(batch_size=5, seed=3)
     epochs = [masks_of(train) for _ in range(3)]
@@ -34,6 +35,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(records):
     assert masks_of(records.train_dataset(batch_size=5, seed=4)) != epochs[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cache", [None, "ram"])
 def test_crops_are_a_function_of_seed_and_epoch_too(records, cache):
     def read(epoch):
@@ -44,6 +46,7 @@ def test_crops_are_a_function_of_seed_and_epoch_too(records, cache):
     assert read(0) == read(0) != read(1)
 
 
+@pytest.mark.long
 def test_what_fills_no_batch_is_left_out_or_not(records):
     assert len(records.train_dataset(batch_size=8, seed=0)) == 2
     one = records.train_dataset(batch_size=32, seed=0, drop_remainder=False)
@@ -62,6 +65,7 @@ def test_evaluation_is_in_the_order_of_the_ids(records):
     assert image.shape == (5, 12, 16, 3) and mask.shape == (5, 12, 16) and image.dtype == mask.dtype == "uint8"
 
 
+@pytest.mark.long
 def test_plain_keras_fits_on_them(records):
     pixels = keras.Input((None, None, 3))
     logits = keras.layers.Conv2D(8, 1)(keras.layers.Rescaling(1 / 255)(pixels))

@@ -29,6 +29,7 @@ def city(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.long
 def test_from_records_to_a_model_by_fit(city, monkeypatch):
     monkeypatch.chdir(city)
     records = tfseg.open_records("records")
@@ -56,6 +57,7 @@ def test_from_records_to_a_model_by_fit(city, monkeypatch):
     assert segment(image).shape == mask.shape
 
 
+@pytest.mark.long
 def test_from_a_run_to_a_model(city, monkeypatch):
     monkeypatch.chdir(city)
     run = tfseg.open_run("run")
@@ -73,6 +75,7 @@ def test_from_a_run_to_a_model(city, monkeypatch):
     np.testing.assert_array_equal(mask, tfseg.load_model(run)(Image.open(street)))
 
 
+@pytest.mark.long
 def test_a_run_goes_on_where_more_epochs_are_asked_for(city, monkeypatch):
     monkeypatch.chdir(city)
     run = tfseg.train_run(tfseg.Config.from_yaml("run.yaml"))

@@ -67,6 +67,7 @@ def test_flip_is_drawn_for_each_image():
     assert 16 < (flipped[:, 0, 0] == 2).sum() < 48
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_masks_hold_what_was_there_or_void(batch, policy):
     keras.mixed_precision.set_dtype_policy(policy)
@@ -295,6 +296,7 @@ def test_what_is_no_class_is_not_pasted(compiled):
     np.testing.assert_array_equal(labels, np.concatenate([mask[:2], mask[2:] * 0]))
 
 
+@pytest.mark.long
 @tensorflow_only
 def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
     import tensorflow as tf
@@ -307,6 +309,7 @@ def test_compiled_by_xla_or_not_the_same(batch, monkeypatch):
     assert (compiled[1] == plain[1]).mean() > 0.999
 
 
+@pytest.mark.long
 @tensorflow_only
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_on_metal_nothing_leaves_the_gpu(policy):

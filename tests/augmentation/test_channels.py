@@ -15,6 +15,7 @@ def augment(image, mask, **settings):
     return [keras.ops.convert_to_numpy(array) for array in found]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 4, 6])
 def test_all_other_effects_work(channels):
     image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, channels), np.uint8)
@@ -25,6 +26,7 @@ def test_all_other_effects_work(channels):
     assert not np.array_equal(changed, image)
 
 
+@pytest.mark.long
 def test_channels_are_changed_as_those_of_rgb_are():
     image = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
     mask = np.ones((2, 16, 24), np.uint8)

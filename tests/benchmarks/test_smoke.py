@@ -23,11 +23,13 @@ def call(*words) -> subprocess.CompletedProcess:
     return done
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted({*MODULES} - {*COMMANDS}))  # the others are imported below
 def test_imports(name):
     call("-c", f"import benchmarks.{name}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_answers(name):
     assert call("-m", f"benchmarks.{name}", "--help").stdout.startswith("usage: ")

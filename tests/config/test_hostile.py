@@ -53,6 +53,7 @@ CONTENTS = lines().map(lambda text: text.encode("utf-8", "surrogatepass")) | st.
 QUICK = {"suppress_health_check": [HealthCheck.too_slow], "deadline": None, "database": None, "derandomize": True}
 
 
+@pytest.mark.long
 @settings(max_examples=150, **QUICK)
 @given(CONTENTS)
 def test_any_file_is_read_or_refused_in_one_line(content):
@@ -66,6 +67,7 @@ def test_any_of_ten_thousand_files_is_read_or_refused_in_one_line(content):
     read_all(content)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", SETTINGS)
 def test_every_setting_survives_values_of_any_kind(key):
     values = [

@@ -2,18 +2,21 @@
 
 import keras
 import numpy as np
+import pytest
 
 from tfseg.device import choose_device
 from tfseg.diagnostics import device, speed
 from tfseg.diagnostics.checks import FAILED, OK, Finding
 
 
+@pytest.mark.long
 def test_compiled_and_eager_agree(config):
     findings = [item for item in device.compare_devices(config) if isinstance(item, Finding)]
     assert [finding.state for finding in findings] == [OK, OK]
     assert all("no GPU, so compiled against eager on the CPU" in finding.text for finding in findings)
 
 
+@pytest.mark.long
 def test_a_layer_that_computes_otherwise_is_the_first_named(config, monkeypatch):
     """Eager, as the reference is, one layer inside the encoder is made another."""
     import tensorflow as tf
@@ -31,6 +34,7 @@ def test_a_layer_that_computes_otherwise_is_the_first_named(config, monkeypatch)
     assert found[0]["over"][0] == "stage2_relu"
 
 
+@pytest.mark.long
 def test_a_gradient_that_is_wrong_alone(config, monkeypatch):
     """The forward values agree, the gradient from one layer on does not."""
     import tensorflow as tf

@@ -28,6 +28,7 @@ def examine(loaded, size=(64, 96), plugin=metal.APPLE):
     return metal.examine(metal.trace(metal.build(loaded, plugin), size, 2), plugin)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_augmentation_loss_and_optimizer_of_every_config(path):
     report = examine(load(path, "--model.encoder", "tiny"))
@@ -35,6 +36,7 @@ def test_augmentation_loss_and_optimizer_of_every_config(path):
     assert 0 < report.bytes(True) + report.bytes(False) < 20_000 and report.nodes > 1000
 
 
+@pytest.mark.long
 def test_an_auxiliary_head_and_hard_examples():
     mined = ["--loss.cross_entropy", "1", "--loss.ohem_threshold", "0.7", "--loss.auxiliary", "0.4"]
     report = examine(load(CONFIGS[0], "--model.encoder", "tiny", *mined))
@@ -49,6 +51,7 @@ def test_every_decoder(decoder):
     assert report.passes, list(metal.describe(report))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("encoder", "precision"),
     [
@@ -68,6 +71,7 @@ def test_the_network_of_every_config(encoder, precision):
     assert 3_000 < report.nodes < 17_000
 
 
+@pytest.mark.long
 def test_float16_asks_whether_gradients_are_finite():
     """Metal has no kernel for that."""
     report = examine(load(CONFIGS[-1], "--model.encoder", "tiny", "--accelerator.precision", "mixed_float16"))
@@ -80,6 +84,7 @@ def test_float16_asks_whether_gradients_are_finite():
 OPEN = "tensorflow-metal-plugin"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "encoder",
     [
@@ -94,12 +99,14 @@ def test_of_a_step_in_float32_only_the_optimizer_leaves_the_open_plugins_gpu(enc
     assert report.bytes(True) < 20_000, "weights stay where they are, and what the processor reads are gradients"
 
 
+@pytest.mark.long
 def test_keras_own_optimizer_does_not_leave_it():
     plain = ["--accelerator.fused", "false", "--optimizer.encoder_lr_multiplier", "1"]
     report = examine(load(CONFIGS[0], "--model.encoder", "tiny", *plain), plugin=OPEN)
     assert report.passes and report.left == [], list(metal.describe(report))
 
 
+@pytest.mark.long
 def test_every_layer_leaves_it_in_bfloat16():
     half = ["--model.encoder", "tiny", "--accelerator.precision", "mixed_bfloat16"]
     left = set(found_in(examine(load(CONFIGS[0], *half), plugin=OPEN)))

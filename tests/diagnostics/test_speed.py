@@ -15,6 +15,7 @@ def test_drawn_masks_hold_the_classes_of_the_records(classes):
     assert np.unique(mask).tolist() == [*range(classes)]
 
 
+@pytest.mark.long
 def test_steps_are_timed_and_the_plain_optimizer_is_that_of_keras(config, monkeypatch):
     monkeypatch.setattr(speed, "ROUND_SECONDS", 0.01)
     plain = speed.build_learner(config, choose_device("cpu"), plain=True).optimizer
@@ -29,6 +30,7 @@ def test_steps_are_timed_and_the_plain_optimizer_is_that_of_keras(config, monkey
     assert steps["float32"]["pictures_per_second"] == pytest.approx(2 / steps["float32"]["seconds"])
 
 
+@pytest.mark.long
 def test_the_input_is_measured_on_drawn_records(config, monkeypatch):
     monkeypatch.setattr(speed, "RATE_SECONDS", 0.05)
     assert list(speed.write_images(config)) == [{"records": "32 synthetic images of 32x32, JPEG"}]

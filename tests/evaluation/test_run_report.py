@@ -89,6 +89,7 @@ def test_the_same_images_are_drawn_whatever_their_scores():
     assert choose([0.5] * 3, 4)["panel-random"] == [0, 1, 2]
 
 
+@pytest.mark.long
 def test_command(run, capsys):
     """Scores come from matrices: image 2 is right, the upper half of 1, 3 and 4 is, nothing of 0 is."""
     report.main(["--run", str(run), "--samples", "2"])

@@ -32,6 +32,7 @@ def make_model(ignore_class):
     return model, metric
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ignore_class", [0, None])
 def test_all_give_the_same_figures(tiny_records, tmp_path, monkeypatch, ignore_class):
     monkeypatch.setattr(evaluator, "Predictor", FakePredictor)

@@ -78,6 +78,7 @@ def test_its_words_are_those_of_the_conversion(root, capsys):
     assert preview.decided["splits"].startswith(f"train {splits['train'].count} in {len(splits['train'].shards)} shard")
 
 
+@pytest.mark.long
 def test_a_proposed_label_map(root, capsys):
     (root / "classes.txt").write_text(f"void\n{EVIL}\nroad\n")
     tool.main(["--root", str(root), "--out", str(root.parent / "look"), "--workers", "1"])
@@ -95,6 +96,7 @@ def test_a_proposal_by_a_limit_looks_at_so_many_masks(root):
     assert "by at most 1 images of each split" in page(root).text
 
 
+@pytest.mark.long
 def test_bad_files_are_counted_by_kind(root, capsys):
     for id in ("x", "y"):
         write_pair(root, "train", id, [[9] * 4, [1] * 4])

@@ -48,6 +48,7 @@ FORMATS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("pixels", FORMATS, ids=str)
 def test_the_graph_decodes_as_the_decoder_does(pixels):
     import tensorflow as tf

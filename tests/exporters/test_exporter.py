@@ -23,6 +23,7 @@ def run(tmp_path, tiny_records):
     return write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
 
 
+@pytest.mark.long
 def test_why_a_process_of_its_own_could_not_export_is_reported(tmp_path):
     message = (
         rf"no SavedModel was made \(.*: holds no run .*\); weights and scores are in {tmp_path}: mend that and export "
@@ -33,6 +34,7 @@ def test_why_a_process_of_its_own_could_not_export_is_reported(tmp_path):
         export_by_tensorflow(tmp_path, tmp_path / "model")
 
 
+@pytest.mark.long
 def test_a_run_in_half_precision_is_exported_in_float32(tmp_path, tiny_records):
     model = Model("tiny", None, decoder_channels=(8, 8, 8, 8, 8))
     run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run"), model=model))

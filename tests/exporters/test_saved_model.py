@@ -45,6 +45,7 @@ def test_any_size_gives_what_the_network_gives(model, shape):
     np.testing.assert_array_equal(predicted, ops.convert_to_numpy(ops.argmax(logits, axis=-1)))
 
 
+@pytest.mark.long
 def test_runs_with_tensorflow_alone_in_a_fresh_process(model):
     script = """
 import sys
@@ -92,6 +93,7 @@ def test_bytes_that_are_no_image_are_refused(model):
         encoded(image_bytes=tf.constant([b"no image"]))
 
 
+@pytest.mark.long
 def test_weights_are_stored_once(tmp_path):
     network = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(8, 1), keras.layers.Conv2D(8, 9)])
     export_saved_model(network, tmp_path / "model", CATEGORIES, CATEGORY_COLORS)
@@ -125,6 +127,7 @@ def test_labels_json(model):
     assert "files" not in labels
 
 
+@pytest.mark.long
 def test_an_export_is_replaced(tmp_path):
     two = np.array([[0, 0, 0], [255, 255, 255]])
     for names in (("night", "day"), ("black", "white")):

@@ -188,6 +188,7 @@ def door(request, model):
     return DOORS[request.param](model)
 
 
+@pytest.mark.long
 def test_every_door_gives_the_same_mask(door, expected, request):
     reads_all = "by_signature" not in request.node.name
     for name, content in (TAKEN | (BY_PILLOW if reads_all else {})).items():
@@ -203,6 +204,7 @@ def test_every_door_refuses_alike(door):
         assert words in str(error.value), name
 
 
+@pytest.mark.long
 def test_the_command_gives_the_same_masks_and_refuses_alike(model, expected, tmp_path):
     files = TAKEN | BY_PILLOW | {name: content for name, (content, _) in REFUSED.items()}
     (tmp_path / "in").mkdir()
@@ -262,6 +264,7 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
     assert all(np.array_equal(judged[name], expected(TAKEN[name])) for name in names)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["SavedModel", "LiteRT", "ONNX"])
 def test_every_format_takes_the_same_way(network, tmp_path, model, kind):
     """The largest difference is that of float32 sums; files by way of the SavedModel's own signature."""

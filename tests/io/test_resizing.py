@@ -52,6 +52,7 @@ def resize_by_fractions(image, size):
     return np.vectorize(lambda mean: int(mean + Fraction(1, 2)))(means).astype(np.uint8)  # halves up
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("before", "after"), SIZES)
 def test_all_ways_are_that_of_fractions(before, after, monkeypatch):
     image = random_image(before)

@@ -110,6 +110,7 @@ def test_a_script_without_the_guard_is_told_of_it(tmp_path):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "message"), ENDS)
 @pytest.mark.parametrize("job", [send_signal, send_half_an_answer])
 def test_a_worker_that_ends_or_stops_at_work_ends_the_pool(job, name, message, quick_looks):
@@ -171,6 +172,7 @@ def command(tmp_path):
         process.kill()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize("whole", [True, False], ids=["Ctrl-Z", "parent alone"])
 def test_a_command_that_is_stopped_and_continued_goes_on(command, whole):

@@ -349,6 +349,7 @@ def test_gradients_are_those_of_the_loss(loss):
     assert change == pytest.approx((2 * step * found).sum(), rel=0.01)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", GENERAL)
 def test_huge_logits_are_no_nan(loss):
     """Sure of each class, rightly or wrongly, where there is void, one class alone, or no truth at all."""
@@ -456,6 +457,7 @@ def test_a_loss_without_weight_is_no_term():
     assert list(terms) == ["cross_entropy", "focal"] and all(value(term).shape == (3,) for term in terms.values())
 
 
+@pytest.mark.long
 def test_all_in_a_training_and_a_validation_with_a_smaller_last_batch():
     mask, pixels = draw(shape=(5, 8, 8))[0], keras.Input((None, None, 3))
     network = keras.Model(pixels, keras.layers.Conv2D(5, 1, kernel_initializer="zeros")(pixels))

@@ -165,6 +165,7 @@ def make_model(classes=3):
     return keras.Model(pixels, keras.layers.Conv2D(classes, 1, kernel_initializer="zeros")(pixels))
 
 
+@pytest.mark.long
 @every_loss
 def test_in_the_training_of_plain_keras(loss, tmp_path):
     """Images that show their class, in batches of 2, 2 and 1; the model is stored and loaded with its loss."""

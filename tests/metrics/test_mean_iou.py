@@ -125,6 +125,7 @@ def compile_model(classes=3, **options):
     return model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_in_fit_and_evaluate_of_plain_keras(batch_size):
     """The last batch is smaller; it is the score of the split, not a mean over batches."""
@@ -203,6 +204,7 @@ def test_a_configuration_makes_the_same_metric():
     assert keras.backend.standardize_dtype(measure(TRUTH, PREDICTED, dtype="float16").result().dtype) == "float16"
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_two_replicas_count_together():
     """On two logical devices, in a process of its own, since devices are made before anything else."""

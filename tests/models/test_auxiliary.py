@@ -43,6 +43,7 @@ def test_it_sees_the_encoder_alone():
     assert needed[-4].kernel.shape == (3, 3, 32, 64)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"tanh": True, "cpu": True}, {"fused": False}])
 @pytest.mark.parametrize("decoder", WIDTHS)
 def test_without_the_head_nothing_is_left_of_it(decoder, settings, tmp_path):

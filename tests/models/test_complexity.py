@@ -74,6 +74,7 @@ def test_models_within_a_model_are_walked_through():
     assert sum(map(complexity.count_macs, calls)) == 32 * 32 * (27 * 8 + 8 * 2)
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_network_does_what_tensorflow_counts(decoder):

@@ -84,6 +84,7 @@ def test_one_image_is_pooled_to_one_cell_alike_in_training(name, layer, image):
     assert (ops.convert_to_numpy(normalization.moving_mean) != 0).any(), "two images have a mean"
 
 
+@pytest.mark.long
 def test_it_comes_back_from_its_file(network, image, tmp_path):
     network.save(tmp_path / "network.keras")
     loaded = keras.saving.load_model(tmp_path / "network.keras")

@@ -26,6 +26,7 @@ def channels_of(model: keras.Model, ending: str) -> list[int]:
     return [layer.filters for layer in model.layers if layer.name.endswith(ending)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name, millions, blocks",  # parameters as published: 4.7, 5.4, 6.1, 8.2, 13.0 million
     [
@@ -70,6 +71,7 @@ def test_pixels_are_scaled():
     np.testing.assert_allclose(ops.convert_to_numpy(normalize(pixels)), [[[[-127 / 128, 0, 1]]]], atol=1e-6)
 
 
+@pytest.mark.long
 @needs_package
 @pytest.mark.parametrize(
     "name, classes, expected",  # of the four likeliest classes, the first military uniform: what PyTorch computes

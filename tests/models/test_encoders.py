@@ -67,6 +67,7 @@ def halving():
     return keras.Model(pixels, x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name, wide, narrow",
     [
@@ -188,6 +189,7 @@ def weights_file(tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_a_file_gives_the_same_network_by_name_and_by_path(weights_file, image, monkeypatch):
     from keras.src.applications import efficientnet
 
@@ -204,6 +206,7 @@ def test_a_file_gives_the_same_network_by_name_and_by_path(weights_file, image, 
     np.testing.assert_allclose(ours[-1], compute(keras_own, image), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_file_that_keras_saves_today(tmp_path):
     network = keras.applications.EfficientNetB0(include_top=False, weights=None)
     network.save_weights(path := tmp_path / "efficientnetb0_notop.weights.h5")
@@ -224,6 +227,7 @@ def test_offline_says_what_to_do(monkeypatch):
         build_encoder("efficientnetb0", "imagenet")
 
 
+@pytest.mark.long
 def test_bad_encoders_and_weights(tmp_path, weights_file):
     with pytest.raises(ValueError, match=r"model.encoder: unknown encoder 'efficientnet_b3'; did you mean effi\w+b3\?"):
         build_encoder("efficientnet_b3", None)

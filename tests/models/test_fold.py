@@ -160,6 +160,7 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("encoder", "decoder", "settings"), NETWORKS)
 def test_every_normalization_after_a_convolution_goes(encoder, decoder, settings):
     keras.utils.set_random_seed(0)

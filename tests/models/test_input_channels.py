@@ -69,6 +69,7 @@ def test_files_of_pytorch_for_other_channels_are_folded_likewise():
     assert folded["stem_conv"][0].ravel().tolist() == [2, 2] and folded["stem_bn"][2].tolist() == [0.5, 0.5]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["tiny", "efficientnetlite0"])
 @pytest.mark.parametrize("channels", [1, 4])
 def test_encoders_take_other_channels(name, channels):
@@ -78,6 +79,7 @@ def test_encoders_take_other_channels(name, channels):
     assert network(np.zeros((1, 32, 32, channels), np.float32)).shape == (1, 32, 32, 3)
 
 
+@pytest.mark.long
 def test_the_encoder_of_one_channel_keeps_its_weights(monkeypatch):
     def build(**settings):
         keras.utils.set_random_seed(3)

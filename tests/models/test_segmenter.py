@@ -57,6 +57,7 @@ def to_bfloat16(values):
     return values.astype(ml_dtypes.bfloat16).astype(np.float64)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("policy, rounded", [("mixed_bfloat16", to_bfloat16), ("mixed_float16", to_float16)])
 @pytest.mark.parametrize("encoder", ["tiny", "mobilenetv2", "vgg16"])
 def test_half_precision_sees_the_pixels_as_float32_does(encoder, policy, rounded):
@@ -99,6 +100,7 @@ def test_saved_model_file_loads_without_custom_objects(tiny, image, tmp_path):
     np.testing.assert_array_equal(compute(loaded, image), compute(tiny, image))
 
 
+@pytest.mark.long
 def test_efficientnetb3():
     network = build_network(8, "efficientnetb3", weights=None, batch_norm_momentum=0.97)
     assert network.count_params() == 17_868_848

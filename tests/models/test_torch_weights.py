@@ -89,6 +89,7 @@ def test_other_networks_are_refused(learnt, tmp_path):
         load_torch_weights(build_encoder("mobilenet", None).network, save_safetensors(tensors, path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["resnet.pth", "RESNET.PT", "resnet.pth.tar", "last.ckpt"])
 def test_an_encoder_takes_files_of_pytorch(tmp_path, name):
     path = tmp_path / name
@@ -97,6 +98,7 @@ def test_an_encoder_takes_files_of_pytorch(tmp_path, name):
         build_encoder("efficientnetb0", path)
 
 
+@pytest.mark.long
 def test_what_skips_leave_out_may_be_missing(tmp_path):
     encoder = build_encoder("efficientnetlite0", None, "block").network
     blocks = [layer.name.removesuffix("dwconv") for layer in encoder.layers if layer.name.endswith("dwconv")]

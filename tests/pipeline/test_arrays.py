@@ -53,6 +53,7 @@ def test_crops_are_what_lies_there(folder, allowed, kind):
             np.testing.assert_array_equal(mapped.mask(place, (top, left, height, width)), mask[there])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"fit": "crop", "size": (20, 32)}])
 def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
     """Each of 7 images once a pass, in the crop that the pass gives it, from anywhere on, shared or not."""
@@ -64,6 +65,7 @@ def test_a_training_takes_them_in_the_order_of_a_cache(folder, settings):
     assert {*parts[0][:4]} | {*parts[1][:3]} == {*whole[:7]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"cache": "ram"}])
 def test_batches_made_at_once_are_those_made_image_by_image(folder, settings, monkeypatch):
     settings = {"fit": "crop", "size": (20, 32), **settings}
@@ -94,6 +96,7 @@ def test_memory_is_not_copied():
     assert as_tensor(buffer)[0] == 7
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{"cache": "ram"}, {"cache": "disk"}, {}])
 @pytest.mark.parametrize("seed", [3, None])
 @pytest.mark.parametrize("fit", [{"fit": "resize"}, {"fit": "crop", "size": (8, 8), "crop": BY_CLASSES}])
@@ -113,6 +116,7 @@ def list_operations(data: tf.data.Dataset) -> set[str]:
     return {*functions, *(node.op for node in graph.node)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [{}, {"cache": "ram"}])
 def test_streams_of_one_training_read_the_records_once(folder, settings, monkeypatch):
     opened = []

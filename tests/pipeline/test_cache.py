@@ -59,6 +59,7 @@ def test_pixels_are_those_of_the_records(folder, place):
         np.testing.assert_array_equal(pixels.image(place, (2, 3, 8, 9)), example["image"][2:10, 3:12])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [

@@ -31,6 +31,7 @@ def windows(image, size):
     return np.moveaxis(view, 2, -1).reshape(-1, *size, image.shape[-1])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cache", [None, "ram", "disk"])
 def test_training_sees_every_channel(stored, cache):
     folder, images = stored
@@ -46,6 +47,7 @@ def test_training_sees_every_channel(stored, cache):
             assert (crops == image).all(axis=(1, 2, 3)).any()
 
 
+@pytest.mark.long
 def test_validation_sees_every_channel(stored):
     folder, images = stored
     batches = make_eval_batches(open_records(folder), "train", size=None, batch_size=3)

@@ -47,6 +47,7 @@ def test_train(folder, config):
         train_run(config)
 
 
+@pytest.mark.long
 def test_evaluate(folder, config):
     run = write_run(config)
     network = build_network(8, "tiny", None, decoder_channels=config.model.decoder_channels)

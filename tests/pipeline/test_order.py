@@ -40,6 +40,7 @@ def read(files, share, kind, seed=3, start=0, take=40):
     return [record for _, record in pairs]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["numbered", "read"])
 @pytest.mark.parametrize("readers", [2, 3])
 def test_no_record_comes_more_often_than_another(files, readers, kind):
@@ -55,6 +56,7 @@ def test_no_record_comes_more_often_than_another(files, readers, kind):
     assert Counter(record for records in seen for record in records[:39]) == dict.fromkeys(range(13), 3 * readers)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["numbered", "read"])
 def test_a_reader_goes_on_anywhere(files, kind):
     share = Share(1, 3)

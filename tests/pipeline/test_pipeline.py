@@ -79,6 +79,7 @@ def test_what_an_epoch_leaves_over_comes_first_in_the_next(tiny_records):
     assert sorted(seen[:20]) == sorted(seen[20:]) == EVERYONE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", [WHOLE, CROPS])
 def test_a_seed_makes_batches_the_same(tiny_records, settings):
     one, same, other = (
@@ -95,6 +96,7 @@ def test_the_seed_of_the_program_changes_nothing(tiny_records):
     assert equal(one, arrays(train_batches(tiny_records, "train", **CROPS, seed=3).take(10)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("settings", "epoch", "step"),
     [(WHOLE, 0, 1), (WHOLE, 1, 5), (CROPS, 0, 0), (CROPS, 1, 0), (CROPS, 2, 1), ({**CROPS, "batch_size": 7}, 1, 1)],
@@ -196,6 +198,7 @@ def test_ids_are_those_of_the_batches(tiny_records, cache):
             np.testing.assert_array_equal(mask, masks[id])
 
 
+@pytest.mark.long
 def test_a_share_can_begin_anywhere(tiny_records):
     for share in (Share(1, 2), Share(2, 3)):
         whole = arrays(train_batches(tiny_records, "train", **CROPS, seed=1, share=share).take(9))
@@ -376,6 +379,7 @@ def test_no_memory_is_not_the_damage(tiny_records, tmp_path):
         raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_the_next_batch_is_sent_ahead_as_bytes(tiny_records):
     """To another of two processors, in a process of its own, since devices are made before anything else."""

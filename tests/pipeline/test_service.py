@@ -39,6 +39,7 @@ def pixels_of(batch: dict) -> list[bytes]:
     return [image.tobytes() + mask.tobytes() for image, mask in zip(batch["image"], batch["mask"], strict=True)]
 
 
+@pytest.mark.long
 def test_two_workers_one_killed_on_the_way(tiny_records, service, monkeypatch):
     address, (dispatcher, first, second) = service
     monkeypatch.chdir(tiny_records.parent)  # the workers are elsewhere

@@ -137,6 +137,7 @@ def test_a_config_of_somebody_makes_no_run(tmp_path, text, overwrite):
     assert (tmp_path / "config.yaml").read_text() == text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mark", [True, False])
 def test_killed_at_any_moment_while_a_run_is_deleted(tmp_path, monkeypatch, mark):
     run = tmp_path / "run"
@@ -216,6 +217,7 @@ def test_network_comes_back(tmp_path):
         assert (a == b).all()
 
 
+@pytest.mark.long
 def test_a_network_comes_back_with_its_skips(tmp_path):
     config = settings(tmp_path)
     model = dataclasses.replace(config.model, encoder="efficientnetlite0", weights=None, skips="block")

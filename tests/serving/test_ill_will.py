@@ -51,6 +51,7 @@ def answers(content):
     return [int(status) for status in re.findall(rb"HTTP/1\.\d (\d{3}) ", content)]
 
 
+@pytest.mark.long
 def test_more_silent_connections_than_files(service):
     """300 of them, at a limit of 300 files: health and masks as before, and the first who came had to go."""
     held = [connect(service) for _ in range(300)]

@@ -50,6 +50,7 @@ def raw(service, *parts):
         return answer.status, answer.read()
 
 
+@pytest.mark.long
 def test_an_image_becomes_its_mask(service, model):
     large = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
     for image in (PIXELS, large):
@@ -87,6 +88,7 @@ def test_who_sends_too_much_first_still_sees_the_answer(service):
         assert service.ask(path, bytes(64 * 2**20))[0] == status
 
 
+@pytest.mark.long
 def test_who_never_ends_sending_too_much_is_cut_off(service, monkeypatch):
     start = time.monotonic()
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
@@ -180,6 +182,7 @@ def test_a_worker_that_dies_later_is_replaced():
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("ignored", "ends"), [(False, True), (True, False)])
 def test_sighup_ends_the_service_unless_it_was_started_by_nohup(ignored, ends):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)

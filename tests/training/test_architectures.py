@@ -11,6 +11,7 @@ from tfseg.training.architectures import FPN, DeepLabV3Plus, Linknet, PSPNet, Un
 FUNCTIONS = {"unet": Unet, "fpn": FPN, "linknet": Linknet, "pspnet": PSPNet, "deeplabv3plus": DeepLabV3Plus}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_bytes_and_floats_of_any_size_become_logits(name):
     model = FUNCTIONS[name]("tiny", classes=3, encoder_weights=None)
@@ -68,6 +69,7 @@ def test_nothing_of_keras_is_set_by_building():
     assert keras.backend.standardize_dtype(model(np.zeros((1, 32, 32, 3))).dtype) == "float32"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_model_is_saved_and_loaded(fused, tmp_path):
     model = Unet("tiny", classes=2, encoder_weights=None, decoder_channels=(8, 8, 8, 8, 8), fused=fused)

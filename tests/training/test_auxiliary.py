@@ -47,6 +47,7 @@ def moved(variables, before):
     return [bool((now != old).any()) for now, old in zip(values(variables), before, strict=True)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_its_loss_is_logged_and_weighed(precision):
     learner = make(precision)
@@ -57,6 +58,7 @@ def test_its_loss_is_logged_and_weighed(precision):
     assert later["auxiliary"] < logs["auxiliary"]
 
 
+@pytest.mark.long
 def test_a_frozen_encoder_leaves_the_head_to_learn():
     """And one that moves at a share of the learning rate is the encoder without the head."""
     learner = make(encoder_lr_multiplier=0.5)
@@ -73,6 +75,7 @@ def test_a_frozen_encoder_leaves_the_head_to_learn():
     assert seen == [(False, True), (True, True)]
 
 
+@pytest.mark.long
 @pytest.mark.accumulates
 def test_a_checkpoint_has_the_head(tmp_path):
     """Within accumulated batches: as if it never had been stopped."""

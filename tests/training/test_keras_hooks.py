@@ -67,6 +67,7 @@ def test_what_is_overridden_is_known():
         assert private <= {*known}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [pytest.param("adam", marks=pytest.mark.slow), "adamw"])
 def test_a_training_by_keras_alone_has_the_same_losses(tiny_records, tmp_path, name):
     settings = {"optimizer.name": name, "optimizer.ema_momentum": 0.5, "optimizer.clip_norm": 1.0}
@@ -91,6 +92,7 @@ def test_by_keras_alone_there_is_nothing_of_ours(tiny_records):
     assert learner.network.get_layer("decoder0a_conv").plain
 
 
+@pytest.mark.long
 def test_a_changed_keras_trains_with_one_warning(tiny_records, tmp_path, other_keras, capsys):
     train_run(make_config(tiny_records, tmp_path / "run"))
     losses = read_losses(tmp_path / "run")
@@ -111,6 +113,7 @@ def test_mlx_accumulates_nothing(monkeypatch):
         check_backend(config, None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fused", ["true", "false"])
 def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
     """At its end, Keras puts the averages in their weights' place, but counts only the weights that learn."""
@@ -129,6 +132,7 @@ def test_averages_of_a_frozen_encoder(tiny_records, tmp_path, fused):
     assert np.isfinite(train(tiny_records, tmp_path / "run", **settings)).all()
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_gradients_are_accumulated_on_the_only_mirrored_device(tiny_records, tmp_path):
     settings = {"optimizer.gradient_accumulation_steps": 2, "accelerator.kind": "cpu", "loss.auxiliary": 0.4}

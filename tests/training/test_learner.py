@@ -214,6 +214,7 @@ class Rates(keras.optimizers.schedules.LearningRateSchedule):
         return ops.take(ops.convert_to_tensor(self.rates, "float32"), step)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [{}, {"ema_momentum": 0.9}, {"name": "adamw", "weight_decay": 0.1, "clip_norm": 0.1, "schedule": "constant"}],
@@ -262,6 +263,7 @@ def test_what_is_left_at_the_end_makes_a_step(settings):
             np.testing.assert_allclose(ops.convert_to_numpy(now), expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_training_that_goes_on_has_the_same_left_at_its_end(tmp_path):
     """Two epochs of seven batches, four a step, so that two are left; stopped after some of them, or never."""
     random = np.random.default_rng(0)

@@ -33,6 +33,7 @@ def steps(optimizer, count, compiled=True):
 SCHEDULE = keras.optimizers.schedules.CosineDecay(0.002, 80)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings",
     [
@@ -116,6 +117,7 @@ def test_an_overflow_skips_the_step_and_lowers_the_scale():
         np.testing.assert_allclose(variable, old - 0.01, atol=1e-5)
 
 
+@pytest.mark.long
 def test_two_replicas_step_as_one():
     """On two logical devices, in a process of its own, since devices are made before anything else."""
     program = """

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tfseg.config.schema import Augment, Config, Data, Train
 from tfseg.records.record_set import open_records
@@ -10,6 +11,7 @@ def make_config(records, seed=0, **augment):
     return Config(Data(str(records), size="24x32"), "none", augment=Augment(**augment), train=Train(3, 4, seed))
 
 
+@pytest.mark.long
 def test_batch_is_that_of_the_training(tiny_records):
     """20 images in batches of 4: step 3 of epoch 1 is the ninth batch of the stream."""
     image, mask = read_batch(make_config(tiny_records), open_records(tiny_records), 1, 3)
@@ -19,6 +21,7 @@ def test_batch_is_that_of_the_training(tiny_records):
     np.testing.assert_array_equal(mask, ninth["mask"])
 
 
+@pytest.mark.long
 def test_what_is_seen_is_augmented(tiny_records):
     plain, plain_mask = read_batch(make_config(tiny_records), open_records(tiny_records), 0, 0)
     image, mask = read_batch(make_config(tiny_records, flip=1.0), open_records(tiny_records), 0, 0)

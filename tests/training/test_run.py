@@ -59,6 +59,7 @@ def ended(tmp_path_factory):
     return run, weights, train_run(config)
 
 
+@pytest.mark.long
 def test_a_training_that_is_stopped_while_it_is_scored_trains_no_further(ended):
     run, before, metrics = ended
     after = read_last_weights(run)
@@ -91,6 +92,7 @@ def test_every_second_epoch_and_the_last_are_validated(ended):
     assert np.isnan(open_run(run).history["val_mean_iou"]).tolist() == [True, False, False]
 
 
+@pytest.mark.long
 def test_a_run_that_is_continued_keeps_the_scores_of_what_was_its_end(ended, tmp_path):
     """Its third epoch, which its last checkpoint does not know the scores of, and which would not be due in four."""
     before = shutil.copytree(ended[0], tmp_path / "run")

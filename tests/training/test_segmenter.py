@@ -93,6 +93,7 @@ def test_loss_metrics_and_history_are_those_of_keras():
     assert ours.evaluate(IMAGES, MASKS, verbose=0) == pytest.approx(theirs.evaluate(IMAGES, MASKS, verbose=0))
 
 
+@pytest.mark.long
 def test_bytes_from_tf_data_are_trained_on():
     batches = tf.data.Dataset.from_tensor_slices((IMAGES, MASKS)).batch(4)
     model = compile_segmenter(Augmentation(flip=0.5, rotation=10, seed=0), keras.optimizers.Adam(0.05))
@@ -102,6 +103,7 @@ def test_bytes_from_tf_data_are_trained_on():
     assert model.predict(batches, verbose=0).shape == (6, 4, 8)
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_two_replicas_augment_together():
     """On two logical devices, in a process of its own, since devices are made before anything else."""
@@ -218,6 +220,7 @@ def test_on_jax_steps_are_compiled():
     assert compile_segmenter(Augmentation(flip=0.5)).jit_compile is True
 
 
+@pytest.mark.long
 def test_a_model_is_saved_and_loaded_with_all_that_it_was_compiled_with(tmp_path):
     optimizer = AdamW(1e-3, schedule=Cosine(warmup=0.5), weight_decay=0.1)
     model = compile_segmenter(Augmentation(flip=0.5, zoom=(0.9, 1.1), seed=3), optimizer, metrics=["accuracy"])

@@ -150,6 +150,7 @@ def test_a_file_of_pytorch_gives_the_encoder(tmp_path):
     assert table[4].split() == ["head", "0", "0", "2"]
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_a_saved_model(learnt, tmp_path):
     from tfseg.exporters.saved_model import Traced, save_module
@@ -224,6 +225,7 @@ def test_layers_that_keras_numbers_have_the_same_names_in_each_process():
     }
 
 
+@pytest.mark.long
 def test_a_run_with_more_classes_starts_from_another(tmp_path, tiny_records, learnt_run, capsys, monkeypatch):
     learners = []
     monkeypatch.setattr(loop, "fit", lambda training, learner, *_: learners.append(learner))

@@ -20,6 +20,7 @@ with stopping.stoppable(SimpleNamespace(interrupt=lambda text: None)):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
 @pytest.mark.parametrize("work", ["threading.Event().wait()", "{deaf}"])
 def test_the_second_signal_ends_a_training(work):

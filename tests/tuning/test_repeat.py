@@ -42,6 +42,7 @@ def count_starts(seed):
     return (OUT / f"seed-{seed}.log").read_text().count("started\n")
 
 
+@pytest.mark.long
 def test_each_seed_is_trained_once_and_all_are_scored_together(capsys):
     """IoU of flat is 0.5, 0.6 and 0.7, and of sky 1; images do not differ, so that t * deviation / 3**0.5 is left."""
     repeat.main(["run.yaml", "--seeds", "3", "--parallel", "2"])
@@ -88,6 +89,7 @@ def test_a_single_seed_has_no_deviation():
     assert "Of a single seed, intervals show what other images might\nchange, not what another seed might." in text
 
 
+@pytest.mark.long
 def test_a_seed_that_fails_is_reported_and_the_others_are_kept(capsys):
     Path("fail-1").touch()
     with pytest.raises(SystemExit) as ended:
@@ -120,6 +122,7 @@ ALONE = (
 SLOW = ["run.yaml", "--seeds", "2", "--train.epochs", "100", "--train.save_minutes", "0.1"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
 def test_a_repeat_that_was_stopped_resumes(way, capsys):
     command = [sys.executable, "-c", ALONE, *SLOW]
@@ -146,6 +149,7 @@ def test_a_repeat_that_was_stopped_resumes(way, capsys):
     assert [count_starts(seed) for seed in range(2)] == [2, 1]
 
 
+@pytest.mark.long
 def test_all_seeds_continue_for_more_epochs():
     two = ["run.yaml", "--seeds", "2", "--parallel", "2"]
     repeat.main(two)
@@ -153,6 +157,7 @@ def test_all_seeds_continue_for_more_epochs():
     assert [training["epochs"] for training in read_summary()["trainings"]] == [3, 3]
 
 
+@pytest.mark.long
 def test_seeds_that_are_not_asked_for_must_not_stay_behind(capsys):
     repeat.main(["run.yaml", "--seeds", "2", "--parallel", "2"])
     wanted = r"^out: train\.epochs is more than those of seed 1, which ended before; give --seeds 0,1 to continue"

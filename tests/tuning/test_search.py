@@ -50,6 +50,7 @@ def read_trials():
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_finds_the_learning_rate_and_keeps_what_is_of_use(arguments, capsys):
     tune.main([*arguments, "--trials", "6", "--parallel", "2"])
     trials = read_trials()
@@ -139,6 +140,7 @@ def check_whole():
         assert run.with_suffix(".log").read_text() == "started\n" * 2
 
 
+@pytest.mark.long
 @pytest.mark.skipif(locks.fcntl is None, reason="no locks here")
 def test_a_search_that_was_killed_resumes(arguments, capsys):
     with start_search(arguments) as process:
@@ -150,6 +152,7 @@ def test_a_search_that_was_killed_resumes(arguments, capsys):
     check_whole()
 
 
+@pytest.mark.long
 def test_a_search_that_was_stopped_resumes(arguments):
     with start_search(arguments) as process:
         process.send_signal(signal.SIGTERM)
@@ -168,6 +171,7 @@ def test_ends_after_so_many_minutes(arguments, capsys):
     assert capsys.readouterr().out.endswith("0 of 2 trials have ended; the same command resumes the search\n")
 
 
+@pytest.mark.long
 def test_a_training_that_ended_while_nobody_looked_is_not_repeated(arguments, capsys):
     tune.main([*arguments, "--trials", "1"])
     with open_search(arguments)[0] as study:
@@ -183,6 +187,7 @@ def test_a_training_that_ended_while_nobody_looked_is_not_repeated(arguments, ca
 # ---- what goes wrong
 
 
+@pytest.mark.long
 def test_a_failed_trial_does_not_end_the_search(arguments, capsys):
     Path("space.yaml").write_text(RATES + "augment.blur: {choices: [0, 1]}")
     tune.main([*arguments, "--trials", "4", "--parallel", "2"])
@@ -208,6 +213,7 @@ def test_settings_that_do_not_go_together_are_a_failure(arguments):
         }
 
 
+@pytest.mark.long
 def test_the_same_failure_three_times_ends_it(arguments, capsys):
     message = r"^3 trials in a row failed in the same way, the last with: out/trial-000%d: no memory for the blur$"
     for last in (2, 5):  # and each start tries anew
@@ -252,6 +258,7 @@ def test_a_score_that_is_no_number_is_none(arguments, monkeypatch):
         tune.main(arguments)
 
 
+@pytest.mark.long
 def test_a_search_begun_under_old_names_resumes(arguments, capsys):
     """As one of an earlier version, of which the names of settings stand in study.db and in the space."""
     name, old = "optimizer.encoder_lr_multiplier", "optimizer.encoder_rate"
@@ -279,6 +286,7 @@ def test_a_search_begun_under_old_names_resumes(arguments, capsys):
         tune.main([*arguments, "--trials", "4"])
 
 
+@pytest.mark.long
 def test_another_search_does_not_resume_in_the_folder(arguments):
     tune.main([*arguments, "--trials", "1"])
     with pytest.raises(

@@ -20,6 +20,7 @@ def bilinear(filters, name):
     return layer
 
 
+@pytest.mark.long
 def test_the_command_fails_with_the_list(monkeypatch, capsys):
     from tfseg.models.decoders import unet
 

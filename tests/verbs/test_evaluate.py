@@ -54,6 +54,7 @@ def test_files_that_predict_wrote_have_the_scores_of_their_model(tiny_records, t
         evaluate.main(command)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flag", [["--ignore-class", "none"], ["--learn-void"]])
 def test_of_masks_it_is_said_whether_void_counts(tiny_records, tmp_path, monkeypatch, masks, capsys, flag):
     monkeypatch.setattr(evaluator, "learns_void", lambda path: True)

@@ -24,6 +24,7 @@ def run(tmp_path, tiny_records, monkeypatch):
     return run
 
 
+@pytest.mark.long
 def test_command_exports_and_compares_the_network_of_a_run(tmp_path, run, capsys):
     export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--images", "3"])
     assert Predictor(tmp_path / "model").classes == list(CATEGORIES)

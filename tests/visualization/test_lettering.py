@@ -67,6 +67,7 @@ def checked(monkeypatch):
     return saved
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("columns", [("prediction",), figures.COLUMNS])
 @pytest.mark.parametrize(("count", "kind"), [(8, "short"), (150, "plain"), (40, "long"), (40, "chinese"), (9, "signs")])
 def test_legends_of_panels_have_room(checked, count, kind, columns):
@@ -88,6 +89,7 @@ def test_confusions_of_many_classes(checked, count, kind):
     assert len(figure.axes[0].get_yticklabels()) == count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "kind"), [(60, "plain"), (20, "long"), (20, "chinese")])
 def test_figures_of_surveys_have_room(checked, count, kind):
     survey = survey_of(names_of(count, kind))

@@ -91,6 +91,7 @@ def group_is_empty(group):
 # ---- ended from outside
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wanted", [5, pytest.param(100, marks=pytest.mark.slow)])
 def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
     """Conversions with 1, 2 and 3 workers by turns, each killed unless it comes through before."""
@@ -118,6 +119,7 @@ def test_killed_at_any_moment(raw, whole, tmp_path, wanted):
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(raw, whole, tmp_path, number):
     out = tmp_path / "out"
@@ -173,6 +175,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.long
 def test_full_disk(raw, whole, small_disk):
     out, ballast = small_disk / "out", small_disk / "ballast"
     ballast.write_bytes(bytes(3_000_000))
@@ -295,6 +298,7 @@ def test_only_what_is_not_finished_is_done_again(half, raw, whole, monkeypatch, 
     assert {path.name for path in half.parent.iterdir()} == {"out"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "settings", [{"size": (32, 48)}, {"limit": 100}, {"codec": "png"}, {"mask_resize": "majority"}]
 )

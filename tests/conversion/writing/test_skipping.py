@@ -374,6 +374,7 @@ def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
     assert {0, 1, 2} <= left
 
 
+@pytest.mark.long
 def test_a_killed_command_resumes_without_what_was_found_bad(tmp_path, capsys):
     raw, out, random = tmp_path / "raw", tmp_path / "out", np.random.default_rng(0)
     for index in range(64):

@@ -102,12 +102,14 @@ def test_train(trained):
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
 
 
+@pytest.mark.long
 def test_evaluate(run, records):
     with watch(records) as watched:
         evaluate_run(run)
     assert (watched.opened["manifest.json"], watched.most_looks) == (ONCE, LOOKS)
 
 
+@pytest.mark.long
 def test_evaluate_on_records_that_are_named(run, records):
     with watch(records) as watched:
         evaluate_run(run, records)

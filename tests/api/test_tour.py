@@ -82,6 +82,7 @@ def test_a_run_goes_on_where_more_epochs_are_asked_for(city, monkeypatch):
     assert run.history["epoch"] == [1, 2] and run.config.train.epochs == 2
 
 
+@pytest.mark.long
 def test_converted_data_are_opened(city, monkeypatch):
     monkeypatch.chdir(city)
     again = tfseg.convert_dataset("city", "records", size=(32, 64), codec="png")

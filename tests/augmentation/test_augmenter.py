@@ -95,6 +95,7 @@ def test_image_and_mask_move_together():
     np.testing.assert_allclose(warped[labels == 0].mean(), 0, atol=6)
 
 
+@pytest.mark.long
 def test_draws_are_a_function_of_seed_and_step(batch):
     first, again, other = (Augmenter(**EVERYTHING, seed=seed) for seed in (7, 7, 8))
     one = to_numpy(first(*batch, 3))
@@ -283,6 +284,7 @@ def test_without_a_number_of_classes_class_mix_takes_any(batch):
     assert set(np.unique(labels)) == {1, 4, 255} and (labels != mask).any()
 
 
+@pytest.mark.long
 @tensorflow_only
 @pytest.mark.parametrize("compiled", [True, False])
 def test_what_is_no_class_is_not_pasted(compiled):
@@ -332,6 +334,7 @@ def test_on_metal_nothing_leaves_the_gpu(policy):
     assert counted.count("GatherV2") >= 4 and len(counted) > 100
 
 
+@pytest.mark.long
 def test_signed_bytes_are_the_same(batch):
     augmentation = Augmenter(**EVERYTHING, seed=5)
     signed = augmentation(batch[0].view(np.int8), batch[1].view(np.int8), 2)

@@ -130,6 +130,7 @@ def test_the_count_is_saved_with_a_model(tmp_path):
 on_many_threads = pytest.mark.skipif(keras.backend.backend() == "mlx", reason="MLX computes in one thread")
 
 
+@pytest.mark.long
 @on_many_threads
 @pytest.mark.parametrize("calls", [None, 4])
 def test_in_tf_data_with_parallel_calls_or_without(calls):
@@ -163,6 +164,7 @@ def test_in_tf_data_mlx_is_refused():
         tf.data.Dataset.from_tensors((IMAGE, MASK)).map(lambda image, mask: mirror()((image, mask)))
 
 
+@pytest.mark.long
 @on_many_threads
 def test_in_tf_data_sizes_and_batches_may_be_unknown():
     def images():

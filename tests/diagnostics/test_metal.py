@@ -230,6 +230,7 @@ def test_what_a_function_gives_and_takes_crosses_where_it_is_made_and_read():
     assert (report.bytes(False), report.bytes(True)) == (80_000, 80_000)
 
 
+@pytest.mark.long
 def test_a_step_that_gathers_gradients_is_looked_into():
     plain, report = check(convolution()), check(convolution(), accumulate=3)
     assert report.passes, list(metal.describe(report))
@@ -252,6 +253,7 @@ def test_class_weights_need_no_records():
     assert metal.build(load(CONFIGS[0], "--model.encoder", "tiny", "--loss.class_weights", "manifest"))
 
 
+@pytest.mark.long
 def test_bilinear_upsampling_does_not():
     half = convolution(strides=2)
     report = check(half, lambda: keras.layers.UpSampling2D(2, interpolation="bilinear"))

@@ -90,6 +90,7 @@ def test_a_proposed_label_map(root, capsys):
     assert sorted(path.name for path in root.parent.iterdir()) == ["look", "raw"]  # nothing is written beside
 
 
+@pytest.mark.long
 def test_a_proposal_by_a_limit_looks_at_so_many_masks(root):
     preview = look(root, limit=1).conversion
     assert [row[0] for row in preview.label_rows] == ["value", "0", "1"] and preview.limit == 1

@@ -102,6 +102,7 @@ def test_weights_are_stored_once(tmp_path):
     assert once < stored < 1.5 * once
 
 
+@pytest.mark.long
 def test_half_precision_network_gives_float32_probabilities(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -136,6 +137,7 @@ def test_an_export_is_replaced(tmp_path):
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
 
 
+@pytest.mark.long
 def test_a_failure_leaves_the_earlier_export(tmp_path, monkeypatch):
     two = np.array([[0, 0, 0], [255, 255, 255]])
     export_saved_model(nearest_color_network(two), tmp_path / "model", ("night", "day"), two)

@@ -185,6 +185,7 @@ def test_a_command_that_is_stopped_and_continued_goes_on(command, whole):
     assert command.wait() == 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
 def test_workers_end_with_a_parent_that_is_killed(command):
     pids = command.stdout.readline().split()

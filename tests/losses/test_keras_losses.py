@@ -133,6 +133,7 @@ def test_cross_entropy_is_that_of_keras(ignore_class, from_logits):
     assert float(ours(mask, numbers)) == pytest.approx(float(theirs(mask, numbers)), rel=1e-5)
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([None, 0, 2, 255]))
 def test_what_holds_for_any_masks(seed, ignore_class):

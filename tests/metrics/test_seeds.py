@@ -76,6 +76,7 @@ def draw_runs(rng, groups, of_seeds=0.02, of_images=0.1, of_both=0.05, seeds=3, 
     return matrices
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("groups", "truth"), [(1, 0.5), (2, 0.0)])
 def test_intervals_over_three_seeds_and_100_images_hold_95_times_of_100(groups, truth, monkeypatch):
     """Intervals over images alone hold 83 and 65 times of 100 here, and with seeds drawn with replacement 89 times."""

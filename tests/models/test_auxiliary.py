@@ -20,6 +20,7 @@ def compute(network, pixels):
     return keras.tree.map_structure(ops.convert_to_numpy, network(pixels))
 
 
+@pytest.mark.long
 def test_logits_at_stride_16_of_the_padded_image():
     network, plain = build(True), build(False)
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 50, 70, 3)).astype(np.float32)

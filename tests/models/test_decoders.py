@@ -67,6 +67,7 @@ def test_gradients_reach_all_weights(network, image):
         assert np.isfinite(gradient).all() and np.any(gradient), weight.path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, layer", [("pspnet", "decoder_means1_bn"), ("deeplabv3plus", "decoder_mean_bn")])
 def test_one_image_is_pooled_to_one_cell_alike_in_training(name, layer, image):
     """Its mean over a batch of one would be itself: less that, nothing is left, whatever the image."""

@@ -41,6 +41,7 @@ def damaged(path, id):
     return re.escape(f"{path}: record 0 ({id}) is damaged: its checksum fails; copy what is damaged again, or convert")
 
 
+@pytest.mark.long
 def test_train(folder, config):
     flip(folder / VAL, 100)  # read in a callback, within fit
     with pytest.raises(ValueError, match=damaged(folder / VAL, "val-000")):

@@ -109,6 +109,7 @@ def test_the_stream_can_begin_anywhere(tiny_records, settings, epoch, step):
     assert equal(arrays(rest.take(4)), whole[start:])
 
 
+@pytest.mark.long
 def test_what_is_passed_over_is_not_decoded(tiny_records, tmp_path):
     """Record 0 is no image. Whoever decodes it stops there."""
     folder = shutil.copytree(tiny_records, tmp_path / "r")
@@ -122,6 +123,7 @@ def test_what_is_passed_over_is_not_decoded(tiny_records, tmp_path):
     assert len(arrays(rest.take(19 - step))) == 19 - step
 
 
+@pytest.mark.long
 def test_crops_do_not_depend_on_the_order(tiny_records):
     """Another buffer, another order: each image's crop stays."""
     one, other = (
@@ -185,6 +187,7 @@ def test_equal_shares_stay_the_readers_own(tiny_records):
     assert sorted(seen) == EVERYONE
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cache", [None, "ram"])
 def test_ids_are_those_of_the_batches(tiny_records, cache):
     stream = {"size": (24, 32), "batch_size": 4, "seed": 3, "epoch": 1, "step": 2, "cache": cache}
@@ -254,6 +257,7 @@ def test_crops_lie_in_the_image_and_on_their_mask(tiny_records):
     assert {0, 1, 5, 7} == set(np.unique([masks for _, masks in seen]))
 
 
+@pytest.mark.long
 def test_rare_classes_and_shares_are_asked_for(tiny_records):
     def shares(crop):
         batches = train_batches(tiny_records, "train", size=(8, 8), batch_size=10, fit="crop", crop=crop, seed=0)

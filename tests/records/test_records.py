@@ -84,6 +84,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("codec", ["png", "raw"])
 @pytest.mark.parametrize("in_graph", [False, True])
 def test_round_trip(codec, in_graph):

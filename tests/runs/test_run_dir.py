@@ -207,6 +207,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("best.weights.h5", "old")]
 
 
+@pytest.mark.long
 def test_network_comes_back(tmp_path):
     write_run(settings(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"best.weights.h5: missing; the run ended before"):
@@ -261,6 +262,7 @@ def begin(config, learnt=True):
     return directory
 
 
+@pytest.mark.long
 def test_records_are_known_by_what_they_are(tmp_path, tiny_records, monkeypatch):
     records = shutil.copytree(tiny_records, tmp_path / "recs")
     monkeypatch.chdir(tmp_path)

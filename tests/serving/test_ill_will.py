@@ -68,6 +68,7 @@ def test_more_silent_connections_than_files(service):
         connection.close()
 
 
+@pytest.mark.long
 def test_a_body_that_does_not_come(service):
     with connect(service) as connection:
         connection.sendall(POST + b"Content-Length: 99\r\n\r\nabc")

@@ -116,6 +116,7 @@ def test_category_shares_are_those_of_a_street(city):
     assert 0.03 < thing < 0.08 and 0.03 < sky < 0.12 and 0.03 < human < 0.08 and 0.06 < vehicle < 0.16
 
 
+@pytest.mark.long
 def test_same_seed_gives_the_same_bytes_whatever_the_workers(tmp_path):
     counts = {"train": 2, "val": 1, "test": 1}
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):

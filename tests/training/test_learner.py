@@ -148,6 +148,7 @@ def test_kernels_alone_decay():
     assert moved == [True, True, False, False, False, False]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_encoder_moves_at_its_share_of_the_rate(name):
     """Adam's first step is the learning rate, whatever the gradient; decay, too, goes with that of the variable."""

@@ -70,6 +70,7 @@ def test_a_training_that_is_stopped_while_it_is_scored_trains_no_further(ended):
     assert json.loads((run / "metrics.json").read_text())["epoch"] == metrics["epoch"]
 
 
+@pytest.mark.long
 def test_scores_are_of_the_ground_truths_size_and_the_validations_beside_them(ended):
     run, _, metrics = ended
     assert np.sum(metrics["confusion_matrix"]) == 5 * 24 * 32
@@ -81,6 +82,7 @@ def test_scores_are_of_the_ground_truths_size_and_the_validations_beside_them(en
         assert validation[name] == pytest.approx(float(row[names.index(f"val_{name}")]), rel=1e-5)
 
 
+@pytest.mark.long
 def test_every_second_epoch_and_the_last_are_validated(ended):
     run, _, metrics = ended
     rows = read_history(run)
@@ -106,6 +108,7 @@ def test_a_run_that_is_continued_keeps_the_scores_of_what_was_its_end(ended, tmp
     assert best == max(range(1, 6), key=lambda epoch: float(after[epoch - 1]["val_mean_iou"] or 0))
 
 
+@pytest.mark.long
 def test_report_and_comparison_need_not_score_it_again(ended, tmp_path):
     run, _, metrics = ended
     scored = open_scored_run(run)

@@ -60,6 +60,7 @@ def test_fit_augments_images_and_masks_together_and_evaluate_does_not():
     assert int(model.augmentation.steps) == 2
 
 
+@pytest.mark.long
 def test_draws_differ_by_step_and_resume_with_the_weights(tmp_path):
     def losses(model, epochs):
         return model.fit(IMAGES, MASKS, batch_size=6, epochs=epochs, shuffle=False, verbose=0).history["loss"]
@@ -125,6 +126,7 @@ print(int(model.augmentation.steps.numpy()))
     assert result.stdout == "3\n", result.stderr[-2000:]
 
 
+@pytest.mark.long
 def test_weights_of_images_are_taken_and_those_of_pixels_refused():
     model = compile_segmenter(Augmentation(flip=0.5))
     model.fit(IMAGES, MASKS, sample_weight=np.ones((6, 1, 1)), verbose=0)
@@ -204,6 +206,7 @@ def test_batches_of_several_sizes_are_refused():
 # ---- compiling, saving
 
 
+@pytest.mark.long
 @pytest.mark.tensorflow
 def test_xla_is_taken_where_it_is_asked_for_alone():
     model = compile_segmenter(Augmentation(flip=0.5))

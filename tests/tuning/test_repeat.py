@@ -179,6 +179,7 @@ def test_a_training_that_is_stopped_is_ended_and_reported(monkeypatch):
         repeat.main(["run.yaml", "--seeds", "1"])
 
 
+@pytest.mark.long
 def test_another_repeat_is_refused_unless_it_overwrites(capsys):
     repeat.main(["run.yaml", "--seeds", "2", "--parallel", "2"])
     changed = ["run.yaml", "--seeds", "1", "--quiet", "--augment.hue", "10"]

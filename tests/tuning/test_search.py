@@ -92,6 +92,7 @@ def open_search(arguments):
     return open_study(options.out, config, space), config, space
 
 
+@pytest.mark.long
 def test_a_trial_that_learns_worse_than_the_median_is_stopped(arguments, capsys):
     opened, config, space = open_search([*arguments, "--train.epochs", "40", "--train.save_minutes", "0.1"])
     with opened as study:

@@ -41,6 +41,7 @@ def test_command_exports_and_compares_the_network_of_a_run(tmp_path, run, capsys
     assert "| SavedModel " in (tmp_path / "model" / "model_card.md").read_text()
 
 
+@pytest.mark.long
 def test_a_missed_bar_is_reported_and_the_export_kept(tmp_path, run, monkeypatch, capsys):
     monkeypatch.setitem(parity.SHARES, "SavedModel", 1.5)
     export.main(["--run", str(run), "--out", str(tmp_path / "model"), "--images", "1"])

@@ -7,6 +7,7 @@ from tfseg import show_batch
 REQUIRED = ["--data.size", "24x32", "--train.batch_size", "3"]
 
 
+@pytest.mark.long
 def test_sheet_is_written(tiny_records, tmp_path, capsys):
     out = tmp_path / "batch.png"
     show_batch.main([*REQUIRED, "--data.records", str(tiny_records), "--out", str(out)])

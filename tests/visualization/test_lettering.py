@@ -80,6 +80,7 @@ def test_legends_of_panels_have_room(checked, count, kind, columns):
     assert figure.axes[0].get_window_extent().width > 300  # of 500
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "kind"), [(3, "long"), (41, "chinese"), (80, "plain")])
 def test_confusions_of_many_classes(checked, count, kind):
     draw_confusion(np.eye(count, dtype=int), names_of(count, kind), "confusion.png")

@@ -120,6 +120,7 @@ def edit_ledger(out, change):
 STEP = st.tuples(st.sampled_from(["add", "change", "remove", "touch"]), st.integers(0, 30))
 
 
+@pytest.mark.long
 @settings(max_examples=12, deadline=None)
 @given(st.lists(st.lists(STEP, max_size=4), min_size=1, max_size=3), st.sampled_from(["raw", "png"]), st.booleans())
 def test_any_changes_make_the_bytes_of_a_conversion_from_nothing(rounds, codec, palette):

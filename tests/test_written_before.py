@@ -192,6 +192,7 @@ def test_the_interrupted_run_is_resumed(before):
     assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["epoch"] in (1, 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", FLAGS)
 def test_flags_are_there(command):
     words = MOVED.get(command, command).split()[1:]

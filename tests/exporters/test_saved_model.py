@@ -36,6 +36,7 @@ def test_each_class_colour_is_that_class(model):
     assert Predictor(model)(CATEGORY_COLORS[np.newaxis, np.newaxis]).tolist() == [[[0, 1, 2, 3, 4, 5, 6, 7]]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", [(1, 33, 47, 3), (3, 16, 8, 3), (2, 1, 1, 3)])
 def test_any_size_gives_what_the_network_gives(model, shape):
     images = random_images(shape)

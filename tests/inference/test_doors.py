@@ -197,6 +197,7 @@ def test_every_door_gives_the_same_mask(door, expected, request):
         assert np.array_equal(door(content), mask), name
 
 
+@pytest.mark.long
 def test_every_door_refuses_alike(door):
     for name, (content, words) in REFUSED.items():
         with pytest.raises(ValueError) as error:

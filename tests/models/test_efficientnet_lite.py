@@ -90,6 +90,7 @@ def test_the_classifier_names_what_is_in_a_photo(name, classes, expected):
     np.testing.assert_allclose(logits[classes], expected, atol=1e-4)
 
 
+@pytest.mark.long
 @needs_package
 def test_an_encoder_begins_with_them():
     build = CONSTRUCTORS["efficientnetlite0"]
@@ -111,6 +112,7 @@ def test_without_the_package(monkeypatch):
         assert f"ImageNet weights of {name} are" in command.REMEDIES[caught.value.name or ""]
 
 
+@pytest.mark.long
 def test_lite3_has_none():
     with pytest.raises(ValueError, match=r"no ImageNet weights of efficientnetlite3.*take efficientnetlite0, "):
         build_encoder("efficientnetlite3", "imagenet")

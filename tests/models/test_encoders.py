@@ -216,6 +216,7 @@ def test_a_file_that_keras_saves_today(tmp_path):
             np.testing.assert_array_equal(ops.convert_to_numpy(ours), ops.convert_to_numpy(theirs))
 
 
+@pytest.mark.long
 def test_offline_says_what_to_do(monkeypatch):
     from keras.src.applications import efficientnet
 

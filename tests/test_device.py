@@ -123,8 +123,16 @@ def test_metal(machine, macos, precision, tanh):
 )
 def test_the_plugin_decides_the_precision(machine, monkeypatch, packages, precision, reason):
     machine(gpus=1, system="Darwin", macos="26.1")
-    there = [SimpleNamespace(name=name) for name in ("keras", *packages)]
-    monkeypatch.setattr(importlib.metadata, "distributions", lambda: there)
+    version = importlib.metadata.version
+
+    def find_version(name):
+        if name in packages:
+            return "1.0"
+        if name.startswith("tensorflow-metal"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", find_version)
     choice = device.choose_device()
     assert (choice.precision, choice.reasons[precision]) == (precision, reason)
     if precision == "float32":

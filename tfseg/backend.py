@@ -100,8 +100,11 @@ def check_gradients() -> None:
 
 def find_metal_plugin() -> str:
     """Names the package by which TensorFlow has Apple's GPU, tensorflow-metal or the open one; empty: neither."""
-    there = {distribution.name for distribution in importlib.metadata.distributions()}
-    return next((name for name in ("tensorflow-metal-plugin", "tensorflow-metal") if name in there), "")
+    for name in ("tensorflow-metal-plugin", "tensorflow-metal"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            importlib.metadata.version(name)
+            return name
+    return ""
 
 
 def check_metal_precision(kind: str, precision: str) -> None:
@@ -126,8 +129,9 @@ def find_place() -> str:
 def keep_channels_first() -> None:
     """Undoes, for this process, that Keras on PyTorch lays out with channels last what its convolutions take.
 
-    On Apple's GPU their gradients take 30 times as long in that layout (https://github.com/pytorch/pytorch/issues/193349),
-    and Keras makes no exception of it. Those before 3.14 do nothing that would have to be undone.
+    On Apple's GPU their gradients took 30 times as long in that layout (https://github.com/pytorch/pytorch/issues/193349)
+    until PyTorch's change of August 2026, and Keras makes no exception of it. Keras before 3.14 does nothing that would
+    have to be undone.
     """
     from keras.src.backend.torch import nn  # no public name leads there
 

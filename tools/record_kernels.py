@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tfseg.io import command
 
-ROW = re.compile(r"\| `(\w+)`[^|]* \| ([^|]*) \| ([^|]*) \|")
+ROW = re.compile(r"\| `(\w+)`[^|]* \| ([^|]+) \| ([^|]*) ?\|")
 ANY = "(no dtype constraint)"
 # Of XLA, debuggers and collectives, which no train step on Metal has.
 LEFT_OUT = re.compile("_?Xla|.*Debug|.*Collective|.*Nccl|.*Dataset|.*Iterator")
@@ -30,23 +30,48 @@ def read_list(path: Path) -> dict[str, list[dict]]:
     """
     from tensorflow.python.framework import op_def_registry
 
-    text = path.read_text(encoding="utf-8")
-    found = {}
-    for name, types, host in ROW.findall(text):
-        if op_def_registry.get(name) is None:
-            raise ValueError(f"{path}: {name}: no operation of this TensorFlow; install that of the plugin")
-        allowed = {} if types == ANY else {find_attribute(name): sorted(types.split(", "))}
-        found[name] = [make_kernel(allowed, host.split(", ") if host else [])]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8: {error}") from None
+    found = defaultdict(list)
+    for number, line in enumerate(lines, start=1):
+        if not line.startswith("| `"):
+            continue
+        place, row = f"{path}, line {number}", ROW.fullmatch(line.rstrip())
+        if row is None:
+            raise ValueError(f"{place}: expected | `Op` | dtypes | host-memory args |, got {line[:100]!r}")
+        name, types, host = (cell.strip() for cell in row.groups())
+        operation = op_def_registry.get(name)
+        if operation is None:
+            raise ValueError(f"{place}: {name}: no operation of this TensorFlow; install that of the plugin")
+        allowed = {} if types == ANY else {find_attribute(name, place): sorted(map(read_type, types.split(", ")))}
+        hosts, arguments = host.split(", ") if host else [], [*operation.input_arg, *operation.output_arg]
+        if strangers := {*hosts} - {argument.name for argument in arguments}:
+            raise ValueError(f"{place}: {name} has no argument {', '.join(sorted(strangers))}")
+        found[name].append(make_kernel(allowed, hosts))
     if not found:
         raise ValueError(f"{path}: expected a table of | `Op` | dtypes | host-memory args |, got no row of one")
     return found
 
 
-def find_attribute(name: str) -> str:
-    """Names the attribute by which an operation's kernels are listed."""
+def read_type(text: str) -> str:
+    """Gives the name of a dtype back; raises ValueError for what is none."""
+    import tensorflow as tf
+
+    try:
+        return tf.as_dtype(text).name
+    except TypeError:
+        raise ValueError(f"{text!r} is no dtype of TensorFlow") from None
+
+
+def find_attribute(name: str, place: str) -> str:
+    """Names the attribute by which an operation's kernels are listed; raises ValueError if it has none."""
     from tensorflow.python.framework import op_def_registry
 
     attributes = {attribute.name for attribute in op_def_registry.get(name).attr}
+    if not attributes:
+        raise ValueError(f"{place}: {name} has dtypes in the list, but no attribute in TensorFlow that would have one")
     return next(attribute for attribute in ("T", "dtype", *sorted(attributes)) if attribute in attributes)
 
 
@@ -92,9 +117,8 @@ def main() -> None:
     options = parser.parse_args()
     import tensorflow as tf
 
-    text = options.list.read_text(encoding="utf-8")
     plugin, own = read_list(options.list), list_own_kernels()
-    against = re.search(r"against TensorFlow ([\d.]+\d)", text)
+    against = re.search(r"against TensorFlow ([\d.]+\d)", options.list.read_text(encoding="utf-8"))
     about = (
         "Kernels on the GPU of Apple Silicon: those that tensorflow-metal-plugin lists as its own"
         f"{f', with TensorFlow {against[1]}' if against else ''}, then those of TensorFlow {tf.__version__} for any "

@@ -182,3 +182,22 @@ def test_batch_size_and_cache_only_where_they_help(tmp_path):
 def test_names_of_users_are_left_out():
     scrubbed = checks.scrub({"a": ["/home/ann/x", "/data/ann/y", "cannot", math.inf]}, "/home/ann", "ann")
     assert scrubbed == {"a": ["~/x", "/data/USER/y", "cannot", None]}
+
+
+@pytest.mark.parametrize(
+    ("jax", "text"),
+    [(None, "jax-mps 0.11.1 goes with JAX 0.11, not with none"), ("0.10.2", "not with 0.10.2"), ("0.11.2", "")],
+)
+def test_jax_mps_goes_with_the_jax_of_its_version(jax, text):
+    packages = {"tensorflow": "2.19.1", "jax-mps": "0.11.1", **({"jax": jax} if jax else {})}
+    [finding] = checks.check_versions(MAC, packages, "jax")
+    assert (finding.state, finding.remedy) == ((FAILED, "pip install 'jax==0.11.*'") if text else (OK, ""))
+    assert text in finding.text
+
+
+@pytest.mark.parametrize(
+    ("macos", "packages", "lacks"),
+    [("15.5", {}, False), ("13.6", {}, True), ("26.1", {"tensorflow-metal-plugin": "0.4.1"}, True)],
+)
+def test_who_lacks_bfloat16(macos, packages, lacks):
+    assert checks.lacks_bfloat16(MAC._replace(macos=macos), packages) == lacks

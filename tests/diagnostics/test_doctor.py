@@ -56,8 +56,46 @@ def test_the_road_on_a_mac_comes_last(monkeypatch, tmp_path, wrong):
     monkeypatch.setattr(doctor, "examine_training", lambda config, report, *_: report.add(*found) or "")
     found = [Finding("compare", FAILED if wrong else OK, "forward: GPU against CPU")]
     report = doctor.Report(tmp_path / "config.yaml", 1, lambda line: None)
+    report.measured["kind"] = ["metal", "1 GPU seen"]
     doctor.examine(doctor.make_config(tmp_path, full=False), report, synthetic=True)
     named, advice = report.findings[-2:]
     assert named.check == advice.check == "road"
     assert named.text.startswith("Apple M1, macOS 15.5: to the GPU by tensorflow 2.19.1, tensorflow-metal 1.2.0; ")
     assert (advice.state, "wrong on this road: forward" in advice.text) == ((FAILED, True) if wrong else (OK, False))
+
+
+def test_the_road_is_that_of_kerass_backend(monkeypatch, tmp_path):
+    packages = {"tensorflow": "2.19.1", "tensorflow-metal": "1.2.0", "torch": "2.13.0"}
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(doctor, "find_machine", lambda: Machine("Darwin", "arm64", (3, 12), "15.5", apple=True))
+    monkeypatch.setattr(doctor, "find_packages", lambda: packages)
+    monkeypatch.setattr(doctor, "find_processor", lambda: "Apple M1")
+    monkeypatch.setattr(doctor, "examine_training", lambda *_: "")
+    report = doctor.Report(tmp_path / "config.yaml", 1, lambda line: None)
+    doctor.examine(doctor.make_config(tmp_path, full=False), report, synthetic=True)
+    named, advice = report.findings[-2:]
+    assert named.text.endswith("torch 2.13.0 would lead to the GPU, but Keras did not load")
+    assert advice.remedy == "export KERAS_BACKEND=tensorflow", "tensorflow-metal is there already"
+
+
+@pytest.mark.parametrize(
+    ("package", "macos", "tried"),
+    [
+        ("tensorflow-metal", "15.5", True),
+        ("tensorflow-metal", "13.6", False),
+        ("tensorflow-metal-plugin", "15.5", False),
+    ],
+)
+def test_a_precision_that_the_gpu_lacks_is_not_tried(monkeypatch, tmp_path, package, macos, tried):
+    machine = Machine("Darwin", "arm64", (3, 12), macos, apple=True)
+    report, ran = doctor.Report(tmp_path / "config.yaml", 1, lambda line: None), []
+    report.measured = {
+        "gpus": [{}],
+        "backend": "tensorflow",
+        "kind": ["metal", ""],
+        "steps": {},
+        "tensorflow": "2.21.0",
+    }
+    monkeypatch.setattr(report, "run", lambda part: ran.append(part) or True)
+    doctor.examine_training(doctor.make_config(tmp_path, full=False), report, True, machine, {package: "1"})
+    assert ("step mixed_bfloat16" in ran) == tried and "step mixed_float16" in ran

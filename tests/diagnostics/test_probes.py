@@ -63,11 +63,35 @@ def test_probes_fail_on_wrong_operations(name, run, meaning):
     assert meaning in finding.remedy
 
 
+@pytest.mark.parametrize("shift", [False, True])
 @pytest.mark.parametrize("name", [name for name in probes.PROBES if "gradients" in name])
-def test_probes_fail_on_wrong_gradients(monkeypatch, name):
-    right = keras.optimizers.SGD
-    monkeypatch.setattr(keras.optimizers, "SGD", lambda rate: right(1.1 * rate))
+def test_probes_fail_on_wrong_gradients(monkeypatch, name, shift):
+    """Of the kernel alone, or of the input alone."""
+    plain = keras.Layer.get_weights
+
+    def wrong(layer):
+        weights = plain(layer)
+        return [1.1 * weight + 0.1 for weight in weights] if isinstance(layer, probes.Shift) == shift else weights
+
+    train = keras.Model.train_on_batch
+
+    def then_err(model, *arguments):
+        loss = train(model, *arguments)
+        monkeypatch.setattr(keras.Layer, "get_weights", wrong)
+        return loss
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", then_err)
     assert probes.probe(name, probes.run_compiled).state == FAILED
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_sigmoids_are_tried_in_both_kinds_of_half_precision(place):
+    def one_wrong(function, x):
+        parts = [*probes.run_compiled(function, x)]
+        parts[place] = np.round(parts[place], 1)
+        return parts
+
+    assert probes.probe("sigmoid in half precision", one_wrong).state == FAILED
 
 
 @pytest.mark.parametrize(("own", "state"), [(0.0008, OK), (0.0229, WARNING)])

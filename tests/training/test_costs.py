@@ -65,6 +65,10 @@ def test_too_little_memory_is_a_warning(on_cpu, monkeypatch):
     report_estimates(config, learner, 10, choice, screen)
     assert len(screen.warned) == 1
     assert "as estimated, are more than the 1.0 GiB of this machine; lower train.batch_size" in screen.warned[0]
+    for kind in ("metal", "mps", "gpu"):  # Apple's, whose memory is the machine's
+        screen = Lines()
+        report_estimates(config, learner, 10, choice._replace(kind=kind), screen)
+        assert len(screen.warned) == 1
     card = choice._replace(kind="cuda")  # whose memory is another
     screen = Lines()
     report_estimates(config, learner, 10, card, screen)

@@ -75,6 +75,7 @@ def check_versions(machine: Machine, packages: Mapping[str, str], backend: str =
     if machine.is_apple_silicon:
         findings += _check_plugins(machine, packages)
         findings += _check_apple_silicon(machine, packages) if backend == "tensorflow" else []
+        findings += _check_jax(packages) if backend == "jax" else []
     if machine.nvidia and "tensorflow-cpu" in packages:
         text = "there is an NVIDIA card, but this TensorFlow is built for the CPU alone"
         findings.append(Finding("versions", WARNING, text, f"pip uninstall -y tensorflow-cpu; {cuda_remedy()}"))
@@ -131,7 +132,8 @@ def _check_plugins(machine: Machine, packages: Mapping[str, str]) -> Iterable[Fi
     elif plugin and tensorflow and numbers(tensorflow)[:2] != PLUGIN_TENSORFLOW:
         wanted = "{}.{}".format(*PLUGIN_TENSORFLOW)
         text = f"tensorflow-metal-plugin {plugin} is built for TensorFlow {wanted}, not for {tensorflow}"
-        yield Finding("versions", FAILED, text, f"pip install 'tensorflow=={wanted}.*'; or {METAL_PAIR}")
+        remedy = f"pip install 'tensorflow=={wanted}.*'; or pip uninstall -y tensorflow-metal-plugin; {METAL_PAIR}"
+        yield Finding("versions", FAILED, text, remedy)
     elif metal and metal != "1.2.0":
         text = f"tensorflow-metal {metal} does not load with the TensorFlow that tfseg needs; 1.2.0 does"
         yield Finding("versions", FAILED, text, METAL_PAIR)
@@ -157,9 +159,23 @@ def _check_apple_silicon(machine: Machine, packages: Mapping[str, str]) -> Itera
     elif "tensorflow-metal" not in packages:
         text = "tensorflow-metal is not installed: TensorFlow computes on the CPU"
         yield Finding("versions", WARNING, text, METAL_PAIR)
-    if machine.macos and numbers(machine.macos) < (14,):
+    if lacks_bfloat16(machine, packages):
         text = f"macOS {machine.macos} has no bfloat16 on the GPU: float32 is used"
         yield Finding("versions", WARNING, text, "update to macOS 14 or newer")
+
+
+def lacks_bfloat16(machine: Machine, packages: Mapping[str, str]) -> bool:
+    """Whether TensorFlow on Apple's GPU has no bfloat16: the open plugin has not, nor has a macOS before 14."""
+    return "tensorflow-metal-plugin" in packages or bool(machine.macos and numbers(machine.macos) < (14,))
+
+
+def _check_jax(packages: Mapping[str, str]) -> Iterable[Finding]:
+    """Whether jax-mps has the JAX that it is built for: that of its own version."""
+    jax, plugin = packages.get("jax"), packages.get("jax-mps")
+    if plugin and (jax is None or numbers(jax)[:2] != numbers(plugin)[:2]):
+        wanted = ".".join(map(str, numbers(plugin)[:2]))
+        text = f"jax-mps {plugin} goes with JAX {wanted}, not with {jax or 'none'}"
+        yield Finding("versions", FAILED, text, f"pip install 'jax=={wanted}.*'")
 
 
 def check_gpus(machine: Machine, packages: Mapping[str, str], gpus: int) -> list[Finding]:

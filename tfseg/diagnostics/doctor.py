@@ -27,6 +27,7 @@ from tfseg.diagnostics.checks import (
     Machine,
     check_gpus,
     check_versions,
+    lacks_bfloat16,
     scrub,
     write_fragment,
 )
@@ -186,8 +187,9 @@ def examine(config: Config, report: Report, synthetic: bool) -> str:
     fragment = examine_training(config, report, synthetic, machine, packages)
     if machine.is_apple_silicon:
         backend = report.measured.get("backend", backend)
-        report.add(describe_road(machine, find_processor(), backend, packages))
-        report.add(recommend_road(machine, backend, packages, report.findings))
+        kind = report.measured.get("kind", [None])[0]
+        report.add(describe_road(machine, find_processor(), backend, packages, kind))
+        report.add(recommend_road(machine, backend, packages, report.findings, kind))
     return fragment
 
 
@@ -205,7 +207,12 @@ def examine_training(
     same = compare_devices(report)
     report.run("operations")
     own = report.measured["backend"] == "tensorflow"
-    pointless = {PLAIN: not own, DOUBLE: own and report.measured["kind"][0] == "cpu"}  # any batch keeps a CPU busy
+    kind = report.measured["kind"][0]
+    pointless = {
+        PLAIN: not own,
+        DOUBLE: own and kind == "cpu",  # any batch keeps a CPU busy
+        "mixed_bfloat16": own and kind == "metal" and lacks_bfloat16(machine, packages),
+    }
     for variant in VARIANTS:
         if not pointless.get(variant):
             report.run(f"step {variant}")

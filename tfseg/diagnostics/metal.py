@@ -113,9 +113,17 @@ def check_config(config: Config, plugin: str = APPLE) -> Report:
         plugin: one of `KERNELS`, by which TensorFlow has the GPU.
 
     Raises:
-        ValueError: a setting is wrong, or cannot be had on Metal.
+        ValueError: a setting is wrong, or cannot be had on Metal; or Keras runs on another backend than TensorFlow.
         OSError: the records that the config names cannot be read.
     """
+    import keras  # here: --help answers without it
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"TensorFlow's graph is what is checked for Metal, but Keras runs on {backend}; set the environment "
+            "variable KERAS_BACKEND=tensorflow"
+        )
     learner = build(config, plugin)
     return examine(trace(learner, command.parse_size(config.data.size), config.train.batch_size), plugin)
 

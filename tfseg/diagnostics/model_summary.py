@@ -33,7 +33,7 @@ class Measurement:
 
     Attributes:
         device: on which, with the reasons for it.
-        kind: of the device: cpu, cuda, metal, mps.
+        kind: of the device: cpu, cuda, metal, mps or gpu, as of `device.Choice`.
         bytes_before: peak memory of the process before there was a network.
         peak_bytes: that in training.
         trained_pictures_per_second: images per second in training, the median.

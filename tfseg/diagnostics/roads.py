@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from tfseg.diagnostics.checks import FAILED, METAL_PAIR, OK, WARNING, Finding, Machine
+from tfseg.diagnostics.checks import FAILED, METAL_PAIR, OK, WARNING, Finding, Machine, numbers
 
 # Probes of what no network of tfseg has.
 HARMLESS = ("a dense layer with ReLU", "top_k and sort of 500")
@@ -41,21 +41,21 @@ PLUGIN = Road(
     "tensorflow-metal-plugin",
     "float32",
     "no bfloat16, and the fused optimizer runs on the processor until TensorFlow 2.22; macOS 15 or newer",
-    "pip uninstall -y tensorflow-metal; pip install 'tensorflow==2.21.*' tensorflow-metal-plugin==0.4.1",
+    "pip uninstall -y tensorflow-metal; pip install 'tensorflow==2.21.*'; pip install tensorflow-metal-plugin==0.4.1",
     experiment=True,
 )
 TORCH = Road(
     "torch",
     "torch",
     "float32, mixed_bfloat16 or mixed_float16",
-    "channels last are slow, which tfseg undoes; depthwise convolutions of batches were wrong in some versions",
+    "gradients of convolutions were slow with channels last until August 2026, so tfseg has channels first",
     "pip install torch; export KERAS_BACKEND=torch",
 )
 JAX = Road(
     "jax",
     "jax-mps",
     "float32",
-    "some of JAX's own tests fail on it; it pins jaxlib, and takes Python 3.13",
+    "some of JAX's own tests fail on it; it wants Python 3.12, and JAX of its own version",
     "pip install jax-mps; export KERAS_BACKEND=jax",
     experiment=True,
 )
@@ -70,25 +70,50 @@ MLX = Road(
 ROADS = (METAL, PLUGIN, TORCH, JAX, MLX)
 
 
+# Checks of what must be right before anything is computed at all.
+FOUNDATIONS = ("versions", "tensorflow", "backend", "step")
+
+
 def find_road(backend: str, packages: Mapping[str, str]) -> Road | None:
     """Finds the road that a backend of Keras takes with the packages installed (name -> version); None: the CPU's."""
     there = [road for road in ROADS if road.backend == backend and road.package in packages]
-    return there[-1] if there else None  # the open plugin, where both are there, as TensorFlow loads it
+    return there[0] if there else None
 
 
-def describe_road(machine: Machine, chip: str, backend: str, packages: Mapping[str, str]) -> Finding:
-    """Names chip, system, package, precision and what is known against it, for a Mac of Apple Silicon."""
+def describe_road(
+    machine: Machine, chip: str, backend: str, packages: Mapping[str, str], kind: str | None = None
+) -> Finding:
+    """Names chip, system, package, precision and what is known against it, for a Mac of Apple Silicon.
+
+    Args:
+        machine: the Mac.
+        chip: its processor.
+        backend: of Keras.
+        packages: name -> version of those installed.
+        kind: of the device that Keras was seen to compute on; None: it was not, since it did not load.
+    """
     place = f"{chip}, macOS {machine.macos}"
     road = find_road(backend, packages)
     if road is None:
-        return Finding("road", WARNING, f"{place}: Keras computes by {backend} on the CPU, no package leads to the GPU")
+        return Finding("road", WARNING, f"{place}: no package leads Keras on {backend} to the GPU")
+    if {METAL.package, PLUGIN.package} <= {*packages}:
+        return Finding("road", FAILED, f"{place}: {METAL.package} and {PLUGIN.package}, of which TensorFlow loads one")
     versions = ", ".join(
         f"{name} {packages[name]}" for name in dict.fromkeys((backend, road.package)) if name in packages
     )
+    if kind in (None, "cpu"):
+        seen = "Keras did not load" if kind is None else "Keras computes on the CPU"
+        return Finding("road", WARNING, f"{place}: {versions} would lead to the GPU, but {seen}")
     return Finding("road", OK, f"{place}: to the GPU by {versions}; {road.precision}; known: {road.known}")
 
 
-def recommend_road(machine: Machine, backend: str, packages: Mapping[str, str], findings: Iterable[Finding]) -> Finding:
+def recommend_road(
+    machine: Machine,
+    backend: str,
+    packages: Mapping[str, str],
+    findings: Iterable[Finding],
+    kind: str | None = None,
+) -> Finding:
     """Says in one line whether to stay on a road, or how to get on a better one.
 
     Args:
@@ -96,7 +121,9 @@ def recommend_road(machine: Machine, backend: str, packages: Mapping[str, str], 
         backend: of Keras.
         packages: name -> version of those installed.
         findings: of the examination so far.
+        kind: as of `describe_road`.
     """
+    findings = [*findings]
     road = find_road(backend, packages)
     wrong = [one.text.partition(":")[0] for one in findings if is_wrong(one)]
     best = METAL if machine.python in ((3, 11), (3, 12)) else TORCH
@@ -104,12 +131,34 @@ def recommend_road(machine: Machine, backend: str, packages: Mapping[str, str], 
         better = TORCH if backend == "tensorflow" else METAL if best is METAL else None
         text = f"wrong on this road: {', '.join(wrong)}"
         if better is None:
-            return Finding("road", FAILED, f"{text}; take Python 3.12, and tensorflow-metal", METAL.install)
-        return Finding("road", FAILED, f"{text}; {better.package} is the other road", better.install)
+            text = f"{text}; take Python 3.12, and tensorflow-metal"
+        else:
+            text = f"{text}; {better.package} is the other road"
+        return Finding("road", FAILED, text, lead_to(better or METAL, backend, packages))
+    if any(one.state == FAILED and one.check in FOUNDATIONS for one in findings):
+        text = f"recommended: {best.package}; what failed above stands in the way"
+        return Finding("road", WARNING, text, lead_to(best, backend, packages))
+    if road and not road.experiment and kind in (None, "cpu"):
+        other = TORCH if road is METAL else METAL
+        text = f"{road.package} has no GPU here, as in a virtual machine; else {other.package} is the other road"
+        return Finding("road", WARNING, text, lead_to(other, backend, packages))
     if road and not road.experiment:
         return Finding("road", OK, f"recommended: {road.package}, as it is; which road is the fastest is not known")
     reason = f"is no experiment, as {road.package} is" if road else "leads to the GPU"
-    return Finding("road", WARNING, f"recommended: {best.package}, which {reason}", best.install)
+    return Finding("road", WARNING, f"recommended: {best.package}, which {reason}", lead_to(best, backend, packages))
+
+
+def lead_to(road: Road, backend: str, packages: Mapping[str, str]) -> str:
+    """Gives the commands that lead to a road from what is installed, and from a backend."""
+    if road is not METAL:
+        return road.install
+    steps = [f"pip uninstall -y {PLUGIN.package}"] if PLUGIN.package in packages else []
+    versions = numbers(packages.get("tensorflow", "")), packages.get(METAL.package)
+    if not ((2, 18) <= versions[0] < (2, 20) and versions[1] == "1.2.0"):
+        steps.append(METAL.install)
+    if backend != "tensorflow":
+        steps.append("export KERAS_BACKEND=tensorflow")
+    return "; ".join(steps) or METAL.install
 
 
 def is_wrong(finding: Finding) -> bool:

@@ -41,8 +41,9 @@ REMEDIES = {
     },
     **{
         name: f"KERAS_BACKEND is {name}, which is not installed; pip install {name}, or set it to tensorflow"
-        for name in ("torch", "jax", "mlx")
+        for name in ("torch", "jax")
     },
+    "mlx": "KERAS_BACKEND is mlx, which is not installed; docs/backends.md has the commands, or set it to tensorflow",
 }
 
 # What takes its time to import.

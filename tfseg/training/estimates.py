@@ -5,6 +5,9 @@ from tfseg.device import Choice
 from tfseg.io.command import parse_size
 from tfseg.training.console import Screen
 
+# Kinds of devices that share the memory of the machine: CPUs and Apple's GPUs, which MLX calls gpu.
+OF_THE_MACHINE = ("cpu", "metal", "mps", "gpu")
+
 
 def report_estimates(config: Config, learner, steps: int, device: Choice, screen: Screen) -> None:
     """Reports what a batch and an epoch will take, as far as the network's graph says; warns if memory is too small."""
@@ -21,7 +24,7 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
     on_cpu = device.kind == "cpu"
     # On a GPU of its own memory, what waits for it lies elsewhere; Apple's is that of the machine.
     least = complexity.estimate_peak(memory) if on_cpu else memory["all"]
-    needed = least + (waiting if device.kind in ("cpu", "metal", "mps") else 0)
+    needed = least + (waiting if device.kind in OF_THE_MACHINE else 0)
     text = f"estimated from the network's graph: {needed / gibibyte:.1f} GiB of memory{'' if on_cpu else ' at least'}"
     text += f" in batches of {batch}, {macs / 1e9:.1f} billion multiply-adds per image"
     if on_cpu:
@@ -30,7 +33,7 @@ def report_estimates(config: Config, learner, steps: int, device: Choice, screen
         text += f", {format_duration(seconds)} per epoch if {cores} cores are as fast as those with AVX-512 of "
         text += f"docs/results/step, {format_duration(seconds * config.train.epochs)} in all; validation comes on top"
     screen.report(text)
-    there = read_memory() if device.kind in ("cpu", "metal", "mps") else None
+    there = read_memory() if device.kind in OF_THE_MACHINE else None
     if there and needed > there:
         screen.warn(
             f"{needed / gibibyte:.1f} GiB, as estimated, are more than the {there / gibibyte:.1f} GiB of this machine; "

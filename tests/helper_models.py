@@ -42,8 +42,9 @@ class FakePredictor:
     classes = [*CATEGORIES]  # noqa: RUF012
     sizes = ((12, 16), (6, 8))
     pixels = RGB
+    runtime, size = "tensorflow", None
 
-    def __init__(self, directory):
+    def __init__(self, directory, runtime=None):
         pass
 
     def network(self, images):

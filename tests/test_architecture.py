@@ -73,8 +73,8 @@ MAY_IMPORT_TENSORFLOW = {
     *(f"pipeline.{name}" for name in ("damage", "examples", "fitting", "readers", "transfer")),
     *("training.panels", "training.start_files", "models.activations", "models.layers"),
     *(f"diagnostics.{name}" for name in ("device", "metal", "probes", "speed")),
-    *("inference.predictor", "inference.image_segmenter"),
-    *(f"exporters.{name}" for name in ("encoded", "saved_model", "litert", "onnx", "coreml")),
+    *("inference.image_segmenter", "inference.runtimes.litert", "inference.runtimes.saved_model"),
+    *(f"exporters.{name}" for name in ("encoded", "saved_model", "litert", "onnx", "openvino", "coreml")),
 }
 # Of what is not in Python itself, these import nothing else.
 PLAIN_KERAS = {

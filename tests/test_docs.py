@@ -108,13 +108,17 @@ def test_settings_are_those_of_a_run_or_a_search(settings, tmp_path):
         read_space(tmp_path / "space.yaml", config)
 
 
+# Whose names look like those of settings: YOLO's, and those of an export.
+FILES = ("data.yaml", "model.bin", "model.onnx", "model.xml")
+
+
 def test_settings_that_are_named_exist():
     named = {
         name
         for page, text in PAGES.items()
         if not page.startswith("docs/results/")
         for name in re.findall(r"`(?:--)?([a-z]+\.[a-z_]+)\b[^`]*`", text)
-        if name.partition(".")[0] in SECTIONS and name != "data.yaml"  # YOLO's
+        if name.partition(".")[0] in SECTIONS and name not in FILES
     }
     assert len(named) > 20 and named <= set(SETTINGS), named - set(SETTINGS)
 

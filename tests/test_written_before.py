@@ -24,7 +24,7 @@ from tfseg.config.parse import load_config
 from tfseg.config.settings import list_settings
 from tfseg.evaluation import evaluator, scored_run
 from tfseg.evaluation.ground_truth import read_example
-from tfseg.inference.image_segmenter import choose_classes
+from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.labels_file import learns_void
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
@@ -139,7 +139,7 @@ def test_the_network_of_a_run_gives_its_mask(before, image, mask):
     prepared = resizing.resize_along(image, run_dir.read_sizes("run"))
     logits = network(prepared[np.newaxis].astype(np.float32))
     likely = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
-    np.testing.assert_array_equal(choose_classes(likely, mask.shape), mask)
+    np.testing.assert_array_equal(ImageSegmenter(network, likely.shape[-1]).choose(likely, mask.shape), mask)
 
 
 def test_the_saved_model_gives_its_mask(before, image, mask):

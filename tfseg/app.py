@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.inference.model_folder import HELP
+from tfseg.inference.tta import add_runtime
 from tfseg.io import command
 from tfseg.serving.web_app import open_page
 
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="SIZE",
         help="HEIGHTxWIDTH that the network sees images at, or native (default: as in the model's validation)",
     )
+    add_runtime(parser)
     port = os.environ.get("PORT", "8501")
     parser.add_argument("--port", type=int, default=port, help="port of the page (default: $PORT, or else 8501)")
     parser.add_argument(
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.model,
         samples=options.samples,
         input_size=options.input_size,
+        runtime=options.runtime,
         host=options.host,
         port=options.port,
         allowed_hosts=options.allowed_host,

@@ -1,9 +1,9 @@
-"""tfseg doctor [--full] [--config configs/X.yaml] [--records DIR] [--json [FILE]]
+"""tfseg doctor [--full] [--config configs/X.yaml] [--records DIR] [--model DIR] [--json [FILE]]
 
 Examines a machine before a training: whether the packages go together, what devices there are, whether they compute
 the right numbers, how fast the train step is in each precision, and whether the input keeps up. Ends with settings for
 a training here. What touches the device runs in processes of its own, so a crash is a finding like the others. Ends
-with 1 if a check failed.
+with 1 if a check failed. With --model, examines that alone: which runtime computes it fastest here.
 
 --json writes an object, without names of users and home folders: schema_version, 1; tfseg, its version; findings, a
 list of objects with check, state (ok, warning or failed), text and remedy (may be empty); measured, the numbers;
@@ -13,12 +13,14 @@ settings, those it was measured with; config, the YAML that it ends with; second
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-from tfseg.diagnostics.checks import summarise
-from tfseg.diagnostics.doctor import examine_machine
+from tfseg import __version__
+from tfseg.diagnostics.checks import FAILED, summarise
+from tfseg.diagnostics.doctor import SCHEMA_VERSION, examine_machine
 from tfseg.io import command
 
 
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--records", metavar="DIR", help="records to measure the input with; synthetic images if not given"
     )
     parser.add_argument(
+        "--model", metavar="DIR", help="exported model, or run, whose runtimes are timed; nothing else is examined then"
+    )
+    parser.add_argument(
         "--json",
         metavar="FILE",
         nargs="?",
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     show = partial(print, file=sys.stderr if options.json == "-" else sys.stdout, flush=True)
+    if options.model:
+        examine_one_model(parser, options, show)
     found = examine_machine(options.config, full=options.full, size=options.size, records=options.records, log=show)
     if found.fragment:
         show(f"\n# for a training here, as {command.program('train')} --config takes it\n{found.fragment}")
@@ -50,6 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         write_json(found.to_dict(), options.json)
     sys.exit(1 if found.failed else 0)
+
+
+def examine_one_model(parser: argparse.ArgumentParser, options: argparse.Namespace, show: Callable) -> NoReturn:
+    """Examines --model, and ends."""
+    for name in ("full", "config", "size", "records"):
+        if getattr(options, name):
+            parser.error(f"--{name} is of a training; give it without --model")
+    from tfseg.diagnostics.runtimes import examine_model  # here: --help answers without NumPy
+
+    findings = examine_model(options.model, show)
+    show(summarise(findings))
+    if options.json:
+        content = {"schema_version": SCHEMA_VERSION, "tfseg": __version__, "model": Path(options.model).name}
+        write_json({**content, "findings": [finding._asdict() for finding in findings]}, options.json)
+    sys.exit(any(finding.state == FAILED for finding in findings))
 
 
 def write_json(content: dict, place: str) -> None:

@@ -1,6 +1,6 @@
 """tfseg evaluate --run DIR | --model DIR --records DIR [--split val]
 
-Scores a SavedModel on a split of records, on Cityscapes by its official rule as well, and prints the tables. What is
+Scores a model on a split of records, on Cityscapes by its official rule as well, and prints the tables. What is
 scored are the masks that `predict` writes: of the size of the ground truth, made in the same way. With --masks, files
 that `predict` wrote are scored.
 """
@@ -21,7 +21,7 @@ from tfseg.io.renamed import accept_renamed
 from tfseg.records.labels import VOID
 from tfseg.visualization.tables import describe_scores, evaluation_tables
 
-OF_A_MODEL = ("instances", "submission", "input_size", "sliding_window", "overlap", "tta")  # and not of masks
+OF_A_MODEL = ("instances", "submission", "input_size", "sliding_window", "overlap", "tta", "runtime")  # not of masks
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,6 +60,7 @@ def evaluate(options: argparse.Namespace) -> Evaluation:
         "instances": options.instances,
         "submission": options.submission,
         "out": options.out,
+        "runtime": options.runtime,
     }
     if options.run:
         sizes = None if options.input_size is None else choose_sizes(options.input_size, find_model(options.run))
@@ -84,7 +85,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     scored = parser.add_mutually_exclusive_group(required=True)
     scored.add_argument("--run", type=Path, metavar="DIR", help="run folder, as written by tfseg train")
-    scored.add_argument("--model", type=Path, metavar="DIR", help="SavedModel, as written by tfseg export, or a run")
+    scored.add_argument("--model", type=Path, metavar="DIR", help="exported model, as written by tfseg export")
     scored.add_argument(
         "--masks", type=Path, metavar="DIR", help="folder of masks of the split's images, as written by tfseg predict"
     )

@@ -1,6 +1,6 @@
 """Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg predict` needs, and other formats.
 
-tfseg export --run runs/city --out models/city --formats saved_model litert onnx coreml
+tfseg export --run runs/city --out models/city --formats saved_model litert onnx openvino coreml
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Images in, class masks out: all that is known of the network is its SavedModel and the labels.json inside.
+"""Images in, class masks out: all that is known of the network is its export and the labels.json inside.
 
 tfseg predict --model models/city --out masks street.png more_images/
 tfseg predict --model models/city --out seen --video drive.mp4
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Predicts what the command line names, and prints what it took."""
     options = make_parser().parse_args(accept_renamed(arguments, "predict"))
     how = {"alpha": options.alpha, "inference": read_options(options), "input_size": options.input_size}
+    how["runtime"] = options.runtime
     if bool(options.images) == bool(options.video):
         raise ValueError("expected images or a --video, and not both")
     if not options.video:

@@ -23,7 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=command.program("serve"),
-        description=f"Serves a SavedModel over HTTP. If the environment variable {KEY} is set, requests must carry it.",
+        description="Serves an exported model over HTTP. "
+        f"If the environment variable {KEY} is set, requests must carry it.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument(
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         port=read_port(options.port),
         settings=ServiceSettings(**{field.name: getattr(options, field.name) for field in fields(ServiceSettings)}),
         input_size=options.input_size,
+        runtime=options.runtime,
         key=read_key(),
         origins=options.cors_origin,
     )

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from tfseg.exporters import litert
-from tfseg.exporters.litert import LiteRT
+from tfseg.inference.runtimes.litert import LiteRT
 from tfseg.models.decoders import DECODERS
 from tfseg.models.segmenter import build_network
 
@@ -46,10 +46,10 @@ def test_a_file_answers_as_the_network(exported, network, precision, difference,
     model = LiteRT(exported[0] / litert.FILES[precision])
     image = draw_images(9)[8:]
     logits = network(image.astype(np.float32))
-    probabilities = model.probabilities(image)
+    probabilities = model.network(image)
     assert (probabilities.dtype, probabilities.shape) == (np.float32, (1, *SIZE, 4))
     assert np.abs(probabilities - ops.softmax(logits)).max() < difference
-    classes = model(image)
+    classes = model.run(images=image)["classes"]
     assert (classes.dtype, classes.shape) == (np.uint8, (1, *SIZE))
     assert (classes == ops.argmax(logits, axis=-1)).numpy().mean() >= share
 
@@ -101,4 +101,4 @@ def test_every_decoder_goes_in_a_file(decoder, tmp_path):
     image = np.random.default_rng(1).integers(0, 256, (1, 40, 72, 3), np.uint8)
     expected = ops.softmax(network(image.astype(np.float32)))
     for precision, difference in (("float32", 1e-4), ("float16", 0.02), ("int8", 0.1)):
-        assert np.abs(LiteRT(tmp_path / litert.FILES[precision]).probabilities(image) - expected).max() < difference
+        assert np.abs(LiteRT(tmp_path / litert.FILES[precision]).network(image) - expected).max() < difference

@@ -15,7 +15,7 @@ from tfseg import predict
 from tfseg.conversion import converter
 from tfseg.conversion.finding import sources
 from tfseg.evaluation import evaluator, judge
-from tfseg.exporters import litert, onnx, parity
+from tfseg.exporters import litert, onnx, openvino, parity
 from tfseg.exporters.exporter import export_saved_model
 from tfseg.exporters.saved_model import Traced
 from tfseg.inference.film import predict_film
@@ -266,7 +266,7 @@ def test_what_is_scored_is_what_a_file_gets(model, expected, tmp_path, monkeypat
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", ["SavedModel", "LiteRT", "ONNX"])
+@pytest.mark.parametrize("kind", ["SavedModel", "LiteRT", "ONNX", "OpenVINO"])
 def test_every_format_takes_the_same_way(network, tmp_path, model, kind):
     """The largest difference is that of float32 sums; files by way of the SavedModel's own signature."""
     images = [SMOOTH, SMOOTH[:48, :64]]
@@ -278,6 +278,9 @@ def test_every_format_takes_the_same_way(network, tmp_path, model, kind):
         pytest.importorskip("tf2onnx")
         pytest.importorskip("onnxruntime")
         onnx.write(Traced(network), directory)
+    if kind == "OpenVINO":
+        pytest.importorskip("openvino")
+        openvino.write(Traced(network), directory)
     models, encoded = parity.load_models(directory), parity.load_encoded(directory)
     formats = parity.compare(network, models, examples, SIZES, encoded)["formats"]
     assert {*formats} == {"SavedModel", parity.ENCODED, {"LiteRT": "LiteRT float32"}.get(kind, kind)}

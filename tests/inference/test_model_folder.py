@@ -21,7 +21,10 @@ def test_a_model_and_a_run(tmp_path):
     [
         (["config.yaml", "labels.json", "history.csv"], r"is a run that has no SavedModel yet.*export --run .*/folder"),
         (["config.yaml", "labels.json", "saved_model/labels.json"], "is a run that has no SavedModel yet"),
-        (["manifest.json", "train-00000-of-00001.tfrecord"], "folder holds records; expected a SavedModel folder"),
+        (
+            ["manifest.json", "train-00000-of-00001.tfrecord"],
+            "folder holds records; expected a folder of an exported model",
+        ),
         (["a.jpg", "b.jpg", "c.txt"], r"folder holds 2 \.jpg, 1 \.txt; expected"),
         (["one/saved_model/saved_model.pb", "two/saved_model.pb"], "holds 2 of them, one of which .*: one, two;"),
         ([".DS_Store"], "folder is empty"),

@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfseg.io import resizing
-from tfseg.io.resizing import choose_classes, enlarge, resize, resize_tensors
+from tfseg.io.resizing import choose_classes, choose_classes_of_array, enlarge, enlarge_array, resize, resize_tensors
 
 SIZES = [
     *[((8, 12), (4, 6)), ((8, 12), (6, 9)), ((7, 5), (3, 4)), ((4, 4), (7, 9)), ((9, 4), (5, 8)), ((5, 13), (5, 3))],
@@ -106,6 +108,33 @@ def test_probabilities_are_enlarged_before_they_are_compared():
     np.testing.assert_allclose(enlarge(likely, (1, 4))[0, 0, :, 0], [0.9, 0.775, 0.525, 0.4], atol=1e-6)
 
 
+def test_without_tensorflow_by_hand():
+    likely = np.array([[[0.9, 0.1], [0.4, 0.6]]], np.float32)
+    assert choose_classes_of_array(likely, (1, 2)).tolist() == [[0, 1]]
+    assert choose_classes_of_array(likely, (2, 4)).tolist() == [[0, 0, 0, 1]] * 2
+    np.testing.assert_allclose(enlarge_array(likely, (1, 4))[0, :, 0], [0.9, 0.775, 0.525, 0.4], atol=1e-6)
+    assert enlarge_array(likely, (1, 2)) is likely
+
+
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.sampled_from([1, 2, 8, 129]),
+    st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_without_tensorflow_the_same(before, after, classes, seed):
+    likely = np.random.default_rng(seed).random((*before, classes), np.float32)
+    expected = enlarge(likely[np.newaxis], after).numpy()[0]
+    found = enlarge_array(likely, after)
+    assert (found.dtype, found.shape) == (np.float32, (*after, classes))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    clear = np.ptp(np.sort(expected, axis=-1)[..., -2:], axis=-1) > 1e-4 if classes > 1 else np.ones(after, bool)
+    chosen = choose_classes_of_array(likely, after)
+    assert chosen.dtype == np.uint8
+    np.testing.assert_array_equal(chosen[clear], expected.argmax(axis=-1)[clear])
+
+
 @pytest.mark.parametrize("size", [(20, 30), (70, 200), (41, 90), (10, 15), (300, 30)])
 def test_strips_of_a_large_image_are_its_whole(size, monkeypatch):
     likely = np.random.default_rng(0).random((2, 20, 30, 8), np.float32)
@@ -114,3 +143,12 @@ def test_strips_of_a_large_image_are_its_whole(size, monkeypatch):
     monkeypatch.setattr(resizing, "STRIP", 2000)
     strips = choose_classes(likely, size).numpy()
     assert np.array_equal(strips, whole)
+
+
+@pytest.mark.parametrize("size", [(70, 200), (10, 15), (300, 30)])
+def test_strips_without_tensorflow(size, monkeypatch):
+    likely = np.random.default_rng(0).random((20, 30, 8), np.float32)
+    whole = choose_classes_of_array(likely, size)
+    assert np.array_equal(whole, enlarge_array(likely, size).argmax(axis=-1))
+    monkeypatch.setattr(resizing, "STRIP", 16 * 2000)
+    assert np.array_equal(choose_classes_of_array(likely, size), whole)

@@ -76,7 +76,6 @@ def open_model(path: str | Path, records: RecordSet) -> Model:
         FileNotFoundError: there is no model.
         ValueError: it is damaged, or it predicts other classes.
     """
-    from tfseg.inference.image_segmenter import enlarge
     from tfseg.inference.labels_file import learns_void, read_labels, read_pixels
     from tfseg.inference.model_folder import LABELS, find_model
     from tfseg.inference.predictor import load_segmenter
@@ -94,7 +93,9 @@ def open_model(path: str | Path, records: RecordSet) -> Model:
     def segment(pixels: np.ndarray) -> np.ndarray:
         probabilities = segmenter.probabilities(segmenter.prepare(pixels)[np.newaxis])[0]
         return (
-            probabilities if probabilities.shape[:2] == pixels.shape[:2] else enlarge(probabilities, pixels.shape[:2])
+            probabilities
+            if probabilities.shape[:2] == pixels.shape[:2]
+            else segmenter.enlarge(probabilities, pixels.shape[:2])
         )
 
     return Model(str(path), segment, learns_void(directory / LABELS))

@@ -90,8 +90,12 @@ def run_part(part: str, config: Config) -> None:
     from tfseg.diagnostics import device, probes, speed
 
     for item in itertools.chain((device.PARTS | probes.PARTS | speed.PARTS)[part](config), [DONE]):
-        message = {"finding": list(item)} if isinstance(item, Finding) else item
-        print(f"{MARK}{json.dumps(message)}", flush=True)
+        say({"finding": list(item)} if isinstance(item, Finding) else item)
+
+
+def say(message: dict) -> None:
+    """Writes a message to the parent."""
+    print(f"{MARK}{json.dumps(message)}", flush=True)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tfseg.evaluation.ground_truth import Example, read_instances, read_split
 from tfseg.evaluation.judge import Judge
 from tfseg.evaluation.mask_files import find_mask, list_masks, read_mask
 from tfseg.evaluation.score_files import Evaluation, write_scores
-from tfseg.inference.image_segmenter import ImageSegmenter, Size, choose_classes, enlarge
+from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.labels_file import learns_void, read_sizes
 from tfseg.inference.model_folder import find_model
 from tfseg.inference.predictor import Predictor, make_segmenter
@@ -41,6 +41,7 @@ def evaluate_run(
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
+    runtime: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
     """Scores the SavedModel of a run on a split, and writes the scores into the run folder.
@@ -56,6 +57,7 @@ def evaluate_run(
         instances: root of Cityscapes, whose `*_instanceIds.png` are wanted for iIoU.
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: the run folder.
+        runtime: what computes the model, as of `load_model`.
         progress: whether a terminal shows how far it is.
 
     Returns:
@@ -86,6 +88,7 @@ def evaluate_run(
         instances=instances,
         submission=submission,
         out=run if out is None else out,
+        runtime=runtime,
         progress=progress,
     )
     return dataclasses.replace(evaluation, notes=notes)
@@ -117,12 +120,13 @@ def evaluate_model(
     instances: str | Path | None = None,
     submission: str | Path | None = None,
     out: str | Path | None = None,
+    runtime: str | None = None,
     progress: bool = True,
 ) -> Evaluation:
-    """Scores a SavedModel on a split.
+    """Scores an exported model on a split.
 
     Args:
-        model: folder of the SavedModel.
+        model: its folder.
         records: folder of shards and manifest.json, or what was opened of it.
         split: its name; one without ground truth only for a submission.
         sizes: (height, width) to which images are resized for the network, one after the other; None: as the model was
@@ -133,6 +137,7 @@ def evaluate_model(
         submission: folder for a PNG file of label ids an image, of its original size.
         out: folder for scores-SPLIT.json and matrices-SPLIT.npz; None: they are not written. The latter holds `ids` and
             `matrices`, int64 (images, classes, classes), the confusion matrix of each image, rows are ground truth.
+        runtime: what computes the model, as of `load_model`.
         progress: whether a terminal shows how far it is.
 
     Returns:
@@ -149,7 +154,7 @@ def evaluate_model(
     records = open_records(records)
     if not submission:
         records.check_truth(split)
-    predictor = Predictor(model)
+    predictor = Predictor(model, runtime)
     check_pixels(predictor.pixels, records, model)
     segment = make_segmenter(predictor, inference, sizes)
     judge = make_judge(model, predictor.classes, records, split) if records.split(split).has_truth else None
@@ -163,14 +168,16 @@ def evaluate_model(
             if submission and example.label_ids is None:
                 raise ValueError(f"{records}: {example.id} has no raw mask (label_ids/encoded)")
             size = example.truth.shape
-            mask = choose_classes(probabilities, size)
+            mask = segment.choose(probabilities, size)
             if judge:
                 of_image = read_instances(Path(instances), split, example.id) if official and instances else None
-                judge.add(example, mask, enlarge(probabilities, size), of_image)
+                judge.add(example, mask, segment.enlarge(probabilities, size), of_image)
             if submission and label_ids is not None:
                 write_png(Path(submission, f"{example.id}_labelIds.png"), label_ids[mask])
             bar.update()
     how = {"resize": [[*size] for size in segment.sizes], "inference": segment.inference.to_json()}
+    if predictor.runtime != "tensorflow":
+        how["runtime"] = predictor.runtime
     return finish(judge, records, split, how, out)
 
 

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Collection
 from pathlib import Path
 
-from tfseg.exporters import coreml, litert, onnx
+from tfseg.exporters import coreml, litert, onnx, openvino
 from tfseg.exporters.samples import Samples
 
 # Format -> the packages that it takes beside TensorFlow.
@@ -12,6 +12,7 @@ FORMATS = {
     "saved_model": (),
     "litert": (),
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
+    "openvino": ("openvino",),
     "coreml": ("coremltools",),
 }
 
@@ -61,6 +62,8 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
         files |= litert.write(traced, samples.fixed_size, samples.calibration, directory)
     if "onnx" in formats:
         files |= onnx.write(traced, directory)
+    if "openvino" in formats:
+        files |= openvino.write(traced, directory)
     if "coreml" in formats:
         files |= coreml.write(traced, samples.fixed_size, directory)
     return files

@@ -5,15 +5,13 @@ probabilities. In the int8 file every sum is one of whole numbers (Jacob et al. 
 on real images.
 """
 
-import os
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from tfseg.exporters.description import describe_input
+from tfseg.inference.runtimes.litert import without_deprecation
 from tfseg.io.pixel_formats import RGB, PixelFormat
 
 FILES = {precision: f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
@@ -89,35 +87,3 @@ def calibration_batches(images: list[np.ndarray]) -> Iterable[np.ndarray]:
         if index == 0:
             batch[0, 0, 0], batch[0, -1, -1] = 0, 255
         yield batch
-
-
-@contextmanager
-def without_deprecation() -> Iterator[None]:
-    """Hides TensorFlow's advice to take another package than its own interpreter, with which it still comes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s)\s*Warning:.*LiteRT interpreter")
-        yield
-
-
-class LiteRT:
-    """A .tflite file as a function from images to class ids, as `inference.predictor.Predictor` is for a SavedModel."""
-
-    def __init__(self, path: Path):
-        try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
-            from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  an extra
-        except ImportError:
-            import tensorflow as tf
-
-            Interpreter = tf.lite.Interpreter
-        with without_deprecation():
-            self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
-        self.run = self.interpreter.get_signature_runner()
-        self.scale, _ = self.run.get_output_details()["probabilities"]["quantization"]  # 0 of floats
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (1, H, W, channels) -> class ids, uint8 (1, H, W)."""
-        return self.run(images=images)["classes"]
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (1, H, W, channels) -> float32 (1, H, W, C), in 0..1."""
-        return np.float32(self.scale or 1) * self.run(images=images)["probabilities"]

@@ -5,8 +5,6 @@ tf2onnx makes it, which Keras' own export uses as well; that one would give logi
 
 from pathlib import Path
 
-import numpy as np
-
 from tfseg.exporters.description import describe_input
 from tfseg.io.pixel_formats import RGB, PixelFormat
 
@@ -53,23 +51,3 @@ def write(traced, directory: Path) -> dict[str, str]:
         raise ValueError(f"ONNX: {' '.join(str(error).split())}; leave out onnx") from error
     (directory / FILE).write_bytes(model.SerializeToString())
     return {FILE: describe(traced.pixels)}
-
-
-class Onnx:
-    """An .onnx file as a function from images to class ids, as `inference.predictor.Predictor` is for a SavedModel."""
-
-    def __init__(self, path: Path):
-        import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
-
-        options = onnxruntime.SessionOptions()
-        # Else its threads go on turning for a while after each image, and slow down what runs beside it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, channels) -> class ids, uint8 (B, H, W)."""
-        return self._session.run(["classes"], {"images": images})[0]
-
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, channels) -> float32 (B, H, W, C), in 0..1."""
-        return self._session.run(["probabilities"], {"images": images})[0]

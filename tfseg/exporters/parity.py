@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.exporters import coreml, litert, onnx
+from tfseg.exporters import coreml, litert, onnx, openvino
 from tfseg.exporters.description import takes_files
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
+from tfseg.inference.runtimes.choice import RUNTIMES, find_runtimes
 from tfseg.io import masks
 from tfseg.io.png import encode_png
 from tfseg.io.progress import track
@@ -29,21 +30,23 @@ PARTS = {
     "SavedModel": ("saved_model.pb", "variables"),
     **{f"LiteRT {precision}": (name,) for precision, name in litert.FILES.items()},
     "ONNX": (onnx.FILE,),
+    "OpenVINO": (openvino.FILE, openvino.WEIGHTS),
     "Core ML": (coreml.PACKAGE,),
 }
 # What a format has to reach: the share of pixels of the network's own class, or else how much mean IoU it may lose.
-SHARES = {"SavedModel": 0.9999, ENCODED: 0.9999, "ONNX": 0.9999, "LiteRT float32": 0.9999, "LiteRT float16": 0.999}
+SHARES = {
+    **dict.fromkeys(("SavedModel", ENCODED, "ONNX", "OpenVINO", "LiteRT float32"), 0.9999),
+    "LiteRT float16": 0.999,
+}
 LOSSES = {"LiteRT int8": 0.01}
 
 
 def load_models(directory: Path) -> dict[str, Network]:
     """Loads every format of an export that runs here, by its name in `PARTS`, as a function that does not resize."""
-    models = {"SavedModel": Predictor(directory).network}
-    for name, parts in PARTS.items():
-        kind = litert.LiteRT if name.startswith("LiteRT") else onnx.Onnx
-        if name not in ("SavedModel", "Core ML") and (directory / parts[0]).exists():
-            models[name] = kind(directory / parts[0]).probabilities
-    return models
+    names = {parts[0]: name for name, parts in PARTS.items()}
+    return {
+        names[RUNTIMES[runtime].file]: Predictor(directory, runtime).network for runtime in find_runtimes(directory)
+    }
 
 
 def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
@@ -51,7 +54,7 @@ def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray
 
     None where there is no such file of a record's bytes: of a model that takes 16 bits, or other channels than PNG has.
     """
-    predictor = Predictor(directory)
+    predictor = Predictor(directory, "tensorflow")
     if predictor.pixels.bits == 16 or not takes_files(predictor.pixels):
         return {}
     return {ENCODED: lambda image: masks.decode_mask(predictor.answer_files([encode_png(image)])[0])}
@@ -88,7 +91,9 @@ def compare(
         -1
     ]
     reference = ImageSegmenter(run, classes, sizes)
-    segmenters = {name: ImageSegmenter(model, classes, sizes) for name, model in models.items()}
+    segmenters = {
+        name: ImageSegmenter(model, classes, sizes, in_numpy=name != "SavedModel") for name, model in models.items()
+    }
     ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {**segmenters, **(self_resizing or {})}
     for segment in ways.values():
         segment(examples[0]["image"])

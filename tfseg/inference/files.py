@@ -48,6 +48,7 @@ def predict_files(
     alpha: float = 0.5,
     inference: InferenceSettings | None = None,
     input_size: Size | str | None = None,
+    runtime: str | None = None,
     progress: bool = True,
 ) -> PredictedFiles:
     """Writes NAME_classes.png, 8-bit class ids, and NAME_overlay.png of each image, as `tfseg predict` does.
@@ -55,12 +56,13 @@ def predict_files(
     Files of a folder that are no images are named on stderr and left out.
 
     Args:
-        model: folder of a SavedModel, or of a run.
+        model: folder of an exported model, or of a run.
         images: a file or a folder of them, or several.
         out: folder for the results, which is made; folders below one of `images` are kept below it.
         alpha: opacity of the overlay's colours, 0 to 1.
         inference: how the network sees an image; None: once, as a whole.
         input_size: as of `load_model`.
+        runtime: as of `load_model`.
         progress: whether a terminal shows how far it is.
 
     Raises:
@@ -81,7 +83,7 @@ def predict_files(
     listing = list_images(map(Path, images), out, ENDINGS)
     folders = {path: out / place for path, place in listing.images.items()}
     check_outputs(folders)
-    predictor, segment = load_segmenter(model, inference, input_size)
+    predictor, segment = load_segmenter(model, inference, input_size, runtime)
     warn(listing.left_out)
     with show_progress(progress):
         return predict_each(predictor, folders, alpha, segment)

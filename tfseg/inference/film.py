@@ -55,18 +55,20 @@ def predict_video(
     alpha: float = 0.5,
     inference: InferenceSettings | None = None,
     input_size: Size | str | None = None,
+    runtime: str | None = None,
     progress: bool = True,
 ) -> PredictedVideo:
     """Writes NAME_overlay.mp4, with the colours of the classes laid over each frame, as `tfseg predict --video` does.
 
     Args:
-        model: folder of a SavedModel, or of a run.
+        model: folder of an exported model, or of a run.
         video: a file, or a folder of frames, which are taken in the order of their names.
         out: folder for the result, which is made.
         fps: frames per second of a folder of frames.
         alpha: opacity of the overlay's colours, 0 to 1.
         inference: how the network sees a frame; None: once, as a whole.
         input_size: as of `load_model`.
+        runtime: as of `load_model`.
         progress: whether a terminal shows how far it is.
 
     Raises:
@@ -87,7 +89,7 @@ def predict_video(
     if path.resolve() == video.resolve():
         raise ValueError(f"{printable(path)} would be read and overwritten; choose another --out")
     film = open_film(video, out, fps)
-    predictor, segment = load_segmenter(model, inference, input_size)
+    predictor, segment = load_segmenter(model, inference, input_size, runtime)
     if not predictor.pixels.is_rgb:
         raise ValueError(
             f"{printable(model)} takes {predictor.pixels.describe()}, and a film holds 8-bit RGB; predict single images"

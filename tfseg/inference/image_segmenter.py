@@ -30,6 +30,8 @@ class ImageSegmenter:
     """(height, width) to which an image is resized, one after the other; none: the network sees it at its own size."""
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     """How the network sees it then."""
+    in_numpy: bool = False
+    """Whether probabilities become masks by NumPy, so that TensorFlow is not imported."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Predicts the mask of an image."""
@@ -46,25 +48,27 @@ class ImageSegmenter:
     def masks(self, prepared: np.ndarray, sizes: Sequence[Size]) -> list[np.ndarray]:
         """Predicts the masks of prepared images, (B, h, w, channels), that were of these sizes."""
         probabilities = self.probabilities(prepared)
-        return [choose_classes(likely, size) for likely, size in zip(probabilities, sizes, strict=True)]
+        return [self.choose(likely, size) for likely, size in zip(probabilities, sizes, strict=True)]
 
+    def choose(self, probabilities: np.ndarray, size: Size) -> np.ndarray:
+        """Chooses the likeliest class of each pixel of an image of a size.
 
-def choose_classes(probabilities: np.ndarray, size: Size) -> np.ndarray:
-    """Chooses the likeliest class of each pixel of an image of a size.
+        Args:
+            probabilities: float32 (h, w, classes).
+            size: (height, width) of the image.
 
-    Args:
-        probabilities: float32 (h, w, classes).
-        size: (height, width) of the image.
+        Returns:
+            uint8 (height, width).
+        """
+        if self.in_numpy:
+            return resizing.choose_classes_of_array(probabilities, size)
+        return _compiled("choose_classes")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
 
-    Returns:
-        uint8 (height, width).
-    """
-    return _compiled("choose_classes")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
-
-
-def enlarge(probabilities: np.ndarray, size: Size) -> np.ndarray:
-    """Resizes probabilities, float32 (h, w, classes), to the size of their image: float32 (height, width, classes)."""
-    return _compiled("enlarge")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
+    def enlarge(self, probabilities: np.ndarray, size: Size) -> np.ndarray:
+        """Resizes probabilities, float32 (h, w, classes), to the size of an image: float32 (height, width, classes)."""
+        if self.in_numpy:
+            return resizing.enlarge_array(probabilities, size)
+        return _compiled("enlarge")(probabilities[np.newaxis], np.array(size, np.int32)).numpy()[0]
 
 
 @functools.cache

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from tfseg.inference import reading
-from tfseg.inference.image_segmenter import ImageSegmenter, enlarge
+from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.model_folder import find_model
-from tfseg.inference.predictor import Predictor, choose_sizes
+from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.png import encode_png
@@ -120,7 +120,7 @@ class LoadedModel:
             float32 (height, width, classes), 0..1.
         """
         pixels, segmenter = self.read(image), self._segmenter(tta, window, overlap)
-        return enlarge(segmenter.probabilities(segmenter.prepare(pixels)[np.newaxis])[0], pixels.shape[:2])
+        return segmenter.enlarge(segmenter.probabilities(segmenter.prepare(pixels)[np.newaxis])[0], pixels.shape[:2])
 
     def overlay(self, image: Pixels, mask: np.ndarray | None = None, alpha: float = 0.5) -> np.ndarray:
         """Lays the colours of the classes over an image.
@@ -186,7 +186,7 @@ class LoadedModel:
         window = None if window is None else check_window(window)
         overlap = InferenceSettings.overlap if overlap is None else overlap
         settings = InferenceSettings(window, overlap, flip=tta is not False, scales=scales)
-        return ImageSegmenter(self.predictor.network, len(self.classes), self.sizes, settings)
+        return make_segmenter(self.predictor, settings, self.sizes)
 
     def _as_mask(self, ids: np.ndarray) -> Mask:
         mask = ids.view(Mask)
@@ -195,17 +195,22 @@ class LoadedModel:
 
 
 @note_arguments()
-def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str | None = None) -> LoadedModel:
-    """Loads an exported model, by TensorFlow alone: no Keras, no code of the network.
+def load_model(
+    directory: str | os.PathLike, input_size: tuple[int, int] | str | None = None, runtime: str | None = None
+) -> LoadedModel:
+    """Loads an exported model, by one runtime alone: no Keras, no code of the network.
 
     Args:
         directory: folder of the model, or of a run that has ended.
         input_size: (height, width) that images are resized to for the network; "native": none are; None: as in
             validation, which is what was scored.
+        runtime: what computes it: "tensorflow", "onnxruntime", "openvino", "litert", "litert_float16" or "litert_int8",
+            of a folder that has such a file, see `export_run`; None: the first of them whose file and package are
+            there, but for the last two.
 
     Raises:
-        FileNotFoundError: there is no model.
-        ValueError: its files are damaged, or the size is none.
+        FileNotFoundError: there is no model, or none for this runtime.
+        ValueError: its files are damaged, the size is none, or the runtime's package is not installed.
 
     Example:
         >>> import numpy as np
@@ -215,7 +220,7 @@ def load_model(directory: str | os.PathLike, input_size: tuple[int, int] | str |
         (16, 32)
     """
     place = find_model(Path(directory))
-    return LoadedModel(Predictor(place), choose_sizes(input_size, place))
+    return LoadedModel(Predictor(place, runtime), choose_sizes(input_size, place))
 
 
 def check_window(window: Sequence[int]) -> tuple[int, int]:

@@ -1,34 +1,35 @@
-"""Which SavedModel a folder means, its own or that of a run, or what else the folder holds; without TensorFlow."""
+"""Which model a folder means, its own or that of a run, or what else the folder holds; without TensorFlow."""
 
 from collections import Counter
 from pathlib import Path
 
+from tfseg.inference.runtimes.choice import FILES, find_runtimes
 from tfseg.io import command
 
-MODEL, LABELS, IN_RUN = "saved_model.pb", "labels.json", "saved_model"
+LABELS, IN_RUN = "labels.json", "saved_model"
 RUN_FILES = ("history.csv", "checkpoints", "best.weights.h5", "trackers.json", "metrics.json")  # beside config.yaml
-HELP = "SavedModel folder with labels.json, or a run folder that holds one"
+HELP = "folder of an exported model with labels.json, or a run folder that holds one"
 
 
 def find_model(path: Path) -> Path:
-    """Finds the folder of a SavedModel with its labels: `path`, or saved_model/ in it, as of a run.
+    """Finds the folder of a model with its labels: `path`, or saved_model/ in it, as of a run.
 
     Raises:
         FileNotFoundError: there is no such folder, it is something else, or one of the two files is missing.
     """
-    directory = path / IN_RUN if not (path / MODEL).is_file() and (path / IN_RUN / MODEL).is_file() else path
+    directory = path / IN_RUN if not find_runtimes(path) and find_runtimes(path / IN_RUN) else path
     if not path.is_dir():
         what = "there is no such folder" if not path.exists() else "it is a file"
         raise FileNotFoundError(f"{path / LABELS} is missing: {what}; expected a {HELP}")
-    if not (directory / MODEL).is_file():
-        raise FileNotFoundError(f"{directory / MODEL} is missing: {describe(path)}; expected a {HELP}")
+    if not find_runtimes(directory):
+        raise FileNotFoundError(f"{directory / FILES[0]} is missing: {describe(path)}; expected a {HELP}")
     if not (directory / LABELS).is_file():
         raise FileNotFoundError(f"{directory / LABELS} is missing; expected a folder that tfseg train or export wrote")
     return directory
 
 
 def describe(path: Path) -> str:
-    """Words what a folder is that holds no SavedModel."""
+    """Words what a folder is that holds no model."""
     names = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
     if "config.yaml" in names and names.intersection((*RUN_FILES, LABELS)):
         return (
@@ -48,4 +49,4 @@ def describe(path: Path) -> str:
 
 def is_model(path: Path) -> bool:
     """Whether `find_model` would look for one there."""
-    return (path / MODEL).is_file() or (path / IN_RUN / MODEL).is_file()
+    return bool(find_runtimes(path) or find_runtimes(path / IN_RUN))

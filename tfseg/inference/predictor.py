@@ -1,22 +1,23 @@
-"""A SavedModel as a function, images -> class ids; all that is known of it are its files, labels.json among them."""
+"""An exported model as a function, images -> class ids; all that is known of it are its files."""
 
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.labels_file import read_labels, read_pixels, read_sizes
-from tfseg.inference.model_folder import LABELS, MODEL, find_model
+from tfseg.inference.model_folder import LABELS, find_model
+from tfseg.inference.runtimes.choice import RUNTIMES, Network, check_images, choose_runtime
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io import command
 from tfseg.io.escaping import printable
-from tfseg.io.paths import without_patterns
 
 
 class Predictor:
-    """A SavedModel folder as a function from images to class ids.
+    """The folder of an exported model as a function from images to class ids.
 
     Attributes:
         classes: names of the classes; a class id is the place in this list.
@@ -24,24 +25,31 @@ class Predictor:
         sizes: (height, width) to which images are resized inside, one after the other; None of an older model, which
             does not know at which size it was validated, and resizes nothing.
         pixels: what the image files are that it takes, and how bytes are made of them.
+        runtime: what computes it, a name of `runtimes.choice.RUNTIMES`.
+        size: (height, width) of all images that its network takes; None: any.
     """
 
-    def __init__(self, directory: str | Path):
-        """Loads the model.
+    def __init__(self, directory: str | Path, runtime: str | None = None):
+        """Loads the model, and of all runtimes that one alone which computes it.
+
+        Args:
+            directory: its folder.
+            runtime: as of `choose_runtime`.
 
         Raises:
             FileNotFoundError: `directory`, or one of its files, is missing.
-            ValueError: its files are damaged, or it is not a model for this purpose.
+            ValueError: its files are damaged, it is not a model for this purpose, or the runtime is not installed.
         """
         directory = Path(directory)
         self.classes, self.colors = read_labels(directory / LABELS)
         self.sizes, self.pixels = read_sizes(directory / LABELS), read_pixels(directory / LABELS)
-        self._model = load_model(
-            directory, self.sizes is not None, self.pixels.channels
-        )  # a signature does not keep the weights alive
-        channels = self._model.signatures["probabilities"].structured_outputs["probabilities"].shape[-1]
-        if channels != len(self.classes):
-            raise ValueError(f"{directory}: labels.json names {len(self.classes)} classes, the model has {channels}")
+        self.runtime = choose_runtime(directory, runtime)
+        self._model = load_network(directory, self.runtime, self.sizes is not None, self.pixels.channels)
+        self.size = self._model.size
+        if self._model.classes not in (None, len(self.classes)):
+            raise ValueError(
+                f"{directory}: labels.json names {len(self.classes)} classes, the model has {self._model.classes}"
+            )
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Classifies every pixel.
@@ -55,7 +63,10 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        return self._model.signatures["serving_default"](images=self._as_tensor(images))["classes"].numpy()
+        check_images(images, self.pixels.channels)
+        if classify := getattr(self._model, "classify", None):  # which resizes inside
+            return classify(images)
+        return np.stack(self._segment.masks(self._prepare(images), [images.shape[1:3]] * len(images)))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Predicts the probability of each class at every pixel.
@@ -69,15 +80,16 @@ class Predictor:
         Raises:
             ValueError: images has another shape or type.
         """
-        return self._model.signatures["probabilities"](images=self._as_tensor(images))["probabilities"].numpy()
+        check_images(images, self.pixels.channels)
+        if predict := getattr(self._model, "probabilities", None):  # which resizes inside
+            return predict(images)
+        likely = self._segment.probabilities(self._prepare(images))
+        return np.stack([self._segment.enlarge(each, images.shape[1:3]) for each in likely])
 
     def network(self, images: np.ndarray) -> np.ndarray:
         """Does what `probabilities` does, without resizing images inside."""
-        signature = "probabilities" if self.sizes is None else "network"
-        return self._model.signatures[signature](images=self._as_tensor(images))["probabilities"].numpy()
-
-    def _as_tensor(self, images: np.ndarray):
-        return as_tensor(images, self.pixels.channels)
+        check_images(images, self.pixels.channels)
+        return self._model.network(images)
 
     def answer_files(self, files: Sequence[bytes]) -> list[bytes]:
         """Makes the mask, a grey PNG of class ids, of each image file, PNG or JPEG.
@@ -85,18 +97,54 @@ class Predictor:
         Raises:
             ValueError: a file is refused, see `exporters.encoded`.
         """
-        import tensorflow as tf
+        answer = getattr(self._model, "answer_files", None)
+        if answer is None:
+            raise ValueError(f"takes no files: it runs by {RUNTIMES[self.runtime].title}")
+        return answer(files)
 
-        if "encoded" not in self._model.signatures:
-            raise ValueError(f"takes no files: TensorFlow decodes none of {self.pixels}")
-        try:
-            return self._model.signatures["encoded"](image_bytes=tf.constant([*files]))["mask_bytes"].numpy().tolist()
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(" ".join(str(error).split())) from None
+    @cached_property
+    def _segment(self) -> ImageSegmenter:
+        return make_segmenter(self)
+
+    def _prepare(self, images: np.ndarray) -> np.ndarray:
+        return np.stack([self._segment.prepare(image) for image in images])
+
+
+def load_network(directory: Path, runtime: str, resizes: bool, channels: int) -> Network:
+    """Loads what a runtime computes of a model.
+
+    Args:
+        directory: its folder.
+        runtime: a name of `RUNTIMES`.
+        resizes: whether the model knows how it was validated.
+        channels: of the images that it takes.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `Predictor`.
+    """
+    path = directory / RUNTIMES[runtime].file
+    if runtime == "tensorflow":
+        from tfseg.inference.runtimes.saved_model import SavedModel
+
+        return SavedModel(directory, resizes, channels)
+    if runtime == "onnxruntime":
+        from tfseg.inference.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime(path, channels)
+    if runtime == "openvino":
+        from tfseg.inference.runtimes.openvino import OpenVino
+
+        return OpenVino(path, channels)
+    from tfseg.inference.runtimes.litert import LiteRT
+
+    return LiteRT(path, channels)
 
 
 def load_segmenter(
-    model: Path, inference: InferenceSettings | None = None, input_size: Size | str | None = None
+    model: Path,
+    inference: InferenceSettings | None = None,
+    input_size: Size | str | None = None,
+    runtime: str | None = None,
 ) -> tuple[Predictor, ImageSegmenter]:
     """Loads a model and makes the way of images through it.
 
@@ -104,30 +152,44 @@ def load_segmenter(
         model: its folder, or that of a run.
         inference: as of `make_segmenter`.
         input_size: as of `choose_sizes`.
+        runtime: as of `choose_runtime`.
 
     Raises:
-        FileNotFoundError: as of `find_model`.
-        ValueError: as of `choose_sizes` and `Predictor`.
+        FileNotFoundError: as of `find_model` and `choose_runtime`.
+        ValueError: as of `choose_sizes`, `Predictor` and `make_segmenter`.
     """
     directory = find_model(model)
     sizes = choose_sizes(input_size, directory)
-    predictor = Predictor(directory)
+    predictor = Predictor(directory, runtime)
     return predictor, make_segmenter(predictor, inference, sizes)
 
 
 def make_segmenter(
     predictor: Predictor, inference: InferenceSettings | None = None, sizes: Sequence[Size] | None = None
 ) -> ImageSegmenter:
-    """Makes the way of images through a SavedModel.
+    """Makes the way of images through a model.
 
     Args:
         predictor: the model.
         inference: how the network sees an image once that is resized; None: once, as it is.
         sizes: to which an image is resized, one after the other; None: as the model was validated, or, if it does not
             know that, not at all.
+
+    Raises:
+        ValueError: the model takes images of one size alone, and is to see another.
     """
     sizes = predictor.sizes or () if sizes is None else sizes
-    return ImageSegmenter(predictor.network, len(predictor.classes), tuple(sizes), inference or InferenceSettings())
+    inference = inference or InferenceSettings()
+    seen = inference.sliding_window or (sizes[-1] if sizes else None)
+    if predictor.size and seen and (tuple(seen) != predictor.size or tuple(inference.scales) != (1.0,)):
+        file, wanted = RUNTIMES[predictor.runtime].file, "x".join(map(str, predictor.size))
+        asked = "x".join(map(str, seen)) + ("" if tuple(inference.scales) == (1.0,) else ", scaled")
+        raise ValueError(
+            f"{file} takes images of {wanted} alone, and the network is to see them at {asked}; give --input-size "
+            f"{wanted} or --sliding-window {wanted}, or another --runtime"
+        )
+    in_numpy = predictor.runtime != "tensorflow"
+    return ImageSegmenter(predictor.network, len(predictor.classes), tuple(sizes), inference, in_numpy)
 
 
 def choose_sizes(wanted: Size | str | None, directory: Path) -> list[Size]:
@@ -163,59 +225,3 @@ def choose_sizes(wanted: Size | str | None, directory: Path) -> list[Size]:
             file=sys.stderr,
         )
     return sizes or []
-
-
-def as_tensor(images: np.ndarray, channels: int = 3):
-    """Converts images to what TensorFlow takes; raises ValueError as of `Predictor`."""
-    import tensorflow as tf
-
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != channels or images.size == 0:
-        expected = f"uint8 (batch, height, width, {channels})"
-        raise ValueError(f"expected images as {expected}, got {images.dtype} {images.shape}")
-    return tf.constant(images)
-
-
-def load_model(directory: Path, resizes: bool, channels: int = 3):
-    """Loads the SavedModel and checks that it maps images of any size to classes and probabilities.
-
-    Args:
-        directory: its folder.
-        resizes: whether it knows how it was validated; then it must have a signature without resizing, too.
-        channels: of the images that it takes.
-
-    Raises:
-        FileNotFoundError: there is no saved_model.pb.
-        ValueError: the files are damaged, or the signatures are others.
-    """
-    import tensorflow as tf  # here: --help answers without it
-
-    if not (directory / MODEL).is_file():
-        raise FileNotFoundError(f"{directory / MODEL} is missing; expected a SavedModel folder")
-    try:
-        with without_patterns(directory) as place:
-            model = tf.saved_model.load(str(place))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise ValueError(f"{directory}: the SavedModel is damaged: {' '.join(str(error).split())}") from None
-    wanted = [("serving_default", "classes", tf.uint8), ("probabilities", "probabilities", tf.float32)]
-    if resizes:
-        wanted.append(("network", "probabilities", tf.float32))
-    for name, output, dtype in wanted:
-        if not _maps_images(model.signatures.get(name), output, dtype, channels):
-            raise ValueError(
-                f"{directory}: expected a signature {name!r} from images, uint8 (batch, height, width, {channels}), "
-                f"to {output}, {dtype.name}; was it written by tfseg export?"
-            )
-    return model
-
-
-def _maps_images(signature, output: str, dtype, channels: int) -> bool:
-    """Whether a signature, which may be None, takes images of any size and gives this one output."""
-    import tensorflow as tf
-
-    images = {"images": tf.TensorSpec((None, None, None, channels), tf.uint8, name="images")}
-    return (
-        signature is not None
-        and signature.structured_input_signature[1] == images
-        and signature.structured_outputs.keys() == {output}
-        and signature.structured_outputs[output].dtype == dtype
-    )

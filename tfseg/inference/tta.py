@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from tfseg.inference.runtimes.choice import RUNTIMES
 from tfseg.io import command
 from tfseg.io.escaping import shorten
+from tfseg.io.resizing import MOST_CHANNELS
 
 SIGMA = 1 / 8  # of a window's side: the deviation of the Gaussian that blends the windows, as in nnU-Net
-MOST_CHANNELS = 128  # that OpenCV resizes at a time
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -159,7 +160,7 @@ def resize(images: np.ndarray, size: Sequence[int], interpolation: int) -> np.nd
 
 
 def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
-    """Adds what `read_options` reads to a command, and --input-size; `also`: other names of the latter."""
+    """Adds what `read_options` reads to a command, --runtime and --input-size; `also`: other names of the latter."""
     group = parser.add_argument_group(
         "inference",
         "An image is resized as in the model's validation, and the answer back to its size. The probabilities of "
@@ -171,6 +172,7 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
         metavar="SIZE",
         help="HEIGHTxWIDTH to resize to instead, or native: images keep their size, those of records their stored one",
     )
+    add_runtime(group)
     group.add_argument(
         "--sliding-window",
         metavar="HxW",
@@ -192,6 +194,17 @@ def add_options(parser: argparse.ArgumentParser, *also: str) -> None:
         default=[1.0],
         metavar="FACTOR",
         help="sizes at which the network sees the image, as factors (default: 1.0)",
+    )
+
+
+def add_runtime(parser) -> None:
+    """Adds --runtime to a command, or to a group of its arguments."""
+    parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        metavar="NAME",
+        help=f"what computes the network: {', '.join(RUNTIMES)} (default: the first of them whose file the folder "
+        "holds and whose package is installed)",
     )
 
 

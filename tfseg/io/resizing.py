@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+MOST_CHANNELS = 128  # that OpenCV resizes at a time
 STRIP = 2**24  # probabilities that are enlarged at a time, 64 MiB: all of a large image's would take gigabytes
 EXACT = 25_000  # up to which OpenCV's float32 sums distinguish whole numbers, see `_by_opencv`
 
@@ -170,6 +171,63 @@ def enlarge(probabilities, size):
     size = tf.stack([tf.cast(size[0], tf.int32), tf.cast(size[1], tf.int32)])
     fits = tf.reduce_all(tf.shape(probabilities)[1:3] == size)
     return tf.cond(fits, lambda: tf.identity(probabilities), lambda: tf.image.resize(probabilities, size))
+
+
+def enlarge_array(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Does what `enlarge` does to one image, without TensorFlow, up to what float32 rounds.
+
+    Args:
+        probabilities: float32 (h, w, classes).
+        size: (height, width).
+
+    Returns:
+        float32 (height, width, classes).
+    """
+    if probabilities.shape[:2] == tuple(size):
+        return probabilities
+    return _mix_rows(_widen(probabilities, size[1]), size[0], 0, size[0])
+
+
+def choose_classes_of_array(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Does what `choose_classes` does to one image, without TensorFlow, up to what float32 rounds.
+
+    Args:
+        probabilities: float32 (h, w, classes).
+        size: (height, width).
+
+    Returns:
+        uint8 (height, width).
+    """
+    height, width = size
+    if probabilities.shape[:2] == (height, width):
+        return probabilities.argmax(axis=-1).astype(np.uint8)
+    columns = _widen(probabilities, width)
+    rows = max(STRIP // 16 // (width * probabilities.shape[2]), 1)
+    chosen = np.empty((height, width), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        chosen[top:bottom] = _mix_rows(columns, height, top, bottom).argmax(axis=-1)
+    return chosen
+
+
+def _widen(values: np.ndarray, width: int) -> np.ndarray:
+    """Resizes float32 (h, w, classes) linearly to (h, width, classes), so many classes at a time as OpenCV takes."""
+    parts = [values[..., first : first + MOST_CHANNELS] for first in range(0, values.shape[2], MOST_CHANNELS)]
+    resized = [cv2.resize(np.ascontiguousarray(part), (width, len(values))) for part in parts]
+    return np.concatenate([part.reshape(len(values), width, -1) for part in resized], axis=-1)
+
+
+def _mix_rows(values: np.ndarray, height: int, top: int, bottom: int) -> np.ndarray:
+    """Gives the rows `top` to `bottom` of float32 (h, w, classes) resized linearly to `height` rows, as `_mix` does."""
+    middle = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5)) * np.float32(len(values) / height)
+    middle -= np.float32(0.5)
+    first = np.floor(middle).astype(np.int64)
+    share = (middle - np.floor(middle)).reshape(-1, 1, 1)
+    low, high = values[np.maximum(first, 0)], values[np.minimum(first + 1, len(values) - 1)]
+    high -= low
+    high *= share
+    high += low
+    return high
 
 
 def choose_classes(probabilities, size):

@@ -12,8 +12,9 @@ import numpy as np
 
 from tfseg.inference.image_segmenter import Size
 from tfseg.inference.labels_file import read_labels, read_pixels
-from tfseg.inference.model_folder import LABELS, MODEL, find_model
+from tfseg.inference.model_folder import LABELS, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
+from tfseg.inference.runtimes.choice import FILES, choose_runtime, find_runtimes
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
 from tfseg.io.resizing import resize_along
@@ -75,18 +76,20 @@ def serve_model(
     settings: ServiceSettings | None = None,
     inference: InferenceSettings | None = None,
     input_size: str | None = None,
+    runtime: str | None = None,
     key: str | None = None,
     origins: Sequence[str] = (),
 ) -> None:
     """Serves a model until SIGTERM or SIGINT.
 
     Args:
-        model: folder of a SavedModel, or of a run.
+        model: folder of an exported model, or of a run.
         host: address to listen at; 0.0.0.0 lets other machines in.
         port: 0 takes a free one.
         settings: limits of what is taken; None: those of `ServiceSettings`.
         inference: how the network sees an image; None: once, as a whole.
         input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        runtime: as of `choose_runtime`.
         key: that requests must bring, of printable ASCII without blanks; None asks for none.
         origins: of web pages whose scripts may use the service, such as https://seg.example.com; "*" stands for all.
 
@@ -103,7 +106,7 @@ def serve_model(
     settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
     directory = find_model(model)
     read_pixels(directory / LABELS)  # whose errors, and those of classes, come before the port is taken
-    sizes = choose_sizes(input_size, directory)
+    sizes, runtime = choose_sizes(input_size, directory), choose_runtime(directory, runtime)
     name, metrics = model_id(directory), Metrics()
     batcher = Batcher(
         settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
@@ -120,7 +123,7 @@ def serve_model(
         create_app=lambda draining: make_app(
             directory, name, sizes, settings, batcher, metrics, connections, key, allowed, draining
         ),
-        load=lambda: load(directory, inference, sizes),
+        load=lambda: load(directory, inference, sizes, runtime),
         work=batcher.work,
         close=batcher.close,
     ).run()
@@ -180,10 +183,10 @@ def model_id(directory: Path) -> str:
     """Names a model by its folder and the first 12 digits of the SHA-256 of all files in it.
 
     Raises:
-        FileNotFoundError: it lacks saved_model.pb.
+        FileNotFoundError: it holds no model.
     """
-    if not (directory / MODEL).is_file():
-        raise FileNotFoundError(f"{directory / MODEL} is missing; expected a SavedModel folder")
+    if not find_runtimes(directory):
+        raise FileNotFoundError(f"{directory / FILES[0]} is missing; expected the folder of an exported model")
     digest = hashlib.sha256()
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
@@ -193,7 +196,7 @@ def model_id(directory: Path) -> str:
 
 
 def load(
-    directory: Path, inference: InferenceSettings, sizes: Sequence[Size]
+    directory: Path, inference: InferenceSettings, sizes: Sequence[Size], runtime: str | None = None
 ) -> Callable[[np.ndarray, list[Size]], list[np.ndarray]]:
     """Loads the model and shows it a first image, which takes longer than the others.
 
@@ -203,7 +206,7 @@ def load(
     Raises:
         ValueError, FileNotFoundError: as of `Predictor`.
     """
-    predictor = Predictor(directory)
+    predictor = Predictor(directory, runtime)
     segment = make_segmenter(predictor, inference, sizes)
     segment(np.zeros((*(inference.sliding_window or WARM_UP), predictor.pixels.channels), np.uint8))
     return segment.masks

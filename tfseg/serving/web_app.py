@@ -37,6 +37,7 @@ def open_page(
     *,
     samples: Path | None = None,
     input_size: str | None = None,
+    runtime: str | None = None,
     host: str = "127.0.0.1",
     port: int = 8501,
     allowed_hosts: Sequence[str] = (),
@@ -47,6 +48,7 @@ def open_page(
         models: one folder of a SavedModel or of a run, or two, whose masks are shown side by side.
         samples: folder of images to choose from.
         input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
+        runtime: as of `choose_runtime`.
         host: address to listen at; 0.0.0.0 lets other machines in.
         port: of the page's address.
         allowed_hosts: names of the page, such as seg.example.com, under which a proxy makes it known.
@@ -74,14 +76,14 @@ def open_page(
     directories = [find_model(directory) for directory in models]
     takes = {}
     for directory in directories:
-        takes.setdefault(web_view.load_model(directory, input_size).predictor.pixels, directory)
+        takes.setdefault(web_view.load_model(directory, input_size, runtime).predictor.pixels, directory)
     if len(takes) > 1:
         differ = " and ".join(f"{directory} takes {pixels.describe()}" for pixels, directory in takes.items())
         raise ValueError(f"two models side by side must take the same images, but {differ}; show one")
     shown = f"[{host}]" if ":" in host else host
     reach = "" if is_this_machine(host) else ", for every machine that reaches this one"
     print(f"http://{shown}:{port}{reach}; Ctrl-C ends it", flush=True)
-    page = write_page_arguments(directories, samples, input_size)
+    page = write_page_arguments(directories, samples, input_size, runtime)
     run_streamlit([*streamlit_arguments(host, port, web_view.MOST_MEGABYTES, allowed_hosts), "--", *page])
 
 
@@ -126,22 +128,27 @@ def streamlit_arguments(host: str, port: int, megabytes: int, names: Sequence[st
     return ["run", str(script), *(f"--{name}={value}" for name, value in settings)]
 
 
-def write_page_arguments(models: Sequence[Path], samples: Path | None, input_size: str | None) -> list[str]:
+def write_page_arguments(
+    models: Sequence[Path], samples: Path | None, input_size: str | None, runtime: str | None = None
+) -> list[str]:
     """Writes what the page's script shows as its command line, see `read_page_arguments`."""
     arguments = [word for directory in models for word in ("--model", str(directory))]
     if samples:
         arguments += ["--samples", str(samples)]
     if input_size:
         arguments += ["--input-size", input_size]
+    if runtime:
+        arguments += ["--runtime", runtime]
     return arguments
 
 
 def read_page_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """Reads the command line of the page's script: `model`, a list of folders, `samples` and `input_size`."""
+    """Reads the command line of the page's script: `model`, folders, and `samples`, `input_size` and `runtime`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", action="append", type=Path)
     parser.add_argument("--samples", type=Path)
     parser.add_argument("--input-size")
+    parser.add_argument("--runtime")
     return parser.parse_args(arguments)
 
 

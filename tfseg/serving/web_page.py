@@ -45,8 +45,10 @@ def open_image(content: bytes, name: str, _pixels: PixelFormat) -> OpenedImage:
 
 
 @st.cache_data(scope="session", max_entries=4, show_spinner="The model looks at the image")
-def classify(directory: Path, input_size: str | None, content: bytes, _image: OpenedImage) -> Prediction:
-    return web_view.classify(web_view.load_model(directory, input_size), _image)
+def classify(
+    directory: Path, input_size: str | None, runtime: str | None, content: bytes, _image: OpenedImage
+) -> Prediction:
+    return web_view.classify(web_view.load_model(directory, input_size, runtime), _image)
 
 
 def plain(text: str) -> str:
@@ -54,11 +56,13 @@ def plain(text: str) -> str:
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 
 
-def show(directories: Sequence[Path], samples: Path | None, input_size: str | None = None) -> None:
+def show(
+    directories: Sequence[Path], samples: Path | None, input_size: str | None = None, runtime: str | None = None
+) -> None:
     """Lays out the page."""
     st.set_page_config(page_title="tfseg: what is where in an image", layout="wide")
     st.html(STYLE)
-    models = [web_view.load_model(directory, input_size) for directory in directories]
+    models = [web_view.load_model(directory, input_size, runtime) for directory in directories]
     left, right = st.columns(2, gap="medium")
     with left:
         st.title("What is where", anchor=False)
@@ -77,7 +81,7 @@ def show(directories: Sequence[Path], samples: Path | None, input_size: str | No
         return
     with right:
         show_image(image, name)
-    predictions = [classify(directory, input_size, content, image) for directory in directories]
+    predictions = [classify(directory, input_size, runtime, content, image) for directory in directories]
     show_results(models, image, predictions, name)
 
 
@@ -221,4 +225,4 @@ def show_rest(model: Model, image: OpenedImage, prediction: Prediction, name: st
 
 if __name__ == "__main__":
     options = web_app.read_page_arguments(sys.argv[1:])
-    show(options.model, options.samples, options.input_size)
+    show(options.model, options.samples, options.input_size, options.runtime)

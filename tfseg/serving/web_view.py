@@ -72,12 +72,13 @@ class Prediction:
 
 
 @functools.cache
-def load_model(directory: Path, input_size: str | None = None) -> Model:
+def load_model(directory: Path, input_size: str | None = None, runtime: str | None = None) -> Model:
     """Loads a model and what its folder says of it, once a process.
 
     Args:
         directory: its folder.
         input_size: as of `choose_sizes`.
+        runtime: as of `Predictor`.
 
     Raises:
         FileNotFoundError, ValueError: as of `Predictor`; or the scores are not those of a training.
@@ -86,7 +87,7 @@ def load_model(directory: Path, input_size: str | None = None) -> Model:
     card = directory / CARD
     known = read_scores(directory / SCORES)
     sizes = choose_sizes(input_size, directory)
-    predictor = Predictor(directory)
+    predictor = Predictor(directory, runtime)
     segment = make_segmenter(predictor, sizes=sizes)
     segment(np.zeros((64, 64, predictor.pixels.channels), np.uint8))  # the first call takes longer than the others
     return Model(

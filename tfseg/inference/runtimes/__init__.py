@@ -1,0 +1,1 @@
+"""What computes a network, by the file of an export that it runs: TensorFlow, ONNX Runtime, OpenVINO, LiteRT."""

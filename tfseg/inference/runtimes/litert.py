@@ -1,0 +1,58 @@
+"""LiteRT, for a .tflite file: one image at a time, all of one size."""
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference.runtimes.choice import Network, check_channels
+
+
+@contextmanager
+def without_deprecation() -> Iterator[None]:
+    """Hides TensorFlow's advice to take another package than its own interpreter, with which it still comes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"(?s)\s*Warning:.*LiteRT interpreter")
+        yield
+
+
+class LiteRT(Network):
+    """A .tflite file as `choice.Network`."""
+
+    def __init__(self, path: Path, channels: int = 3):
+        """Loads it; raises ValueError if it is damaged, or takes and gives other things than an export."""
+        try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
+            from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  an extra
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
+        try:
+            with without_deprecation():
+                self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
+            self.run = self.interpreter.get_signature_runner()
+            takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()["probabilities"]
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ValueError(f"{path} is damaged, or no export: {' '.join(str(error).split())}") from None
+        shape = [int(side) for side in takes["shape"]]
+        check_channels(path, shape, channels)
+        self._sides = self.size = (shape[1], shape[2])
+        self.classes = int(gives["shape"][-1])
+        self.scale, _ = gives["quantization"]  # 0 of floats
+        self.name, self._lock = path.name, threading.Lock()
+
+    def network(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, channels) of the file's own size -> float32 (B, H, W, classes), in 0..1."""
+        if images.shape[1:3] != self.size:
+            wanted = "x".join(map(str, self._sides))
+            raise ValueError(
+                f"{self.name} takes images of {wanted} alone, got {'x'.join(map(str, images.shape[1:3]))}; give "
+                f"--input-size {wanted}, or --sliding-window {wanted}"
+            )
+        with self._lock:
+            found = [self.run(images=image[np.newaxis])["probabilities"].copy() for image in images]
+        return np.float32(self.scale or 1) * np.concatenate(found)

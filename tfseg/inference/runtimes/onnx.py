@@ -1,0 +1,34 @@
+"""ONNX Runtime, for an .onnx file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfseg.inference.runtimes.choice import Network, check_channels
+
+
+class OnnxRuntime(Network):
+    """An .onnx file as `choice.Network`."""
+
+    def __init__(self, path: Path, channels: int = 3):
+        """Loads it; raises ValueError if it is damaged, or takes and gives other things than an export."""
+        import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
+
+        options = onnxruntime.SessionOptions()
+        # Else its threads go on turning for a while after each image, and slow down what runs beside it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of the many kinds of its own, all of which are plain RuntimeErrors or less
+            raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
+        if [value.name for value in inputs] != ["images"] or "probabilities" not in outputs:
+            raise ValueError(
+                f"{path}: expected images as its input, and probabilities; was it written by tfseg export?"
+            )
+        check_channels(path, inputs[0].shape, channels)
+        self._session, self.classes = session, outputs["probabilities"].shape[-1]
+
+    def network(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (B, H, W, channels) -> float32 (B, H, W, classes), in 0..1."""
+        return self._session.run(["probabilities"], {"images": images})[0]

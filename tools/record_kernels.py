@@ -45,7 +45,11 @@ def read_list(path: Path) -> dict[str, list[dict]]:
         operation = op_def_registry.get(name)
         if operation is None:
             raise ValueError(f"{place}: {name}: no operation of this TensorFlow; install that of the plugin")
-        allowed = {} if types == ANY else {find_attribute(name, place): sorted(map(read_type, types.split(", ")))}
+        allowed = (
+            {}
+            if types == ANY
+            else {find_attribute(name, place): sorted(read_type(one, place) for one in types.split(", "))}
+        )
         hosts, arguments = host.split(", ") if host else [], [*operation.input_arg, *operation.output_arg]
         if strangers := {*hosts} - {argument.name for argument in arguments}:
             raise ValueError(f"{place}: {name} has no argument {', '.join(sorted(strangers))}")
@@ -55,14 +59,14 @@ def read_list(path: Path) -> dict[str, list[dict]]:
     return found
 
 
-def read_type(text: str) -> str:
-    """Gives the name of a dtype back; raises ValueError for what is none."""
+def read_type(text: str, place: str) -> str:
+    """Gives the name of a dtype back; raises ValueError, which names the place, for what is none."""
     import tensorflow as tf
 
     try:
         return tf.as_dtype(text).name
     except TypeError:
-        raise ValueError(f"{text!r} is no dtype of TensorFlow") from None
+        raise ValueError(f"{place}: {text!r} is no dtype of TensorFlow") from None
 
 
 def find_attribute(name: str, place: str) -> str:

@@ -56,7 +56,7 @@ def test_an_operation_that_tensorflow_has_not(tmp_path, monkeypatch):
     [
         ("| `Abs` | float32 | |", None),
         ("| `Abs` | float32 |", r"line 8: expected \| `Op` \| dtypes \| host-memory args \|, got '\| `Abs`"),
-        ("| `Abs` | flot32 |  |", r"'flot32' is no dtype of TensorFlow"),
+        ("| `Abs` | flot32 |  |", r"line 8: 'flot32' is no dtype of TensorFlow"),
         ("| `Sum` | float32 | nosuch |", r"line 8: Sum has no argument nosuch"),
         ("| `NoOp` | float32 |  |", r"line 8: NoOp has dtypes in the list, but no attribute"),
     ],

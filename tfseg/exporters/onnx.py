@@ -36,13 +36,11 @@ def write(traced, directory: Path) -> dict[str, str]:
         OSError: the disk does not take it.
     """
     import onnx.checker  # pyright: ignore[reportMissingImports]  an extra
-    import tensorflow as tf
     import tf2onnx  # pyright: ignore[reportMissingImports]  an extra
 
-    signature = [tf.TensorSpec((None, None, None, traced.pixels.channels), tf.uint8, name="images")]
-    function = tf.function(traced.outputs, input_signature=signature)
+    function = traced.function()
     try:
-        model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+        model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
         for tensor in (*model.graph.input, *model.graph.output):
             for axis, dimension in zip(AXES, tensor.type.tensor_type.shape.dim, strict=False):  # classes are a number
                 dimension.dim_param = axis

@@ -31,12 +31,9 @@ def write(traced, directory: Path) -> dict[str, str]:
         OSError: the disk does not take them.
     """
     import openvino  # pyright: ignore[reportMissingImports]  an extra
-    import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, None, None, traced.pixels.channels), tf.uint8, name="images")]
-    function = tf.function(traced.outputs, input_signature=signature)
     try:
-        model = openvino.convert_model(function.get_concrete_function())  # pyright: ignore[reportAttributeAccessIssue]  the package
+        model = openvino.convert_model(traced.function().get_concrete_function())  # pyright: ignore[reportAttributeAccessIssue]  the package
     except Exception as error:  # of many kinds, all of its own
         raise ValueError(f"OpenVINO: {' '.join(str(error).split())[:500]}; leave out openvino") from error
     path = directory / FILE

@@ -57,6 +57,11 @@ class Traced:
         logits = self.logits(images)
         return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
 
+    def function(self):
+        """Makes a tf.function of `outputs`, of images of any size, for what converts TensorFlow's graphs."""
+        signature = [tf.TensorSpec((None, None, None, self.pixels.channels), tf.uint8, name="images")]
+        return tf.function(self.outputs, input_signature=signature)
+
     def network(self, images):
         """Maps images, uint8 (B, H, W, channels), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
         return tf.nn.softmax(self.logits(images))

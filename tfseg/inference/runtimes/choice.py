@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfseg.io import command
+
 
 class Runtime(NamedTuple):
     """What computes a model."""
@@ -20,16 +22,14 @@ class Runtime(NamedTuple):
     install: str
 
 
-_ONNX = ("model.onnx", "onnxruntime", "pip install 'tf-segmentation[onnxruntime]'")
-_OPENVINO = ("model.xml", "openvino", "pip install 'tf-segmentation[openvino]'")
 _LITERT = ("ai_edge_litert", "pip install 'tf-segmentation[litert]'")
 
 # By the name that --runtime takes, in the order in which they are chosen. Their masks are the SavedModel's on at least
 # 99.99 % of pixels, but for those of the last two, which are chosen only by name.
 RUNTIMES = {
     "tensorflow": Runtime("TensorFlow", "saved_model.pb", "tensorflow", "pip install 'tf-segmentation[cpu]'"),
-    "onnxruntime": Runtime("ONNX Runtime", *_ONNX),
-    "openvino": Runtime("OpenVINO", *_OPENVINO),
+    "onnxruntime": Runtime("ONNX Runtime", "model.onnx", "onnxruntime", "pip install 'tf-segmentation[onnxruntime]'"),
+    "openvino": Runtime("OpenVINO", "model.xml", "openvino", "pip install 'tf-segmentation[openvino]'"),
     "litert": Runtime("LiteRT", "model_float32.tflite", *_LITERT),
     "litert_float16": Runtime("LiteRT, float16", "model_float16.tflite", *_LITERT),
     "litert_int8": Runtime("LiteRT, int8", "model_int8.tflite", *_LITERT),
@@ -79,7 +79,7 @@ def choose_runtime(directory: Path, wanted: str | None = None) -> str:
         has = f"; the folder has what runs by {', '.join(there)}" if there else ""
         raise FileNotFoundError(
             f"{directory / RUNTIMES[wanted].file} is missing, which {RUNTIMES[wanted].title} reads{has}; "
-            f"tfseg export --formats {format_of(wanted)} writes it"
+            f"{command.program('export')} --formats {format_of(wanted)} writes it"
         )
     if not is_installed(wanted):
         raise ValueError(f"{RUNTIMES[wanted].title} is not installed; {RUNTIMES[wanted].install}")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference.runtimes.choice import Network
+from tfseg.inference.runtimes.choice import RUNTIMES, Network
 from tfseg.io.paths import without_patterns
 
-FILE = "saved_model.pb"
+FILE = RUNTIMES["tensorflow"].file
 
 
 class SavedModel(Network):

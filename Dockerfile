@@ -1,5 +1,7 @@
-# The HTTP service with one exported model, and, as target "app", the web page with it. docs/container.md says how to run them.
+# The HTTP service with one exported model, and, as target "app", the web page with it, by ONNX Runtime. docs/container.md says
+# how to run them.
 #
+#   tfseg export --run runs/city --out models/city --formats onnx
 #   docker build --build-arg MODEL=models/city -t tfseg-serve .
 #   docker build --build-arg MODEL=models/city --target app -t tfseg-app .
 
@@ -34,9 +36,9 @@ FROM installer AS app-packages
 RUN sh /opt/docker/install.sh app
 
 FROM base AS model
-ARG MODEL=runs/demo/saved_model
+ARG MODEL=models/demo
 COPY tfseg /opt/tfseg/tfseg
-COPY ${MODEL} /model
+COPY ${MODEL}/labels.json ${MODEL}/model.onnx /model/
 USER 1000
 WORKDIR /home/tfseg
 
@@ -44,12 +46,12 @@ FROM model AS app
 COPY --from=app-packages /opt/venv /opt/venv
 ENV PORT=8501
 EXPOSE 8501
-HEALTHCHECK --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/_stcore/health')"]
-CMD ["python", "-m", "tfseg.app", "--model", "/model", "--host", "0.0.0.0"]
+HEALTHCHECK --start-period=20s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/_stcore/health')"]
+CMD ["python", "-m", "tfseg.app", "--model", "/model", "--runtime", "onnxruntime", "--host", "0.0.0.0"]
 
 FROM model AS serve
 COPY --from=serve-packages /opt/venv /opt/venv
 ENV PORT=8080
 EXPOSE 8080
-HEALTHCHECK --start-period=60s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz')"]
-CMD ["python", "-m", "tfseg.serve", "--model", "/model", "--host", "0.0.0.0"]
+HEALTHCHECK --start-period=20s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz')"]
+CMD ["python", "-m", "tfseg.serve", "--model", "/model", "--runtime", "onnxruntime", "--host", "0.0.0.0"]

@@ -29,8 +29,8 @@ def test_stages_that_a_target_is_made_of():
 def test_every_instruction_is_known_and_what_is_copied_is_there():
     known = {"ARG", "CMD", "COPY", "ENV", "EXPOSE", "HEALTHCHECK", "RUN", "USER", "WORKDIR"}
     assert {name for name, _ in STEPS} == known
-    sources = [value.split()[0] for name, value in STEPS if name == "COPY" and not value.startswith("--from")]
-    assert sources == ["docker", "tfseg", "${MODEL}"]
+    copies = [value.split()[:-1] for name, value in STEPS if name == "COPY" and not value.startswith("--from")]
+    assert copies == [["docker"], ["tfseg"], ["${MODEL}/labels.json", "${MODEL}/model.onnx"]]
     assert all((ROOT / path).exists() for path in ("docker/install.sh", "tfseg"))
 
 
@@ -52,11 +52,11 @@ def test_a_file_without_its_hash_is_refused():
 
 @pytest.mark.parametrize(("name", "more"), [("serve", []), ("app", ["tfseg.serving.web_page"])])
 def test_an_image_holds_all_that_its_command_imports(name, more):
-    """Without extras, without the progress bar of `predict`, and with TensorFlow as the one runtime."""
+    """Without extras, without the progress bar of `predict`, and with ONNX Runtime as the one runtime."""
     wanted = (ROOT / f"docker/{name}.in").read_text(encoding="utf-8").lower().splitlines()
-    packages = {"cv2": "opencv-python-headless", "PIL": "pillow", "tensorflow": "tensorflow-cpu", "werkzeug": "flask"}
+    packages = {"cv2": "opencv-python-headless", "PIL": "pillow", "werkzeug": "flask"}
     found = {packages.get(module, module.replace("_", "-")) for module in reach(f"tfseg.{name}", *more)}
-    others = {"ai-edge-litert", "onnxruntime", "openvino"}
+    others = {"ai-edge-litert", "openvino", "tensorflow"}
     assert found - {"pillow-heif", "tqdm", "upath"} - others <= set(wanted)
 
 

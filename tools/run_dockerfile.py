@@ -196,15 +196,19 @@ def take_step(
 
 
 def copy(stage: Stage, stages: dict[str, Stage], value: str) -> None:
-    """Copies a file, or what is in a folder, from the project or from another stage."""
-    *where, source, place = value.split()
-    origin = stages[where[0].removeprefix("--from=")].folder if where else ROOT
-    there, here = origin / source.lstrip("/"), stage.folder / place.lstrip("/")
-    here.parent.mkdir(parents=True, exist_ok=True)
-    if there.is_dir():
-        shutil.copytree(there, here, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-    else:
-        shutil.copy2(there, here)
+    """Copies files, or what is in a folder, from the project or from another stage."""
+    *sources, place = value.split()
+    origin = ROOT
+    if sources[0].startswith("--from="):
+        origin = stages[sources.pop(0).removeprefix("--from=")].folder
+    here = stage.folder / place.lstrip("/")
+    (here if place.endswith("/") else here.parent).mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        there = origin / source.lstrip("/")
+        if there.is_dir():
+            shutil.copytree(there, here, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(there, here)
 
 
 def measure(folder: Path) -> float:

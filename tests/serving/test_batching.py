@@ -31,6 +31,17 @@ def seen_batches(batcher, classify=first_channel):
     return seen
 
 
+@pytest.mark.parametrize(
+    ("waiting", "batches"),
+    [(1, [1]), (2, [2]), (3, [2, 1]), (5, [4, 1]), (6, [6]), (7, [6, 1]), (11, [6, 4, 1])],
+)
+def test_batches_are_full_or_powers_of_two(waiting, batches):
+    batcher = Batcher(max_batch=6, max_pixels=1000, wait=0, capacity=20)
+    for value in range(waiting):
+        submit(batcher, image(value))
+    assert [*map(len, seen_batches(batcher))] == batches
+
+
 def test_images_of_one_size_are_seen_together_the_oldest_first():
     batcher = Batcher(max_batch=3, max_pixels=1000, wait=0, capacity=10)
     futures = [submit(batcher, image(value, width=4 if value % 2 else 3)) for value in range(8)]

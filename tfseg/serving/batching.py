@@ -58,7 +58,7 @@ class Batcher:
         """Makes an empty queue.
 
         Args:
-            max_batch: images that the model sees at once, at most.
+            max_batch: images that the model sees at once, at most; if there are fewer, it sees a power of two of them.
             max_pixels: pixels that it sees at once, at most, so that a batch never takes more memory than an image of
                 so many; a larger image goes alone.
             wait: seconds, at most, that an image waits for others of its size while the model is free.
@@ -138,6 +138,8 @@ class Batcher:
                 lambda: len(fitting()) == most or self._closed, timeout=max(arrived + self.wait - time.monotonic(), 0)
             )
             batch = fitting()
+            if len(batch) < most:  # a runtime may keep what it prepared for each number of images: there are to be few
+                batch = batch[: 2 ** (len(batch).bit_length() - 1)]
             taken = set(map(id, batch))
             self._jobs = deque(job for job in self._jobs if id(job) not in taken)
             return batch

@@ -39,6 +39,7 @@ ENDING = {
     "tfseg doctor": ["doctor"],
     "tfseg describe": ["describe", "--run", "trained", "--size", "64x128"],
     "tfseg check_metal": ["check_metal", *TINY],
+    "tfseg check_delegate": ["check_delegate", "--target", "gpu", "model.tflite"],
 }
 DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
 OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"

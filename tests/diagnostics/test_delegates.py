@@ -13,12 +13,15 @@ from tfseg import check_delegate
 from tfseg.diagnostics.delegates import check, limits, tflite
 from tfseg.diagnostics.delegates.partitions import keep, part
 from tfseg.diagnostics.delegates.tflite import Operator, Tensor
+from tfseg.exporters import litert
+from tfseg.inference.runtimes.litert import LiteRT
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("TensorFlow's schema makes the files", allow_module_level=True)
 
 from tensorflow.lite.python import schema_py_generated as schema
 
+LITE0 = 64, 96
 ARG_MAX = "ARG_MAX", 2, [("INT8", IMAGE), ("INT32", (), 3)], [("INT32", MASK)], schema.ArgMaxOptionsT()
 
 
@@ -357,16 +360,29 @@ def test_damaged_files_give_an_answer_or_one_line(tmp_path):
     assert 500 < damaged < 1500
 
 
-@pytest.mark.long
-def test_efficientnet_lite0_in_int8_stays_up_to_its_logits(tmp_path):
-    from tfseg.exporters import litert
+@pytest.fixture(scope="module")
+def lite0():
+    """EfficientNet-Lite0 in a U-Net, as exporters take it, and two images."""
     from tfseg.exporters.saved_model import Traced
     from tfseg.models.segmenter import build_network
 
-    network = build_network(4, "efficientnetlite0", None, "unet", skips="block")
-    images = [*np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)]
+    images = [*np.random.default_rng(0).integers(0, 256, (2, *LITE0, 3), np.uint8)]
+    return Traced(build_network(4, "efficientnetlite0", None, "unet", skips="block")), images
+
+
+@pytest.mark.long
+def test_of_efficientnet_lite0_in_int8_nothing_leaves_the_edge_tpu(lite0, tmp_path):
+    litert.write_logits(lite0[0], LITE0, lite0[1], tmp_path)
+    report = check.check_delegate(tmp_path / litert.LOGITS, "edgetpu")
+    assert report.passes and report.kept == len(report.placed) > 80 and report.parts == 1
+    assert report.multiply_adds() > 1e6
+
+
+@pytest.mark.slow
+def test_what_comes_after_the_logits_leaves(lite0, tmp_path):
+    traced, images = lite0
     path = tmp_path / "model_int8.tflite"
-    path.write_bytes(litert.convert(Traced(network), (64, 96), "int8", images))
+    path.write_bytes(litert.convert(traced, LITE0, "int8", images))
     report = check.check_delegate(path, "edgetpu")
     left = {placed.operator.name: placed.reason for placed in report.placed if placed.reason}
     assert left == {
@@ -377,3 +393,7 @@ def test_efficientnet_lite0_in_int8_stays_up_to_its_logits(tmp_path):
     }
     assert report.multiply_adds(kept=True) == report.multiply_adds() > 0 and report.parts == 1
     assert check.check_delegate(path, "nnapi").passes
+    litert.write_logits(traced, LITE0, images, tmp_path)
+    whole, logits = (LiteRT(file) for file in (path, tmp_path / litert.LOGITS))
+    answers = logits.run(images=images[0][np.newaxis])["logits"]
+    np.testing.assert_array_equal(answers.argmax(axis=-1), whole.run(images=images[0][np.newaxis])["classes"])

@@ -123,7 +123,9 @@ def read_table(target: str) -> dict:
     `float16_weights`, whether it takes weights of float16 as they are; `every`, limits on all operators; and
     `operators`, name -> limits, which take the place of those of the same name.
     """
-    return json.loads(resources.files(__package__).joinpath(f"{target}.json").read_text(encoding="utf-8"))
+    return json.loads(
+        resources.files("tfseg.diagnostics.delegates").joinpath(f"{target}.json").read_text(encoding="utf-8")
+    )
 
 
 def check_delegate(path: Path, target: str) -> Report:

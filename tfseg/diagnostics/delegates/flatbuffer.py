@@ -5,6 +5,7 @@ which takes seconds to import; the few tables that are wanted here take fewer li
 """
 
 import struct
+from typing import Any
 
 
 class Damaged(ValueError):
@@ -49,7 +50,7 @@ class Table:
         offset = self.offsets[slot] if slot < len(self.offsets) else 0
         return self.place + offset if offset else None
 
-    def number(self, slot: int, form: str, default: float = 0):
+    def number(self, slot: int, form: str, default: float = 0) -> Any:
         """A number, bool or float."""
         place = self.find(slot)
         return default if place is None else self.buffer.unpack(form, place)[0]

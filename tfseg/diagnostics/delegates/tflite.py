@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import struct
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -78,7 +79,9 @@ class Operator:
 @functools.cache
 def read_schema() -> dict:
     """Reads schema.json, see there."""
-    return json.loads(resources.files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
+    return json.loads(
+        resources.files("tfseg.diagnostics.delegates").joinpath("schema.json").read_text(encoding="utf-8")
+    )
 
 
 def read_operators(path: Path) -> list[Operator]:
@@ -149,8 +152,8 @@ def parse_tensor(number: int, table: Table, buffers: list[Table]) -> Tensor:
         raise Damaged(f"tensor {number} lies in buffer {place} of {len(buffers)}")
     buffer, quantization = buffers[place], table.table(4)
     content = buffer.content(0)
-    kind = INTEGERS.get(types[code])
-    width = {"i": 4, "q": 8}.get(kind or "", 1)
+    kind = INTEGERS.get(types[code], "")
+    count = len(content) // struct.calcsize(f"<{kind}") if kind else 0
     return Tensor(
         number,
         types[code],
@@ -158,7 +161,7 @@ def parse_tensor(number: int, table: Table, buffers: list[Table]) -> Tensor:
         dynamic=any(side < 0 for side in table.numbers(7, "i")),
         # Of a file beyond 2 GB, buffers lie after the tables: place and size instead of bytes.
         constant=bool(content) or buffer.number(1, "Q") > 1 or bool(table.number(10, "I")),
-        values=tuple(memoryview(content[: len(content) // width * width]).cast(kind)) if kind else (),
+        values=struct.unpack_from(f"<{count}{kind}", content) if count else (),
         scales=quantization.numbers(2, "f") if quantization else (),
         zero_points=quantization.numbers(3, "q") if quantization else (),
     )
@@ -174,11 +177,13 @@ def parse_operator(table: Table, codes: list[tuple[str, int]], tensors: list[Ten
         not 0 <= number < len(tensors) for number in outputs
     ):
         raise Damaged(f"{codes[code][0]} takes or makes a tensor beyond the {len(tensors)} that there are")
+    name, version = codes[code]
     return Operator(
-        *codes[code],
+        name,
+        version,
         tuple(tensors[number] if number >= 0 else None for number in inputs),
         tuple(tensors[number] for number in outputs),
-        parse_options(codes[code][0], table),
+        parse_options(name, table),
     )
 
 

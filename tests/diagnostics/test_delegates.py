@@ -124,6 +124,7 @@ def test_what_is_read_of_a_file(write):
             "an operator of TensorFlow itself (Flex), which GPU delegate has none of",
         ),
         ((300, 1, [("INT8", IMAGE)], [("INT8", IMAGE)], None), "gpu", "newer than the schema that is known here"),
+        (("ADD", 1, [], [("FLOAT32", IMAGE)], None), "coreml", "without inputs or outputs"),
         (ARG_MAX, "edgetpu", "not in the table of Edge TPU"),
         (ARG_MAX, "hexagon", "alone in its part of the graph"),
         (("SOFTMAX", 2, [("INT8", IMAGE)], [("INT8", IMAGE)], None), "edgetpu", "an input of 1x8x8x3; one of 1 dim.*"),

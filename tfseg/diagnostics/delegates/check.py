@@ -181,6 +181,8 @@ def judge(operator: Operator, table: dict) -> str | None:
         return "newer than the schema that is known here"
     if name not in table["operators"]:
         return f"not in the table of {table['title']}"
+    if not operator.inputs or not operator.outputs:
+        return "without inputs or outputs"
     limits = {key: value for key, value in table["operators"][name].items() if key != "api"}
     limits |= {key: value for key, value in table["every"].items() if key not in limits}
     # Types first: a user can mend those by another file of the same export.

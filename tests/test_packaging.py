@@ -223,7 +223,7 @@ def test_the_list_of_verbs_has_a_line_for_each(capsys):
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for verb, text in VERBS.items():
-        assert f"  {verb:12}  {text}" in lines
+        assert f"  {verb:14}  {text}" in lines
     assert max(map(len, lines)) <= 100
 
 

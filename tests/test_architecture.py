@@ -61,6 +61,7 @@ INNER_ROOMS = {
     "conversion.finding": {"conversion.reading"},
     "conversion.proposing": {"conversion.reading", "conversion.finding"},
     "conversion.writing": {"conversion.reading", "conversion.finding"},
+    "diagnostics.delegates": set(),
 }
 FILES = {"__init__", "__main__", "backend", "device"}  # of tfseg/; the others are verbs
 VERBS = {module for module in MODULES if "." not in module and module not in ROOMS and module not in FILES}
@@ -152,7 +153,7 @@ def from_elsewhere(module: str) -> set[str]:
 
 def test_every_file_has_a_room():
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} <= set(ROOMS)
-    assert len(list(PACKAGE.glob("*.py"))) <= 24
+    assert len(list(PACKAGE.glob("*.py"))) <= 25
 
 
 def test_rooms_know_only_rooms_below_them():

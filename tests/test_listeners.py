@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from helper_models import write_model
 from helper_sockets import check_server, command, free_port, list_sockets, options, read_listeners, wait_for, watch
+from helper_tflite import make_tflite, relu
 
 from tfseg import convert
 from tfseg.__main__ import VERBS
@@ -39,11 +40,12 @@ ENDING = {
     "tfseg doctor": ["doctor"],
     "tfseg describe": ["describe", "--run", "trained", "--size", "64x128"],
     "tfseg check_metal": ["check_metal", *TINY],
+    "tfseg check_delegate": ["check_delegate", "--target", "gpu", "model.tflite"],
 }
 DISPATCHER, WORKER = "tfseg data_service dispatcher", "tfseg data_service worker"
 OPEN, SEVERAL = " --host NAME", "tfseg train --accelerator.strategy multiworker"
 SERVERS = {"tfseg serve", DISPATCHER, DISPATCHER + OPEN, WORKER, WORKER + OPEN, SEVERAL}
-QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify", "tfseg audit"}
+QUICK = {"tfseg sample_city", "tfseg convert", "tfseg verify", "tfseg audit", "tfseg check_delegate"}
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,7 @@ def folder(tmp_path_factory):
     convert.main(["--root", str(root / "raw"), "--out", str(root / "records"), "--workers", "1"])
     (root / "space.yaml").write_text("optimizer.learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}\n")
     (root / "empty.yaml").write_text("")
+    (root / "model.tflite").write_bytes(make_tflite(relu()))
     return root
 
 

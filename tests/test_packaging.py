@@ -22,6 +22,7 @@ from tfseg.io import command
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ("tfseg/diagnostics/metal_kernels.json", "tfseg/diagnostics/metal_plugin_kernels.json")
+DELEGATES = ("tfseg/diagnostics/delegates/edgetpu.json", "tfseg/diagnostics/delegates/schema.json")
 MAC = "aarch64-apple-darwin"
 LINUX = "x86_64-unknown-linux-gnu"
 
@@ -170,7 +171,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         metadata = archive.read(f"tf_segmentation-{__version__}.dist-info/METADATA").decode()
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tfseg").rglob("*.*") if path.is_file()}
     files = {name for name in files if "__pycache__" not in name}
-    assert {"tfseg/py.typed", "tfseg/__main__.py", *KERNELS} <= files
+    assert {"tfseg/py.typed", "tfseg/__main__.py", *KERNELS, *DELEGATES} <= files
     assert "tfseg/records/label_maps/camvid.yaml" in files
     assert {name for name in held if ".dist-info/" not in name} == files
     assert f"tf_segmentation-{__version__}.dist-info/licenses/LICENSE" in held
@@ -222,7 +223,7 @@ def test_the_list_of_verbs_has_a_line_for_each(capsys):
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     for verb, text in VERBS.items():
-        assert f"  {verb:12}  {text}" in lines
+        assert f"  {verb:14}  {text}" in lines
     assert max(map(len, lines)) <= 100
 
 

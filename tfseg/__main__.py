@@ -30,6 +30,7 @@ VERBS = {
     "doctor": "check packages, devices and speed of a machine before a training",
     "describe": "report parameters, multiply-adds and memory of a network",
     "check_metal": "list the operations that would leave the GPU of Apple Silicon",
+    "check_delegate": "list the operators of a .tflite file that would leave an accelerator",
 }
 
 

@@ -1,6 +1,6 @@
 """Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg predict` needs, and other formats.
 
-tfseg export --run runs/city --out models/city --formats saved_model litert onnx openvino coreml
+tfseg export --run runs/city --out models/city --formats saved_model litert edgetpu onnx openvino coreml
 """
 
 import argparse
@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=FORMATS,
         default=["saved_model"],
-        help="formats to write; saved_model always is",
+        help="formats to write; saved_model always is; edgetpu: a .tflite file in int8 that ends with the logits",
     )
     parser.add_argument(
         "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
@@ -40,7 +40,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help="HEIGHTxWIDTH of images for LiteRT, Core ML and the comparison (default: as in the run's validation)",
+        help="HEIGHTxWIDTH of images for LiteRT, Edge TPU, Core ML and the comparison (default: as in the run's "
+        "validation)",
     )
     parser.add_argument(
         "--images",

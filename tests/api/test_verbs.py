@@ -24,7 +24,10 @@ FUNCTIONS = {
     "predict": "predict_files",
 }
 # Programs, and what only looks at a machine or at settings.
-PROGRAMS = {*("serve", "app", "data_service", "tune", "repeat", "doctor", "describe", "check_metal", "show_batch")}
+PROGRAMS = {
+    *("serve", "app", "data_service", "tune", "repeat", "doctor", "describe", "check_metal", "check_delegate"),
+    "show_batch",
+}
 # Verb -> the function that it shares with the public one, where it does not call that itself.
 SHARED = {"verify": "find_faults", "train": "train_run", "report": "report_run"}
 

@@ -72,6 +72,20 @@ def test_what_kind_of_numbers_a_file_holds(exported, precision, present, absent)
     assert present in kinds and absent not in kinds
 
 
+def test_the_largest_logit_is_the_class_of_the_int8_file(exported, network, tmp_path):
+    (words,) = litert.write_logits(Traced(network), SIZE, draw_images(8), tmp_path).values()
+    assert words.endswith("-> logits: uint8, quantized, (1, 12, 20, class); argmax gives classes")
+    model, whole = LiteRT(tmp_path / litert.LOGITS), LiteRT(exported[0] / litert.FILES["int8"])
+    image = draw_images(9)[8:]
+    logits = model.run(images=image)["logits"]
+    assert (logits.dtype, logits.shape) == (np.uint8, (1, *SIZE, 4))
+    np.testing.assert_array_equal(logits.argmax(axis=-1), whole.run(images=image)["classes"])
+    expected = ops.softmax(network(image.astype(np.float32)))
+    assert np.abs(model.network(image) - expected).max() < 0.05
+    with pytest.raises(ValueError, match="images of the training split, and there are none"):
+        litert.write_logits(Traced(network), SIZE, [], tmp_path)
+
+
 def test_what_goes_in_and_comes_out_is_worded(exported):
     assert list(exported[1]) == list(litert.FILES.values())
     for words in exported[1].values():

@@ -106,10 +106,10 @@ def export_run(
     Args:
         run: run folder.
         directory: where to; an earlier export there is replaced once the new one is whole.
-        formats: of "saved_model", "litert", "onnx", "openvino" and "coreml"; a SavedModel is always made.
+        formats: of "saved_model", "litert", "edgetpu", "onnx", "openvino" and "coreml"; a SavedModel is always made.
         records: of the run's classes; None: those that the run was trained on.
-        size: (height, width) of the images that LiteRT and Core ML take, and to which all are resized that are
-            compared; None: as in the run's validation.
+        size: (height, width) of the images that LiteRT, Edge TPU and Core ML take, and to which all are resized that
+            are compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
         calibration: how many images of the training split scale LiteRT's int8.
         progress: whether a terminal shows how far the comparison is.

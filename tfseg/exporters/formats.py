@@ -11,6 +11,7 @@ from tfseg.exporters.samples import Samples
 FORMATS = {
     "saved_model": (),
     "litert": (),
+    "edgetpu": (),
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "coreml": ("coremltools",),
@@ -48,7 +49,7 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
     Args:
         traced: the network, see `saved_model.Traced`.
         formats: of `FORMATS`.
-        samples: images that scale int8, and the size of what LiteRT and Core ML take.
+        samples: images that scale int8, and the size of what LiteRT, the Edge TPU and Core ML take.
         directory: folder, which is there.
 
     Returns:
@@ -60,6 +61,8 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
     files = {}
     if "litert" in formats:
         files |= litert.write(traced, samples.fixed_size, samples.calibration, directory)
+    if "edgetpu" in formats:
+        files |= litert.write_logits(traced, samples.fixed_size, samples.calibration, directory)
     if "onnx" in formats:
         files |= onnx.write(traced, directory)
     if "openvino" in formats:

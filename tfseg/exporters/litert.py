@@ -3,6 +3,9 @@
 Each takes one image of a fixed size as bytes, and answers class ids, which is all that most want of it, beside
 probabilities. In the int8 file every sum is one of whole numbers (Jacob et al. 2018), scaled by what activations were
 on real images.
+
+What compiles for an accelerator may take neither softmax nor argmax, as that of the Edge TPU; for it there is a file in
+int8 that ends with the logits.
 """
 
 from collections.abc import Iterable
@@ -15,6 +18,7 @@ from tfseg.inference.runtimes.litert import without_deprecation
 from tfseg.io.pixel_formats import RGB, PixelFormat
 
 FILES = {precision: f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
+LOGITS = "model_int8_logits.tflite"
 
 
 def write(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory: Path) -> dict[str, str]:
@@ -41,6 +45,20 @@ def write(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory
     return {name: describe(precision, size, traced.pixels) for precision, name in FILES.items()}
 
 
+def write_logits(traced, size: tuple[int, int], images: Iterable[np.ndarray], directory: Path) -> dict[str, str]:
+    """Writes `LOGITS`, whose largest logit of a pixel is the class that the int8 file of `write` gives it.
+
+    Args, what is returned, and errors are as of `write`.
+    """
+    images = [*images]
+    if not images:
+        raise ValueError("LiteRT int8 is scaled by images of the training split, and there are none")
+    (directory / LOGITS).write_bytes(convert(traced, size, "int8", images, logits=True))
+    height, width = size
+    taken = describe_input(traced.pixels, f"1, {height}, {width}")
+    return {LOGITS: f"images: {taken} -> logits: uint8, quantized, (1, {height}, {width}, class); argmax gives classes"}
+
+
 def describe(precision: str, size: tuple[int, int], pixels: PixelFormat = RGB) -> str:
     """Words what goes into a file and comes out."""
     height, width = size
@@ -52,14 +70,15 @@ def describe(precision: str, size: tuple[int, int], pixels: PixelFormat = RGB) -
     )
 
 
-def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarray]) -> bytes:
-    """Makes the content of one file; arguments and errors as of `write`."""
+def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarray], logits: bool = False) -> bytes:
+    """Makes the content of one file; `logits`: it ends with those; other arguments and errors as of `write`."""
     import tensorflow as tf
 
     # To the converter, bytes that become floats at once are floats with a scale, of which int8 needs no operation.
     dtype = tf.float32 if precision == "int8" else tf.uint8
     images_spec = tf.TensorSpec((1, *size, traced.pixels.channels), dtype, name="images")
-    function = tf.function(traced.outputs, input_signature=[images_spec])
+    outputs = (lambda images: {"logits": traced.logits(images)}) if logits else traced.outputs
+    function = tf.function(outputs, input_signature=[images_spec])
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], traced.variables)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -18,6 +18,7 @@ from tfseg.exporters.description import takes_files
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
 from tfseg.inference.runtimes.choice import RUNTIMES, find_runtimes
+from tfseg.inference.runtimes.litert import LiteRT
 from tfseg.io import masks
 from tfseg.io.png import encode_png
 from tfseg.io.progress import track
@@ -29,6 +30,7 @@ ENCODED = "SavedModel, files"  # its signature that takes files
 PARTS = {
     "SavedModel": ("saved_model.pb", "variables"),
     **{f"LiteRT {precision}": (name,) for precision, name in litert.FILES.items()},
+    "LiteRT int8, logits": (litert.LOGITS,),
     "ONNX": (onnx.FILE,),
     "OpenVINO": (openvino.FILE, openvino.WEIGHTS),
     "Core ML": (coreml.PACKAGE,),
@@ -38,15 +40,18 @@ SHARES = {
     **dict.fromkeys(("SavedModel", ENCODED, "ONNX", "OpenVINO", "LiteRT float32"), 0.9999),
     "LiteRT float16": 0.999,
 }
-LOSSES = {"LiteRT int8": 0.01}
+LOSSES = {"LiteRT int8": 0.01, "LiteRT int8, logits": 0.01}
 
 
 def load_models(directory: Path) -> dict[str, Network]:
     """Loads every format of an export that runs here, by its name in `PARTS`, as a function that does not resize."""
     names = {parts[0]: name for name, parts in PARTS.items()}
-    return {
+    models = {
         names[RUNTIMES[runtime].file]: Predictor(directory, runtime).network for runtime in find_runtimes(directory)
     }
+    if (path := directory / litert.LOGITS).is_file():
+        models[names[litert.LOGITS]] = LiteRT(path, Predictor(directory, "tensorflow").pixels.channels).network
+    return models
 
 
 def load_encoded(directory: Path) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -8,7 +8,8 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.records.record_set import RecordSet
 
-OF_FIXED_SIZE = frozenset({"litert", "coreml"})  # formats that take images of one size alone
+IN_INT8 = frozenset({"litert", "edgetpu"})  # formats that are scaled by images
+OF_FIXED_SIZE = IN_INT8 | {"coreml"}  # formats that take images of one size alone
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def read_samples(
         records.check_truth(data.val_split)
     with explain_read_errors(records):
         shown, examples = [], []
-        if "litert" in formats:
+        if IN_INT8 & {*formats}:
             shown = [*read_examples(records, data.train_split, count=calibration, size=size)]
         if images:
             examples = [*read_examples(records, data.val_split, count=images, size=None)]

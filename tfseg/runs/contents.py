@@ -22,7 +22,7 @@ CHECKPOINT_FILES = (r"\d{8,}\.json", r"\d{8,}\.weights\.h5")  # named by the ste
 EXPORT_FILES = (
     *(r"saved_model\.pb", r"fingerprint\.pb", "assets/", r"variables/variables\.(index|data-\d{5}-of-\d{5})"),
     *(r"labels\.json", r"parity\.json", r"model_card\.md"),
-    *(r"model_(float32|float16|int8)\.tflite", r"model\.(onnx|xml|bin)", r"model\.mlpackage/**"),
+    *(r"model_(float32|float16|int8|int8_logits)\.tflite", r"model\.(onnx|xml|bin)", r"model\.mlpackage/**"),
 )
 _EVENTS = r"(train|validation)/events\.out\.tfevents\..+"
 _FIGURES = r"(curves|confusion|panel(-random|-best|-worst)?)\.png"

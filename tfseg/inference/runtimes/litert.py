@@ -35,14 +35,16 @@ class LiteRT(Network):
             with without_deprecation():
                 self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
             self.run = self.interpreter.get_signature_runner()
-            takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()["probabilities"]
+            takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()
+            self.output = "logits" if "logits" in gives else "probabilities"
+            gives = gives[self.output]
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"{path} is damaged, or no export: {' '.join(str(error).split())}") from None
         shape = [int(side) for side in takes["shape"]]
         check_channels(path, shape, channels)
         self._sides = self.size = (shape[1], shape[2])
         self.classes = int(gives["shape"][-1])
-        self.scale, _ = gives["quantization"]  # 0 of floats
+        self.scale, self.zero_point = gives["quantization"]  # 0 and 0 of floats
         self.name, self._lock = path.name, threading.Lock()
 
     def network(self, images: np.ndarray) -> np.ndarray:
@@ -54,5 +56,12 @@ class LiteRT(Network):
                 f"--input-size {wanted}, or --sliding-window {wanted}"
             )
         with self._lock:
-            found = [self.run(images=image[np.newaxis])["probabilities"].copy() for image in images]
-        return np.float32(self.scale or 1) * np.concatenate(found)
+            found = [self.run(images=image[np.newaxis])[self.output].copy() for image in images]
+        answer = np.float32(self.scale or 1) * (np.concatenate(found) - np.float32(self.zero_point))
+        return answer if self.output == "probabilities" else softmax(answer)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """float32 (..., C) -> probabilities (..., C)."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)

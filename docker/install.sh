@@ -7,5 +7,7 @@ pip install --no-cache-dir --no-compile --no-deps --only-binary :all: --require-
 pip uninstall --yes pip
 cd /opt/venv/lib/python3*/site-packages
 rm -r onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/tools onnxruntime/transformers
-find numpy pandas pyarrow -type d \( -name tests -o -name include \) -prune -exec rm -r {} + 2>/dev/null || true
+for package in numpy pandas pyarrow; do
+    [ ! -d "$package" ] || find "$package" -type d \( -name tests -o -name include \) -prune -exec rm -r {} +
+done
 find . -type f \( -name '*.so' -o -name '*.so.*' \) -exec strip --strip-unneeded {} +

@@ -206,7 +206,9 @@ def copy(stage: Stage, stages: dict[str, Stage], value: str) -> None:
     for source in sources:
         there = origin / source.lstrip("/")
         if there.is_dir():
-            shutil.copytree(there, here, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                there, here, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy2(there, here)
 

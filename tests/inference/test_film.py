@@ -9,7 +9,8 @@ from PIL import Image
 from tfseg.inference.film import predict_film, predict_video
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
-from tfseg.io.video import Film, read_film, write_film
+from tfseg.io.film import Film
+from tfseg.io.video import read_film, write_film
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_frames_are_in_the_order_of_their_numbers(model, tmp_path):
         (tmp_path / "drive" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "drive" / name).write_bytes(b"litter")
     run(model, tmp_path / "out", tmp_path / "drive", alpha=0)
-    seen = [frame.mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
+    seen = [frame.pixels.mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
     assert np.abs(np.array(seen) - 20 * np.arange(12)).max() < 8
 
 
@@ -44,7 +45,7 @@ def test_a_frame_that_is_shown_again_is_classified_once(model, tmp_path, monkeyp
     asked, predictor = [], Predictor(model)
     segment = make_segmenter(predictor)
     frame = np.zeros((16, 24, 3), np.uint8)
-    film = Film(iter([frame, frame, frame, frame.copy()]), 10.0, 4)
+    film = Film.steady([frame, frame, frame, frame.copy()], 10, 4)
     predict_film(predictor, film, tmp_path / "film.mp4", 0.5, lambda frame: asked.append(1) or segment(frame))
     assert (len(asked), read_film(tmp_path / "film.mp4").count) == (2, 4)
 
@@ -61,7 +62,7 @@ def test_a_film_that_takes_too_much_memory(model, tmp_path, monkeypatch):
 
 
 def test_of_a_file(model, tmp_path):
-    write_film(tmp_path / "drive.mp4", 12 * [np.full((16, 24, 3), 180, np.uint8)], 12)
+    write_film(tmp_path / "drive.mp4", Film.steady(12 * [np.full((16, 24, 3), 180, np.uint8)], 12))
     run(model, tmp_path / "out", tmp_path / "drive.mp4")
     film = read_film(tmp_path / "out" / "drive_overlay.mp4")
     assert (film.rate, film.count) == (12, 12)
@@ -86,7 +87,7 @@ def test_a_frame_of_another_size_is_named_before_any_is_predicted(model, tmp_pat
 
 
 def test_a_film_is_never_overwritten(tmp_path):
-    write_film(tmp_path / "a_overlay.mp4", 3 * [np.zeros((16, 16, 3), np.uint8)], 10)
+    write_film(tmp_path / "a_overlay.mp4", Film.steady(3 * [np.zeros((16, 16, 3), np.uint8)], 10))
     (tmp_path / "a.mp4").symlink_to("a_overlay.mp4")
     with pytest.raises(ValueError, match=r"a_overlay\.mp4 would be read and overwritten; choose another --out"):
         run("no model is needed for this", tmp_path, tmp_path / "a.mp4")

@@ -5,6 +5,7 @@ no list of other files, no address.
 """
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -96,7 +97,7 @@ def _read(container, path: Path, closing: ExitStack) -> Film:
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if find_orientation(first[0])[0] >= SIDEWAYS:
         aspect = 1 / aspect
-    whole = note_missing(frames, count, damage)
+    whole = frames if is_cut(container, stream, path, notes) else note_missing(frames, count, damage)
     return Film(whole, base, float(rate), count, notes, source=path, start=start, pixel_aspect=aspect)
 
 
@@ -168,7 +169,18 @@ def length_of(container, stream) -> Fraction | None:
     """Seconds that a stream lasts, or else the whole file; None if neither is known."""
     if stream.duration:
         return stream.duration * stream.time_base
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska's tag
+        return 3600 * int(found[1]) + 60 * int(found[2]) + Fraction(found[3])
     return Fraction(container.duration, av.time_base) if container.duration else None
+
+
+def is_cut(container, stream, path: Path, notes: list[str]) -> bool:
+    """Whether the table of frames in a file's head names a place behind the file's end, which is then noted."""
+    entries = stream.index_entries
+    cut = len(entries) > 0 and entries[-1].pos + entries[-1].size > container.size > 0
+    if cut:
+        notes.append(f"{path} is cut short; what it holds is taken")
+    return cut
 
 
 class Damage:

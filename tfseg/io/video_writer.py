@@ -14,8 +14,9 @@ from tfseg.io.film import Film, Frame, describe, even, same_size
 from tfseg.io.video_reader import EXACT, open_container
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
-# Constant quality, where a difference is hard to see; hvc1 is the tag without which Apple's players show no HEVC.
-OPTIONS = {"h264": {"crf": "20"}, "hevc": {"crf": "24", "x265-params": "log-level=none"}}
+# Constant quality, where a difference is hard to see. With B-frames, x265 gives the packets of a film of one or two
+# frames a time that it never set.
+OPTIONS = {"h264": {"crf": "20"}, "hevc": {"crf": "24", "x265-params": "log-level=none:bframes=0"}}
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 FINEST = 10**6  # parts of a second that times are kept in; MP4 has 32 bits for how long a frame is shown
 COARSE = Fraction(1, 90_000)  # else, as in MPEG's streams
@@ -113,7 +114,7 @@ class _Output:
         context.color_range = ColorRange.MPEG
         context.sample_aspect_ratio = self.film.pixel_aspect
         if self.codec == "hevc" and options:
-            context.codec_tag = "hvc1"
+            context.codec_tag = "hvc1"  # with another, Apple's players show nothing
         self.stream = stream
         if self.sound:
             self.sound.add_to(self.container, self.path.suffix)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helper_files import save
 from helper_models import write_model
+from helper_videos import IRREGULAR, moving, packets, write_video
 from PIL import Image
 
 from tfseg.inference.film import predict_film, predict_video
@@ -91,3 +92,46 @@ def test_a_film_is_never_overwritten(tmp_path):
     (tmp_path / "a.mp4").symlink_to("a_overlay.mp4")
     with pytest.raises(ValueError, match=r"a_overlay\.mp4 would be read and overwritten; choose another --out"):
         run("no model is needed for this", tmp_path, tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("smooth", [-0.1, 1.0, 1.5, float("nan")])
+def test_a_weight_out_of_range(tmp_path, smooth):
+    with pytest.raises(ValueError, match="--smooth must be at least 0 and below 1"):
+        run("no model is needed for this", tmp_path, tmp_path / "a.mp4", smooth=smooth)
+
+
+def test_smoothing_keeps_a_class_for_frames(model, tmp_path):
+    """The model is as sure as can be: of 0.6, a class that was there once outweighs the next frame, and no more."""
+    for number, red in enumerate((200, 0, 0, 0)):
+        save(tmp_path / "drive" / f"{number}.png", np.full((16, 24, 3), [red, 0, 0], np.uint8))
+    seen = {}
+    for smooth in (0.0, 0.6):
+        done = run(model, tmp_path / str(smooth), tmp_path / "drive", alpha=1, smooth=smooth)
+        assert len(done.seconds) == 4
+        seen[smooth] = [frame.pixels[..., 0].mean() for frame in read_film(done.path).frames]
+    bright, dark = 200, 0  # the colours of the classes
+    assert np.abs(np.array(seen[0.0]) - [bright, dark, dark, dark]).max() < 10
+    assert np.abs(np.array(seen[0.6]) - [bright, bright, dark, dark]).max() < 10
+
+
+def test_a_video_keeps_times_and_sound(model, tmp_path):
+    pytest.importorskip("av", reason="needs PyAV, the extra video")
+    source = write_video(tmp_path / "drive.mp4", moving(10), IRREGULAR, sound="aac")
+    done = run(model, tmp_path / "out", source, codec="hevc", container="mov")
+    assert (done.path.name, done.count, done.film.notes) == ("drive_overlay.mov", 10, [])
+    assert [time for time, _ in packets(done.path, "video")] == [time for time, _ in packets(source, "video")]
+    assert packets(done.path, "audio") == packets(source, "audio")
+    assert {codec_of(done.path), codec_of(source)} == {"hevc", "h264"}
+
+
+def codec_of(path):
+    import av
+
+    with av.open(str(path)) as container:
+        return container.streams.video[0].codec_context.name
+
+
+@pytest.mark.parametrize("options", [{"codec": "vp9"}, {"container": "avi"}])
+def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(tmp_path, options):
+    with pytest.raises(ValueError, match=r"--(codec|container): expected"):
+        run("no model is needed for this", tmp_path, tmp_path / "a.mp4", **options)

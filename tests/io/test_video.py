@@ -114,7 +114,7 @@ def test_sound_that_the_container_cannot_hold_is_left_out_with_a_note(tmp_path):
     source = write_video(tmp_path / "film.asf", moving(6), codec="mpeg4", sound="wmav2", seconds=0.2)
     film = read_film(source)
     assert write_film(tmp_path / "copy.mp4", film) == 6
-    assert film.notes == [f"sound of {source} is left out: .mp4 holds no wmav2; .mkv may"]
+    assert f"sound of {source} is left out: .mp4 holds no wmav2; .mkv may" in film.notes
     with av.open(str(tmp_path / "copy.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
 

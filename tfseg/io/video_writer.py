@@ -106,7 +106,7 @@ class _Output:
         if base.numerator == 1 and options:
             options["video_track_timescale"] = str(base.denominator)  # else FFmpeg takes a multiple
         self.container = av.open(f"file:{self.unfinished.absolute()}", "w", format=kind, container_options=options)
-        rate = Fraction(self.film.rate).limit_denominator(1001)
+        rate = Fraction(min(max(self.film.rate, 0.01), 1000.0)).limit_denominator(1001)  # for the encoder's estimates
         stream = self.container.add_stream(ENCODERS[self.codec], rate=rate, options=dict(OPTIONS[self.codec]))
         context = stream.codec_context
         context.width, context.height, context.pix_fmt, context.time_base = width, height, "yuv420p", base

@@ -76,6 +76,14 @@ def test_what_is_no_video_is_named(tmp_path):
         read_film(tmp_path / "film.mp4")
 
 
+def test_a_list_of_other_films_is_no_video(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_film(tmp_path / "secret.mp4", frames(4), 10)
+    (tmp_path / "film.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(ValueError, match=r"film\.mp4 is no video that OpenCV can read"):
+        read_film("film.mp4")
+
+
 def test_of_a_film_cut_short_is_kept_what_can_be_read(tmp_path):
     path = tmp_path / "film.avi"  # an .mp4 has its table of frames at its end, and is no video without it
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))

@@ -51,12 +51,11 @@ class SmoothSegmenter:
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """Predicts the mask, uint8 (H, W), of the next frame, uint8 (H, W, channels), all of one size."""
         likely = self.segment.probabilities(self.segment.prepare(frame)[np.newaxis])[0]
-        if self._mean is None:
-            self._mean = np.array(likely)
-        else:
-            self._mean *= self.factor
-            self._mean += np.float32(1 - self.factor) * likely
-        return self.segment.choose(self._mean, frame.shape[:2])
+        mean = np.array(likely) if self._mean is None else self._mean * np.float32(self.factor)
+        if self._mean is not None:
+            mean += np.float32(1 - self.factor) * likely
+        self._mean = mean
+        return self.segment.choose(mean, frame.shape[:2])
 
 
 def check_factor(factor: float) -> None:

@@ -15,6 +15,27 @@ TRIES = 64  # to read on after a place that cannot be read
 LONGEST_STILL = 60.0  # seconds from one frame to the next, where the length of a film is not known
 MOST_PIXELS = 2**27  # of a frame: 16K, 15360x8640, has a little less
 TOO_LARGE = "{} has frames of {} pixels; no more than 2**27 are decoded"
+# FFmpeg's names of the containers that are read: none that names other files.
+FORMATS = (
+    *("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "live_flv", "ogg", "asf"),
+    *(
+        "h264",
+        "hevc",
+        "av1",
+        "obu",
+        "ivf",
+        "m4v",
+        "mjpeg",
+        "mxf",
+        "nut",
+        "dv",
+        "rm",
+        "yuv4mpegpipe",
+        "gif",
+        "wav",
+        "mp3",
+    ),
+)
 CODECS = ("h264", "hevc")
 CONTAINERS = ("mp4", "mov", "mkv")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfseg.io.atomic import write_whole
 from tfseg.io.film import (
+    FORMATS,
     LONGEST_STILL,
     MOST_PIXELS,
     TOO_LARGE,
@@ -23,6 +24,9 @@ from tfseg.io.film import (
 from tfseg.io.image_headers import TooLarge
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
+
+# A file of any name may be a list of others, which FFmpeg would open.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"format_whitelist;{','.join(FORMATS)}")
 
 SAMPLE = 120  # frames, from whose times the frame rate is estimated
 

@@ -18,31 +18,10 @@ import numpy as np
 from av.video.reformatter import Interpolation  # pyright: ignore[reportMissingImports]
 
 from tfseg.io.escaping import printable
-from tfseg.io.film import LONGEST_STILL, MOST_PIXELS, TOO_LARGE, TRIES, Film, Frame, describe
+from tfseg.io.film import FORMATS, LONGEST_STILL, MOST_PIXELS, TOO_LARGE, TRIES, Film, Frame, describe
 from tfseg.io.image_headers import SIDEWAYS, TooLarge, turn
 from tfseg.io.regular_files import open_file
 
-# FFmpeg's names of the containers that are read.
-FORMATS = (
-    *("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "live_flv", "ogg", "asf"),
-    *(
-        "h264",
-        "hevc",
-        "av1",
-        "obu",
-        "ivf",
-        "m4v",
-        "mjpeg",
-        "mxf",
-        "nut",
-        "dv",
-        "rm",
-        "yuv4mpegpipe",
-        "gif",
-        "wav",
-        "mp3",
-    ),
-)
 # Of what these hold, each packet that is whole gives one frame.
 ONE_FRAME_A_PACKET = ("av1", "h264", "hevc", "libdav1d", "vp9")
 # Whether a frame's brightness is to be seen on a screen of high dynamic range: the numbers of PQ and HLG.
@@ -52,7 +31,7 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 OUTPUT_CORRUPT = 1 << 3  # FFmpeg's flag: frames that are damaged come, and say so
 MOST_NAMED = 5  # damaged frames
 # Signs of a display matrix -> the EXIF orientation that turns as it says.
-ORIENTATIONS = {
+ORIENTATIONS: dict[tuple[int, ...], int] = {
     **{(1, 0, 0, 1): 1, (-1, 0, 0, 1): 2, (-1, 0, 0, -1): 3, (1, 0, 0, -1): 4},
     **{(0, 1, 1, 0): 5, (0, 1, -1, 0): 6, (0, -1, -1, 0): 7, (0, -1, 1, 0): 8},
 }
@@ -298,8 +277,8 @@ def find_orientation(frame) -> tuple[int, bool]:
         return 1, True
     a, b, _, c, d, *_ = np.frombuffer(data, np.int32).astype(float)
     straight, turned = abs(a) + abs(d), abs(b) + abs(c)
-    signs = (np.sign(a), 0, 0, np.sign(d)) if straight >= turned else (0, np.sign(b), np.sign(c), 0)
-    orientation = ORIENTATIONS.get(tuple(int(sign) for sign in signs), 1)
+    kept = (a, 0, 0, d) if straight >= turned else (0, b, c, 0)
+    orientation = ORIENTATIONS.get(tuple(np.sign(kept).astype(int).tolist()), 1)
     return orientation, min(straight, turned) <= 0.02 * max(straight, turned)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av  # pyright: ignore[reportMissingImports]  an extra
 from av.video.reformatter import ColorRange, Colorspace  # pyright: ignore[reportMissingImports]
@@ -47,7 +48,9 @@ class _Output:
     def __init__(self, path: Path, unfinished: Path, film: Film, codec: str):
         self.path, self.unfinished, self.film, self.codec = path, unfinished, film, codec
         self.base = film.time_base if film.time_base.denominator <= FINEST else COARSE
-        self.count, self.container, self.stream, self.sound = 0, None, None, None
+        self.count, self.sound = 0, None
+        self.container: Any = None
+        self.stream: Any = None
 
     def add(self, frame: Frame) -> None:
         pixels = even(frame.pixels)
@@ -134,7 +137,8 @@ class _Sound:
     def __init__(self, film: Film, source: Path):
         self.opened = ExitStack()
         self.source = self.opened.enter_context(open_container(source))
-        self.film, self.streams, self.out = film, {}, None
+        self.film, self.streams = film, {}
+        self.out: Any = None
         self.packets: Iterator = iter(())
         self.waiting, self.last, self.skipped = None, {}, 0
 

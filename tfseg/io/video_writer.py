@@ -214,7 +214,12 @@ class _Sound:
             return
         self.last[stream.index] = round(ticks)
         packet.stream = stream
-        self.out.mux_one(packet)
+        try:
+            self.out.mux_one(packet)
+        except OSError:
+            raise
+        except av.FFmpegError:  # its head is damaged
+            self.skipped += 1
 
 
 def _explain(error, path: Path) -> Exception:

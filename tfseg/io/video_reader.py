@@ -91,7 +91,8 @@ def open_container(path: Path) -> Iterator:
     with open_file(path) as file:
         try:
             container = av.open(file, options=options, io_open=refuse, metadata_errors="replace")
-        except (av.FFmpegError, PermissionError) as error:
+        except (av.FFmpegError, OSError) as error:
+            check_fault(error, path)
             reason = (error.strerror or "no reason given").lower()
             raise ValueError(
                 f"{printable(path)} is no video that FFmpeg can read ({reason}): it is cut short, or a playlist, or "
@@ -99,6 +100,16 @@ def open_container(path: Path) -> Iterator:
             ) from None
         with container:
             yield container
+
+
+def check_fault(error: Exception, path: Path) -> None:
+    """Raises an error of the system that is no fault of a file, such as of a disk that fails.
+
+    A damaged file may have FFmpeg look for a place before the file's begin, which Python refuses (EINVAL).
+    """
+    ours = (errno.EACCES, errno.EINVAL)
+    if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno not in ours:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def choose_stream(container, path: Path, notes: list[str]):
@@ -228,7 +239,8 @@ def _decode(container, stream, damage: Damage) -> Iterator:
                     else:
                         yield frame
             break
-        except av.FFmpegError:  # of the container; what follows may be whole
+        except (av.FFmpegError, OSError) as error:  # of the container; what follows may be whole
+            check_fault(error, damage.path)
             tries += 1
             damage.broken = f"its container is broken after {float((last or 0) * base):.3f} s"
     if counted and given < packets:

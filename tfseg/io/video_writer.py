@@ -12,7 +12,7 @@ from av.video.reformatter import ColorRange, Colorspace  # pyright: ignore[repor
 
 from tfseg.io.atomic import write_whole
 from tfseg.io.film import Film, Frame, describe, even, same_size
-from tfseg.io.video_reader import EXACT, open_container
+from tfseg.io.video_reader import EXACT, check_fault, open_container
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 # Constant quality, where a difference is hard to see. With B-frames, x265 gives the packets of a film of one or two
@@ -188,7 +188,8 @@ class _Sound:
         while self.waiting is None:
             try:
                 packet = next(self.packets, None)
-            except av.FFmpegError:  # the container is broken from here on
+            except (av.FFmpegError, OSError) as error:  # the container is broken from here on
+                check_fault(error, self.film.source or Path())
                 self.skipped += 1
                 return None
             if packet is None:

@@ -5,12 +5,14 @@ no list of other files, no address.
 """
 
 import errno
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import av  # pyright: ignore[reportMissingImports]  an extra
 import cv2
@@ -90,7 +92,7 @@ def open_container(path: Path) -> Iterator:
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none", "max_pixels": str(MOST_PIXELS)}
     with open_file(path) as file:
         try:
-            container = av.open(file, options=options, io_open=refuse, metadata_errors="replace")
+            container = av.open(_Bytes(file), options=options, io_open=refuse, metadata_errors="replace")
         except (av.FFmpegError, OSError) as error:
             check_fault(error, path)
             reason = (error.strerror or "no reason given").lower()
@@ -102,13 +104,33 @@ def open_container(path: Path) -> Iterator:
             yield container
 
 
-def check_fault(error: Exception, path: Path) -> None:
-    """Raises an error of the system that is no fault of a file, such as of a disk that fails.
+def demux(container, streams: Sequence) -> Iterator:
+    """Gives the packets of some streams, in the order of the file, and at the end an empty one of each."""
+    try:
+        yield from container.demux(streams)
+    except IndexError:  # PyAV's, at the end of a file in whose middle a new stream began
+        return
 
-    A damaged file may have FFmpeg look for a place before the file's begin, which Python refuses (EINVAL).
-    """
-    ours = (errno.EACCES, errno.EINVAL)
-    if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno not in ours:
+
+class _Bytes:
+    """A file that FFmpeg reads. A damaged one may send it to a place before the file's begin."""
+
+    def __init__(self, file: BinaryIO):
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a place; what Python refuses with EINVAL is answered in FFmpeg's way, by the error's number."""
+        try:
+            return self._seek(place, whence)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return -errno.EINVAL
+
+
+def check_fault(error: Exception, path: Path) -> None:
+    """Raises an error of the system that is no fault of a file, such as of a disk that fails."""
+    if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno != errno.EACCES:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
@@ -217,7 +239,7 @@ def _decode(container, stream, damage: Damage) -> Iterator:
     waiting: set[int] = set()  # times of packets whose frame has not come
     while tries < TRIES:
         try:
-            for packet in container.demux(stream):
+            for packet in demux(container, [stream]):
                 if packet.pts is not None and not packet.is_discard:
                     last, packets = packet.pts, packets + 1
                     waiting.add(packet.pts)

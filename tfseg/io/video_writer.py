@@ -1,6 +1,7 @@
 """Frames -> video files by PyAV, the libraries of FFmpeg: each frame at its time, with the sound of the source."""
 
 import errno
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
@@ -12,7 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace  # pyright: ignore[repor
 
 from tfseg.io.atomic import write_whole
 from tfseg.io.film import Film, Frame, describe, even, same_size
-from tfseg.io.video_reader import EXACT, check_fault, open_container
+from tfseg.io.video_reader import EXACT, check_fault, demux, open_container
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 # Constant quality, where a difference is hard to see. With B-frames, x265 gives the packets of a film of one or two
@@ -152,13 +153,14 @@ class _Sound:
         self.out = container
         if created := self.source.metadata.get("creation_time"):
             container.metadata["creation_time"] = created
-        refused = []
+        refused, held = [], _try_sound(self.film.source, FORMATS[suffix])
         for stream in self.source.streams.audio:
-            try:
-                copy = container.add_stream_from_template(stream)
-            except (ValueError, AttributeError, av.FFmpegError):
+            if stream.index not in held:  # it is empty
+                continue
+            if not held[stream.index]:
                 refused.append(stream.codec_context.name if stream.codec_context else "unknown")
                 continue
+            copy = container.add_stream_from_template(stream)
             copy.metadata.update({name: value for name, value in stream.metadata.items() if name == "language"})
             self.streams[stream.index] = copy
         if refused:
@@ -166,7 +168,7 @@ class _Sound:
                 f"sound of {self.film.source} is left out: {suffix} holds no {', '.join(refused)}; .mkv may"
             )
         wanted = [self.source.streams[index] for index in self.streams]
-        self.packets = self.source.demux(wanted) if wanted else iter(())
+        self.packets = demux(self.source, wanted) if wanted else iter(())
 
     def write_until(self, second: Fraction) -> None:
         """Copies the packets up to this second of the film."""
@@ -221,6 +223,35 @@ class _Sound:
             raise
         except av.FFmpegError:  # its head is damaged
             self.skipped += 1
+
+
+def _try_sound(source: Path, kind: str) -> dict[int, bool]:
+    """Whether a kind of file can hold each stream of sound of a source, by its number; without those that are empty."""
+    held = {}
+    with open_container(source) as container, suppress(av.FFmpegError):
+        streams = container.streams.audio
+        for packet in demux(container, streams) if streams else ():
+            if packet.size and packet.dts is not None and packet.stream.index not in held:
+                index = packet.stream.index
+                held[index] = _can_hold(kind, packet)
+            if len(held) == len(streams):
+                break
+    return held
+
+
+def _can_hold(kind: str, packet) -> bool:
+    """Whether a kind of file can hold a stream of sound, given its first packet; tried in memory.
+
+    One whose head is damaged would fail only when the file is finished.
+    """
+    try:
+        with av.open(io.BytesIO(), "w", format=kind) as container:
+            stream = container.add_stream_from_template(packet.stream)
+            packet.stream, packet.pts, packet.dts = stream, 0, 0
+            container.mux_one(packet)
+    except (ValueError, AttributeError, av.FFmpegError):
+        return False
+    return True
 
 
 def _explain(error, path: Path) -> Exception:

@@ -467,3 +467,16 @@ def test_without_pyav_a_line_says_what_is_lost(tmp_path, monkeypatch):
 def test_what_is_not_written(codec, container):
     with pytest.raises(ValueError, match=r"--(codec|container): expected .*, got"):
         video.check_output(codec, container)
+
+
+def test_sound_whose_head_is_damaged_costs_the_sound_alone(tmp_path):
+    source = write_video(tmp_path / "film.webm", moving(6), codec="libvpx-vp9", sound="libopus", seconds=0.2)
+    content = source.read_bytes()
+    place = content.index(b"\x63\xa2")  # CodecPrivate, whose length follows
+    length = content[place + 2] & 0x7F
+    assert content[place + 3 : place + 11] == b"OpusHead"
+    filler = b"\xec" + bytes([0x80 | (length + 1)]) + bytes(length + 1)  # Void, of the same length
+    source.write_bytes(content[:place] + filler + content[place + 3 + length :])
+    film = read_film(source)
+    assert write_film(tmp_path / "copy.mp4", film) == 6
+    assert f"sound of {source} is left out: .mp4 holds no opus; .mkv may" in film.notes

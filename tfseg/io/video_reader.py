@@ -278,6 +278,7 @@ def in_order(frames: Iterator, stream, rate: Fraction, seconds: Fraction | None,
     """
     step = max(round(1 / (rate * stream.time_base)), 1)
     longest = round((max(seconds + 1, LONGEST_STILL) if seconds else Fraction(LONGEST_STILL)) / stream.time_base)
+    longest = min(longest, 2**30)  # what MP4 has for how long a frame is shown
     shift, last, mended = 0, None, 0
     for frame in frames:
         time = None if frame.pts is None else frame.pts + shift

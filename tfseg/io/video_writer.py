@@ -138,7 +138,7 @@ class _Sound:
     def __init__(self, film: Film, source: Path):
         self.opened = ExitStack()
         self.source = self.opened.enter_context(open_container(source))
-        self.film, self.streams = film, {}
+        self.film, self.path, self.streams = film, source, {}
         self.out: Any = None
         self.packets: Iterator = iter(())
         self.waiting, self.last, self.skipped = None, {}, 0
@@ -153,7 +153,7 @@ class _Sound:
         self.out = container
         if created := self.source.metadata.get("creation_time"):
             container.metadata["creation_time"] = created
-        refused, held = [], _try_sound(self.film.source, FORMATS[suffix])
+        refused, held = [], _try_sound(self.path, FORMATS[suffix])
         for stream in self.source.streams.audio:
             if stream.index not in held:  # it is empty
                 continue
@@ -165,7 +165,8 @@ class _Sound:
             self.streams[stream.index] = copy
         if refused:
             self.film.notes.append(
-                f"sound of {self.film.source} is left out: {suffix} holds no {', '.join(refused)}; .mkv may"
+                f"sound of {self.path} is left out: {suffix} holds no {', '.join(refused)}"
+                + ("" if suffix == ".mkv" else "; .mkv may")
             )
         wanted = [self.source.streams[index] for index in self.streams]
         self.packets = demux(self.source, wanted) if wanted else iter(())
@@ -180,7 +181,7 @@ class _Sound:
         while (packet := self._next()) is not None:
             self._write(packet)
         if self.skipped:
-            self.film.notes.append(f"{self.skipped} pieces of the sound of {self.film.source} are damaged and left out")
+            self.film.notes.append(f"{self.skipped} pieces of the sound of {self.path} are damaged and left out")
 
     def close(self) -> None:
         self.opened.close()
@@ -191,7 +192,7 @@ class _Sound:
             try:
                 packet = next(self.packets, None)
             except (av.FFmpegError, OSError) as error:  # the container is broken from here on
-                check_fault(error, self.film.source or Path())
+                check_fault(error, self.path)
                 self.skipped += 1
                 return None
             if packet is None:

@@ -15,6 +15,7 @@ from tfseg.inference.model_folder import HELP
 from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
 from tfseg.io.escaping import printable
+from tfseg.io.film import CODECS, CONTAINERS
 from tfseg.io.listing import SUFFIXES
 from tfseg.io.renamed import accept_renamed
 
@@ -45,6 +46,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fps", type=float, default=FPS, help="frames per second of a folder of frames (default: 17, as in Cityscapes)"
     )
+    group = parser.add_argument_group("video")
+    group.add_argument(
+        "--smooth",
+        type=float,
+        default=0.0,
+        metavar="FACTOR",
+        help="averages class probabilities over frames: those before weigh FACTOR, below 1, such as 0.7 (default: 0)",
+    )
+    group.add_argument(
+        "--codec", choices=CODECS, help="compression of the result (default: h264, with the extra video)"
+    )
+    group.add_argument("--container", choices=CONTAINERS, default="mp4", help="ending of the result (default: mp4)")
     add_options(parser)
     return parser
 
@@ -57,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if bool(options.images) == bool(options.video):
         raise ValueError("expected images or a --video, and not both")
     if not options.video:
+        if options.smooth or options.codec or options.container != "mp4":
+            raise ValueError("--smooth, --codec and --container are of a --video, and images are given")
         report_files(options, how)
     elif 0 < options.fps <= 1000:
         report_video(options, how)
@@ -77,6 +92,7 @@ def report_files(options: argparse.Namespace, how: dict) -> None:
 
 def report_video(options: argparse.Namespace, how: dict) -> None:
     """Predicts a video; raises ValueError at the end for frames that could not be read."""
+    how |= {"smooth": options.smooth, "codec": options.codec, "container": options.container}
     predicted = predict_video(options.model, options.video, options.out, fps=options.fps, **how)
     film, count = predicted.film, predicted.count
     speed = f"{count / predicted.elapsed:.3g} per second were made, with reading and writing"

@@ -22,7 +22,7 @@ from tfseg.inference.film import predict_film
 from tfseg.inference.image_segmenter import ImageSegmenter
 from tfseg.inference.predictor import Predictor, make_segmenter
 from tfseg.inference.tta import InferenceSettings
-from tfseg.io import video
+from tfseg.io.film import Film
 from tfseg.io.images import decode_file
 from tfseg.io.resizing import resize_along
 from tfseg.records.labels import CATEGORIES, CATEGORY_COLORS
@@ -230,7 +230,7 @@ def test_films_are_shown_the_same_masks(model, expected, tmp_path):
         return masks[-1]
 
     for content in contents:
-        film = video.Film(iter([decode_file(content)]), 5.0, 1)
+        film = Film.steady([decode_file(content)], 5.0, 1)
         predict_film(load_once(model), film, tmp_path / "film.mp4", 0.5, watch)
     assert all(np.array_equal(mask, expected(content)) for mask, content in zip(masks, contents, strict=True))
 

@@ -26,6 +26,7 @@ pytestmark = [
 PIXELS = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 CLASS_IDS = PIXELS[..., 0] // 64  # what the model of `write_model` answers
 COLORS = np.array(MODEL_COLORS, np.uint8)
+CHANGED = "old => document.querySelector('img[alt^=\"the camera\"]')?.getAttribute('src') !== old"
 PHONE = {"width": 390, "height": 844}
 
 
@@ -56,11 +57,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def runner():
     with playwright.sync_playwright() as runner:
-        browser = runner.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def browser(runner):
+    browser = runner.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -188,3 +194,30 @@ def test_two_models_a_sample_and_the_width_of_a_phone(browser, folder):
     finally:
         process.terminate()
         assert process.wait(timeout=30) == 0
+
+
+def test_the_camera_of_the_visitor(runner, address):
+    """Chromium's camera for tests, whose image changes all the time."""
+    options = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    browser = runner.chromium.launch(executable_path=CHROMIUM, args=options)
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address)
+    page.get_by_text("Live camera").click()
+    page.get_by_role("button", name="Start the camera").click()
+    shown = page.locator('img[alt^="the camera with the colours"]')
+    shown.wait_for()
+    for _ in range(3):  # one frame after the other
+        page.wait_for_function(CHANGED, arg=shown.get_attribute("src"))
+    page.get_by_role("button", name="Stop the camera").click()
+    page.get_by_role("button", name="Start the camera").wait_for()
+    page.get_by_text("Live camera").click()
+    page.locator("input[type=file]").wait_for(state="attached")
+    assert shown.count() == 0
+    browser.close()
+
+
+def test_a_visitor_without_a_camera(page):
+    page.get_by_text("Live camera").click()
+    page.get_by_role("button", name="Start the camera").click()
+    page.get_by_text("The browser gives no camera").wait_for()

@@ -11,6 +11,7 @@ pytest.importorskip("streamlit", reason="needs Streamlit: make test-app")
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from tfseg.io.pixel_formats import PixelFormat
 from tfseg.serving import web_view
 
 PAGE = Path(web_view.__file__).with_name("web_page.py")
@@ -136,3 +137,10 @@ def test_an_image_is_predicted_once_however_often_the_opacity_changes(visit, mod
         page.slider[0].set_value(opacity).run()
         assert f"at {opacity}% opacity" in page.image[1].proto.imgs[0].alt
     assert len(calls) == 1
+
+
+def test_a_model_of_other_channels_is_offered_no_camera(visit, models, monkeypatch):
+    page = visit("--model", models / "city")
+    assert [toggle.label for toggle in page.toggle] == ["Live camera"]
+    monkeypatch.setattr(PixelFormat, "is_rgb", False)
+    assert not visit("--model", models / "city").toggle

@@ -198,7 +198,7 @@ def test_overlays_of_a_folder_of_frames(model, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["drive_overlay.mp4"]
     film = read_film(tmp_path / "out" / "drive_overlay.mp4")
     assert film.rate == 5
-    seen = [frame.mean(axis=(0, 1)) for frame in film.frames]
+    seen = [frame.pixels.mean(axis=(0, 1)) for frame in film.frames]
     assert np.abs(np.array(seen) - [MODEL_COLORS[1], MODEL_COLORS[3], MODEL_COLORS[0]]).max() < 6
     printed = rf"3 frames are in {tmp_path / 'out'}/drive_overlay.mp4, 5 per second: [\d.]+ per second were made, "
     assert re.match(printed + r"with reading and writing: the first took [\d.]+ s, ", capsys.readouterr().out)
@@ -218,7 +218,7 @@ def test_a_damaged_frame_is_stood_for_by_the_one_before(model, tmp_path, capsys,
     assert message == f"{len(damaged)} of 4 frames could not be read; the one before, or else after, stands for each:"
     assert [f"{number}.png" in line for number, line in zip(damaged, lines, strict=True)] == len(damaged) * [True]
     assert capsys.readouterr().out.startswith(f"4 frames are in {tmp_path / 'out'}/drive_overlay.mp4")
-    seen = [frame[..., 0].mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
+    seen = [frame.pixels[..., 0].mean() for frame in read_film(tmp_path / "out" / "drive_overlay.mp4").frames]
     assert np.abs(np.array(seen) - reds).max() < 12
 
 
@@ -241,6 +241,9 @@ def test_what_is_odd_in_a_film_is_reported_and_the_film_made(model, tmp_path, ca
         ([], "expected images or a --video, and not both"),
         (["a.png", "--video", "a.mp4"], "expected images or a --video, and not both"),
         (["--video", "a.mp4", "--fps", "0"], "--fps must be above 0"),
+        (["--video", "a.mp4", "--smooth", "1"], "--smooth must be at least 0 and below 1"),
+        (["a.png", "--smooth", "0.5"], "--smooth, --codec and --container are of a --video, and images are given"),
+        (["a.png", "--codec", "hevc"], "--smooth, --codec and --container are of a --video, and images are given"),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, message):

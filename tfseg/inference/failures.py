@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.inference.image_segmenter import ImageSegmenter
+from tfseg.inference.smoothing import SmoothSegmenter
 from tfseg.io.escaping import printable
 from tfseg.io.memory import find_want_of_memory, of_library
 
 
-def describe_failure(error: Exception, path: Path, shape: Sequence[int], segment: ImageSegmenter) -> str:
+def describe_failure(
+    error: Exception, path: Path, shape: Sequence[int], segment: ImageSegmenter | SmoothSegmenter
+) -> str:
     """Words why an image could not be predicted.
 
     Args:

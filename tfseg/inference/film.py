@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,17 @@ from tfseg.inference.files import ENDINGS
 from tfseg.inference.image_segmenter import ImageSegmenter, Size
 from tfseg.inference.predictor import Predictor, load_segmenter
 from tfseg.inference.reading import read_input, read_size
+from tfseg.inference.smoothing import SmoothSegmenter, check_factor
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
+from tfseg.io.film import Film, Frame
 from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.listing import list_images
 from tfseg.io.progress import show_progress, track
-from tfseg.io.video import Film, read_film, write_film
+from tfseg.io.video import check_output, read_film, write_film
 from tfseg.visualization.overlay import blend, check_alpha
 
-ENDING = "_overlay.mp4"  # of what is written
+ENDING = "_overlay"  # of what is written
 FPS = 17.0  # frames per second of Cityscapes
 
 
@@ -31,8 +33,8 @@ class PredictedVideo:
 
     Attributes:
         path: of the file.
-        film: what was read: its frames per second (`rate`), `notes` on it, and `failures`, a line for each frame that
-            could not be read.
+        film: what was read: its frames per second (`rate`), `notes` on it and on what is lost of it, and `failures`, a
+            line for each frame of a folder that could not be read.
         count: how many frames were written.
         seconds: what each frame took that is not a repetition, without reading and writing.
         elapsed: seconds of the whole.
@@ -53,6 +55,9 @@ def predict_video(
     *,
     fps: float = FPS,
     alpha: float = 0.5,
+    smooth: float = 0.0,
+    codec: str | None = None,
+    container: str = "mp4",
     inference: InferenceSettings | None = None,
     input_size: Size | str | None = None,
     runtime: str | None = None,
@@ -60,12 +65,19 @@ def predict_video(
 ) -> PredictedVideo:
     """Writes NAME_overlay.mp4, with the colours of the classes laid over each frame, as `tfseg predict --video` does.
 
+    With PyAV, the extra `video`, each frame keeps its time and the sound is copied; without, OpenCV reads and writes,
+    and a note in the result says what is lost.
+
     Args:
         model: folder of an exported model, or of a run.
         video: a file, or a folder of frames, which are taken in the order of their names.
         out: folder for the result, which is made.
         fps: frames per second of a folder of frames.
         alpha: opacity of the overlay's colours, 0 to 1.
+        smooth: weight of the frames before in an exponential moving average of the class probabilities, at least 0 and
+            below 1, see `SmoothSegmenter`; 0: each frame is seen by itself.
+        codec: "h264" or "hevc"; None: H.264, or what OpenCV has where PyAV is not installed.
+        container: "mp4", "mov" or "mkv", which is the ending of the result.
         inference: how the network sees a frame; None: once, as a whole.
         input_size: as of `load_model`.
         runtime: as of `load_model`.
@@ -73,7 +85,8 @@ def predict_video(
 
     Raises:
         ValueError: the result would overwrite the video, frames differ in size, none can be read, one cannot be
-            predicted, or as of `load_model`.
+            predicted, `smooth` is out of its range, the codec or container is none or needs PyAV, or as of
+            `load_model`.
         FileNotFoundError: there is no such video or model.
         OSError: the result cannot be written.
 
@@ -83,9 +96,11 @@ def predict_video(
         1
     """
     check_alpha(alpha)
+    check_factor(smooth)
+    check_output(codec, container)
     model, video, out = Path(model), Path(video), Path(out)
     name = (video.resolve() if video.is_dir() else video).stem  # a folder may be called "."
-    path = out / f"{name}{ENDING}"
+    path = out / f"{name}{ENDING}.{container}"
     if path.resolve() == video.resolve():
         raise ValueError(f"{printable(path)} would be read and overwritten; choose another --out")
     film = open_film(video, out, fps)
@@ -94,8 +109,10 @@ def predict_video(
         raise ValueError(
             f"{printable(model)} takes {predictor.pixels.describe()}, and a film holds 8-bit RGB; predict single images"
         )
+    if smooth:
+        segment = SmoothSegmenter(segment, smooth)
     with show_progress(progress):
-        return predict_film(predictor, film, path, alpha, segment)
+        return predict_film(predictor, film, path, alpha, segment, codec)
 
 
 def open_film(path: Path, out: Path, fps: float) -> Film:
@@ -111,7 +128,7 @@ def open_film(path: Path, out: Path, fps: float) -> Film:
     listing = list_images([path], out, ENDINGS)
     failures = []
     frames = read_frames(list(listing.images), path, failures)
-    return Film(frames, fps, len(listing.images), listing.left_out, failures)
+    return Film.steady(frames, fps, len(listing.images), notes=listing.left_out, failures=failures)
 
 
 def read_frames(paths: Sequence[Path], folder: Path, failures: list[str]) -> Iterator[np.ndarray]:
@@ -155,8 +172,15 @@ def check_sizes(paths: Sequence[Path]) -> None:
             )
 
 
-def predict_film(predictor: Predictor, film: Film, path: Path, alpha: float, segment: ImageSegmenter) -> PredictedVideo:
-    """Writes a film with the colours of the classes laid over each frame.
+def predict_film(
+    predictor: Predictor,
+    film: Film,
+    path: Path,
+    alpha: float,
+    segment: ImageSegmenter | SmoothSegmenter,
+    codec: str | None = None,
+) -> PredictedVideo:
+    """Writes a film with the colours of the classes laid over each frame; `codec` as of `write_film`.
 
     Raises:
         ValueError: as of the film's frames and of `write_film`; or a frame cannot be predicted.
@@ -164,21 +188,24 @@ def predict_film(predictor: Predictor, film: Film, path: Path, alpha: float, seg
     """
     seconds, seen, shown = [], None, None
 
-    def overlay(frame: np.ndarray) -> np.ndarray:
+    def overlay(frame: Frame) -> Frame:
         nonlocal seen, shown
-        if frame is seen and shown is not None:  # a repetition
-            return shown
+        pixels = frame.pixels
+        if pixels is seen and shown is not None:  # a repetition
+            return Frame(shown, frame.time)
         start = time.perf_counter()
         try:
-            class_ids = segment(frame)
+            class_ids = segment(pixels)
         except Exception as error:
-            raise ValueError(f"frame {len(seconds)} of {describe_failure(error, path, frame.shape, segment)}") from None
+            raise ValueError(
+                f"frame {len(seconds)} of {describe_failure(error, path, pixels.shape, segment)}"
+            ) from None
         seconds.append(time.perf_counter() - start)
-        seen, shown = frame, blend(frame, class_ids, predictor.colors, alpha)
-        return shown
+        seen, shown = pixels, blend(pixels, class_ids, predictor.colors, alpha)
+        return Frame(shown, frame.time)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     frames = track(film.frames, unit="frame", total=film.count)
-    count = write_film(path, map(overlay, frames), film.rate)
+    count = write_film(path, replace(film, frames=map(overlay, frames)), codec)
     return PredictedVideo(path, film, count, seconds, time.perf_counter() - start)

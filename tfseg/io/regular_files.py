@@ -35,7 +35,7 @@ def read_file(path: str | Path, most: int | None = None) -> bytes:
     """
     if not is_local(place := open_path(path) if isinstance(path, str) else path):
         return place.read_bytes()
-    with _open(path) as file:
+    with open_file(path) as file:
         content = file.read() if most is None else read_past(file, most)
     if most is not None and len(content) > most:
         raise ValueError(f"{printable(path)}: has more than {most:,} bytes, which is too large for what it should be")
@@ -44,7 +44,7 @@ def read_file(path: str | Path, most: int | None = None) -> bytes:
 
 def read_start(path: str | Path, count: int) -> bytes:
     """Reads up to so many bytes of a file's beginning; errors as of `read_file`."""
-    with _open(path) as file:
+    with open_file(path) as file:
         return file.read(count)
 
 
@@ -63,7 +63,8 @@ def read_past(file: BinaryIO, most: int) -> bytes:
     return content
 
 
-def _open(path: str | Path) -> BinaryIO:
+def open_file(path: str | Path) -> BinaryIO:
+    """Opens a file to read; errors as of `read_file`."""
     check_regular(path)
     file = os.fdopen(os.open(path, _FLAGS), "rb")
     try:

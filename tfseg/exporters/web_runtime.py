@@ -1,7 +1,7 @@
 """ONNX Runtime Web, which the page of an export runs by: its version, its files, and where they are found.
 
 The package of npm is vendored when a wheel or an environment is built, by `tools/fetch_web_runtime.py`, and every file
-of it is known by its SHA-256, wherever it comes from. No package of PyPI carries these files.
+of it is known by its SHA-256, wherever it comes from.
 """
 
 import hashlib

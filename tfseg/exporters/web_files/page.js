@@ -7,6 +7,7 @@ import { RefusedImage, Segmenter } from "./segmenter.js";
 const find = (id) => document.getElementById(id);
 const segmenter = new Segmenter();
 const camera = new Camera();
+const MOST_THREADS = 4; // and half of the cores: what ONNX Runtime Web itself takes by default
 let classes = [];
 let current = null; // {name, height, width, ids}
 let asked = 0; // counts what was asked for, so that only the newest is shown
@@ -23,10 +24,16 @@ async function start() {
   const labels = await response.json();
   classes = labels.classes;
   makeLegend();
-  const { threads, version } = await segmenter.load(labels.resize ?? []);
+  const threads = countThreads();
+  const { version } = await segmenter.load(labels.resize ?? [], threads);
   find("runtime").textContent = `ONNX Runtime Web ${version}, ${threads} thread${threads > 1 ? "s" : ""}.`;
   for (const id of ["file", "camera", "facing"]) find(id).disabled = false;
   find("status").textContent = "Ready.";
+}
+
+/** How many threads compute the network: several only where the page is isolated. */
+function countThreads() {
+  return self.crossOriginIsolated ? Math.min(Math.ceil((navigator.hardwareConcurrency || 1) / 2), MOST_THREADS) : 1;
 }
 
 function makeLegend() {

@@ -21,9 +21,9 @@ export class Segmenter {
     };
   }
 
-  /** Loads the model; `sizes`: to which it resizes images. Gives {threads, version}. */
-  load(sizes) {
-    return this.#ask({ load: sizes });
+  /** Loads the model, which resizes images to some sizes; gives {version} of ONNX Runtime Web. */
+  load(resizeTo, threads) {
+    return this.#ask({ load: { resizeTo, threads } });
   }
 
   /**

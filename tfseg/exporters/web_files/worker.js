@@ -7,7 +7,6 @@ import { makeShown, readImage, readPixels, Refused } from "./images.js";
 import { chooseClasses, resize } from "./resizing.js";
 import * as ort from "./runtime/ort.wasm.min.js";
 
-const MOST_THREADS = 8;
 const MOST_SEEN = 1024 * 2048; // pixels that a network sees at a time: more would not fit into WebAssembly's memory
 const MOST_SHOWN = 2048; // side of what is shown of an image, in pixels
 
@@ -16,10 +15,9 @@ let sizes = [];
 
 const here = (name) => new URL(name, import.meta.url).href;
 
-/** Loads the model; gives how many threads compute it: several only where the page is cross-origin isolated. */
-async function load(resizeTo) {
+/** Loads the model, to be computed by so many threads, and notes the sizes to which it resizes images. */
+async function load({ resizeTo, threads }) {
   sizes = resizeTo;
-  const threads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS) : 1;
   ort.env.logLevel = "error";
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmPaths = {
@@ -29,7 +27,7 @@ async function load(resizeTo) {
   const response = await fetch(here("model.onnx"));
   if (!response.ok) throw new Error(`model.onnx: the server answers ${response.status}`);
   session = await ort.InferenceSession.create(await response.arrayBuffer(), { executionProviders: ["wasm"] });
-  return { threads, version: ort.env.versions.web };
+  return { version: ort.env.versions.web };
 }
 
 /** Finds the mask of a file, or of a frame of the camera, and a bitmap to show. */
@@ -63,9 +61,9 @@ async function run({ height, width, data }) {
   return { data: probabilities.data, shape: probabilities.dims.slice(1) };
 }
 
-self.onmessage = async ({ data: { id, load: resizeTo, segment: input } }) => {
+self.onmessage = async ({ data: { id, load: settings, segment: input } }) => {
   try {
-    const result = resizeTo ? await load(resizeTo) : await segment(input);
+    const result = settings ? await load(settings) : await segment(input);
     self.postMessage({ id, result }, result.ids ? [result.ids.buffer, result.shown] : []);
   } catch (error) {
     const refused = error instanceof Refused;

@@ -202,11 +202,20 @@ def test_a_model_that_sees_images_at_their_own_size_and_of_one_class(browser, tm
         ).wait_for()
 
 
-def test_what_the_server_lacks_is_named(browser, export, tmp_path):
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("model.onnx", "model.onnx: the server answers 404"),
+        ("labels.json", "labels.json: the server answers 404"),
+        ("runtime/ort.wasm.min.js", "its program could not be loaded"),
+        ("runtime/ort-wasm-simd-threaded.wasm", "no available backend found"),
+    ],
+)
+def test_what_the_server_lacks_is_named(browser, export, tmp_path, name, words):
     folder = tmp_path / "web"
     shutil.copytree(export / "web", folder)
-    (folder / "model.onnx").unlink()
+    (folder / name).unlink()
     with served(folder) as address, browser.new_page() as page:
         page.goto(address)
-        page.get_by_text("The page cannot work: model.onnx: the server answers 404.").wait_for()
+        page.get_by_text(f"The page cannot work: {words}").wait_for()
         assert page.get_by_role("button", name="Use the camera").is_disabled()

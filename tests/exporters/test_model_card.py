@@ -80,6 +80,9 @@ def test_scores_are_of_the_ground_truths_size_whatever_evaluate_left(facts):
 def test_a_format_that_was_not_run_is_reported(facts):
     formats = {**facts.parity["formats"], "Core ML": {"bytes": 5}}
     assert "Core ML was checked" in make_card(facts._replace(parity={**facts.parity, "formats": formats}))
+    formats = {**facts.parity["formats"], "web page": {"bytes": 5}}
+    card = make_card(facts._replace(parity={**facts.parity, "formats": formats}))
+    assert "The web page computes the file of ONNX" in card and "Core ML was checked" not in card
 
 
 def test_names_of_a_card_are_text(facts):

@@ -51,11 +51,14 @@ def test_table_and_misses(report, tmp_path):
     (tmp_path / "model_int8.tflite").write_bytes(b"x" * 100_000)
     (tmp_path / "model.mlpackage").mkdir()
     (tmp_path / "model.mlpackage" / "weights").write_bytes(b"x" * 200_000)
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "model.onnx").write_bytes(b"x" * 300_000)
     add_bytes(report, tmp_path)
     rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in lay_out(report).splitlines()]
     assert rows[3][:2] == ["SavedModel", "1.5"] and rows[3][-1] == "met"
     assert rows[4][:2] == ["LiteRT int8", "0.1"] and rows[4][3] == "8.333" and rows[4][-1] == "missed"
     assert rows[5][:3] == [ENCODED, "", "-"] and rows[5][-1] == "missed"
     assert rows[6] == ["Core ML", "0.2", "-", "-", "-", "-", "-", "not run"]
+    assert rows[7] == ["web page", "0.3", "-", "-", "-", "-", "-", "as ONNX"]
     miss, _ = list_misses(json.loads(json.dumps(report)))
     assert miss.startswith("LiteRT int8 misses its bar, at most 1 point of mean IoU lost: 8.333 % of pixels")

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfseg.exporters import coreml, model_card, parity
+from tfseg.exporters import coreml, model_card, parity, web
 from tfseg.exporters.description import describe_model, write_labels
 from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
@@ -99,6 +99,7 @@ def export_run(
     size: tuple[int, int] | None = None,
     images: int = 16,
     calibration: int = 100,
+    web_runtime: str | Path | None = None,
     progress: bool = True,
 ) -> Export:
     """Exports the best epoch of a run in several formats, and compares each with the network.
@@ -106,12 +107,14 @@ def export_run(
     Args:
         run: run folder.
         directory: where to; an earlier export there is replaced once the new one is whole.
-        formats: of "saved_model", "litert", "edgetpu", "onnx", "openvino" and "coreml"; a SavedModel is always made.
+        formats: of "saved_model", "litert", "edgetpu", "onnx", "openvino", "coreml" and "web"; a SavedModel is always
+            made, and with "web" ONNX as well.
         records: of the run's classes; None: those that the run was trained on.
         size: (height, width) of the images that LiteRT, Edge TPU and Core ML take, and to which all are resized that
             are compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
         calibration: how many images of the training split scale LiteRT's int8.
+        web_runtime: folder of the unpacked package onnxruntime-web of npm, for "web"; None: what tfseg was built with.
         progress: whether a terminal shows how far the comparison is.
 
     Raises:
@@ -125,6 +128,9 @@ def export_run(
     check_packages(formats)
     if "coreml" in formats:
         coreml.check_channels(run_dir.read_pixels(run).channels)
+    if "web" in formats:
+        web.check_pixels(run_dir.read_pixels(run))
+    runtime = web.load_runtime(Path(web_runtime) if web_runtime else None) if "web" in formats else {}
     check_replaceable(directory)  # before the minute that it takes to rebuild the network
     from tfseg.device import choose_device
     from tfseg.exporters.saved_model import Traced
@@ -142,6 +148,9 @@ def export_run(
     with replace_export(directory) as incomplete:
         labels = describe_model(classes, colors, sizes, config.loss.ignore_class, pixels)
         files = write_formats(Traced(network, sizes or (), pixels), formats, samples, incomplete)
+        if "web" in formats:
+            write_labels(labels, incomplete)
+            files |= web.write(runtime, incomplete)
         write_labels({**labels, "files": files} if files else labels, incomplete)
         if opened and images:
             report = {"records": str(opened), "split": config.data.val_split}

@@ -15,6 +15,7 @@ FORMATS = {
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "coreml": ("coremltools",),
+    "web": ("tf2onnx", "onnx", "onnxruntime"),  # of ONNX, which the page computes
 }
 
 
@@ -48,7 +49,7 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
 
     Args:
         traced: the network, see `saved_model.Traced`.
-        formats: of `FORMATS`.
+        formats: of `FORMATS`; the page of "web" is not written here, but the ONNX file that it computes is.
         samples: images that scale int8, and the size of what LiteRT, the Edge TPU and Core ML take.
         directory: folder, which is there.
 
@@ -63,7 +64,7 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
         files |= litert.write(traced, samples.fixed_size, samples.calibration, directory)
     if "edgetpu" in formats:
         files |= litert.write_logits(traced, samples.fixed_size, samples.calibration, directory)
-    if "onnx" in formats:
+    if {"onnx", "web"} & {*formats}:
         files |= onnx.write(traced, directory)
     if "openvino" in formats:
         files |= openvino.write(traced, directory)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.exporters import coreml, litert, onnx, openvino
+from tfseg.exporters import coreml, litert, onnx, openvino, web
 from tfseg.exporters.description import takes_files
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
@@ -26,6 +26,7 @@ from tfseg.visualization.tables import percent, table
 
 FILE = "parity.json"
 ENCODED = "SavedModel, files"  # its signature that takes files
+WEB_PAGE = "web page"  # which computes the file of ONNX
 # Format -> the files and folders of an export that it consists of.
 PARTS = {
     "SavedModel": ("saved_model.pb", "variables"),
@@ -34,6 +35,7 @@ PARTS = {
     "ONNX": (onnx.FILE,),
     "OpenVINO": (openvino.FILE, openvino.WEIGHTS),
     "Core ML": (coreml.PACKAGE,),
+    WEB_PAGE: (web.FOLDER,),
 }
 # What a format has to reach: the share of pixels of the network's own class, or else how much mean IoU it may lose.
 SHARES = {
@@ -212,7 +214,7 @@ def lay_out(report: dict) -> str:
     for name, entry in report["formats"].items():
         size = f"{entry['bytes'] / 1e6:.1f}" if "bytes" in entry else ""
         if "met" not in entry:
-            rows.append((name, size, "-", "-", "-", "-", "-", "not run"))
+            rows.append((name, size, "-", "-", "-", "-", "-", "as ONNX" if name == WEB_PAGE else "not run"))
             continue
         rows.append(
             (

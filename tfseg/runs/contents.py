@@ -23,6 +23,8 @@ EXPORT_FILES = (
     *(r"saved_model\.pb", r"fingerprint\.pb", "assets/", r"variables/variables\.(index|data-\d{5}-of-\d{5})"),
     *(r"labels\.json", r"parity\.json", r"model_card\.md"),
     *(r"model_(float32|float16|int8|int8_logits)\.tflite", r"model\.(onnx|xml|bin)", r"model\.mlpackage/**"),
+    r"web/(index\.html|page\.css|(page|segmenter|camera|worker|images|resizing|png)\.js|labels\.json|model\.onnx)",
+    r"web/runtime/(ort\.wasm\.min\.js|ort-wasm-simd-threaded\.(js|wasm)|(LICENSE|ThirdPartyNotices)\.txt)",
 )
 _EVENTS = r"(train|validation)/events\.out\.tfevents\..+"
 _FIGURES = r"(curves|confusion|panel(-random|-best|-worst)?)\.png"

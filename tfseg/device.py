@@ -248,13 +248,6 @@ def read_port(text: str | None) -> int | None:
         return None
 
 
-def count_cores() -> int:
-    """How many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(threads)) if threads.isdigit() and int(threads) else cores
-
-
 def read_memory() -> int | None:
     """Bytes of memory that this machine has, or its container may use; None: the system does not say."""
     sizes = read_memory_sizes()

@@ -121,6 +121,16 @@ def masks_of(folder):
     return [np.array(Image.open(path)) for path in sorted(folder.glob("*_classes.png"))]
 
 
+def test_onnx_runtime_has_a_thread_for_each_core_that_the_process_may_use(exported, monkeypatch):
+    """By itself it has one for each core of the machine, and binds it there."""
+    have(exported, "onnxruntime")
+    from tfseg.inference.runtimes import onnx as runtime
+
+    monkeypatch.setattr(runtime, "count_cores", lambda: 7)
+    session = runtime.OnnxRuntime(exported / "model.onnx")._session
+    assert session.get_session_options().intra_op_num_threads == 7
+
+
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "tensorflow"])
 def test_masks_are_those_of_the_saved_model(exported, name):
     have(exported, name)

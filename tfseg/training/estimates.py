@@ -3,6 +3,7 @@
 from tfseg.config.schema import Config
 from tfseg.device import Choice
 from tfseg.io.command import parse_size
+from tfseg.io.cores import count_cores
 from tfseg.training.console import Screen
 
 # Kinds of devices that share the memory of the machine: CPUs and Apple's GPUs, which MLX calls gpu.
@@ -11,7 +12,7 @@ OF_THE_MACHINE = ("cpu", "metal", "mps", "gpu")
 
 def report_estimates(config: Config, learner, steps: int, device: Choice, screen: Screen) -> None:
     """Reports what a batch and an epoch will take, as far as the network's graph says; warns if memory is too small."""
-    from tfseg.device import count_cores, read_memory
+    from tfseg.device import read_memory
     from tfseg.models import complexity
 
     mebibyte, gibibyte = 2**20, 2**30

@@ -1,6 +1,5 @@
 """LiteRT, for a .tflite file: one image at a time, all of one size."""
 
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.runtimes.choice import Network, check_channels
+from tfseg.io.cores import count_cores
 
 
 @contextmanager
@@ -33,7 +33,7 @@ class LiteRT(Network):
             Interpreter = tf.lite.Interpreter
         try:
             with without_deprecation():
-                self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=os.cpu_count())
+                self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=count_cores())
             self.run = self.interpreter.get_signature_runner()
             takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()
             self.output = "logits" if "logits" in gives else "probabilities"

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.runtimes.choice import Network, check_channels
+from tfseg.io.cores import count_cores
 
 
 class OnnxRuntime(Network):
@@ -15,6 +16,8 @@ class OnnxRuntime(Network):
         import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
 
         options = onnxruntime.SessionOptions()
+        # By itself it takes all cores of the machine, and binds its threads to them, whatever the process is bound to.
+        options.intra_op_num_threads = count_cores()
         # Else its threads go on turning for a while after each image, and slow down what runs beside it.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

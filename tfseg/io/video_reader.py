@@ -17,6 +17,8 @@ from typing import BinaryIO
 import av  # pyright: ignore[reportMissingImports]  an extra
 import cv2
 import numpy as np
+from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
+from av.stream import Disposition  # pyright: ignore[reportMissingImports]
 from av.video.reformatter import Interpolation  # pyright: ignore[reportMissingImports]
 
 from tfseg.io.escaping import printable
@@ -93,7 +95,7 @@ def open_container(path: Path) -> Iterator:
     with open_file(path) as file:
         try:
             container = av.open(_Bytes(file), options=options, io_open=refuse, metadata_errors="replace")
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             check_fault(error, path)
             reason = (error.strerror or "no reason given").lower()
             raise ValueError(
@@ -130,7 +132,7 @@ class _Bytes:
 
 def check_fault(error: Exception, path: Path) -> None:
     """Raises an error of the system that is no fault of a file, such as of a disk that fails."""
-    if isinstance(error, OSError) and not isinstance(error, av.FFmpegError) and error.errno != errno.EACCES:
+    if isinstance(error, OSError) and not isinstance(error, FFmpegError) and error.errno != errno.EACCES:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
@@ -141,7 +143,7 @@ def choose_stream(container, path: Path, notes: list[str]):
         ValueError: there is none, or FFmpeg has no decoder for it, or its frames are too large.
     """
     pictures = [stream for stream in container.streams if stream.type == "video"]
-    videos = [stream for stream in pictures if not stream.disposition & av.stream.Disposition.attached_pic]
+    videos = [stream for stream in pictures if not stream.disposition & Disposition.attached_pic]
     if not videos:
         found = "a cover image and no video" if pictures else "no video"
         sound = ", but sound" if container.streams.audio else ""
@@ -152,7 +154,7 @@ def choose_stream(container, path: Path, notes: list[str]):
 
     def rank(stream):
         context = stream.codec_context
-        default = bool(stream.disposition & av.stream.Disposition.default)
+        default = bool(stream.disposition & Disposition.default)
         return default, context.width * context.height, -stream.index
 
     stream = max(readable, key=rank)
@@ -247,7 +249,7 @@ def _decode(container, stream, damage: Damage) -> Iterator:
                     frames = packet.decode()
                 except EOFError:
                     break
-                except av.FFmpegError:
+                except FFmpegError:
                     packets -= 1
                     damage.add(None if packet.pts is None else packet.pts * base)
                     waiting.discard(packet.pts)
@@ -261,7 +263,7 @@ def _decode(container, stream, damage: Damage) -> Iterator:
                     else:
                         yield frame
             break
-        except (av.FFmpegError, OSError) as error:  # of the container; what follows may be whole
+        except (FFmpegError, OSError) as error:  # of the container; what follows may be whole
             check_fault(error, damage.path)
             tries += 1
             damage.broken = f"its container is broken after {float((last or 0) * base):.3f} s"
@@ -323,7 +325,7 @@ def upright(timed: Iterator[tuple], start: int, damage: Damage) -> Iterator[Fram
     for frame, time in timed:
         try:
             stored = frame.to_ndarray(format="rgb24", interpolation=EXACT)
-        except av.FFmpegError:
+        except FFmpegError:
             damage.add(time * frame.time_base)
             continue
         pixels = turn(stored, find_orientation(frame)[0])

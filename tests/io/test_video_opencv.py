@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -76,12 +77,18 @@ def test_what_is_no_video_is_named(tmp_path):
         read_film(tmp_path / "film.mp4")
 
 
-def test_a_list_of_other_films_is_no_video(tmp_path, monkeypatch):
+@pytest.mark.parametrize("options", [None, "rtsp_transport;udp"])
+def test_a_list_of_other_films_is_no_video(tmp_path, monkeypatch, options):
+    """Whatever the caller has set for other videos, which stays."""
+    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", raising=False)
+    if options:
+        monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", options)
     monkeypatch.chdir(tmp_path)
     write_film(tmp_path / "secret.mp4", frames(4), 10)
     (tmp_path / "film.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
     with pytest.raises(ValueError, match=r"film\.mp4 is no video that OpenCV can read"):
         read_film("film.mp4")
+    assert os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS") == options
 
 
 def test_of_a_film_cut_short_is_kept_what_can_be_read(tmp_path):
@@ -115,7 +122,7 @@ class FakeCapture:
 
     content, fps, count = (), 10.0, 0
 
-    def __init__(self, path):
+    def __init__(self, path, backend):
         self.left, self.time = list(self.content), 0.0
 
     def isOpened(self):

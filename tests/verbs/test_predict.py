@@ -240,7 +240,7 @@ def test_what_is_odd_in_a_film_is_reported_and_the_film_made(model, tmp_path, ca
     [
         ([], "expected images or a --video, and not both"),
         (["a.png", "--video", "a.mp4"], "expected images or a --video, and not both"),
-        (["--video", "a.mp4", "--fps", "0"], "--fps must be above 0"),
+        (["--video", "a.mp4", "--fps", "0"], "--fps must be at least 0.001"),
         (["--video", "a.mp4", "--smooth", "1"], "--smooth must be at least 0 and below 1"),
         (["a.png", "--smooth", "0.5"], "--smooth, --codec and --container are of a --video, and images are given"),
         (["a.png", "--codec", "hevc"], "--smooth, --codec and --container are of a --video, and images are given"),

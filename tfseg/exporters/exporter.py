@@ -128,6 +128,8 @@ def export_run(
     check_packages(formats)
     if "coreml" in formats:
         coreml.check_channels(run_dir.read_pixels(run).channels)
+    if web_runtime and "web" not in formats:
+        raise ValueError("--web-runtime is for --formats web; add web, or leave it out")
     if "web" in formats:
         web.check_pixels(run_dir.read_pixels(run))
     runtime = web.load_runtime(Path(web_runtime) if web_runtime else None) if "web" in formats else {}

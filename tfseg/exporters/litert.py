@@ -93,7 +93,8 @@ def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarr
             return converter.convert()
     except Exception as error:  # of many kinds, the converter's own and RuntimeError among them
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out litert") from error
+        format = "edgetpu" if logits else "litert"
+        raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out {format}") from error
 
 
 def calibration_batches(images: list[np.ndarray]) -> Iterable[np.ndarray]:

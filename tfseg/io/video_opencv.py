@@ -25,8 +25,7 @@ from tfseg.io.image_headers import TooLarge
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
 
-# A file of any name may be a list of others, which FFmpeg would open.
-os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"format_whitelist;{','.join(FORMATS)}")
+OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # which OpenCV reads at each opening
 
 SAMPLE = 120  # frames, from whose times the frame rate is estimated
 
@@ -78,8 +77,17 @@ def _note_missing(
 
 
 def _open(path: str | Path) -> cv2.VideoCapture:
-    with plain_name(path) as name:
-        return cv2.VideoCapture(name)
+    """Opens a file by FFmpeg, as one of the containers that name no other files; whatever it is called."""
+    before = os.environ.get(OPTIONS)
+    os.environ[OPTIONS] = f"format_whitelist;{','.join(FORMATS)}"
+    try:
+        with plain_name(path) as name:
+            return cv2.VideoCapture(os.path.abspath(name), cv2.CAP_FFMPEG)  # noqa: PTH100 - links stay
+    finally:
+        if before is None:
+            del os.environ[OPTIONS]
+        else:
+            os.environ[OPTIONS] = before
 
 
 def _grab_time(capture: cv2.VideoCapture) -> float | None:

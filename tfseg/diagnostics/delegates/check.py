@@ -85,7 +85,7 @@ class Report:
             share = 100 * self.multiply_adds(kept=True) / all_of_them
             lines[0] += f", with {share:.1f} % of {all_of_them / 1e6:,.1f} million multiply-adds"
         if self.api:
-            lines.append(f"needs Android API {self.api}")
+            lines.append(f"the operators are known from Android API {self.api} on; types and options, from 30 on")
         if self.dynamic:
             lines.append(f"{self.dynamic:,} tensors have a dynamic shape, and are judged with 1 for what is not known")
         if not self.passes:

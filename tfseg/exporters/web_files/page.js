@@ -161,19 +161,20 @@ document.addEventListener("paste", (event) => {
 async function useCamera() {
   const turn = ++asked;
   report("");
-  find("camera").disabled = true;
+  find("stage").setAttribute("aria-busy", "false"); // of a file that was in work
+  find("camera").disabled = find("facing").disabled = true;
   find("status").textContent = "Waiting for the camera…";
   try {
     await camera.start(find("facing").value, segmentFrame, stopCamera);
     find("stop").hidden = !camera.runs;
   } catch (error) {
-    camera.stop();
     if (turn === asked) {
+      camera.stop();
       find("status").textContent = "";
       report(explain(error));
     }
   } finally {
-    find("camera").disabled = false;
+    find("camera").disabled = find("facing").disabled = false;
   }
 }
 
@@ -183,6 +184,7 @@ async function segmentFrame(frame) {
     const result = await segmenter.segment(frame);
     if (turn === asked && result) show("camera", result);
   } catch (error) {
+    if (turn !== asked) return;
     stopCamera();
     report(`The camera's image could not be segmented: ${error.message}.`);
   }

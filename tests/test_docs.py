@@ -78,7 +78,9 @@ def test_commands_exist_with_their_flags(line):
         text += " ".join(f"--{name}" for name in SETTINGS)
     for word in words[length:]:
         if " " in word:  # flags that a benchmark hands to the service
-            assert {flag for flag in word.split() if flag.startswith("--")} <= {*help_of(("-m", "tfseg.serve")).split()}, word
+            assert {flag for flag in word.split() if flag.startswith("--")} <= {
+                *help_of(("-m", "tfseg.serve")).split()
+            }, word
         elif word.startswith("--"):
             assert re.search(rf"{re.escape(word.partition('=')[0])}\b", text), f"{word} is not in its --help"
         if word.startswith("configs/"):

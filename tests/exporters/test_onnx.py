@@ -59,6 +59,19 @@ def test_inputs_and_outputs_have_names_and_named_axes(exported):
     assert "opset 18" in words["model.onnx"]
 
 
+def test_what_onnx_runtime_is_slow_at_is_not_in_the_file(exported):
+    import onnx
+
+    kinds = {node.op_type for node in onnx.load(exported[0]).graph.node}
+    assert "DepthToSpace" in kinds and not kinds & {"ConvTranspose", "Softmax"}
+
+
+def test_large_logits_give_probabilities():
+    from tfseg.exporters.saved_model import plain_softmax
+
+    np.testing.assert_array_equal(plain_softmax(np.float32([[[[1000, 1000, -1000]]]])), [[[[0.5, 0.5, 0]]]])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_every_decoder_goes_in_a_file(decoder, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import keras
@@ -129,6 +130,19 @@ def test_onnx_runtime_has_a_thread_for_each_core_that_the_process_may_use(export
     monkeypatch.setattr(runtime, "count_cores", lambda: 7)
     session = runtime.OnnxRuntime(exported / "model.onnx")._session
     assert session.get_session_options().intra_op_num_threads == 7
+
+
+def test_onnx_runtime_gives_each_core_an_image_of_a_batch(exported, monkeypatch):
+    have(exported, "onnxruntime")
+    from tfseg.inference.runtimes import onnx as runtime
+
+    monkeypatch.setattr(runtime, "count_cores", lambda: 2)
+    model = runtime.OnnxRuntime(exported / "model.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    expected = np.concatenate([model.network(image[np.newaxis]) for image in images])
+    alone, both = model._run, threading.Barrier(2, timeout=20)
+    monkeypatch.setattr(model, "_run", lambda image: (both.wait(), alone(image))[1])
+    np.testing.assert_array_equal(model.network(images), expected)
 
 
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "tensorflow"])

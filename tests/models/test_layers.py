@@ -66,6 +66,15 @@ def test_upsampled_is_three_layers_in_one(size, channels):
 
 @tensorflow_only
 @pytest.mark.parametrize("channels", [(5,), (5, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 5)])
+def test_upsampled_by_four_convolutions_is_the_same(size, channels):
+    ours = upsampled_pair(channels)[0]
+    inputs = small_and_finer(size, channels)
+    np.testing.assert_allclose(ours(inputs, phased=True), ours(inputs), atol=1e-5)
+
+
+@tensorflow_only
+@pytest.mark.parametrize("channels", [(5,), (5, 3)])
 def test_upsampled_learns_as_the_three_do(channels):
     ours, theirs, three = upsampled_pair(channels)
     inputs = small_and_finer((4, 5), channels)

@@ -38,7 +38,7 @@ def write(traced, directory: Path) -> dict[str, str]:
     import onnx.checker  # pyright: ignore[reportMissingImports]  an extra
     import tf2onnx  # pyright: ignore[reportMissingImports]  an extra
 
-    function = traced.function()
+    function = traced.function(plain=True)  # ONNX Runtime is slow at what that leaves out
     try:
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=OPSET)
         for tensor in (*model.graph.input, *model.graph.output):

@@ -36,17 +36,23 @@ class Traced:
     def __init__(self, network, sizes: Sequence[tuple[int, int]] = (), pixels: PixelFormat = RGB):
         self.sizes, self.pixels = tuple(sizes), pixels
         self.variables = Weights(network)
-        folded = fold(network)
+        self._keras_network = network
+        self._float32_logits = self._trace()
+        images = tf.TensorSpec((None, None, None, pixels.channels), tf.uint8)
+        self._network = tf.function(self._find_probabilities, input_signature=[images], autograph=False)
+        self._classes = tf.function(self._choose_classes, input_signature=[images], autograph=False)
 
-        @tf.function(input_signature=[tf.TensorSpec((None, None, None, pixels.channels), tf.float32)], autograph=False)
+    def _trace(self, phased: bool = False):
+        """Makes a tf.function of the network, from float32 pixels to logits; `phased`: see `fold`."""
+        folded = fold(self._keras_network, phased)
+        pixels = tf.TensorSpec((None, None, None, self.pixels.channels), tf.float32)
+
+        @tf.function(input_signature=[pixels], autograph=False)
         def float32_logits(images):
             # A network trained in half precision gives half logits; softmax and argmax must not be taken on those.
             return tf.cast(folded(images), tf.float32)
 
-        self._float32_logits = float32_logits
-        images = tf.TensorSpec((None, None, None, pixels.channels), tf.uint8)
-        self._network = tf.function(self._find_probabilities, input_signature=[images], autograph=False)
-        self._classes = tf.function(self._choose_classes, input_signature=[images], autograph=False)
+        return float32_logits
 
     def logits(self, images):
         """Maps pixels, 0..255 of any type, (B, H, W, channels), as they are to logits, float32 (B, H, W, C)."""
@@ -57,10 +63,22 @@ class Traced:
         logits = self.logits(images)
         return {"classes": resizing.likeliest(logits), "probabilities": tf.nn.softmax(logits)}
 
-    def function(self):
-        """Makes a tf.function of `outputs`, of images of any size, for what converts TensorFlow's graphs."""
+    def function(self, plain: bool = False):
+        """Makes a tf.function of `outputs`, of images of any size, for what converts TensorFlow's graphs.
+
+        `plain`: without transposed convolutions and softmax, by others that together give the same.
+        """
         signature = [tf.TensorSpec((None, None, None, self.pixels.channels), tf.uint8, name="images")]
-        return tf.function(self.outputs, input_signature=signature)
+        if not plain:
+            return tf.function(self.outputs, input_signature=signature)
+        logits = self._trace(phased=True)
+
+        @tf.function(input_signature=signature)
+        def plain_outputs(images):
+            found = logits(tf.cast(images, tf.float32))
+            return {"classes": resizing.likeliest(found), "probabilities": plain_softmax(found)}
+
+        return plain_outputs
 
     def network(self, images):
         """Maps images, uint8 (B, H, W, channels), as they are to probabilities, float32 (B, H, W, C), in 0..1."""
@@ -90,6 +108,12 @@ class Traced:
         for size in self.sizes:
             images = resizing.resize_tensors(images, size)
         return images
+
+
+def plain_softmax(logits):
+    """What `tf.nn.softmax` gives of logits, float32 (B, H, W, C)."""
+    exponentials = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
+    return exponentials / tf.reduce_sum(exponentials, axis=-1, keepdims=True)
 
 
 def save_module(traced: Traced, directory: Path) -> None:

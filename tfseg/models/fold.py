@@ -28,11 +28,12 @@ CONVOLUTIONS = (
 )
 
 
-def fold(network: keras.Model) -> Callable:
+def fold(network: keras.Model, phased: bool = False) -> Callable:
     """Returns what a network computes in inference, by fewer operations, from the weights that it has at each call.
 
     Args:
         network: a functional model, which may hold others. What else there is, is called as it is.
+        phased: whether its `UpsampledConv2D` are called so.
 
     Returns:
         A function of what the network takes. It gives the same, but for rounding.
@@ -52,10 +53,11 @@ def fold(network: keras.Model) -> Callable:
     def visit(operation, *args, **kwargs):
         if operation in normalizations:
             return args[0]
+        call = functools.partial(operation, phased=True) if phased and type(operation) is UpsampledConv2D else operation
         if operation in folded:
-            return _convolve(operation, folded[operation], args[0])
+            return _convolve(operation, folded[operation], lambda: call(args[0]))
         graph = _find_graph(operation)
-        return run(graph, args) if graph else operation(*args, **kwargs)
+        return run(graph, args) if graph else call(*args, **kwargs)
 
     def run(graph, inputs):
         return graph._run_through_graph(inputs, lambda operation: functools.partial(visit, operation))
@@ -96,8 +98,8 @@ def _is_foldable(convolution, normalization) -> bool:
     )
 
 
-def _convolve(convolution, normalization, inputs):
-    """Computes both by the convolution, with other filters and another bias."""
+def _convolve(convolution, normalization, call):
+    """Computes both by a call of the convolution, with other filters and another bias."""
     scale, offset = _find_factors(normalization)
     kernel = _as_floats(convolution.kernel)
     depthwise = isinstance(convolution, layers.DepthwiseConv2D)
@@ -105,7 +107,7 @@ def _convolve(convolution, normalization, inputs):
     if biased := getattr(convolution, "use_bias", False):
         values.append((convolution.bias, _as_floats(convolution.bias) * scale + offset))
     with keras.StatelessScope(values):
-        outputs = convolution(inputs)
+        outputs = call()
     return outputs if biased else add_bias(outputs, ops.cast(offset, outputs.dtype))
 
 

@@ -19,6 +19,9 @@ if keras.backend.backend() == "tensorflow":
 # Row p of a 4x4 kernel is the sum of the rows u of a 3x3 one for which SPREAD[p][u] is 1; and so with columns.
 SPREAD = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))
 
+# Rows of a 4x4 kernel that reach the even rows of what a transposed convolution gives, and the odd ones; so columns.
+PHASES = ((3, 1), (2, 0))
+
 
 @keras.saving.register_keras_serializable("tfseg")
 class UpsampledConv2D(keras.layers.Layer):
@@ -30,7 +33,9 @@ class UpsampledConv2D(keras.layers.Layer):
 
     Takes a list of float (batch, height, width, a) and, or not, (batch, 2 height, 2 width, b); gives (batch, 2 height,
     2 width, filters). Its `kernel` is that of `Conv2D(filters, 3, padding="same", use_bias=False)`, float32 (3, 3,
-    a + b, filters). `plain` computes it as the layers of Keras do, one after the other.
+    a + b, filters). `plain` computes it as the layers of Keras do, one after the other. Called with `phased`, on
+    TensorFlow alone, it computes each of the four pixels that come of one by a 2x2 convolution of its own: for what
+    converts the graph, and for which transposed convolutions are slow.
     """
 
     def __init__(self, filters: int, kernel_initializer="he_normal", plain: bool = False, **kwargs):
@@ -47,7 +52,7 @@ class UpsampledConv2D(keras.layers.Layer):
             autocast=False,  # sums are taken before they are rounded to half precision
         )
 
-    def call(self, inputs):
+    def call(self, inputs, phased: bool = False):
         x, *skip = inputs
         kernel = ops.convert_to_tensor(self.kernel)
         if self.plain:
@@ -56,7 +61,7 @@ class UpsampledConv2D(keras.layers.Layer):
         if skip:
             kernel, skip_kernel = ops.split(kernel, [x.shape[-1]], axis=2)
         kernel = ops.cast(spread(kernel), self.compute_dtype)
-        x = ops.conv_transpose(x, kernel, strides=2, padding="same")
+        x = convolve_phases(x, kernel) if phased else ops.conv_transpose(x, kernel, strides=2, padding="same")
         if skip:
             x = x + ops.conv(*skip, ops.cast(skip_kernel, self.compute_dtype), padding="same")
         return x
@@ -84,6 +89,25 @@ def spread(kernel):
     sums = ops.convert_to_tensor(np.kron(SPREAD, SPREAD), kernel.dtype)  # (16, 9)
     kernel = ops.matmul(sums, ops.reshape(kernel, (9, channels * filters)))
     return ops.transpose(ops.reshape(kernel, (4, 4, channels, filters)), (0, 1, 3, 2))
+
+
+def convolve_phases(images, kernel):
+    """A transposed convolution with strides 2, as four convolutions with strides 1, by TensorFlow.
+
+    Args:
+        images: float (batch, height, width, channels).
+        kernel: of the same type, (4, 4, filters, channels).
+
+    Returns:
+        Of the same type, (batch, 2 height, 2 width, filters): what `keras.ops.conv_transpose` gives.
+    """
+    kernel = tf.transpose(kernel, (0, 1, 3, 2))
+    phases = []
+    for row, column in itertools.product(range(2), range(2)):
+        taps = tf.gather(tf.gather(kernel, PHASES[row], axis=0), PHASES[column], axis=1)
+        padding = [[0, 0], [1 - row, row], [1 - column, column], [0, 0]]
+        phases.append(tf.nn.conv2d(images, taps, 1, padding))  # pyright: ignore[reportArgumentType]  its stubs know no list
+    return tf.nn.depth_to_space(tf.concat(phases, axis=-1), 2)
 
 
 def add_bias(outputs, bias):

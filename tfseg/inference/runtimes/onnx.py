@@ -1,5 +1,6 @@
 """ONNX Runtime, for an .onnx file."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,15 @@ class OnnxRuntime(Network):
             )
         check_channels(path, inputs[0].shape, channels)
         self._session, self.classes = session, outputs["probabilities"].shape[-1]
+        self._pool = ThreadPoolExecutor(count_cores(), "onnxruntime")
 
     def network(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (B, H, W, channels) -> float32 (B, H, W, classes), in 0..1."""
+        """uint8 (B, H, W, channels) -> float32 (B, H, W, classes), in 0..1.
+
+        Each core has an image of its own, which takes less time, and less memory, than all of them for each layer.
+        """
+        found = self._pool.map(self._run, np.split(images, len(images))) if len(images) > 1 else [self._run(images)]
+        return np.concatenate([*found])
+
+    def _run(self, images: np.ndarray) -> np.ndarray:
         return self._session.run(["probabilities"], {"images": images})[0]

@@ -16,7 +16,10 @@ from tfseg.records.label_map_files import read_label_map
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith(("_labels", "_space")))
-TRAIN = "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes, val_batch_size, validation_freq"
+TRAIN = (
+    "epochs, batch_size, seed, frozen_epochs, patience, rollbacks, save_minutes, val_batch_size, validation_freq, "
+    "quantize"
+)
 REQUIRED = ["--data.records", "records", "--run_dir", "run"]
 
 
@@ -108,7 +111,7 @@ def test_an_empty_file_sets_nothing(write):
         ("--data.recrds=x", "data.recrds: unknown setting; did you mean data.records?"),
         ("--epochs 3", "epochs: unknown setting; did you mean train.epochs?"),
         ("--optimiser.name adam", "optimiser.name: unknown setting; did you mean optimizer.name?"),
-        ("--train.q 1", f"train.q: unknown setting; those of train are {TRAIN}"),
+        ("--train.k 1", f"train.k: unknown setting; those of train are {TRAIN}"),
         ("--xyz 1", "xyz: unknown setting; --help lists all"),
         ("--lr 1e-3", "lr: unknown setting; did you mean optimizer.learning_rate?"),
         ("--train.lr 1e-3", "train.lr: unknown setting; did you mean optimizer.learning_rate?"),

@@ -272,11 +272,10 @@ class Optimizer:
         check(0 <= self.weight_decay < math.inf, "optimizer.weight_decay", self.weight_decay, "0 or more")
         decays = self.name == "adamw" or self.weight_decay == 0
         check(decays, "optimizer.weight_decay", self.weight_decay, "0 unless optimizer.name is adamw")
-        multiplier = self.encoder_lr_multiplier
+        steps, momentum, multiplier = self.gradient_accumulation_steps, self.ema_momentum, self.encoder_lr_multiplier
         check(0 < multiplier <= 1, "optimizer.encoder_lr_multiplier", multiplier, "above 0, at most 1")
         clips = self.clip_norm is None or 0 < self.clip_norm < math.inf
         check(clips, "optimizer.clip_norm", self.clip_norm, "above 0, or null")
-        steps, momentum = self.gradient_accumulation_steps, self.ema_momentum
         check(steps >= 1, "optimizer.gradient_accumulation_steps", steps, "at least 1")
         averages = momentum is None or 0 < momentum < 1
         check(averages, "optimizer.ema_momentum", momentum, "between 0 and 1, or null")
@@ -305,6 +304,8 @@ class Train:
     than a batch. Scores do not depend on it; the loss in validation does, if it sums over a batch, as Dice does."""
     validation_freq: int = 1
     """Epochs from one validation to the next; the last epoch is validated always. The best epoch is one of these."""
+    quantize: Literal["int8"] | None = None
+    """int8: steps round weights and activations as LiteRT's int8 does; it needs model.start."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "validation_freq"):
@@ -315,8 +316,8 @@ class Train:
             check(getattr(self, name) >= 0, f"train.{name}", getattr(self, name), "0 or more")
         waits = self.patience is None or self.patience >= 1
         check(waits, "train.patience", self.patience, "at least 1, or null")
-        # NumPy takes no more.
-        check(self.seed is None or 0 <= self.seed < 2**32, "train.seed", self.seed, "0 to 4294967295, or null")
+        seeds = self.seed is None or 0 <= self.seed < 2**32  # NumPy takes no more
+        check(seeds, "train.seed", self.seed, "0 to 4294967295, or null")
 
 
 @dataclass(frozen=True)
@@ -391,8 +392,7 @@ class Config:
         """
         from tfseg.config.parse import change_config, load_config
 
-        config = load_config(path)
-        return change_config(config, changes) if changes else config
+        return change_config(load_config(path), changes)
 
     def __post_init__(self) -> None:
         check(bool(self.run_dir), "run_dir", self.run_dir, "a folder")

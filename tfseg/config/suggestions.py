@@ -21,6 +21,7 @@ OTHER_NAMES = {
     **dict.fromkeys(
         ("val_freq", "val_interval", "eval_interval", "check_val_every_n_epoch", "val_every"), "train.validation_freq"
     ),
+    **dict.fromkeys(("qat", "quantization", "quantized", "int8"), "train.quantize"),
     **dict.fromkeys(("save_interval", "checkpoint_interval", "save_freq"), "train.save_minutes"),
     **dict.fromkeys(
         ("out", "output", "out_dir", "outdir", "output_dir", "work_dir", "workdir", "log_dir", "logdir", "save_dir"),

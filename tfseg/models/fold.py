@@ -47,28 +47,58 @@ def fold(network: keras.Model, phased: bool = False) -> Callable:
         >>> tuple(fold(network)(np.zeros((1, 8, 8, 3), "float32")).shape)
         (1, 6, 6, 4)
     """
-    folded = find_folded(network)
-    normalizations = set(folded.values())
+    return Folded(network, {"phased": True} if phased else {})
 
-    def visit(operation, *args, **kwargs):
-        if operation in normalizations:
+
+class Folded:
+    """A network as `fold` computes it; `upsampling`: arguments for each call of an `UpsampledConv2D`."""
+
+    def __init__(self, network: keras.Model, upsampling: dict | None = None):
+        self.network, self.upsampling = network, upsampling or {}
+        self.folded = find_folded(network)
+        self.normalizations = set(self.folded.values())
+
+    def __call__(self, *inputs):
+        graph = find_graph(self.network)
+        return self._run(graph, inputs) if graph else self.network(*inputs, training=False)
+
+    def visit(self, operation, *args, **kwargs):
+        """Computes one operation of the graph."""
+        if operation in self.normalizations:
             return args[0]
-        call = functools.partial(operation, phased=True) if phased and type(operation) is UpsampledConv2D else operation
-        if operation in folded:
-            return _convolve(operation, folded[operation], lambda: call(args[0]))
-        graph = _find_graph(operation)
-        return run(graph, args) if graph else call(*args, **kwargs)
+        if isinstance(operation, UpsampledConv2D):
+            kwargs = {**kwargs, **self.upsampling}
+        if operation in self.folded:
+            return self.convolve(operation, self.folded[operation], *args, **kwargs)
+        graph = find_graph(operation)
+        return self._run(graph, args) if graph else operation(*args, **kwargs)
 
-    def run(graph, inputs):
-        return graph._run_through_graph(inputs, lambda operation: functools.partial(visit, operation))
+    def convolve(self, convolution, normalization, *args, **kwargs):
+        """Computes both by the convolution, with other filters and another bias."""
+        kernel, offset = self.find_filters(convolution, normalization)
+        values = [(convolution.kernel, kernel)]
+        if biased := getattr(convolution, "use_bias", False):
+            values.append((convolution.bias, offset))
+        with keras.StatelessScope(values):
+            outputs = convolution(*args, **kwargs)
+        return outputs if biased else add_bias(outputs, ops.cast(offset, outputs.dtype))
 
-    graph = _find_graph(network)
-    return functools.partial(run, graph) if graph else functools.partial(network, training=False)
+    def find_filters(self, convolution, normalization):
+        """The kernel and the bias of a convolution, float32, that do what its batch normalisation does as well."""
+        scale, offset = _find_factors(normalization)
+        kernel = _as_floats(convolution.kernel)
+        if getattr(convolution, "use_bias", False):
+            offset = _as_floats(convolution.bias) * scale + offset
+        depthwise = isinstance(convolution, layers.DepthwiseConv2D)
+        return kernel * (ops.reshape(scale, kernel.shape[2:]) if depthwise else scale), offset
+
+    def _run(self, graph, inputs):
+        return graph._run_through_graph(inputs, lambda operation: functools.partial(self.visit, operation))
 
 
 def find_folded(network: keras.Model) -> dict:
     """Finds convolution -> batch normalisation, wherever nothing else reads what the convolution gives."""
-    graph, found = _find_graph(network), {}
+    graph, found = find_graph(network), {}
     if graph is None:
         return found
     nodes = [node for level in graph._nodes_by_depth.values() for node in level if not node.is_input]
@@ -98,19 +128,6 @@ def _is_foldable(convolution, normalization) -> bool:
     )
 
 
-def _convolve(convolution, normalization, call):
-    """Computes both by a call of the convolution, with other filters and another bias."""
-    scale, offset = _find_factors(normalization)
-    kernel = _as_floats(convolution.kernel)
-    depthwise = isinstance(convolution, layers.DepthwiseConv2D)
-    values = [(convolution.kernel, kernel * (ops.reshape(scale, kernel.shape[2:]) if depthwise else scale))]
-    if biased := getattr(convolution, "use_bias", False):
-        values.append((convolution.bias, _as_floats(convolution.bias) * scale + offset))
-    with keras.StatelessScope(values):
-        outputs = call()
-    return outputs if biased else add_bias(outputs, ops.cast(offset, outputs.dtype))
-
-
 def _find_factors(normalization):
     """What each channel is multiplied by in inference, and what is added then."""
     scale = ops.rsqrt(_as_floats(normalization.moving_variance) + normalization.epsilon)
@@ -125,7 +142,7 @@ def _as_floats(variable):
     return ops.convert_to_tensor(variable, "float32")
 
 
-def _find_graph(operation):
+def find_graph(operation):
     """A functional model, that within a `keras.Sequential`, or None."""
     graph = getattr(operation, "_functional", None) or operation
     return graph if hasattr(graph, "_run_through_graph") else None

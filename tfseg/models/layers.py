@@ -23,6 +23,11 @@ SPREAD = ((0, 0, 1), (0, 1, 1), (1, 1, 0), (1, 0, 0))
 PHASES = ((3, 1), (2, 0))
 
 
+def _keep(values):
+    """Returns what it is given."""
+    return values
+
+
 @keras.saving.register_keras_serializable("tfseg")
 class UpsampledConv2D(keras.layers.Layer):
     """An image doubled by `UpSampling2D`, a finer one beside it, and a 3x3 convolution over both, in one layer.
@@ -35,7 +40,8 @@ class UpsampledConv2D(keras.layers.Layer):
     2 width, filters). Its `kernel` is that of `Conv2D(filters, 3, padding="same", use_bias=False)`, float32 (3, 3,
     a + b, filters). `plain` computes it as the layers of Keras do, one after the other. Called with `phased`, on
     TensorFlow alone, it computes each of the four pixels that come of one by a 2x2 convolution of its own: for what
-    converts the graph, and for which transposed convolutions are slow.
+    converts the graph, and for which transposed convolutions are slow. `round_kernel` and `round_output` are called, if
+    given, with each kernel, whose last axis is that of filters, and with what each convolution gives: see `quantize`.
     """
 
     def __init__(self, filters: int, kernel_initializer="he_normal", plain: bool = False, **kwargs):
@@ -52,18 +58,22 @@ class UpsampledConv2D(keras.layers.Layer):
             autocast=False,  # sums are taken before they are rounded to half precision
         )
 
-    def call(self, inputs, phased: bool = False):
+    def call(self, inputs, phased: bool = False, round_kernel=_keep, round_output=_keep):
         x, *skip = inputs
         kernel = ops.convert_to_tensor(self.kernel)
         if self.plain:
             x = ops.concatenate([ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2), *skip], axis=-1)
-            return ops.conv(x, ops.cast(kernel, self.compute_dtype), padding="same")
+            return ops.conv(x, ops.cast(round_kernel(kernel), self.compute_dtype), padding="same")
         if skip:
             kernel, skip_kernel = ops.split(kernel, [x.shape[-1]], axis=2)
-        kernel = ops.cast(spread(kernel), self.compute_dtype)
-        x = convolve_phases(x, kernel) if phased else ops.conv_transpose(x, kernel, strides=2, padding="same")
+        kernel = ops.cast(round_kernel(spread(kernel)), self.compute_dtype)
+        if phased:
+            x = convolve_phases(x, kernel)
+        else:
+            x = ops.conv_transpose(x, ops.transpose(kernel, (0, 1, 3, 2)), strides=2, padding="same")
         if skip:
-            x = x + ops.conv(*skip, ops.cast(skip_kernel, self.compute_dtype), padding="same")
+            kernel = ops.cast(round_kernel(skip_kernel), self.compute_dtype)
+            x = round_output(x) + round_output(ops.conv(*skip, kernel, padding="same"))
         return x
 
     def compute_output_shape(self, shapes):
@@ -83,12 +93,13 @@ def spread(kernel):
         kernel: float (3, 3, channels, filters).
 
     Returns:
-        Of the same type, (4, 4, filters, channels), as `keras.ops.conv_transpose` takes it with strides 2.
+        Of the same type, (4, 4, channels, filters): what `keras.ops.conv_transpose` takes with strides 2, but for its
+        last axes, which are the other way round there.
     """
     _, _, channels, filters = kernel.shape
     sums = ops.convert_to_tensor(np.kron(SPREAD, SPREAD), kernel.dtype)  # (16, 9)
     kernel = ops.matmul(sums, ops.reshape(kernel, (9, channels * filters)))
-    return ops.transpose(ops.reshape(kernel, (4, 4, channels, filters)), (0, 1, 3, 2))
+    return ops.reshape(kernel, (4, 4, channels, filters))
 
 
 def convolve_phases(images, kernel):
@@ -96,12 +107,11 @@ def convolve_phases(images, kernel):
 
     Args:
         images: float (batch, height, width, channels).
-        kernel: of the same type, (4, 4, filters, channels).
+        kernel: of the same type, (4, 4, channels, filters).
 
     Returns:
         Of the same type, (batch, 2 height, 2 width, filters): what `keras.ops.conv_transpose` gives.
     """
-    kernel = tf.transpose(kernel, (0, 1, 3, 2))
     phases = []
     for row, column in itertools.product(range(2), range(2)):
         taps = tf.gather(tf.gather(kernel, PHASES[row], axis=0), PHASES[column], axis=1)

@@ -57,7 +57,8 @@ def build_learner(
         network = build_network(num_classes, **model, **device.network, auxiliary=head, channels=channels)
         augment, seed = dataclasses.asdict(config.augment), config.train.seed
         augmentation = Augmenter(**augment, channels=channels, num_classes=num_classes, seed=seed)
-        learner = (Learner if device.fused else PlainLearner)(network, make_loss(config, records), augmentation)
+        kind = Learner if device.fused else PlainLearner
+        learner = kind(network, make_loss(config, records), augmentation, config.train.quantize is not None)
         settings = dataclasses.replace(config.optimizer, learning_rate=share * config.optimizer.learning_rate)
         optimizer = make_optimizer(settings, config.train.epochs, steps, device.fused)
         learner.compile(optimizer, jit_compile=device.xla)

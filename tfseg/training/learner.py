@@ -1,5 +1,6 @@
 """What `fit` trains: network, augmentation and loss as one model."""
 
+import functools
 import time
 
 import keras
@@ -8,6 +9,7 @@ from keras import ops
 from tfseg import backend
 from tfseg.models.auxiliary import drop_head
 from tfseg.models.fold import fold
+from tfseg.models.quantize import quantize
 
 
 class PlainLearner(keras.Model):
@@ -27,6 +29,7 @@ class PlainLearner(keras.Model):
         network: pixels -> logits, or -> logits and those of its auxiliary head, see `segmenter.build_network`.
         loss: `losses.SegmentationLoss`, whose auxiliary weight is above 0 if there is a head, and else 0.
         augmentation: `augmentation.augmenter.Augmenter`.
+        quantized: whether steps compute with rounded weights and activations, see `models.quantize`.
 
     Attributes:
         network: without the head.
@@ -34,11 +37,12 @@ class PlainLearner(keras.Model):
         folded: the same in inference, as it is exported; see `models.fold`.
     """
 
-    def __init__(self, network: keras.Model, loss, augmentation):
+    def __init__(self, network: keras.Model, loss, augmentation, quantized: bool = False):
         super().__init__()
         self.network = drop_head(network)
         self.trained = network
         self.folded = fold(network)
+        self.step_network = quantize(network) if quantized else functools.partial(network, training=True)
         self.loss_function = loss
         self.augmentation = augmentation
         counter = {"shape": (), "dtype": "int32", "trainable": False, "aggregation": "only_first_replica"}
@@ -82,7 +86,7 @@ class PlainLearner(keras.Model):
         else:
             mask = backend.as_ids(mask)
         image = backend.as_floats(image)
-        outputs = self.trained(image, training=True) if training else self.folded(image)
+        outputs = self.step_network(image) if training else self.folded(image)
         if not self.has_head:
             return {"logits": outputs, "mask": mask}
         logits, auxiliary_logits = outputs

@@ -45,10 +45,16 @@ def check_start(config: Config) -> None:
     One that resumes starts from its own checkpoint, and needs nothing else.
 
     Raises:
-        ValueError: it is a run of another encoder, or lies in the run folder of this training itself.
+        ValueError: it is a run of another encoder, or lies in the run folder of this training itself; or there is none,
+            and a training with rounded weights needs one.
         OSError: it is not there, or cannot be read.
     """
     own = Path(config.run_dir)
+    if config.train.quantize and config.model.start is None:
+        raise ValueError(
+            f"train.quantize: expected null without model.start, got {config.train.quantize}; train in floats first, "
+            "and then give that run as model.start, since the statistics of batch normalisation are kept"
+        )
     if config.model.start is None or (find_steps(own) and not config.overwrite):
         return
     path = Path(config.model.start)

@@ -11,7 +11,7 @@ from helpers import write_run
 from keras import layers, ops
 
 from tfseg.config.parse import parse_config
-from tfseg.config.schema import Config, Data, Model
+from tfseg.config.schema import Config, Data, Model, Train
 from tfseg.models.segmenter import build_network
 from tfseg.runs import run_dir
 from tfseg.training import assembly, checkpoints, loop, run, start, start_files
@@ -258,6 +258,13 @@ def test_what_resumes_does_not_start_again(tmp_path, tiny_records, learnt_run, m
         monkeypatch.setattr(checkpoints, "find_last", lambda _, found=checkpoint: found)
         with pytest.raises(Built, match=str(checkpoint is not None)):
             loop.train_run(config)
+
+
+def test_rounding_needs_a_start(tmp_path, learnt_run):
+    config = Config(Data("records"), str(tmp_path / "run"), train=Train(quantize="int8"))
+    with pytest.raises(ValueError, match=r"train\.quantize: expected null without model\.start, got int8; train in"):
+        start.check_start(config)
+    start.check_start(dataclasses.replace(config, model=Model("tiny", None, start=str(learnt_run))))
 
 
 def test_what_resumes_needs_nothing_of_what_it_began_with(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -89,6 +90,29 @@ def test_what_is_cancelled_is_not_seen():
     futures = [submit(batcher, image(value)) for value in range(3)]
     assert futures[0].cancel() and futures[2].cancel()
     assert seen_batches(batcher) == [[1]]
+
+
+def test_what_is_cancelled_is_not_counted():
+    """Of four that wait, one is cancelled: two are seen, and one after them, not three."""
+    batcher = Batcher(max_batch=6, max_pixels=1000, wait=0, capacity=4)
+    futures = [submit(batcher, image(value)) for value in range(4)]
+    assert batcher.is_full
+    futures[1].cancel()
+    assert len(batcher) == 3 and not batcher.is_full
+    assert seen_batches(batcher) == [[0, 2], [3]]
+
+
+def test_what_is_cancelled_while_it_is_waited_for_does_not_end_the_work():
+    batcher = Batcher(max_batch=2, max_pixels=1000, wait=0.2, capacity=4)
+    worker = threading.Thread(target=batcher.work, args=(first_channel,), daemon=True)
+    first = submit(batcher, image(1))
+    worker.start()
+    time.sleep(0.05)
+    first.cancel()
+    second = submit(batcher, image(2, width=4))
+    assert second.result(timeout=10).batch == 1 and batcher.running
+    batcher.close()
+    worker.join(timeout=10)
 
 
 def test_an_error_is_that_of_its_batch_alone():

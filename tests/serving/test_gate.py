@@ -1,6 +1,7 @@
 """The way from the event loop to the application, with fakes at both ends."""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("werkzeug")
 from tfseg.serving import gate as module
 from tfseg.serving.connections import Connections, Phase
 from tfseg.serving.gate import Gate, make_environ
+from tfseg.serving.service import GONE
 
 SCOPE = {
     "method": "POST",
@@ -116,6 +118,30 @@ def test_bodies_that_are_none(pieces, settings, raised):
 
     assert pass_on(*pieces, app=look, **settings)[0][0]["status"] == 400
     assert seen == ([raised] if raised else [b"" if settings.get("wants") is False else b"".join(pieces[:2])])
+
+
+def test_the_application_hears_that_a_client_hangs_up():
+    began, heard = threading.Event(), []
+
+    def wait(environ, start_response):
+        began.set()
+        heard.append(environ[GONE].result(timeout=20))
+        start_response("200 OK", [])
+        return []
+
+    async def run():
+        connections, bodies = Connections(9, 1), asyncio.Queue()
+        connections.add(FakeConnection())
+        bodies.put_nowait({"type": "http.request", "body": b"abc", "more_body": False})
+        gate = Gate(wait, connections, lambda environ: True, most_body=100, timeout=5, threads=1)
+        task = asyncio.ensure_future(gate(SCOPE, bodies.get, lambda message: pytest.fail("answered")))
+        await asyncio.to_thread(began.wait, 20)
+        task.cancel()  # as gunicorn does
+        await asyncio.wait({task})
+        gate._threads.shutdown()
+        return task.cancelled()
+
+    assert asyncio.run(run()) and heard == [None]
 
 
 def test_large_bodies_wait_for_each_other(monkeypatch):

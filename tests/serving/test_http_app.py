@@ -3,6 +3,7 @@ import json
 import logging
 import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tfseg.serving.http_app import create_app
 from tfseg.serving.logs import JsonLines
 from tfseg.serving.metrics import Metrics
 from tfseg.serving.openapi import DOCUMENT
-from tfseg.serving.service import Service
+from tfseg.serving.service import GONE, Service
 from tfseg.serving.uploads import Limits
 from tfseg.visualization.overlay import blend
 
@@ -192,14 +193,14 @@ def test_a_full_queue_and_a_slow_model(monkeypatch):
     service = make_service(wait, queue=1, max_batch=1, timeout=0.5)
     client = create_app(service).test_client()
     assert post(1).status_code == 504  # the model has it still
-    assert post(2).status_code == 504  # this one waited for the model
+    waiting = service.batcher.submit(np.full((2, 2, 3), 2, np.uint8), (2, 2))
     with monkeypatch.context() as patch:
-        patch.setattr("tfseg.serving.service.read_upload", lambda content, limits: pytest.fail("decoded"))
+        patch.setattr("tfseg.serving.service.read_upload", lambda *_: pytest.fail("decoded"))
         answer = post(3)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    waiting.cancel()
+    assert post(3).status_code == 504  # there is room again, and this one waited for the model
     go_on.set()
-    while len(service.batcher):
-        time.sleep(0.001)
     service.timeout = 30
     assert post(4).status_code == 200
     assert seen == [1, 4]
@@ -298,6 +299,41 @@ def test_metrics(client):
         "tfseg_ready 1.0",
     ):
         assert line in lines
+
+
+def test_who_hangs_up_is_neither_classified_nor_answered(caplog):
+    caplog.set_level(logging.INFO, "tfseg.service")
+    go_on, busy, gone = threading.Event(), threading.Event(), Future()
+
+    def wait(images, sizes):
+        busy.set()
+        go_on.wait(timeout=20)
+        return by_red(images, sizes)
+
+    def post(**environ):
+        app.test_client().post("/predict", data=PNG, environ_overrides=environ)
+
+    service = make_service(wait)
+    app = create_app(service)
+    first = threading.Thread(target=post)
+    first.start()
+    assert busy.wait(timeout=20)
+    second = threading.Thread(target=post, kwargs={GONE: gone})
+    second.start()
+    end = time.monotonic() + 20
+    while not len(service.batcher) and time.monotonic() < end:
+        time.sleep(0.001)
+    gone.set_result(None)
+    second.join(timeout=20)
+    lines = app.test_client().get("/metrics").get_data(as_text=True).splitlines()
+    assert 'tfseg_requests_total{route="/predict",status="499"} 1.0' in lines
+    assert "tfseg_queue_images 0.0" in lines
+    go_on.set()
+    first.join(timeout=20)
+    lines = app.test_client().get("/metrics").get_data(as_text=True).splitlines()
+    assert 'tfseg_requests_total{route="/predict",status="200"} 1.0' in lines and "tfseg_images_total 1.0" in lines
+    logged = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    assert [line["error"] for line in logged if line["status"] == 499] == ["the client has hung up"]
 
 
 def test_concurrent_requests_share_batches():

@@ -73,13 +73,15 @@ class Batcher:
         self._closed = False
 
     def __len__(self) -> int:
-        """How many images wait."""
-        return len(self._jobs)
+        """How many images wait; those that are cancelled do not."""
+        with self._changed:
+            self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
+            return len(self._jobs)
 
     @property
     def is_full(self) -> bool:
         """Whether another image would be refused."""
-        return len(self._jobs) >= self.capacity
+        return len(self) >= self.capacity
 
     def submit(self, image: np.ndarray, size: Size) -> Future:
         """Puts an image into the queue.
@@ -125,24 +127,30 @@ class Batcher:
     def _take(self) -> list[Job]:
         """Waits for the oldest image and others of its size; gives none when the queue is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closed)
-            if not self._jobs:
-                return []
-            shape, arrived = self._jobs[0].image.shape, self._jobs[0].arrived
-            most = max(min(self.max_batch, self.max_pixels // (shape[0] * shape[1])), 1)
-
-            def fitting() -> list[Job]:
-                return [job for job in self._jobs if job.image.shape == shape][:most]
-
-            self._changed.wait_for(
-                lambda: len(fitting()) == most or self._closed, timeout=max(arrived + self.wait - time.monotonic(), 0)
-            )
-            batch = fitting()
-            if len(batch) < most:  # a runtime may keep what it prepared for each number of images: there are to be few
-                batch = batch[: 2 ** (len(batch).bit_length() - 1)]
+            batch = []
+            while not batch:  # what was waited for may be cancelled
+                self._changed.wait_for(lambda: len(self) or self._closed)
+                if not self._jobs:
+                    return []
+                batch = self._gather(self._jobs[0])
             taken = set(map(id, batch))
             self._jobs = deque(job for job in self._jobs if id(job) not in taken)
             return batch
+
+    def _gather(self, oldest: Job) -> list[Job]:
+        """Waits until images of one size fill a batch, or as long as they may; gives as many as are to be in it."""
+        shape = oldest.image.shape
+        most = max(min(self.max_batch, self.max_pixels // (shape[0] * shape[1])), 1)
+
+        def fitting() -> list[Job]:
+            return [job for job in self._jobs if job.image.shape == shape and not job.future.cancelled()][:most]
+
+        timeout = max(oldest.arrived + self.wait - time.monotonic(), 0)
+        self._changed.wait_for(lambda: len(fitting()) == most or self._closed, timeout)
+        batch = fitting()
+        if batch and len(batch) < most:  # a runtime may keep what it prepared for each number: there are to be few
+            batch = batch[: 2 ** (len(batch).bit_length() - 1)]
+        return batch
 
     def _run(self, classify: Classify, batch: list[Job]) -> None:
         start = time.monotonic()

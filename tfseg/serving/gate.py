@@ -5,12 +5,12 @@ import io
 import os
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from tfseg.serving.connections import KEEP_ALIVE, Connection, Connections, Phase
-from tfseg.serving.service import START
+from tfseg.serving.service import GONE, START
 from tfseg.serving.uploads import Refused
 
 DISCARD_SECONDS = 2.0
@@ -102,9 +102,13 @@ class Gate:
         connection.enter(Phase.WORK)
         if body.size > LARGE and not await self._pace(body.size, environ[START] + self.timeout):
             body = Body(error=Refused(503, "too many large files at once"))
-        environ["wsgi.input"] = body
+        environ["wsgi.input"], environ[GONE] = body, Future()
         threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
-        return await asyncio.get_running_loop().run_in_executor(threads, call, self.app, environ)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, call, self.app, environ)
+        except asyncio.CancelledError:  # by gunicorn: the client has hung up
+            environ[GONE].set_result(None)
+            raise
 
     async def _pace(self, size: int, deadline: float) -> bool:
         """Lets large bodies come one after the other, so that they leave time to small ones; false if not in time."""

@@ -13,10 +13,11 @@ from werkzeug.exceptions import HTTPException
 
 from tfseg.serving.openapi import DOCUMENT
 from tfseg.serving.origins import headers_for, preflight_headers
-from tfseg.serving.service import PREDICT, START, Service
+from tfseg.serving.service import GONE, PREDICT, START, Service
 from tfseg.serving.uploads import Refused
 
 MORE_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
+HUNG_UP = 499  # in log and metrics, as of nginx, of a client that hung up before its answer
 
 log = logging.getLogger("tfseg.service")
 
@@ -113,7 +114,9 @@ def finish(service: Service, response: Response) -> Response:
     """Counts and logs a request, and adds the headers that every answer has."""
     seconds = time.monotonic() - g.start
     route = request.url_rule.rule if request.url_rule else "none"
-    service.metrics.requests.labels(route, response.status_code).inc()
+    is_gone = GONE in request.environ and request.environ[GONE].done()
+    status = HUNG_UP if is_gone else response.status_code
+    service.metrics.requests.labels(route, status).inc()
     service.metrics.seconds.labels(route).observe(seconds)
     response.headers["X-Request-ID"] = g.request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
@@ -124,7 +127,7 @@ def finish(service: Service, response: Response) -> Response:
         "client": request.remote_addr,
         "method": request.method,
         "path": request.path[:200],
-        "status": response.status_code,
+        "status": status,
         "answered_bytes": response.calculate_content_length(),
         "seconds": round(seconds, 4),
         **g.fields,

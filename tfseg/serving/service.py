@@ -25,6 +25,7 @@ BY_ACCEPT = {"image/png": "mask", "application/json": "json"}  # the first one i
 FORMATS = ("mask", "overlay", "json")
 PREDICT = "/predict"
 START = "tfseg.start"  # in the environment of a request: when its headers were there, by `time.monotonic`
+GONE = "tfseg.gone"  # likewise: a future that is done once the client has hung up
 LARGE = 2**20  # bytes
 FULL = "as many images wait as may"
 
@@ -141,11 +142,15 @@ class Service:
             future = self.batcher.submit(prepared, size)
         except QueueFull:
             raise Refused(503, FULL) from None
+        if GONE in request.environ:
+            request.environ[GONE].add_done_callback(lambda _: future.cancel())
         try:
             return future.result(timeout=max(deadline - time.monotonic(), 0))
         except concurrent.futures.TimeoutError:
             future.cancel()
             raise Refused(504, f"the model did not answer within {self.timeout:g} s") from None
+        except concurrent.futures.CancelledError:
+            raise Refused(503, "the client has hung up") from None
 
     def _answer_shares(self, result: Result, milliseconds: dict[str, float]) -> Response:
         pixels = np.bincount(result.class_ids.ravel(), minlength=len(self.classes))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfseg.exporters.web_runtime import VENDORED
+from tfseg.exporters.web_runtime import VENDORED, find_runtime
 from tfseg.inference.reading import decode_image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -55,7 +55,7 @@ def write_page(directory, sizes=SIZES, classes=5, decoder="unet"):
     directory.mkdir()
     onnx.write(Traced(network, sizes), directory)
     write_labels(describe_model(NAMES[:classes], COLORS[:classes], sizes), directory)
-    web.write(web.load_runtime(), directory)
+    web.write(find_runtime(), directory)
     return directory
 
 

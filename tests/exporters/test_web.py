@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 
 import keras
 import pytest
@@ -59,15 +60,41 @@ def test_the_vendored_files_are_found(tmp_path, other_files, monkeypatch):
     assert find_runtime() == contents((*PROGRAM, *LICENSES))
 
 
-def test_the_package_of_npm_is_taken_without_the_licences_that_it_lacks(tmp_path, other_files):
-    assert find_runtime(write_files(tmp_path, PROGRAM, "source")) == contents(PROGRAM)
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Lets an empty package stand for the installed ONNX Runtime."""
+    folder = tmp_path / "installed" / "onnxruntime"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder.parent)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    return folder
 
 
-def test_the_licences_of_the_installed_package_go_with_it(tmp_path, other_files):
-    pytest.importorskip("onnxruntime", reason="pip install 'tf-segmentation[export]'")
-    files = web.load_runtime(write_files(tmp_path, PROGRAM, "source"))
-    assert b"Permission is hereby granted, free of charge" in files["LICENSE.txt"]
-    assert len(files["ThirdPartyNotices.txt"]) > 100_000
+def test_the_licences_of_the_installed_package_go_with_that_of_npm_which_lacks_them(tmp_path, other_files, installed):
+    write_files(installed.parent, LICENSES, "source")
+    assert find_runtime(write_files(tmp_path, PROGRAM, "source")) == contents((*PROGRAM, *LICENSES))
+
+
+def test_the_licences_may_lie_beside_the_package_of_npm(tmp_path, other_files, installed):
+    assert find_runtime(write_files(tmp_path, (*PROGRAM, *LICENSES), "source")) == contents((*PROGRAM, *LICENSES))
+
+
+def test_licences_that_are_nowhere_are_asked_for(tmp_path, other_files, installed):
+    with pytest.raises(
+        ValueError,
+        match=rf"lacks onnxruntime/LICENSE; .* in its folder what pip download --no-deps onnxruntime=={VERSION} brings",
+    ):
+        find_runtime(write_files(tmp_path, PROGRAM, "source"))
+
+
+def test_licences_of_another_version_are_refused(tmp_path, other_files, installed):
+    write_files(installed.parent, LICENSES, "source")
+    (installed / "ThirdPartyNotices.txt").write_bytes(b"of another version")
+    with pytest.raises(
+        ValueError, match=rf"ThirdPartyNotices.txt is not that of onnxruntime-web {VERSION}: .* pip down"
+    ):
+        find_runtime(write_files(tmp_path, PROGRAM, "source"))
 
 
 def test_a_build_without_the_files_says_where_to_get_them(tmp_path, monkeypatch):
@@ -136,7 +163,7 @@ def test_the_command_exports_the_page_with_its_onnx_file(tmp_path, tiny_records,
         pytest.importorskip(package, reason="pip install 'tf-segmentation[export]'")
     run = write_run(Config(Data(str(tiny_records), size="24x32"), str(tmp_path / "run")))
     monkeypatch.setattr(exporter, "load_network", {run: nearest_color_network(CLASS_COLORS)}.__getitem__)
-    npm, out = write_files(tmp_path / "npm", PROGRAM, "source"), tmp_path / "model"
+    npm, out = write_files(tmp_path / "npm", (*PROGRAM, *LICENSES), "source"), tmp_path / "model"
     words = ["--run", str(run), "--out", str(out), "--formats", "web", "--images", "1", "--web-runtime", str(npm)]
     export.main(words)
     printed = capsys.readouterr().out

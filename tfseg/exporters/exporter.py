@@ -19,6 +19,7 @@ from tfseg.exporters.description import describe_model, write_labels
 from tfseg.exporters.folder import check_replaceable, replace_export
 from tfseg.exporters.formats import check_backend, check_packages, write_formats
 from tfseg.exporters.samples import OF_FIXED_SIZE, Samples, read_samples
+from tfseg.exporters.web_runtime import find_runtime
 from tfseg.io.atomic import write_json, write_text
 from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.pixel_formats import RGB, PixelFormat
@@ -132,7 +133,7 @@ def export_run(
         raise ValueError("--web-runtime is for --formats web; add web, or leave it out")
     if "web" in formats:
         web.check_pixels(run_dir.read_pixels(run))
-    runtime = web.load_runtime(Path(web_runtime) if web_runtime else None) if "web" in formats else {}
+    runtime = find_runtime(Path(web_runtime) if web_runtime else None) if "web" in formats else {}
     check_replaceable(directory)  # before the minute that it takes to rebuild the network
     from tfseg.device import choose_device
     from tfseg.exporters.saved_model import Traced

@@ -4,12 +4,10 @@ The page computes the very file of `onnx` by ONNX Runtime Web, as WebAssembly. B
 JavaScript does what `inference.image_segmenter` does, with the arithmetic of `io.resizing`.
 """
 
-import importlib.util
 import shutil
 from pathlib import Path
 
 from tfseg.exporters import onnx
-from tfseg.exporters.web_runtime import LICENSES, find_runtime
 from tfseg.io.pixel_formats import PixelFormat
 from tfseg.runs import run_dir
 
@@ -29,35 +27,11 @@ def check_pixels(pixels: PixelFormat) -> None:
         raise ValueError(f"--formats web: browsers give 8-bit RGB, and the network takes {pixels}; leave out web")
 
 
-def load_runtime(folder: Path | None = None) -> dict[str, bytes]:
-    """Finds the files of ONNX Runtime Web and its licences, see `web_runtime.find_runtime`.
-
-    Args:
-        folder: that holds them; None: the vendored ones.
-
-    Raises:
-        ValueError: they are not there, or of another version.
-        OSError: a file cannot be read.
-    """
-    files = find_runtime(folder)
-    for license in LICENSES:
-        if license.name not in files:
-            files[license.name] = _find_installed(license.source).read_bytes()
-    return files
-
-
-def _find_installed(source: str) -> Path:
-    """A file of the installed package of ONNX Runtime, without which there is no file of `onnx` either."""
-    package, _, name = source.partition("/")
-    spec = importlib.util.find_spec(package)
-    return next(Path(place) / name for place in (spec and spec.submodule_search_locations) or ())
-
-
 def write(runtime: dict[str, bytes], directory: Path) -> dict[str, str]:
     """Writes the folder.
 
     Args:
-        runtime: the files of ONNX Runtime Web, see `load_runtime`.
+        runtime: the files of ONNX Runtime Web, see `web_runtime.find_runtime`.
         directory: of the export, in which the files of `onnx` and labels.json lie already.
 
     Returns:

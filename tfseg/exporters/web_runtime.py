@@ -5,7 +5,7 @@ of it is known by its SHA-256, wherever it comes from.
 """
 
 import hashlib
-from collections.abc import Iterator
+import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,46 +52,60 @@ LICENSES = (
         "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
     ),
 )
+BESIDE = f", and in its folder what pip download --no-deps onnxruntime=={VERSION} brings, unpacked by unzip"
 
 
 def find_runtime(folder: Path | None = None) -> dict[str, bytes]:
-    """Finds and checks the files of ONNX Runtime Web.
+    """Finds and checks the files of ONNX Runtime Web and its licences.
 
     Args:
-        folder: that holds them, as `write_runtime` wrote it, or the unpacked package of npm; None: the vendored one.
+        folder: that holds them by their names in an export, or the unpacked package of npm; None: the vendored ones.
+            Licences that a folder lacks are those of the installed ONNX Runtime.
 
     Returns:
-        Name in an export -> content. Of the package of npm, without the licences, which it lacks.
+        Name in an export -> content.
 
     Raises:
-        ValueError: the folder lacks one of the files, or holds another version.
+        ValueError: one of the files is missing, or of another version.
         OSError: a file cannot be read.
     """
-    return dict(_read(VENDORED if folder is None else folder, is_vendored=folder is None))
-
-
-def _read(folder: Path, is_vendored: bool) -> Iterator[tuple[str, bytes]]:
-    for file in (*PROGRAM, *LICENSES):
-        path = next((path for path in (folder / file.name, folder / file.source) if path.is_file()), None)
-        if path is None and file in LICENSES and (folder / PROGRAM[0].source).is_file():
-            continue
-        if path is None and is_vendored:
-            raise ValueError(
-                f"--formats web: this tfseg was built without {PACKAGE}; in a clone, python {TOOL} brings it; "
-                f"elsewhere, unpack what npm pack {PACKAGE}@{VERSION} brings, and give its folder as --web-runtime"
-            )
+    paths = {file: _find(file, VENDORED if folder is None else folder) for file in (*PROGRAM, *LICENSES)}
+    if folder is None and None in paths.values():
+        raise ValueError(
+            f"--formats web: this tfseg was built without {PACKAGE}; in a clone, python {TOOL} brings it; "
+            f"elsewhere, unpack what npm pack {PACKAGE}@{VERSION} brings, and give its folder as --web-runtime"
+        )
+    found = {}
+    for file, path in paths.items():
+        path = path or (_find_installed(file.source) if file in LICENSES else None)
         if path is None:
             raise ValueError(
-                f"--web-runtime: {folder} lacks {file.source}; expected the unpacked package {PACKAGE} {VERSION} of npm"
+                f"--web-runtime: {folder} lacks {file.source}; expected the unpacked package {PACKAGE} {VERSION} of "
+                f"npm{BESIDE if file in LICENSES else ''}"
             )
-        yield file.name, check_file(file, path.read_bytes(), path)
+        found[file.name] = check_file(file, path.read_bytes(), path)
+    return found
+
+
+def _find(file: RuntimeFile, folder: Path) -> Path | None:
+    return next((path for path in (folder / file.name, folder / file.source) if path.is_file()), None)
+
+
+def _find_installed(source: str) -> Path | None:
+    """A file of the installed package of ONNX Runtime."""
+    package, _, name = source.partition("/")
+    spec = importlib.util.find_spec(package)
+    places = (Path(place) / name for place in (spec and spec.submodule_search_locations) or ())
+    return next((path for path in places if path.is_file()), None)
 
 
 def check_file(file: RuntimeFile, content: bytes, path: Path) -> bytes:
     """Returns the content of a file; raises ValueError unless it is that of the one version."""
     if (found := hashlib.sha256(content).hexdigest()) != file.sha256:
+        advice = (
+            f"expected the package of npm{BESIDE}" if file in LICENSES else f"get it by npm pack {PACKAGE}@{VERSION}"
+        )
         raise ValueError(
-            f"{path} is not that of {PACKAGE} {VERSION}: its SHA-256 is {found}, expected {file.sha256}; "
-            f"get it by npm pack {PACKAGE}@{VERSION}"
+            f"{path} is not that of {PACKAGE} {VERSION}: its SHA-256 is {found}, expected {file.sha256}; {advice}"
         )
     return content

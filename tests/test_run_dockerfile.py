@@ -34,6 +34,44 @@ def test_every_instruction_is_known_and_what_is_copied_is_there():
     assert all((ROOT / path).exists() for path in ("docker/install.sh", "tfseg"))
 
 
+IGNORED = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
+def is_sent(path):
+    """Whether a path goes to the builder: the last pattern that fits it, or a folder above it, decides."""
+    wildcards = {r"\*\*/": "(.*/)?", r"\*": "[^/]*", r"\[\^0\-9\]": "[^0-9]"}
+    sent, places = True, [path, *map(str, Path(path).parents)]
+    for line in IGNORED:
+        pattern = re.escape(line.removeprefix("!"))
+        for written, meant in wildcards.items():
+            pattern = pattern.replace(written, meant)
+        if not line.startswith("#") and any(re.fullmatch(pattern, place) for place in places):
+            sent = line.startswith("!")
+    return sent
+
+
+@pytest.mark.parametrize("model", ["demo", "city-0.2", "group/tram"])
+def test_of_a_model_the_builder_gets_what_is_copied(model):
+    copied = [value for name, value in STEPS if name == "COPY" and "${MODEL}" in value]
+    for path in copied[0].replace("${MODEL}", f"models/{model}").split()[:-1]:
+        assert is_sent(path)
+    for name in (
+        *("saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index", "fingerprint.pb"),
+        *("model_int8.tflite", "model.xml", "model.bin", "model.mlpackage/Data/weights", "web/runtime/ort.wasm"),
+        *("parity.json", "model_card.md"),
+    ):
+        assert not is_sent(f"models/{model}/{name}"), name
+    assert is_sent(f"models/{model}") and is_sent(f"models/{model}/variables"), "else the older builder skips them"
+
+
+def test_of_the_clone_the_builder_gets_code_and_pins():
+    for path in ("tfseg/__init__.py", "tfseg/exporters/web_files/page.js", "docker/serve.txt"):
+        assert is_sent(path)
+    for path in (".git/config", "runs/a/labels.json", "tfseg/io/__pycache__/a.pyc", ".env", "tfseg.log"):
+        assert not is_sent(path)
+    assert not is_sent("tfseg/exporters/web_files/runtime/ort.wasm.min.js")
+
+
 @pytest.mark.parametrize("name", ["serve", "app"])
 def test_what_an_image_holds_is_pinned(name):
     """By version and hash, and nothing else stands there, such as the address of an index."""

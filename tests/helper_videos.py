@@ -4,6 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from tfseg.io.film import Film
+from tfseg.io.video import read_film
+
 MS = Fraction(1, 1000)
 IRREGULAR = [0, 40, 45, 130, 131, 200, 360, 365, 400, 700]  # ms
 # x265 with B-frames gives films of one or two frames times that it never set.
@@ -72,6 +75,18 @@ def write_video(
         if listened:
             output.mux(listened.encode(None))
     return path
+
+
+def read_whole(path):
+    """Reads a film whole: its pixels, its times in seconds, and the film."""
+    film = read_film(path)
+    frames = list(film.frames)
+    return [frame.pixels for frame in frames], [frame.time * film.time_base for frame in frames], film
+
+
+def steady(count=5, height=64, width=96, rate=10):
+    """A film of `moving` images."""
+    return Film.steady(moving(count, height, width), rate)
 
 
 def packets(path, kind):

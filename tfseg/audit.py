@@ -27,10 +27,11 @@ from pathlib import Path
 
 from tfseg.auditing.auditor import audit_records, parse_kinds
 from tfseg.auditing.coverage import FEW_IMAGES
-from tfseg.auditing.findings import LIKELY, count_of
+from tfseg.auditing.findings import LIKELY
 from tfseg.auditing.report import check_out, make_table, summarise, write_report
 from tfseg.io import command
 from tfseg.io.escaping import printable
+from tfseg.io.words import count_of
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -18,15 +18,16 @@ from tfseg.io.escaping import printable
 from tfseg.io.film import CODECS, CONTAINERS
 from tfseg.io.listing import SUFFIXES
 from tfseg.io.renamed import accept_renamed
+from tfseg.io.words import are, count_of
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Makes the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=command.program("predict"),
-        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each image NAME.png, "
-        "NAME.jpg and so on, or NAME_overlay.mp4 of a video. Folders below a folder that is named are kept below "
-        "--out. Files of these names from an earlier run in --out are overwritten.",
+        description="Writes NAME_classes.png (8-bit class ids) and NAME_overlay.png for each image NAME.png, NAME.jpg "
+        "and so on; of a video NAME_overlay, with the ending of --container. Folders below a folder that is named are "
+        "kept below --out. Files of these names from an earlier run in --out are overwritten.",
     )
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help=HELP)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
@@ -73,20 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.smooth or options.codec or options.container != "mp4":
             raise ValueError("--smooth, --codec and --container are of a --video, and images are given")
         report_files(options, how)
-    elif 0.001 <= options.fps <= 1000:
-        report_video(options, how)
     else:
-        raise ValueError(f"--fps must be at least 0.001 and at most 1000 frames per second, got {options.fps}")
+        report_video(options, how)
 
 
 def report_files(options: argparse.Namespace, how: dict) -> None:
     """Predicts images; raises ValueError at the end for those that could not be predicted."""
     predicted = predict_files(options.model, options.images, options.out, **how)
     cost = describe_cost(predicted.seconds, peak_memory())
-    print(f"{len(predicted.seconds)} of {predicted.count} images are predicted in {printable(options.out)}{cost}")
+    done = len(predicted.seconds)
+    images = count_of(predicted.count, "image")
+    print(f"{done:,} of {images} {are(done)} predicted in {printable(options.out)}{cost}")
     if missing := [*predicted.unread, *predicted.failures]:
-        done = "predicted" if predicted.failures else "read"
-        head = f"{len(missing)} of {predicted.count} images could not be {done}:"
+        what = "predicted" if predicted.failures else "read"
+        head = f"{len(missing):,} of {images} could not be {what}:"
         raise ValueError("\n".join([head, *missing]))
 
 
@@ -97,14 +98,13 @@ def report_video(options: argparse.Namespace, how: dict) -> None:
     film, count = predicted.film, predicted.count
     speed = f"{count / predicted.elapsed:.3g} per second were made, with reading and writing"
     print(
-        f"{count} frames are in {printable(predicted.path)}, {film.rate:.4g} per second: {speed}"
+        f"{count_of(count, 'frame')} {are(count)} in {printable(predicted.path)}, {film.rate:.4g} per second: {speed}"
         f"{describe_cost(predicted.seconds, peak_memory())}"
     )
     warn(film.notes)
     if film.failures:
-        head = (
-            f"{len(film.failures)} of {count} frames could not be read; the one before, or else after, stands for each:"
-        )
+        frames = f"{len(film.failures):,} of {count_of(count, 'frame')}"
+        head = f"{frames} could not be read; the one before, or else after, stands for each:"
         raise ValueError("\n".join([head, *film.failures]))
 
 

@@ -131,6 +131,13 @@ def codec_of(path):
         return container.streams.video[0].codec_context.name
 
 
+@pytest.mark.parametrize("fps", [0, -1, 1001, float("nan")])
+def test_frames_per_second_that_are_none(tmp_path, fps):
+    with pytest.raises(ValueError, match=f"--fps must be at least 0.001 and at most 1000 .*, got {fps}") as raised:
+        run("no model is needed for this", tmp_path, tmp_path / "drive", fps=fps)
+    assert raised.value.__notes__ == ["In Python: --fps is fps"]
+
+
 @pytest.mark.parametrize("options", [{"codec": "vp9"}, {"container": "avi"}])
 def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(tmp_path, options):
     with pytest.raises(ValueError, match=r"--(codec|container): expected"):

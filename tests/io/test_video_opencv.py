@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_passed_over_in_time(fake):
 def test_a_size_that_changes(fake):
     film, greys = fake([(0, 1), (100, 2, 32, 48), (200, 3)], count=3)
     assert greys == [1, 2, 3]
-    assert "1 frames of another size, which are brought to 16x24" in film.notes[0]
+    assert "1 frame of another size, brought to 16x24" in film.notes[0]
 
 
 def test_a_film_of_no_frame_that_can_be_read(fake):

@@ -8,7 +8,10 @@ from helper_videos import moving, read_whole, write_video
 
 from tfseg.io.video import read_film, write_film
 
-av = pytest.importorskip("av", reason="needs PyAV, the extra video")
+pytest.importorskip("av", reason="needs PyAV, the extra video")
+
+import av
+
 Disposition = av.stream.Disposition
 
 

@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from helper_videos import IRREGULAR, MS, moving, packets, read_whole, steady, wr
 from tfseg.io.film import Film
 from tfseg.io.video import read_film, write_film
 
-av = pytest.importorskip("av", reason="needs PyAV, the extra video")
+pytest.importorskip("av", reason="needs PyAV, the extra video")
+
+import av
+
+from tfseg.io import video_writer
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
@@ -105,6 +110,24 @@ def test_an_earlier_film_stays_until_the_new_one_is_whole(tmp_path):
         write_film(path, Film.steady(stop_early(), 10))
     assert read_film(path).count == 4
     assert [entry.name for entry in tmp_path.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="lists open files as Linux does")
+def test_a_file_that_cannot_hold_the_sound_is_closed_before_it_is_written_anew(tmp_path, monkeypatch):
+    source, begun, start = write_video(tmp_path / "film.mp4", moving(3), sound="aac"), [], video_writer._Output._start
+
+    def fail_with_sound(output, height, width):
+        opened = [path for path in Path("/proc/self/fd").iterdir() if path.resolve() == output.unfinished.resolve()]
+        start(output, height, width)
+        begun.append((output.container, len(opened)))
+        if len(begun) == 1:
+            raise av.error.InvalidDataError(1, "no head can be written")
+
+    monkeypatch.setattr(video_writer._Output, "_start", fail_with_sound)
+    film = read_film(source)
+    assert write_film(tmp_path / "copy.mp4", film) == 3
+    assert [opened for _, opened in begun] == [0, 0]
+    assert film.notes == [f"the sound of {source} is left out: .mp4 cannot hold it"]
 
 
 FULL_DISK = """

@@ -86,7 +86,7 @@ def test_bad_images_are_named_and_the_others_done(model, tmp_path, capsys, monke
     assert message == "predict: error: 2 of 3 images could not be read:"
     assert [name in line for name, line in zip(names, lines, strict=False)] == [True, True]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good_classes.png", "good_overlay.png"]
-    assert capsys.readouterr().out.startswith(f"1 of 3 images are predicted in {tmp_path / 'out'}: the first")
+    assert capsys.readouterr().out.startswith(f"1 of 3 images is predicted in {tmp_path / 'out'}: the first")
 
 
 def test_what_a_folder_holds_beside_images(model, tmp_path, capsys):

@@ -7,7 +7,8 @@ import numpy as np
 
 from tfseg.auditing.calibration import Calibration
 from tfseg.auditing.features import Features
-from tfseg.auditing.findings import Finding, count_of
+from tfseg.auditing.findings import Finding
+from tfseg.io.words import are, count_of
 from tfseg.records.labels import VOID
 
 FEW_IMAGES = 5  # fewer of a class in a split, and neither learning nor a score of it can be relied on
@@ -80,7 +81,7 @@ def _constant(split: str, total: int, name: str, void: bool, found: list[Feature
         what = "has no ground truth: all its masks are void"
         yield Finding("constant_masks", split, "", what, NO_TRUTH, details=details)
     elif len(found) > MANY * total and not void:
-        what = f"{len(found):,} of {count_of(total, 'mask')} {'is' if len(found) == 1 else 'are'} {name} alone"
+        what = f"{len(found):,} of {count_of(total, 'mask')} {are(len(found))} {name} alone"
         yield Finding("constant_masks", split, "", what, MANY_OF_ONE_CLASS, details=details)
     else:
         for one in found:

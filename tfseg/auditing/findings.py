@@ -51,8 +51,3 @@ def rank(findings: Iterable[Finding]) -> list[Finding]:
     """Sorts findings, the most suspicious first; the order of equal scores is always the same."""
     kinds = list(KINDS)
     return sorted(findings, key=lambda one: (-one.score, kinds.index(one.kind), one.split, one.id, one.what))
-
-
-def count_of(count: int, noun: str) -> str:
-    """Writes a number of things: "1 image", "1,200 images"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

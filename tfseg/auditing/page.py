@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from tfseg.auditing.auditor import Audit
-from tfseg.auditing.findings import KINDS, Box, Finding, count_of
+from tfseg.auditing.findings import KINDS, Box, Finding
 from tfseg.auditing.reading import Image, list_jobs, read_images
 from tfseg.auditing.regions import predict
 from tfseg.io import codecs
+from tfseg.io.words import count_of
 from tfseg.visualization import html
 from tfseg.visualization.overlay import blend
 

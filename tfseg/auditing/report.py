@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfseg.auditing.auditor import Audit
-from tfseg.auditing.findings import KINDS, LIKELY, Finding, count_of
+from tfseg.auditing.findings import KINDS, LIKELY, Finding
 from tfseg.auditing.page import MARK, make_page
 from tfseg.io import atomic
 from tfseg.io.escaping import csv_cell, printable, shorten
 from tfseg.io.outputs import check_names, has_mark, write_alone
+from tfseg.io.words import count_of
 from tfseg.records.manifest import MANIFEST_NAME, is_shard_name
 from tfseg.visualization.tables import justify, measure
 

@@ -21,6 +21,7 @@ from tfseg.io.flags_in_python import note_arguments
 from tfseg.io.listing import list_images
 from tfseg.io.progress import show_progress, track
 from tfseg.io.video import check_output, read_film, write_film
+from tfseg.io.words import count_of
 from tfseg.visualization.overlay import blend, check_alpha
 
 ENDING = "_overlay"  # of what is written
@@ -63,7 +64,7 @@ def predict_video(
     runtime: str | None = None,
     progress: bool = True,
 ) -> PredictedVideo:
-    """Writes NAME_overlay.mp4, with the colours of the classes laid over each frame, as `tfseg predict --video` does.
+    """Writes NAME_overlay, with the colours of the classes laid over each frame, as `tfseg predict --video` does.
 
     With PyAV, the extra `video`, each frame keeps its time and the sound is copied; without, OpenCV reads and writes,
     and a note in the result says what is lost.
@@ -72,7 +73,7 @@ def predict_video(
         model: folder of an exported model, or of a run.
         video: a file, or a folder of frames, which are taken in the order of their names.
         out: folder for the result, which is made.
-        fps: frames per second of a folder of frames.
+        fps: frames per second of a folder of frames, at least 0.001 and at most 1000.
         alpha: opacity of the overlay's colours, 0 to 1.
         smooth: weight of the frames before in an exponential moving average of the class probabilities, at least 0 and
             below 1, see `SmoothSegmenter`; 0: each frame is seen by itself.
@@ -85,7 +86,7 @@ def predict_video(
 
     Raises:
         ValueError: the result would overwrite the video, frames differ in size, none can be read, one cannot be
-            predicted, `smooth` is out of its range, the codec or container is none or needs PyAV, or as of
+            predicted, `fps` or `smooth` is out of its range, the codec or container is none or needs PyAV, or as of
             `load_model`.
         FileNotFoundError: there is no such video or model.
         OSError: the result cannot be written.
@@ -96,6 +97,8 @@ def predict_video(
         1
     """
     check_alpha(alpha)
+    if not 0.001 <= fps <= 1000:
+        raise ValueError(f"--fps must be at least 0.001 and at most 1000 frames per second, got {fps}")
     check_factor(smooth)
     check_output(codec, container)
     model, video, out = Path(model), Path(video), Path(out)
@@ -156,7 +159,9 @@ def read_frames(paths: Sequence[Path], folder: Path, failures: list[str]) -> Ite
             yield from [frame] * (missing + 1)
             missing = 0
     if frame is None:
-        raise ValueError(f"{printable(folder)}: none of its {len(paths)} frames can be read; the first: {failures[0]}")
+        raise ValueError(
+            f"{printable(folder)}: none of its {count_of(len(paths), 'frame')} can be read; the first: {failures[0]}"
+        )
 
 
 def check_sizes(paths: Sequence[Path]) -> None:

@@ -22,6 +22,7 @@ from tfseg.io.film import (
     same_size,
 )
 from tfseg.io.image_headers import TooLarge
+from tfseg.io.words import are, count_of
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # it would write a line for each damaged block of a film
 
@@ -71,8 +72,8 @@ def _note_missing(
         yield frame
     if expected and done < 0.9 * expected:
         notes.append(
-            f"{path} has {done} frames where its head says {expected}; it is cut short, or trimmed, or its sound "
-            "lasts longer"
+            f"{path} has {count_of(done, 'frame')} where its head says {expected}; it is cut short, or trimmed, "
+            "or its sound lasts longer"
         )
 
 
@@ -147,9 +148,11 @@ def _read_frames(capture: cv2.VideoCapture, path: str | Path, notes: list[str]) 
     if not done:
         raise ValueError(f"{path} is damaged: none of its frames can be read")
     if damaged:
-        notes.append(f"{path} is damaged: {damaged} times no frame could be read, and the next one was taken")
+        notes.append(
+            f"{path} is damaged: {count_of(damaged, 'time')} no frame could be read, and the next one was taken"
+        )
     if resized and size:
-        notes.append(f"{path} has {resized} frames of another size, which are brought to {describe(size[::-1])}")
+        notes.append(f"{path} has {count_of(resized, 'frame')} of another size, brought to {describe(size[::-1])}")
 
 
 def _read(capture: cv2.VideoCapture) -> np.ndarray | None:
@@ -190,8 +193,8 @@ def spread(
         yield held
     if again or left_out:
         notes.append(
-            f"{path} has a variable frame rate, or lost frames: at {rate:.4g} per second, {again} frames are shown "
-            f"again and {left_out} left out, so that it lasts as long"
+            f"{path} has a variable frame rate, or lost frames: at {rate:.4g} per second, {count_of(again, 'frame')} "
+            f"{are(again)} shown again and {left_out} left out, so that it lasts as long"
         )
 
 
@@ -227,5 +230,8 @@ def _check_whole(unfinished: Path, path: Path, count: int) -> None:
     written = _open(unfinished)
     kept = int(written.get(cv2.CAP_PROP_FRAME_COUNT))
     written.release()
+    kept = max(kept, 0)
     if kept != count:
-        raise OSError(f"{path} could not be written: {max(kept, 0)} of {count} frames are in it; is the disk full?")
+        raise OSError(
+            f"{path} could not be written: {kept} of {count_of(count, 'frame')} {are(kept)} in it; is the disk full?"
+        )

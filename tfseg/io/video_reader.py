@@ -18,13 +18,14 @@ import av  # pyright: ignore[reportMissingImports]  an extra
 import cv2
 import numpy as np
 from av.error import FFmpegError  # pyright: ignore[reportMissingImports]
-from av.stream import Disposition  # pyright: ignore[reportMissingImports]
+from av.stream import Discard, Disposition  # pyright: ignore[reportMissingImports]
 from av.video.reformatter import Interpolation  # pyright: ignore[reportMissingImports]
 
 from tfseg.io.escaping import printable
 from tfseg.io.film import FORMATS, LONGEST_STILL, MOST_PIXELS, TOO_LARGE, TRIES, Film, Frame, describe
 from tfseg.io.image_headers import SIDEWAYS, TooLarge, turn
 from tfseg.io.regular_files import open_file
+from tfseg.io.words import are, count_of
 
 # Of what these hold, each packet that is whole gives one frame.
 ONE_FRAME_A_PACKET = ("av1", "h264", "hevc", "libdav1d", "vp9")
@@ -73,7 +74,6 @@ def _read(container, path: Path, closing: ExitStack) -> Film:
     decoded = in_order(decode(container, stream, damage, closing.pop_all()), stream, rate, seconds, damage)
     first = next(decoded, None)
     if first is None:
-        damage.report()
         raise ValueError(f"{printable(path)} is damaged, or empty: none of its frames can be read")
     note_look(first[0], path, notes)
     frames = upright(chain([first], decoded), round(start / base), damage)
@@ -107,7 +107,13 @@ def open_container(path: Path) -> Iterator:
 
 
 def demux(container, streams: Sequence) -> Iterator:
-    """Gives the packets of some streams, in the order of the file, and at the end an empty one of each."""
+    """Gives the packets of some streams, in the order of the file, and at the end an empty one of each.
+
+    The others are passed over unread from here on, so that damage to them costs nothing.
+    """
+    for stream in container.streams:
+        if stream not in streams:
+            stream.discard = Discard.all
     try:
         yield from container.demux(streams)
     except IndexError:  # PyAV's, at the end of a file in whose middle a new stream began
@@ -223,7 +229,8 @@ class Damage:
         shown = sorted(self.seconds)[:MOST_NAMED]
         lines = [f"{self.path} is damaged at {float(second):.3f} s: that frame is left out" for second in shown]
         if more := self.count - len(shown):
-            lines.append(f"{self.path} is damaged: {more} {'more ' if shown else ''}frames are left out")
+            frames = count_of(more, "more frame" if shown else "frame")
+            lines.append(f"{self.path} is damaged: {frames} {are(more)} left out")
         if self.broken:
             lines.append(f"{self.path} is damaged: {self.broken}")
         self.notes += lines
@@ -292,7 +299,9 @@ def in_order(frames: Iterator, stream, rate: Fraction, seconds: Fraction | None,
         last = (stream.start_time or 0) if time is None else time
         yield frame, last
     if mended:
-        damage.notes.append(f"{damage.path}: the times of {mended} frames are mended, which had none, or wrong ones")
+        damage.notes.append(
+            f"{damage.path}: {count_of(mended, 'frame')} had no time, or a wrong one, and got the one that follows"
+        )
     damage.report()
 
 
@@ -334,9 +343,8 @@ def upright(timed: Iterator[tuple], start: int, damage: Damage) -> Iterator[Fram
             pixels, resized = cv2.resize(pixels, size[1::-1], interpolation=cv2.INTER_AREA), resized + 1
         yield Frame(pixels, time - start)
     if resized and size:
-        damage.notes.append(
-            f"{damage.path} has {resized} frames of another size, which are brought to {describe(size)}"
-        )
+        frames = count_of(resized, "frame")
+        damage.notes.append(f"{damage.path} has {frames} of another size, brought to {describe(size)}")
 
 
 def note_missing(frames: Iterator[Frame], expected: int | None, damage: Damage) -> Iterator[Frame]:
@@ -346,6 +354,6 @@ def note_missing(frames: Iterator[Frame], expected: int | None, damage: Damage) 
         yield frame
     if expected and done + damage.count < 0.9 * expected:
         damage.notes.append(
-            f"{damage.path} has {done} frames where its head says {expected}; it is cut short, or trimmed, or its "
-            "sound lasts longer"
+            f"{damage.path} has {count_of(done, 'frame')} where its head says {expected}; it is cut short, or "
+            "trimmed, or its sound lasts longer"
         )

@@ -1,9 +1,7 @@
 """Frames -> video files by PyAV, the libraries of FFmpeg: each frame at its time, with the sound of the source."""
 
 import errno
-import io
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,9 @@ from av.video.reformatter import ColorRange, Colorspace  # pyright: ignore[repor
 
 from tfseg.io.atomic import write_whole
 from tfseg.io.film import Film, Frame, describe, even, same_size
-from tfseg.io.video_reader import EXACT, check_fault, demux, open_container
+from tfseg.io.video_reader import EXACT, open_container
+from tfseg.io.video_sound import Sound
+from tfseg.io.words import are, count_of
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 # Constant quality, where a difference is hard to see. With B-frames, x265 gives the packets of a film of one or two
@@ -93,13 +93,13 @@ class _Output:
             self.container.mux_one(packet)
 
     def _open(self, height: int, width: int) -> None:
-        self.sound = _Sound.of(self.film)
+        self.sound = Sound.of(self.film)
         try:
             self._start(height, width)
         except (FFmpegError, ValueError) as error:
             if not (self.sound and self.sound.streams) or getattr(error, "errno", None) == errno.ENOSPC:
                 raise
-            self.sound.close()
+            self.close()
             self.film.notes.append(f"the sound of {self.film.source} is left out: {self.path.suffix} cannot hold it")
             self.sound = None
             self._start(height, width)
@@ -133,129 +133,6 @@ class _Output:
             ) from None
 
 
-class _Sound:
-    """The sound of a film's source, whose packets are copied as they are, in order of their times."""
-
-    def __init__(self, film: Film, source: Path):
-        self.opened = ExitStack()
-        self.source = self.opened.enter_context(open_container(source))
-        self.film, self.path, self.streams = film, source, {}
-        self.out: Any = None
-        self.packets: Iterator = iter(())
-        self.waiting, self.last, self.skipped = None, {}, 0
-
-    @classmethod
-    def of(cls, film: Film) -> "_Sound | None":
-        """Opens the source of a film; None if it has none."""
-        return None if film.source is None else cls(film, film.source)
-
-    def add_to(self, container, suffix: str) -> None:
-        """Adds a stream to a file for each stream of sound that it can hold, and the date; notes what it cannot."""
-        self.out = container
-        if created := self.source.metadata.get("creation_time"):
-            container.metadata["creation_time"] = created
-        refused, held = [], _try_sound(self.path, FORMATS[suffix])
-        for stream in self.source.streams.audio:
-            if stream.index not in held:  # it is empty
-                continue
-            if not held[stream.index]:
-                refused.append(stream.codec_context.name if stream.codec_context else "unknown")
-                continue
-            copy = container.add_stream_from_template(stream)
-            copy.metadata.update({name: value for name, value in stream.metadata.items() if name == "language"})
-            self.streams[stream.index] = copy
-        if refused:
-            self.film.notes.append(
-                f"sound of {self.path} is left out: {suffix} holds no {', '.join(refused)}"
-                + ("" if suffix == ".mkv" else "; .mkv may")
-            )
-        wanted = [self.source.streams[index] for index in self.streams]
-        self.packets = demux(self.source, wanted) if wanted else iter(())
-
-    def write_until(self, second: Fraction) -> None:
-        """Copies the packets up to this second of the film."""
-        while (packet := self._next()) is not None and self._second(packet) <= second:
-            self._write(packet)
-
-    def write_rest(self) -> None:
-        """Copies what is left, and notes what could not be copied."""
-        while (packet := self._next()) is not None:
-            self._write(packet)
-        if self.skipped:
-            self.film.notes.append(f"{self.skipped} pieces of the sound of {self.path} are damaged and left out")
-
-    def close(self) -> None:
-        self.opened.close()
-
-    def _next(self):
-        """The packet that comes next; None after the last."""
-        while self.waiting is None:
-            try:
-                packet = next(self.packets, None)
-            except (FFmpegError, OSError) as error:  # the container is broken from here on
-                check_fault(error, self.path)
-                self.skipped += 1
-                return None
-            if packet is None:
-                return None
-            if packet.size and packet.dts is not None:
-                self.waiting = packet
-            else:
-                self.skipped += bool(packet.size)
-        return self.waiting
-
-    def _second(self, packet) -> Fraction:
-        return packet.dts * packet.time_base - self.film.start
-
-    def _write(self, packet) -> None:
-        self.waiting = None
-        stream = self.streams[packet.stream.index]
-        shift = round(self.film.start / packet.time_base)
-        packet.dts -= shift
-        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-        ticks = packet.dts * packet.time_base / stream.time_base
-        if round(ticks) <= self.last.get(stream.index, ticks - 1):  # no file may go back
-            self.skipped += 1
-            return
-        self.last[stream.index] = round(ticks)
-        packet.stream = stream
-        try:
-            self.out.mux_one(packet)
-        except OSError:
-            raise
-        except FFmpegError:  # its head is damaged
-            self.skipped += 1
-
-
-def _try_sound(source: Path, kind: str) -> dict[int, bool]:
-    """Whether a kind of file can hold each stream of sound of a source, by its number; without those that are empty."""
-    held = {}
-    with open_container(source) as container, suppress(FFmpegError):
-        streams = container.streams.audio
-        for packet in demux(container, streams) if streams else ():
-            if packet.size and packet.dts is not None and packet.stream.index not in held:
-                index = packet.stream.index
-                held[index] = _can_hold(kind, packet)
-            if len(held) == len(streams):
-                break
-    return held
-
-
-def _can_hold(kind: str, packet) -> bool:
-    """Whether a kind of file can hold a stream of sound, given its first packet; tried in memory.
-
-    One whose head is damaged would fail only when the file is finished.
-    """
-    try:
-        with av.open(io.BytesIO(), "w", format=kind) as container:
-            stream = container.add_stream_from_template(packet.stream)
-            packet.stream, packet.pts, packet.dts = stream, 0, 0
-            container.mux_one(packet)
-    except (ValueError, AttributeError, FFmpegError):
-        return False
-    return True
-
-
 def _explain(error, path: Path) -> Exception:
     """An error of FFmpeg as one of the system that names the file."""
     if isinstance(error, OSError) and error.errno:
@@ -271,4 +148,6 @@ def _check_whole(unfinished: Path, path: Path, count: int) -> None:
     except ValueError:
         raise OSError(f"{path} could not be written: it cannot be read again; is the disk full?") from None
     if kept != count:
-        raise OSError(f"{path} could not be written: {kept} of {count} frames are in it; is the disk full?")
+        raise OSError(
+            f"{path} could not be written: {kept} of {count_of(count, 'frame')} {are(kept)} in it; is the disk full?"
+        )

@@ -5,7 +5,7 @@ import hashlib
 import io
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -17,6 +17,7 @@ from tfseg.io.escaping import printable, shorten
 from tfseg.io.json_reader import MOST_VALUES
 from tfseg.io.pixel_formats import MOST_CHANNELS, RGB
 from tfseg.io.progress import track
+from tfseg.io.words import count_of
 from tfseg.io.workers import open_pool
 from tfseg.records import labels, records, storage
 from tfseg.records.manifest import Manifest, Shard, count_fault
@@ -149,12 +150,12 @@ def _lost_fault(job: Job, index: int, reason: str, remaining: int) -> Fault:
     left = job.shard.count - index - 1
     if left < 0:
         return Fault(job.path, None, None, f"has {remaining} bytes after its last record")
-    lost = f", so the {count_things(range(left), 'record')} after it cannot be checked" if left else ""
+    lost = f", so the {count_of(left, 'record')} after it cannot be checked" if left else ""
     return _record_fault(job, index, None, reason + lost)
 
 
 def _count_message(job: Job, ids: list[str | None]) -> str:
-    message = f"has {count_things(ids, 'record')}, the manifest says {job.shard.count}"
+    message = f"has {count_of(len(ids), 'record')}, the manifest says {job.shard.count}"
     known = [id for id in ids if id is not None]
     if job.ids is None or len(known) < len(ids):
         return message
@@ -295,10 +296,6 @@ def _values(mask: np.ndarray) -> list[int]:
 
 
 # ---- words
-
-
-def count_things(items: Sized, word: str) -> str:
-    return f"{len(items):,} {word}{'' if len(items) == 1 else 's'}"
 
 
 def some(names: Iterable[str], limit: int = 3) -> str:

@@ -18,8 +18,9 @@ from tfseg.io.escaping import shorten
 from tfseg.io.json_reader import read_bounded
 from tfseg.io.names import has_control, quote
 from tfseg.io.paths import open_path
+from tfseg.io.words import count_of
 from tfseg.records import labels, storage
-from tfseg.records.contents import Content, Fault, count_things, read_contents, some
+from tfseg.records.contents import Content, Fault, read_contents, some
 from tfseg.records.ledger import LEDGER_NAME, ledger_fault
 from tfseg.records.manifest import (
     MANIFEST_NAME,
@@ -257,24 +258,24 @@ def summarise_faults(directory: str | Path, faults: list[Fault], quick: bool = F
         faults: what `find_faults` found.
         quick: as of `find_faults`.
     """
-    number = count_things(faults, "fault")
+    number = count_of(len(faults), "fault")
     try:
         splits = parse_manifest(read_bounded(open_path(directory) / MANIFEST_NAME)).splits.values()
     except (ValueError, OSError):
         return f"{number}; {ADVICE}"
     shards = {shard.name for split in splits for shard in split.shards}
     if not faults:
-        images = count_things([id for split in splits for id in split.ids], "image")
+        images = count_of(sum(len(split.ids) for split in splits), "image")
         sound = "names and sizes" if quick else "all"
-        return f"{directory}: {images} in {count_things(shards, 'shard')}, {sound} as the manifest says"
+        return f"{directory}: {images} in {count_of(len(shards), 'shard')}, {sound} as the manifest says"
     names = {fault.path.name for fault in faults}
     places = []
     if MANIFEST_NAME in names:
         places.append(MANIFEST_NAME)
     if names & shards:
-        places.append(f"{len(names & shards)} of {count_things(shards, 'shard')}")
+        places.append(f"{len(names & shards)} of {count_of(len(shards), 'shard')}")
     if others := names - shards - {MANIFEST_NAME}:
-        places.append(count_things(others, "other file"))
+        places.append(count_of(len(others), "other file"))
     return f"{number} in {' and '.join(places)}; {ADVICE}"
 
 

@@ -192,6 +192,21 @@ def test_a_dynamic_shape(write):
     assert "2 tensors have a dynamic shape, and are judged with 1 for what is not known" in report.lines()
 
 
+@pytest.mark.parametrize(("kind", "zero"), [("INT8", 0), ("INT8", -7), ("FLOAT32", 0)])
+def test_a_constant_is_zero_only_if_all_of_it_is(write, kind, zero):
+    """2,048 values, of which the last is another."""
+    shape, found = (1, 8, 8, 32), []
+    for last in (zero, zero + 1):
+        values = np.full(shape, zero)
+        values[..., -1, -1, -1] = last
+        padding = {"type": kind, "shape": shape, "values": values, "scale": 0.5, "zero": zero}
+        options = set_fields(schema.ConcatenationOptionsT(), axis=3)
+        path = write(("CONCATENATION", 2, [(kind, shape), padding], [(kind, (1, 8, 8, 64))], options))
+        [operator] = tflite.read_operators(path)
+        found.append(limits.LIMITS["zero_padding"](operator, True))
+    assert found == [None, "a constant among more than 2 inputs, or that is not 0"]
+
+
 def test_the_edge_tpu_takes_one_part(write):
     after = "RELU", 2, [2], [("INT8", IMAGE)], None
     path = write(relu(), ("GELU", 1, [1], [("INT8", IMAGE)], None), after)

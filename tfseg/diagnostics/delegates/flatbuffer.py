@@ -84,9 +84,13 @@ class Table:
 
     def content(self, slot: int, most: int = 1024) -> bytes:
         """The first bytes of a vector of bytes."""
+        return bytes(self.view(slot)[:most])
+
+    def view(self, slot: int) -> memoryview:
+        """A vector of bytes, which is not copied."""
         place, count = self.measure(slot)
         self.buffer.unpack("B", place + max(count, 1) - 1)  # its end, too
-        return self.buffer.data[place : place + min(count, most)]
+        return memoryview(self.buffer.data)[place : place + count]
 
     def measure(self, slot: int) -> tuple[int, int]:
         """Where the elements of a vector lie, and how many they are."""

@@ -166,8 +166,8 @@ def zero_padding(operator: Operator, _) -> str | None:
     constants = [tensor for tensor in operator.inputs if tensor is not None and tensor.constant]
     if not constants:
         return None
-    zeros = {value - (tensor.zero_points or (0,))[0] for tensor in constants for value in tensor.values} <= {0}
-    return None if len(operator.inputs) == 2 and zeros else "a constant among more than 2 inputs, or that is not 0"
+    zero = all(tensor.is_zero for tensor in constants)
+    return None if len(operator.inputs) == 2 and zero else "a constant among more than 2 inputs, or that is not 0"
 
 
 @limit

@@ -15,7 +15,9 @@ from tfseg.io.regular_files import read_file
 
 IDENTIFIER = b"TFL3"  # of the schema's version 3, the only one that LiteRT reads
 MOST_RANK = 8  # that LiteRT's kernels take
+MOST_BYTES = 1024  # of `Tensor.values`
 INTEGERS = {"INT32": "i", "INT64": "q", "INT8": "b", "UINT8": "B"}
+NUMBERS = {**INTEGERS, "INT16": "h", "FLOAT16": "e", "FLOAT32": "f"}
 COMPILED = "edgetpu-custom-op"
 
 
@@ -31,6 +33,7 @@ class Tensor:
         constant: whether the file holds its values.
         values: of a constant of whole numbers, the first up to 1,024 bytes of them; empty of others.
         scales, zero_points: of its quantization; empty: it has none.
+        content: all bytes of a constant; empty also if they lie outside of the tables, as in files beyond 2 GB.
     """
 
     number: int
@@ -41,10 +44,21 @@ class Tensor:
     values: tuple[int, ...]
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
+    content: memoryview = memoryview(b"")
 
     @property
     def elements(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all values of a constant are 0, or its quantization's zero point."""
+        kind = NUMBERS.get(self.type)
+        try:
+            zero = struct.pack(f"<{kind}", (self.zero_points or (0,))[0]) if kind else b""
+        except struct.error:  # it is none that the type can hold
+            return False
+        return len(self.content) == len(zero) * self.elements > 0 and self.content == zero * self.elements
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,19 +165,20 @@ def parse_tensor(number: int, table: Table, buffers: list[Table]) -> Tensor:
     if place >= len(buffers):
         raise Damaged(f"tensor {number} lies in buffer {place} of {len(buffers)}")
     buffer, quantization = buffers[place], table.table(4)
-    content = buffer.content(0)
+    content = buffer.view(0)
     kind = INTEGERS.get(types[code], "")
-    count = len(content) // struct.calcsize(f"<{kind}") if kind else 0
+    count = min(len(content), MOST_BYTES) // struct.calcsize(f"<{kind}") if kind else 0
     return Tensor(
         number,
         types[code],
         shape,
         dynamic=any(side < 0 for side in table.numbers(7, "i")),
         # Of a file beyond 2 GB, buffers lie after the tables: place and size instead of bytes.
-        constant=bool(content) or buffer.number(1, "Q") > 1 or bool(table.number(10, "I")),
+        constant=len(content) > 0 or buffer.number(1, "Q") > 1 or bool(table.number(10, "I")),
         values=struct.unpack_from(f"<{count}{kind}", content) if count else (),
         scales=quantization.numbers(2, "f") if quantization else (),
         zero_points=quantization.numbers(3, "q") if quantization else (),
+        content=content,
     )
 
 

@@ -23,6 +23,8 @@ from tfseg.io import command
 ROOT = Path(__file__).parents[1]
 KERNELS = ("tfseg/diagnostics/metal_kernels.json", "tfseg/diagnostics/metal_plugin_kernels.json")
 DELEGATES = ("tfseg/diagnostics/delegates/edgetpu.json", "tfseg/diagnostics/delegates/schema.json")
+RUNTIME = "tfseg/exporters/web_files/runtime"  # which tools/fetch_web_runtime.py makes
+SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")  # of a wheel, beside tfseg/
 MAC = "aarch64-apple-darwin"
 LINUX = "x86_64-unknown-linux-gnu"
 
@@ -129,7 +131,7 @@ def test_python_and_modules_are_declared():
 def wheel(tmp_path_factory):
     """The wheel, built from a copy of what it is made of; a build leaves files beside its sources."""
     sources, out = (tmp_path_factory.mktemp(name) for name in ("sources", "wheel"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in SOURCES:
         shutil.copy(ROOT / name, sources)
     shutil.copytree(ROOT / "tfseg", sources / "tfseg", ignore=shutil.ignore_patterns("__pycache__"))
     isolated = int(importlib.metadata.version("setuptools").partition(".")[0]) < 77
@@ -174,8 +176,37 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert {"tfseg/py.typed", "tfseg/__main__.py", *KERNELS, *DELEGATES} <= files
     assert "tfseg/records/label_maps/camvid.yaml" in files
     assert {name for name in held if ".dist-info/" not in name} == files
-    assert f"tf_segmentation-{__version__}.dist-info/licenses/LICENSE" in held
-    assert {"Name: tf-segmentation", "License-Expression: Apache-2.0"} <= set(metadata.splitlines())
+    licences = ["LICENSE", *sorted(name for name in files if name.startswith(RUNTIME) and name.endswith(".txt"))]
+    assert {f"tf_segmentation-{__version__}.dist-info/licenses/{name}" for name in licences} <= held
+    expression = "Apache-2.0 AND MIT" if len(licences) > 1 else "Apache-2.0"
+    assert {"Name: tf-segmentation", f"License-Expression: {expression}"} <= set(metadata.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("vendored", "expression"), [((), "Apache-2.0"), (("LICENSE.txt", "ThirdPartyNotices.txt"), "Apache-2.0 AND MIT")]
+)
+def test_a_wheel_is_under_the_licences_of_what_it_holds(tmp_path, vendored, expression):
+    """By its metadata alone, of a project that holds no code."""
+    if int(importlib.metadata.version("setuptools").partition(".")[0]) < 77:
+        pytest.skip("needs setuptools 77 or newer")
+    (tmp_path / RUNTIME).mkdir(parents=True)
+    for name in vendored:
+        (tmp_path / RUNTIME / name).write_text("terms")
+    for name in SOURCES:
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copy(ROOT / "tfseg" / "__init__.py", tmp_path / "tfseg")
+    code = "from setuptools import build_meta; build_meta.prepare_metadata_for_build_wheel('.')"
+    words = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = (
+        (tmp_path / f"tf_segmentation-{__version__}.dist-info" / "METADATA").read_text(encoding="utf-8").splitlines()
+    )
+    files = ["LICENSE", *(f"{RUNTIME}/{name}" for name in vendored)]
+    assert [line for line in lines if line.startswith("License-")] == [
+        f"License-Expression: {expression}",
+        *(f"License-File: {file}" for file in files),
+    ]
 
 
 def test_an_index_would_take_the_wheel(wheel):

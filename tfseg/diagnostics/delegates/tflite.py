@@ -44,7 +44,7 @@ class Tensor:
     values: tuple[int, ...]
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
-    content: memoryview = memoryview(b"")
+    content: bytes | memoryview = b""
 
     @property
     def elements(self) -> int:

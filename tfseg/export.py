@@ -33,7 +33,8 @@ def make_parser() -> argparse.ArgumentParser:
         choices=FORMATS,
         default=["saved_model"],
         help="formats to write; saved_model always is, and onnx with web, a page that runs the model in the browser; "
-        "edgetpu: a .tflite file in int8 that ends with the logits",
+        "edgetpu: a .tflite file in int8 that ends with the logits; mixed: one in int8 but for what loses most by it; "
+        "weight_only: one with weights in int8 that computes in floats",
     )
     parser.add_argument(
         "--records", metavar="DIR", help="folder of records (default: those that the run was trained on)"

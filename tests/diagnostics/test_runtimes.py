@@ -33,6 +33,8 @@ def children(monkeypatch):
         "litert": (70.0, [0, 1, 2, 3] * 2500),
         "litert_float16": (70.0, [0, 1, 2, 3] * 2500),
         "litert_int8": (20.0, [0, 1, 2, 2] * 1000 + [0, 1, 2, 3] * 1500),
+        "litert_mixed": (40.0, [0, 1, 2, 3] * 2500),
+        "litert_weight_only": (70.0, [0, 1, 2, 3] * 2500),
     }
 
     def run_child(name, words, seconds):
@@ -48,11 +50,11 @@ def children(monkeypatch):
 
 def test_each_is_timed_and_the_fastest_named(model, children):
     findings = runtimes.examine_model(model)
-    assert [finding.state for finding in findings] == [OK] * 7
+    assert [finding.state for finding in findings] == [OK] * 9
     assert findings[0].text == "TensorFlow 1.2: 90.0 ms an image of 24x32"
     assert findings[2].text.endswith("50.0 ms an image of 24x32, 100.00 % of pixels as TensorFlow has them")
     assert findings[5].text.endswith("90.00 % of pixels as TensorFlow has them")
-    assert findings[6].text == "the fastest here is OpenVINO: --runtime openvino", "int8 is for who asks for it"
+    assert findings[8].text == "the fastest here is OpenVINO: --runtime openvino", "int8 is for who asks for it"
 
 
 def test_other_masks_are_a_warning(model, children):

@@ -26,7 +26,8 @@ from tfseg.inference.runtimes.choice import RUNTIMES, find_runtimes, is_installe
 
 SECONDS = 300  # that a runtime may take to load and to see all images
 WARM_UP, IMAGES = 3, 15
-SAME = {"litert_float16": 0.99, "litert_int8": 0.9}  # of pixels; of the others 0.9999
+# Of pixels; of the others 0.9999.
+SAME = {"litert_float16": 0.99, **dict.fromkeys(("litert_int8", "litert_mixed", "litert_weight_only"), 0.9)}
 
 
 def examine_model(model: str | Path, log: Callable[[str], object] = lambda line: None) -> list[Finding]:

@@ -108,13 +108,13 @@ def export_run(
     Args:
         run: run folder.
         directory: where to; an earlier export there is replaced once the new one is whole.
-        formats: of "saved_model", "litert", "edgetpu", "onnx", "openvino", "coreml" and "web"; a SavedModel is always
-            made, and with "web" ONNX as well.
+        formats: of "saved_model", "litert", "edgetpu", "mixed", "weight_only", "onnx", "openvino", "coreml" and "web";
+            a SavedModel is always made, and with "web" ONNX as well.
         records: of the run's classes; None: those that the run was trained on.
         size: (height, width) of the images that LiteRT, Edge TPU and Core ML take, and to which all are resized that
             are compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
-        calibration: how many images of the training split scale LiteRT's int8.
+        calibration: how many images of the training split scale LiteRT's int8; "mixed" takes 20 of them.
         web_runtime: folder of the unpacked package onnxruntime-web of npm, for "web"; None: what tfseg was built with.
         progress: whether a terminal shows how far the comparison is.
 

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Collection
 from pathlib import Path
 
-from tfseg.exporters import coreml, litert, onnx, openvino
+from tfseg.exporters import coreml, litert, litert_mixed, onnx, openvino
 from tfseg.exporters.samples import Samples
 
 # Format -> the packages that it takes beside TensorFlow.
@@ -12,6 +12,8 @@ FORMATS = {
     "saved_model": (),
     "litert": (),
     "edgetpu": (),
+    "mixed": ("litert_quantizer", "ai_edge_litert"),
+    "weight_only": ("litert_quantizer", "ai_edge_litert"),
     "onnx": ("tf2onnx", "onnx", "onnxruntime"),
     "openvino": ("openvino",),
     "coreml": ("coremltools",),
@@ -64,6 +66,13 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
         files |= litert.write(traced, samples.fixed_size, samples.calibration, directory)
     if "edgetpu" in formats:
         files |= litert.write_logits(traced, samples.fixed_size, samples.calibration, directory)
+    if {"mixed", "weight_only"} & {*formats}:
+        taken = {"size": samples.fixed_size, "directory": directory, "pixels": traced.pixels}
+        content = litert.convert(traced, samples.fixed_size, "float32", [])
+        if "mixed" in formats:
+            files |= litert_mixed.write_mixed(content, images=samples.calibration, **taken)
+        if "weight_only" in formats:
+            files |= litert_mixed.write_weights(content, **taken)
     if {"onnx", "web"} & {*formats}:
         files |= onnx.write(traced, directory)
     if "openvino" in formats:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.exporters import coreml, litert, onnx, openvino, web
+from tfseg.exporters import coreml, litert, litert_mixed, onnx, openvino, web
 from tfseg.exporters.description import takes_files
 from tfseg.inference.image_segmenter import ImageSegmenter, Network, Size
 from tfseg.inference.predictor import Predictor
@@ -32,6 +32,8 @@ PARTS = {
     "SavedModel": ("saved_model.pb", "variables"),
     **{f"LiteRT {precision}": (name,) for precision, name in litert.FILES.items()},
     "LiteRT int8, logits": (litert.LOGITS,),
+    "LiteRT int8, float16": (litert_mixed.MIXED,),
+    "LiteRT int8 weights": (litert_mixed.WEIGHTS,),
     "ONNX": (onnx.FILE,),
     "OpenVINO": (openvino.FILE, openvino.WEIGHTS),
     "Core ML": (coreml.PACKAGE,),
@@ -42,7 +44,10 @@ SHARES = {
     **dict.fromkeys(("SavedModel", ENCODED, "ONNX", "OpenVINO", "LiteRT float32"), 0.9999),
     "LiteRT float16": 0.999,
 }
-LOSSES = {"LiteRT int8": 0.01, "LiteRT int8, logits": 0.01}
+LOSSES = {
+    **dict.fromkeys(("LiteRT int8", "LiteRT int8, logits"), 0.01),
+    **dict.fromkeys(("LiteRT int8, float16", "LiteRT int8 weights"), 0.002),
+}
 
 
 def load_models(directory: Path) -> dict[str, Network]:

@@ -8,8 +8,8 @@ import numpy as np
 from tfseg.config.schema import Config
 from tfseg.records.record_set import RecordSet
 
-IN_INT8 = frozenset({"litert", "edgetpu"})  # formats that are scaled by images
-OF_FIXED_SIZE = IN_INT8 | {"coreml"}  # formats that take images of one size alone
+IN_INT8 = frozenset({"litert", "edgetpu", "mixed"})  # formats that are scaled by images
+OF_FIXED_SIZE = IN_INT8 | {"weight_only", "coreml"}  # formats that take images of one size alone
 
 
 @dataclass(frozen=True)

@@ -204,9 +204,9 @@ def load_model(
         directory: folder of the model, or of a run that has ended.
         input_size: (height, width) that images are resized to for the network; "native": none are; None: as in
             validation, which is what was scored.
-        runtime: what computes it: "tensorflow", "onnxruntime", "openvino", "litert", "litert_float16" or "litert_int8",
-            of a folder that has such a file, see `export_run`; None: the first of them whose file and package are
-            there, but for the last two.
+        runtime: what computes it: "tensorflow", "onnxruntime", "openvino", "litert", "litert_float16", "litert_int8",
+            "litert_mixed" or "litert_weight_only", of a folder that has such a file, see `export_run`; None: the first
+            of them whose file and package are there, but for the last four.
 
     Raises:
         FileNotFoundError: there is no model, or none for this runtime.

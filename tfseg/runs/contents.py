@@ -21,8 +21,12 @@ SAVED_MODEL = "saved_model"
 CHECKPOINT_FILES = (r"\d{8,}\.json", r"\d{8,}\.weights\.h5")  # named by the step
 EXPORT_FILES = (
     *(r"saved_model\.pb", r"fingerprint\.pb", "assets/", r"variables/variables\.(index|data-\d{5}-of-\d{5})"),
-    *(r"labels\.json", r"parity\.json", r"model_card\.md"),
-    *(r"model_(float32|float16|int8|int8_logits)\.tflite", r"model\.(onnx|xml|bin)", r"model\.mlpackage/**"),
+    *(r"labels\.json", r"parity\.json", r"mixed_precision\.json", r"model_card\.md"),
+    *(
+        r"model_(float32|float16|mixed|int8(_logits|_weights)?)\.tflite",
+        r"model\.(onnx|xml|bin)",
+        r"model\.mlpackage/**",
+    ),
     r"web/(index\.html|page\.css|(page|segmenter|camera|worker|images|resizing|png)\.js|labels\.json|model\.onnx)",
     r"web/runtime/(ort\.wasm\.min\.js|ort-wasm-simd-threaded\.(js|wasm)|(LICENSE|ThirdPartyNotices)\.txt)",
 )

@@ -25,7 +25,7 @@ class Runtime(NamedTuple):
 _LITERT = ("ai_edge_litert", "pip install 'tf-segmentation[litert]'")
 
 # By the name that --runtime takes, in the order in which they are chosen. Their masks are the SavedModel's on at least
-# 99.99 % of pixels, but for those of the last two, which are chosen only by name.
+# 99.99 % of pixels, but for those of the last four, which are chosen only by name.
 RUNTIMES = {
     "tensorflow": Runtime("TensorFlow", "saved_model.pb", "tensorflow", "pip install 'tf-segmentation[cpu]'"),
     "onnxruntime": Runtime("ONNX Runtime", "model.onnx", "onnxruntime", "pip install 'tf-segmentation[onnxruntime]'"),
@@ -33,8 +33,10 @@ RUNTIMES = {
     "litert": Runtime("LiteRT", "model_float32.tflite", *_LITERT),
     "litert_float16": Runtime("LiteRT, float16", "model_float16.tflite", *_LITERT),
     "litert_int8": Runtime("LiteRT, int8", "model_int8.tflite", *_LITERT),
+    "litert_mixed": Runtime("LiteRT, int8 and float16", "model_mixed.tflite", *_LITERT),
+    "litert_weight_only": Runtime("LiteRT, weights in int8", "model_int8_weights.tflite", *_LITERT),
 }
-ONLY_BY_NAME = ("litert_float16", "litert_int8")
+ONLY_BY_NAME = ("litert_float16", "litert_int8", "litert_mixed", "litert_weight_only")
 FILES = tuple(runtime.file for runtime in RUNTIMES.values())
 
 
@@ -100,6 +102,7 @@ def is_installed(name: str) -> bool:
 def format_of(name: str) -> str:
     """The format of tfseg export that writes a runtime's file."""
     formats = {"tensorflow": "saved_model", "onnxruntime": "onnx", "openvino": "openvino"}
+    formats |= {"litert_mixed": "mixed", "litert_weight_only": "weight_only"}
     return formats.get(name, "litert")
 
 

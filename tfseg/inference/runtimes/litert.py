@@ -23,8 +23,8 @@ def without_deprecation() -> Iterator[None]:
 class LiteRT(Network):
     """A .tflite file as `choice.Network`."""
 
-    def __init__(self, path: Path, channels: int = 3):
-        """Loads it; raises ValueError if it is damaged, or takes and gives other things than an export."""
+    def __init__(self, path: Path, channels: int = 3, content: bytes | None = None):
+        """Loads it, or `content`; raises ValueError if that is damaged, or takes and gives what no export does."""
         try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
             from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  an extra
         except ImportError:
@@ -33,7 +33,7 @@ class LiteRT(Network):
             Interpreter = tf.lite.Interpreter
         try:
             with without_deprecation():
-                self.interpreter = Interpreter(model_content=path.read_bytes(), num_threads=count_cores())
+                self.interpreter = Interpreter(model_content=content or path.read_bytes(), num_threads=count_cores())
             self.run = self.interpreter.get_signature_runner()
             takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()
             self.output = "logits" if "logits" in gives else "probabilities"

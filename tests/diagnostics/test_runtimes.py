@@ -89,7 +89,7 @@ def test_the_command(model, children, capsys, fails, code):
         doctor.main(["--model", str(model), "--json"])
     assert stopped.value.code == code
     found = json.loads(capsys.readouterr().out)
-    assert (found["schema_version"], found["model"], len(found["findings"])) == (1, "model", 7)
+    assert (found["schema_version"], found["model"], len(found["findings"])) == (1, "model", 9)
     with pytest.raises(SystemExit):
         doctor.main(["--model", str(model), "--size", "24x32"])
     assert "--size is of a training; give it without --model" in capsys.readouterr().err

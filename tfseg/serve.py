@@ -15,8 +15,11 @@ from tfseg.inference.tta import add_options, read_options
 from tfseg.io import command
 from tfseg.io.renamed import accept_renamed
 from tfseg.serving.launcher import ServiceSettings, check_key, serve_model
+from tfseg.serving.vertex_ai import PORT, read_routes
 
 KEY = "TFSEG_API_KEY"
+NAME = "MODEL_NAME"  # as of the image of TensorFlow Serving
+PORTS = (PORT, "PORT")  # of Vertex AI, and of Cloud Run; the first that is set counts
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,16 +35,29 @@ def make_parser() -> argparse.ArgumentParser:
         default="127.0.0.1",
         help="address to listen at; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
-    parser.add_argument("--port", help="port of the service; 0 takes a free one (default: $PORT, or else 8080)")
+    parser.add_argument(
+        "--port", help=f"port of the service; 0 takes a free one (default: ${', $'.join(PORTS)}, or 8080)"
+    )
     parser.add_argument(
         "--alpha", type=float, default=0.5, help="opacity of the overlay's colours, 0 to 1 (default: 0.5)"
     )
     parser.add_argument(
         "--cors-origin",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="ORIGIN",
         help="https://HOST[:PORT] of pages whose scripts may use the service; may be repeated (default: none)",
+    )
+    parser.add_argument(
+        "--proxies",
+        type=int,
+        default=0,
+        metavar="N",
+        help="proxies in front of the service, whose X-Forwarded headers are believed (default: 0)",
+    )
+    parser.add_argument(
+        "--name", help=f"name of the model to other servers' clients (default: ${NAME}, or its folder's)"
     )
     limits = parser.add_argument_group("limits")
     for name, kind, metavar, text in (
@@ -70,16 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings=ServiceSettings(**{field.name: getattr(options, field.name) for field in fields(ServiceSettings)}),
         input_size=options.input_size,
         runtime=options.runtime,
+        name=options.name or os.environ.get(NAME),
         key=read_key(),
         origins=options.cors_origin,
+        vertex=read_routes(os.environ),
     )
 
 
 def read_port(given: str | None) -> int:
-    """Reads --port, or else $PORT; raises ValueError for what is no port."""
-    port = given or os.environ.get("PORT", "8080")
+    """Reads --port, or else a variable of `PORTS`; raises ValueError for what is no port."""
+    variable = next((name for name in PORTS if name in os.environ), None)
+    port = given or os.environ.get(variable or "", "8080")
     if not re.fullmatch(r"\d{1,5}", port, re.ASCII) or int(port) > 65535:
-        raise ValueError(f"{'--port' if given else '$PORT'}: expected a number in 0..65535, got {port!r}")
+        raise ValueError(f"{'--port' if given else f'${variable}'}: expected a number in 0..65535, got {port!r}")
     return int(port)
 
 

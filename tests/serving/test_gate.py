@@ -45,6 +45,17 @@ def echo(environ, start_response):
     return [environ["wsgi.input"].read()]
 
 
+class FakeRoutes:
+    def __init__(self, wants):
+        self.wants = wants
+
+    def wants_body(self, environ):
+        return self.wants
+
+    def is_probe(self, environ):
+        return environ["PATH_INFO"] == "/probe"
+
+
 def pass_on(*pieces, app=echo, ends=False, wants=True, scope=SCOPE, **settings):
     """Sends pieces of a body through a gate: what is sent back, the phases, and bytes that are held afterwards."""
 
@@ -52,9 +63,7 @@ def pass_on(*pieces, app=echo, ends=False, wants=True, scope=SCOPE, **settings):
         connections, sent, left = Connections(9, 1), [], list(pieces)
         connection = FakeConnection()
         connections.add(connection)
-        gate = Gate(
-            app, connections, lambda environ: wants, **{"most_body": 100, "timeout": 0.2, "threads": 2, **settings}
-        )
+        gate = Gate(app, connections, FakeRoutes(wants), **{"most_body": 100, "timeout": 0.2, "threads": 2, **settings})
 
         async def receive():
             if not left:
@@ -133,7 +142,7 @@ def test_the_application_hears_that_a_client_hangs_up():
         connections, bodies = Connections(9, 1), asyncio.Queue()
         connections.add(FakeConnection())
         bodies.put_nowait({"type": "http.request", "body": b"abc", "more_body": False})
-        gate = Gate(wait, connections, lambda environ: True, most_body=100, timeout=5, threads=1)
+        gate = Gate(wait, connections, FakeRoutes(True), most_body=100, timeout=5, threads=1)
         task = asyncio.ensure_future(gate(SCOPE, bodies.get, lambda message: pytest.fail("answered")))
         await asyncio.to_thread(began.wait, 20)
         task.cancel()  # as gunicorn does
@@ -149,13 +158,23 @@ def test_large_bodies_wait_for_each_other(monkeypatch):
     monkeypatch.setattr(module, "LARGE_PER_SECOND", 1000)
 
     async def run():
-        gate = Gate(echo, Connections(9, 1), bool, most_body=100, timeout=1, threads=1)
+        gate = Gate(echo, Connections(9, 1), FakeRoutes(True), most_body=100, timeout=1, threads=1)
         start = time.monotonic()
         let_in = [await gate._pace(100, start + 0.15) for _ in range(3)]
         return let_in, time.monotonic() - start
 
     let_in, took = asyncio.run(run())
     assert let_in == [True, True, False] and 0.1 <= took < 1
+
+
+@pytest.mark.parametrize(("path", "pool"), [(b"/probe", "probe"), (b"/labels", "request")])
+def test_probes_have_a_thread_of_their_own(path, pool):
+    def name_thread(environ, start_response):
+        start_response("200 OK", [])
+        return [threading.current_thread().name.encode()]
+
+    (_, answer), _, _ = pass_on(app=name_thread, wants=False, scope={**SCOPE, "raw_path": path})
+    assert answer["body"].decode().startswith(pool)
 
 
 def test_the_environment_of_a_request():

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import threading
 import time
 from concurrent.futures import Future
@@ -8,39 +9,20 @@ from concurrent.futures import Future
 import numpy as np
 import pytest
 from helper_files import MASK, PIXELS, PNG, file_of, pixels_of
-from helper_models import MODEL_COLORS
 from PIL import Image
 
 pytest.importorskip("flask")
 pytest.importorskip("prometheus_client")
 
-from tfseg.serving.batching import Batcher
+from helper_service import COLORS, by_red, make_service
+
 from tfseg.serving.http_app import create_app
 from tfseg.serving.logs import JsonLines
-from tfseg.serving.metrics import Metrics
-from tfseg.serving.openapi import DOCUMENT
-from tfseg.serving.service import GONE, Service
+from tfseg.serving.openapi import DOCUMENT, make_document
+from tfseg.serving.service import GONE
 from tfseg.serving.uploads import Limits
+from tfseg.serving.vertex_ai import VertexRoutes
 from tfseg.visualization.overlay import blend
-
-COLORS = np.array(MODEL_COLORS, np.uint8)
-
-
-def by_red(images, sizes):
-    """Class 0 for red 0..63, 1 for 64..127, 2 for 128..191, 3 above."""
-    return images[..., 0] // 64
-
-
-def make_service(work=by_red, **options):
-    """A service whose model runs in a thread of its own; without `work`, it does not."""
-    metrics = Metrics()
-    batcher = Batcher(options.pop("max_batch", 4), 1000, 0, options.pop("queue", 4), metrics.on_batch)
-    service = Service("city-1", ["void", "dim", "bright", "glaring"], COLORS, batcher, metrics, **options)
-    if work:
-        threading.Thread(target=batcher.work, args=(work,), daemon=True).start()
-        while not batcher.running:
-            time.sleep(0.001)
-    return service
 
 
 @pytest.fixture
@@ -141,7 +123,8 @@ def test_class_shares(client, how):
         ("POST", "/predict?format=", {"data": PNG}, 400, "got ''"),
         ("POST", "/predict", {"data": PNG, "headers": {"Accept": "image/gif"}}, 406, "image/png and application/json"),
         ("GET", "/predict", {}, 405, "GET"),
-        ("OPTIONS", "/predict", {}, 405, "OPTIONS"),
+        ("OPTIONS", "/nothing", {}, 404, "openapi.json"),
+        ("PUT", "/predict", {}, 405, "PUT"),
         ("POST", "/labels", {}, 405, "POST"),
         ("GET", "/etc/passwd", {}, 404, "openapi.json"),
     ],
@@ -230,6 +213,39 @@ def test_a_key(headers, status):
     assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "path", ["/", "/labels", "/metrics", "/healthz", "/readyz", "/openapi.json", "/v1/models/model", "/v2", "/nothing"]
+)
+def test_head_answers_what_get_does_without_the_content(client, path):
+    got, headed = client.get(path), client.head(path)
+    assert headed.status_code == got.status_code and headed.data == b"" and got.data
+    kept = ("Content-Type", "Cache-Control", "X-Content-Type-Options")
+    assert [headed.headers[name] for name in kept] == [got.headers[name] for name in kept]
+    if path != "/metrics":  # which count the former
+        assert headed.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/predict", {"POST", "OPTIONS"}),
+        ("/labels", {"GET", "HEAD", "OPTIONS"}),
+        ("/v1/models/model:predict", {"POST", "OPTIONS"}),
+        ("/v2/models/model/infer", {"POST", "OPTIONS"}),
+    ],
+)
+def test_options_say_which_methods_there_are(client, path, methods):
+    answer = client.options(path)
+    assert (answer.status_code, answer.data) == (204, b"")
+    assert set(answer.headers["Allow"].split(", ")) == methods
+    assert set(client.delete(path).headers["Allow"].split(", ")) == methods
+    assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+def test_no_path_leads_to_another(client):
+    assert [client.get(path).status_code for path in ("/labels/", "/v2//health/live")] == [404, 404]
+
+
 PAGE = "https://seg.example.com"
 ASKS = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
 
@@ -239,7 +255,8 @@ def test_a_page_of_an_allowed_origin_may_use_the_service():
     asked = client.open("/predict", method="OPTIONS", headers=ASKS)
     assert asked.status_code == 204 and asked.headers["Access-Control-Allow-Origin"] == PAGE
     assert "X-API-Key" in asked.headers["Access-Control-Allow-Headers"]
-    assert "POST" in asked.headers["Access-Control-Allow-Methods"]
+    assert {"GET", "HEAD", "POST"} == {*asked.headers["Access-Control-Allow-Methods"].split(", ")}
+    assert asked.headers["Access-Control-Max-Age"] == "600" and asked.headers["Vary"] == "Origin"
     for key, status in (("key", 200), ("wrong", 401)):
         answer = client.post("/predict", data=PNG, headers={"Origin": PAGE, "X-API-Key": key})
         assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, PAGE)
@@ -364,23 +381,39 @@ def test_concurrent_requests_share_batches():
     assert sizes == [1, 4]
 
 
-def test_the_document_is_openapi():
-    pytest.importorskip("openapi_spec_validator").validate(DOCUMENT)
+@pytest.mark.parametrize("vertex", [VertexRoutes(), VertexRoutes("/v1/endpoints/1:predict", "/healthz")])
+def test_the_document_is_openapi(vertex):
+    pytest.importorskip("openapi_spec_validator").validate(make_document("https://seg.example.com", vertex))
 
 
 def test_the_document_has_every_route(client):
     routes = {
-        (rule.rule, method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in client.application.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    assert routes == {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert client.get("/openapi.json").get_json() == DOCUMENT
+    paths = DOCUMENT["paths"]
+    assert routes == {(path, method) for path, methods in paths.items() for method in methods if method != "parameters"}
+    assert client.get("/openapi.json").get_json() == {**DOCUMENT, "servers": [{"url": "http://localhost"}]}
 
 
 @pytest.mark.parametrize(
     ("method", "path", "schema"),
-    [("POST", "/predict?format=json", "Shares"), ("GET", "/labels", "Labels"), ("GET", "/nothing", "Problem")],
+    [
+        ("POST", "/predict?format=json", "Shares"),
+        ("GET", "/labels", "Labels"),
+        ("GET", "/", "Root"),
+        ("GET", "/nothing", "Problem"),
+        ("GET", "/v1/models/model", "TensorFlowStatus"),
+        ("GET", "/v1/models/model/metadata", "TensorFlowMetadata"),
+        ("GET", "/v1/models/other", "Error"),
+        ("GET", "/v2", "InferenceServer"),
+        ("GET", "/v2/models/model", "InferenceModel"),
+        ("GET", "/v2/models/model/ready", "ModelReady"),
+        ("GET", "/v2/health/live", "Live"),
+        ("GET", "/v2/health/ready", "Ready"),
+        ("GET", "/v2/nothing", "Error"),
+    ],
 )
 def test_answers_are_as_the_document_says(client, method, path, schema):
     jsonschema = pytest.importorskip("jsonschema")

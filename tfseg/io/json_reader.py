@@ -46,18 +46,26 @@ def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
     return data
 
 
-def parse_json(data: bytes) -> Any:
-    """Parses JSON, of at most `MOST_VALUES` values; it takes up to some 500 MB beside its text.
+def parse_json(data: bytes, most: int | None = None, check_integers: bool = True) -> Any:
+    """Parses JSON, of at most so many values; 4,000,000 take up to some 500 MB beside their text.
+
+    Args:
+        data: the text, in UTF-8.
+        most: values that it may have; None: `MOST_VALUES`.
+        check_integers: whether to refuse integers of more than 64 bits, which takes three times as long where there are
+            hundreds of thousands of them; Python itself refuses more than 4,300 digits.
 
     Raises:
-        ValueError: it is broken or not in UTF-8, nested too deep, too large, has a key twice or an integer of more than
-            64 bits; the message leaves it to the caller to name the file.
+        ValueError: it is broken or not in UTF-8, nested too deep, too large, has a key twice or an integer that is too
+            long; the message leaves it to the caller to name the file.
     """
+    most = MOST_VALUES if most is None else most
     marks = sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))  # one a value at least
-    if marks > MOST_VALUES:
-        raise ValueError(f"has more than {MOST_VALUES:,} values, which are not read")
+    if marks > most:
+        raise ValueError(f"has more than {most:,} values, which are not read")
+    decoder = make_decoder() if check_integers else json.JSONDecoder(object_pairs_hook=_read_object)
     try:
-        return make_decoder().decode(data.decode("utf-8-sig"))
+        return decoder.decode(data.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("is nested too deep") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

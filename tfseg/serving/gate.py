@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from tfseg.serving.connections import KEEP_ALIVE, Connection, Connections, Phase
@@ -17,10 +17,21 @@ DISCARD_SECONDS = 2.0
 DAMAGED_SECONDS = 0.25  # before a damaged body is answered: who sends one after the other has fewer turns than others
 LARGE = 2**20  # bytes of a body
 LARGE_PER_SECOND = 16 * 2**20  # bytes of large bodies, for each core
-PROBES = ("/healthz", "/readyz")  # have a thread of their own
 Message = dict[str, Any]
 Answer = tuple[int, list[tuple[bytes, bytes]], bytes]  # status, headers, content
 Receive = Callable[[], Awaitable[Message]]
+
+
+class Questions(Protocol):
+    """What is asked of a request, given as its environment, before the application has it."""
+
+    def wants_body(self, environ: dict) -> bool:
+        """Whether its body is to be read."""
+        ...
+
+    def is_probe(self, environ: dict) -> bool:
+        """Whether it asks how the service is, and is answered whatever all others wait for."""
+        ...
 
 
 class Body:
@@ -45,7 +56,7 @@ class Gate:
         self,
         app: Callable,
         connections: Connections,
-        wants_body: Callable[[dict], bool],
+        routes: Questions,
         most_body: int,
         timeout: float,
         threads: int,
@@ -55,12 +66,12 @@ class Gate:
         Args:
             app: of WSGI.
             connections: of the worker.
-            wants_body: whether a request, given as its environment, is one whose body is to be read.
+            routes: which of its requests have bodies, and which are probes.
             most_body: bytes of a body.
             timeout: seconds for a body to come, and for an answer to be taken.
             threads: requests that `app` handles at a time.
         """
-        self.app, self.connections, self.wants_body = app, connections, wants_body
+        self.app, self.connections, self.routes = app, connections, routes
         self.most_body, self.timeout = most_body, timeout
         self.most_held, self.held = threads * most_body, 0
         self._next_large = 0.0  # when the next large body has its turn, by `time.monotonic`
@@ -103,7 +114,7 @@ class Gate:
         if body.size > LARGE and not await self._pace(body.size, environ[START] + self.timeout):
             body = Body(error=Refused(503, "too many large files at once"))
         environ["wsgi.input"], environ[GONE] = body, Future()
-        threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
+        threads = self._probes if self.routes.is_probe(environ) else self._threads
         try:
             return await asyncio.get_running_loop().run_in_executor(threads, call, self.app, environ)
         except asyncio.CancelledError:  # by gunicorn: the client has hung up
@@ -123,7 +134,7 @@ class Gate:
     async def _read(self, environ: dict, connection: Connection, receive: Receive, held: "Held") -> Body | None:
         """Reads the body; None if the client is gone."""
         deadline, pieces, size = environ[START] + self.timeout, [], 0
-        if not self.wants_body(environ) or int(environ.get("CONTENT_LENGTH", 0)) > self.most_body:
+        if not self.routes.wants_body(environ) or int(environ.get("CONTENT_LENGTH", 0)) > self.most_body:
             await self._discard(connection, receive)
             return Body()
         try:

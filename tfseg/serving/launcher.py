@@ -1,9 +1,10 @@
 """Starts the HTTP service of a model: its port, its model, its queue, its processes."""
 
 import hashlib
+import re
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,21 +15,30 @@ from tfseg.inference.image_segmenter import Size
 from tfseg.inference.labels_file import read_labels, read_pixels
 from tfseg.inference.model_folder import LABELS, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
-from tfseg.inference.runtimes.choice import FILES, choose_runtime, find_runtimes
+from tfseg.inference.runtimes.choice import FILES, choose_runtime, find_runtimes, format_of
 from tfseg.inference.tta import InferenceSettings
 from tfseg.io.escaping import printable
 from tfseg.io.resizing import resize_along
 from tfseg.serving.origins import check_origins
+from tfseg.serving.vertex_ai import VertexRoutes
 
 if TYPE_CHECKING:
-    from tfseg.serving.batching import Batcher
     from tfseg.serving.connections import Connections
     from tfseg.serving.gate import Gate
-    from tfseg.serving.metrics import Metrics
+    from tfseg.serving.service import Service
 
 SPARE_THREADS = 8  # for requests that are refused, read, or no images, while the others wait for the model
 GRACE = 5.0  # seconds between the end of a body's time and that of its connection
 WARM_UP = (256, 256)
+MOST_PROXIES = 16
+NAME = r"[\w.-]{1,100}"
+# What the Open Inference Protocol calls what computes a model, and its format.
+PLATFORMS = {
+    "saved_model": "tensorflow_savedmodel",
+    "onnx": "onnxruntime_onnx",
+    "openvino": "openvino_ir",
+    "litert": "litert_tflite",
+}
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,15 @@ class ServiceSettings:
     """Seconds for a request's body and the model."""
     alpha: float = 0.5
     """Of overlays: 0 shows the image alone, 1 the colours alone."""
+    proxies: int = 0
+    """How many stand in front of the service; so many values of each X-Forwarded header are believed."""
 
     def __post_init__(self):
         for name in ("max_batch", "queue", "max_body", "max_pixels", "max_side"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.proxies <= MOST_PROXIES:
+            raise ValueError(f"--proxies must be in 0..{MOST_PROXIES}, got {self.proxies}")
         if not 0 < self.timeout <= 3600:
             raise ValueError(f"--timeout must be above 0 s, at most 3600, got {self.timeout}")
         if not 0 <= self.batch_wait <= 1000:
@@ -77,8 +91,10 @@ def serve_model(
     inference: InferenceSettings | None = None,
     input_size: str | None = None,
     runtime: str | None = None,
+    name: str | None = None,
     key: str | None = None,
     origins: Sequence[str] = (),
+    vertex: VertexRoutes | None = None,
 ) -> None:
     """Serves a model until SIGTERM or SIGINT.
 
@@ -90,82 +106,97 @@ def serve_model(
         inference: how the network sees an image; None: once, as a whole.
         input_size: "native", HEIGHTxWIDTH, or None, as of `choose_sizes`.
         runtime: as of `choose_runtime`.
+        name: by which clients of TensorFlow Serving and of the Open Inference Protocol ask for the model; None: its
+            folder's.
         key: that requests must bring, of printable ASCII without blanks; None asks for none.
         origins: of web pages whose scripts may use the service, such as https://seg.example.com; "*" stands for all.
+        vertex: paths that Vertex AI calls; None: none.
 
     Raises:
-        ValueError, FileNotFoundError: the model does not load, the port cannot be had, or `key` or `origins` is none.
+        ValueError, FileNotFoundError: the model does not load, the port cannot be had, or `key`, `name` or `origins` is
+            none.
     """
     from tfseg.serving.batching import Batcher  # here: --help answers without Flask
     from tfseg.serving.connections import Connections
     from tfseg.serving.metrics import Metrics
     from tfseg.serving.server import Server, make_room
+    from tfseg.serving.service import Service
+    from tfseg.serving.uploads import Limits
 
     key = None if key is None else check_key(key, "the key")
     allowed = check_origins(origins, has_key=key is not None)
     settings, inference = settings or ServiceSettings(), inference or InferenceSettings()
     directory = find_model(model)
-    read_pixels(directory / LABELS)  # whose errors, and those of classes, come before the port is taken
+    pixels = read_pixels(directory / LABELS)  # whose errors, and those of classes, come before the port is taken
     sizes, runtime = choose_sizes(input_size, directory), choose_runtime(directory, runtime)
-    name, metrics = model_id(directory), Metrics()
+    name, version = choose_name(directory, name)
+    id, metrics = model_id(directory), Metrics()
     batcher = Batcher(
         settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
     )
     connections = Connections(make_room(), settings.timeout + GRACE, metrics.on_cut)
     metrics.connections.set_function(lambda: len(connections))
+    service = Service(
+        *(id, *read_labels(directory / LABELS), batcher, metrics),
+        name=name,
+        version=version,
+        platform=PLATFORMS[format_of(runtime)],
+        prepare=partial(resize_along, sizes=sizes),
+        pixels=pixels,
+        limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
+        timeout=settings.timeout,
+        alpha=settings.alpha,
+        key=key.encode() if key else None,
+        origins=allowed,
+        proxies=settings.proxies,
+        vertex=vertex or VertexRoutes(),
+    )
     listener = listen(host, port)
     host, port = listener.getsockname()[:2]  # port 0 takes a free one
-    print(f"serving {printable(name)} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+    print(f"serving {printable(id)} at http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     Server(
         listener,
         connections,
         timeout=settings.timeout + GRACE,
-        create_app=lambda draining: make_app(
-            directory, name, sizes, settings, batcher, metrics, connections, key, allowed, draining
-        ),
+        create_app=lambda draining: make_app(replace(service, draining=draining), settings, connections),
         load=lambda: load(directory, inference, sizes, runtime),
         work=batcher.work,
         close=batcher.close,
     ).run()
 
 
-def make_app(
-    directory: Path,
-    name: str,
-    sizes: Sequence[Size],
-    settings: ServiceSettings,
-    batcher: "Batcher",
-    metrics: "Metrics",
-    connections: "Connections",
-    key: str | None,
-    origins: frozenset[str],
-    draining: Callable[[], bool],
-) -> "Gate":
-    """Makes the ASGI application of a model; arguments as of `serve_model` and `service.Service`."""
+def make_app(service: "Service", settings: ServiceSettings, connections: "Connections") -> "Gate":
+    """Makes the ASGI application of a service."""
     from tfseg.serving.gate import Gate
-    from tfseg.serving.http_app import create_app
-    from tfseg.serving.service import Service
-    from tfseg.serving.uploads import Limits
+    from tfseg.serving.http_app import Routes, create_app
 
-    service = Service(
-        *(name, *read_labels(directory / LABELS), batcher, metrics),
-        prepare=partial(resize_along, sizes=sizes),
-        pixels=read_pixels(directory / LABELS),
-        limits=Limits(settings.max_body * 2**20, settings.max_pixels, settings.max_side),
-        timeout=settings.timeout,
-        alpha=settings.alpha,
-        key=key.encode() if key else None,
-        origins=origins,
-        draining=draining,
-    )
+    app = create_app(service)
     return Gate(
-        create_app(service),
+        app,
         connections,
-        service.wants_body,
+        Routes(app, service),
         most_body=service.limits.body,
         timeout=settings.timeout,
         threads=settings.queue + settings.max_batch + SPARE_THREADS,
     )
+
+
+def choose_name(directory: Path, wanted: str | None = None) -> tuple[str, str]:
+    """Chooses a model's name and version, as TensorFlow Serving has them: a folder named by a number is a version.
+
+    Returns:
+        `wanted`, or else the name of the folder; and the number of a folder such as city/3, or else 1.
+
+    Raises:
+        ValueError: `wanted` cannot stand in an address as it is.
+    """
+    if wanted is not None and not re.fullmatch(NAME, wanted, re.ASCII):
+        raise ValueError(f"--name: expected 1 to 100 letters, digits, '.', '_' and '-', got {wanted[:120]!r}")
+    directory = directory.resolve()
+    is_version = re.fullmatch(r"[0-9]{1,18}", directory.name) is not None
+    folder = directory.parent.name if is_version else directory.name
+    own = re.sub(r"[^\w.-]+", "_", folder, flags=re.ASCII)[:100] or "model"
+    return wanted or own, directory.name if is_version else "1"
 
 
 def check_key(key: str, name: str) -> str:

@@ -1,53 +1,15 @@
 """The service as an OpenAPI 3.1 document, which /openapi.json answers."""
 
 from tfseg import __version__
+from tfseg.serving import openapi_others
+from tfseg.serving.openapi_parts import ERRORS, INTEGER, NUMBER, STRING, TEXT, get, items, post, record, reference
+from tfseg.serving.vertex_ai import VertexRoutes
 
-ERRORS = {
-    400: "no whole image, other channels or bits than the model takes, a form without the field, an unknown format",
-    401: "no API key, or a wrong one",
-    406: "an Accept that is met by neither image/png nor application/json",
-    408: "the body did not come in time",
-    413: "more bytes, pixels or scans than are taken; images are judged by their header",
-    415: "no PNG, JPEG, BMP, TIFF or WebP",
-    503: "the model loads, the queue is full or the service ends; Retry-After says when to come again",
-    504: "the model did not answer in time",
-}
-INTEGER, NUMBER, STRING = ({"type": kind} for kind in ("integer", "number", "string"))
-TEXT = {"text/plain": {"schema": STRING}}
-KEYS = [{}, {"bearer": []}, {"header": []}]  # {}: where no key is set, none is asked for
-
-
-def record(**properties: dict) -> dict:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def items(schema: dict, **more) -> dict:
-    return {"type": "array", "items": schema, **more}
-
-
-def reference(name: str, kind: str = "application/json") -> dict:
-    return {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-
-
-def route(name: str, summary: str, content: dict, *errors: int, **more) -> dict:
-    """A route with its answers: one that went well, and problems of RFC 9457."""
-    problem = reference("Problem", "application/problem+json")
-    responses = {"200": {"description": summary, "content": content}}
-    responses |= {str(status): {"description": ERRORS[status], "content": problem} for status in errors}
-    return {"operationId": name, "summary": summary, "responses": responses, **more}
-
-
-def get(name: str, summary: str, content: dict, *errors: int) -> dict:
-    security = {"security": KEYS} if 401 in errors else {}
-    return {"get": route(name, summary, content, *errors, **security)}
-
-
-PREDICT = route(
+PREDICT = post(
     "predict",
     "The class of every pixel of a PNG, JPEG, BMP, TIFF or WebP image, turned upright as its EXIF data say",
     {"image/png": {"schema": {**STRING, "contentMediaType": "image/png"}}, **reference("Shares")},
-    *ERRORS,
-    security=KEYS,
+    *(status for status in ERRORS if status != 404),
     parameters=[
         {
             "name": "format",
@@ -86,16 +48,19 @@ DOCUMENT = {
         "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
     },
     "paths": {
-        "/predict": {"post": PREDICT},
+        "/": get("root", "What this is", reference("Root"), 401),
+        "/predict": PREDICT,
         "/labels": get("labels", "The model's id and its classes", reference("Labels"), 401),
         "/metrics": get("metrics", "Counts and times for Prometheus", TEXT, 401),
         "/healthz": get("healthz", "The process lives", TEXT),
         "/readyz": get("readyz", "Images are taken", TEXT, 503),
         "/openapi.json": get("openapi", "This document", {"application/json": {"schema": {"type": "object"}}}, 401),
+        **openapi_others.PATHS,
     },
     "components": {
         "schemas": {
             "Problem": record(title=STRING, status=INTEGER, detail=STRING, request_id=STRING),
+            "Root": record(service=STRING, version=STRING, model=STRING, document=STRING),
             "Labels": record(model=STRING, classes=items(record(**CLASS))),
             "Shares": record(
                 model=STRING,
@@ -111,6 +76,7 @@ DOCUMENT = {
                     total=NUMBER,
                 ),
             ),
+            **openapi_others.SCHEMAS,
         },
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer"},
@@ -118,3 +84,11 @@ DOCUMENT = {
         },
     },
 }
+
+
+def make_document(server: str, vertex: VertexRoutes) -> dict:
+    """Makes the document of a service whose paths begin with an address, with those that Vertex AI calls."""
+    paths = {**DOCUMENT["paths"]}
+    for path, added in openapi_others.describe_vertex(vertex):
+        paths[path] = {**paths.get(path, {}), **added}
+    return {**DOCUMENT, "servers": [{"url": server}], "paths": paths}

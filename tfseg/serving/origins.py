@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 
 EVERYONE = "*"
-METHODS = "GET, POST"
-HEADERS = "Authorization, Content-Type, X-API-Key, X-Request-ID"
-EXPOSED = "X-Request-ID, Retry-After"
+METHODS = "GET, HEAD, POST"
+HEADERS = "Authorization, Content-Type, Inference-Header-Content-Length, X-API-Key, X-Request-ID"
+EXPOSED = "Inference-Header-Content-Length, Retry-After, X-Request-ID"
 PREFLIGHT_SECONDS = "600"  # that a browser may remember the answer
 
 

@@ -6,7 +6,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
@@ -17,17 +18,18 @@ from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
 from tfseg.serving.metrics import Metrics
-from tfseg.serving.uploads import Limits, Refused, image_file, read_body, read_upload
+from tfseg.serving.uploads import Limits, Refused, check_pixels, image_file, read_body, read_upload
+from tfseg.serving.vertex_ai import VertexRoutes
 from tfseg.visualization.overlay import blend
 
-OPEN = ("healthz", "readyz")  # routes that ask for no key
 BY_ACCEPT = {"image/png": "mask", "application/json": "json"}  # the first one is the answer to */*
 FORMATS = ("mask", "overlay", "json")
-PREDICT = "/predict"
+PROBE = "probe "  # begins the endpoints that ask for no key, and have a thread of their own
 START = "tfseg.start"  # in the environment of a request: when its headers were there, by `time.monotonic`
 GONE = "tfseg.gone"  # likewise: a future that is done once the client has hung up
 LARGE = 2**20  # bytes
 FULL = "as many images wait as may"
+Source = bytes | np.ndarray
 
 
 @dataclass
@@ -44,6 +46,12 @@ class Service:
     """(C, 3) uint8 RGB."""
     batcher: Batcher
     metrics: Metrics
+    name: str = "model"
+    """By which clients of other servers ask for it."""
+    version: str = "1"
+    """A whole number, as of TensorFlow Serving."""
+    platform: str = "tensorflow_savedmodel"
+    """What runs it, and the format of its file, as of the Open Inference Protocol."""
     prepare: Callable[[np.ndarray], np.ndarray] = lambda image: image
     """Resizes an image, (H, W, channels) uint8, to what the network is to see."""
     pixels: PixelFormat = RGB
@@ -57,6 +65,10 @@ class Service:
     """The API key; None asks for none."""
     origins: frozenset[str] = frozenset()
     """Of web pages whose scripts may use the service."""
+    proxies: int = 0
+    """How many stand in front of it, one behind the other, each of which adds to the X-Forwarded headers."""
+    vertex: VertexRoutes = field(default_factory=VertexRoutes)
+    """Paths that Vertex AI calls."""
     draining: Callable[[], bool] = lambda: False
     """Whether the service ends."""
 
@@ -83,20 +95,6 @@ class Service:
             for id, (name, color) in enumerate(zip(self.classes, self.colors.tolist(), strict=True))
         ]
 
-    @contextmanager
-    def core(self, deadline: float, size: int = 0) -> Iterator[None]:
-        """Waits for one of the cores, with a file of so many bytes."""
-        with ExitStack() as taken:
-            for places in [self._large, self._cores] if size > LARGE else [self._cores]:
-                if not places.acquire(timeout=max(deadline - time.monotonic(), 0)):
-                    raise Refused(504, f"no core was free within {self.timeout:g} s")
-                taken.callback(places.release)
-            yield
-
-    def may_come_in(self) -> bool:
-        """Whether the request has the API key, or needs none."""
-        return request.endpoint in OPEN or self.has_key(request.environ)
-
     def has_key(self, environ: dict[str, str]) -> bool:
         """Whether a request, given as its environment, has the API key, if one is asked for."""
         if self.key is None:
@@ -105,56 +103,130 @@ class Service:
         given = token.strip() if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")
         return hmac.compare_digest(given.encode("latin-1", "replace"), self.key)
 
-    def wants_body(self, environ: dict[str, str]) -> bool:
-        """Whether a request, given as its environment, is one whose body matters."""
-        return environ["REQUEST_METHOD"] == "POST" and environ["PATH_INFO"] == PREDICT and self.has_key(environ)
-
     def predict(self) -> Response:
         """Answers an image."""
-        deadline = g.start + self.timeout
-        body = read_body(request.stream.read, request.content_length, self.limits.body, deadline)
+        body = self.read_body()
         form = wanted_format()
+        self.check_free()
+        with self.core(len(body)):
+            file = image_file(body, request.content_type or "")
+        g.fields["format"] = form
+        [(image, result)] = self.segment([file])
+        if form == "json":
+            return self._answer_shares(result)
+        if form == "mask":
+            return Response(self.encode(result.class_ids), mimetype="image/png")
+        with self.core():
+            overlay = encode_png(blend(image, result.class_ids, self.colors, self.alpha))
+        return Response(overlay, mimetype="image/png")
+
+    def read_body(self) -> bytes:
+        """Reads the body of the request; raises `Refused` as `uploads.read_body`."""
+        body = read_body(request.stream.read, request.content_length, self.limits.body, self._deadline)
+        g.fields["bytes"] = len(body)
+        return body
+
+    def check_ready(self) -> None:
+        """Raises `Refused` unless images are taken."""
+        if not self.is_ready:
+            raise Refused(503, "the service ends" if self.draining() else "the model is not loaded yet")
+
+    def check_free(self) -> None:
+        """Raises `Refused` if no image would be taken now, before anything is decoded."""
         if not self.batcher.running:
             raise Refused(503, "the model is not loaded yet")
-        if self.batcher.is_full:  # before anything is decoded
+        if self.batcher.is_full:
             raise Refused(503, FULL)
-        with self.core(deadline, len(body)):
-            image = read_upload(image_file(body, request.content_type or ""), self.limits, self.pixels)
-            prepared = self.prepare(image)
-        height, width = image.shape[:2]
-        g.fields.update(height=height, width=width, format=form, bytes=len(body))
-        decoded = time.monotonic()
-        result = self._classify(prepared, (height, width), deadline)
-        milliseconds = {
-            "decode": round(1000 * (decoded - g.start), 1),
-            "wait": round(1000 * result.waited, 1),
-            "model": round(1000 * result.took, 1),
-        }
-        g.fields.update(milliseconds, batch=result.batch)
-        if form == "json":
-            return self._answer_shares(result, milliseconds)
-        with self.core(deadline):
-            shown = result.class_ids if form == "mask" else blend(image, result.class_ids, self.colors, self.alpha)
-            return Response(encode_png(shown), mimetype="image/png")
 
-    def _classify(self, prepared: np.ndarray, size: tuple[int, int], deadline: float) -> Result:
+    def check_count(self, images: int) -> None:
+        """Raises `Refused` for a request of more images than the model sees at once, or than may wait."""
+        most = min(self.batcher.max_batch, self.batcher.capacity)
+        if images > most:
+            raise Refused(413, f"a request may bring {most} images, got {images:,}")
+
+    @contextmanager
+    def core(self, size: int = 0) -> Iterator[None]:
+        """Waits for one of the cores, with something of so many bytes."""
+        with ExitStack() as taken:
+            for places in [self._large, self._cores] if size > LARGE else [self._cores]:
+                if not places.acquire(timeout=max(self._deadline - time.monotonic(), 0)):
+                    raise Refused(504, f"no core was free within {self.timeout:g} s")
+                taken.callback(places.release)
+            yield
+
+    def segment(self, sources: Sequence[Source]) -> list[tuple[np.ndarray, Result]]:
+        """Classifies the images of a request: the one way from what a client sent to what the model says.
+
+        Args:
+            sources: image files, or pixels as the network is to have them, uint8 (H, W, channels).
+
+        Returns:
+            Of each the image and what came of it.
+
+        Raises:
+            Refused: an image is refused, there are too many of them, or they are not answered in time.
+        """
+        self.check_count(len(sources))
+        images: list[np.ndarray] = []
+        futures: list[Future] = []
+        try:
+            for source in sources:
+                with self.core(len(source) if isinstance(source, bytes) else 0):
+                    image = self._open(source, before=sum(image.shape[0] * image.shape[1] for image in images))
+                    prepared = self.prepare(image)
+                images.append(image)
+                futures.append(self._submit(prepared, image.shape[:2]))
+            decoded = time.monotonic()
+            results = [self._wait(future) for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()  # nothing, if it is done
+        height, width = images[0].shape[:2]
+        g.fields.update(images=len(images), height=height, width=width)
+        g.fields.update(
+            decode=round(1000 * (decoded - g.start), 1),
+            wait=round(1000 * max(result.waited for result in results), 1),
+            model=round(1000 * max(result.took for result in results), 1),
+            batch=max(result.batch for result in results),
+        )
+        return list(zip(images, results, strict=True))
+
+    def encode(self, class_ids: np.ndarray) -> bytes:
+        """Makes a PNG file of a mask."""
+        with self.core():
+            return encode_png(class_ids)
+
+    @property
+    def _deadline(self) -> float:
+        return g.start + self.timeout
+
+    def _open(self, source: Source, before: int) -> np.ndarray:
+        """Makes pixels of one image of a request, of which others have so many pixels."""
+        if isinstance(source, bytes):
+            return read_upload(source, self.limits, self.pixels, before)
+        return check_pixels(source, self.limits, self.pixels, before)
+
+    def _submit(self, prepared: np.ndarray, size: tuple[int, int]) -> Future:
         try:
             future = self.batcher.submit(prepared, size)
         except QueueFull:
             raise Refused(503, FULL) from None
         if GONE in request.environ:
             request.environ[GONE].add_done_callback(lambda _: future.cancel())
+        return future
+
+    def _wait(self, future: Future) -> Result:
         try:
-            return future.result(timeout=max(deadline - time.monotonic(), 0))
+            return future.result(timeout=max(self._deadline - time.monotonic(), 0))
         except concurrent.futures.TimeoutError:
-            future.cancel()
             raise Refused(504, f"the model did not answer within {self.timeout:g} s") from None
         except concurrent.futures.CancelledError:
             raise Refused(503, "the client has hung up") from None
 
-    def _answer_shares(self, result: Result, milliseconds: dict[str, float]) -> Response:
+    def _answer_shares(self, result: Result) -> Response:
         pixels = np.bincount(result.class_ids.ravel(), minlength=len(self.classes))
         height, width = result.class_ids.shape
+        milliseconds = {name: g.fields[name] for name in ("decode", "wait", "model")}
         answer = {
             "model": self.model,
             "request_id": g.request_id,

@@ -174,8 +174,14 @@ class Form:
                 self.files.append(self._content.getvalue())
 
 
-def read_upload(content: bytes, limits: Limits, pixels: PixelFormat = RGB) -> np.ndarray:
+def read_upload(content: bytes, limits: Limits, pixels: PixelFormat = RGB, before: int = 0) -> np.ndarray:
     """Decodes an image as `inference.reading.read_image` does.
+
+    Args:
+        content: the file's.
+        limits: of what is taken.
+        pixels: what the model takes.
+        before: pixels of the images that came before it in the same request.
 
     Returns:
         (H, W, channels) uint8, of the format.
@@ -192,11 +198,7 @@ def read_upload(content: bytes, limits: Limits, pixels: PixelFormat = RGB) -> np
     except ValueError as error:
         is_whole = "cut short" not in str(error)
         raise Refused(400, f"the file {'' if is_whole else 'is no whole image: it '}{error}") from None
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        raise Refused(
-            413,
-            f"the image is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
-        )
+    check_size(height, width, limits, before)
     try:
         return decode_image(content, "the file", pixels)
     except TooLarge as error:
@@ -204,3 +206,27 @@ def read_upload(content: bytes, limits: Limits, pixels: PixelFormat = RGB) -> np
     except ValueError as error:
         whole = "the file is no whole image: it is cut short"
         raise Refused(400, str(error).replace("the file is cut short", whole)) from None
+
+
+def check_pixels(image: np.ndarray, limits: Limits, pixels: PixelFormat, before: int = 0) -> np.ndarray:
+    """Gives pixels back that are sent without a file: bytes of so many channels as the network sees.
+
+    Raises:
+        Refused: they are something else, or more than they may be.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != pixels.channels or not image.size:
+        shape, wanted = list(image.shape), f"uint8 [height, width, {pixels.channels}]"
+        raise Refused(400, f"expected the pixels of an image as {wanted}, got {image.dtype} {shape}")
+    check_size(image.shape[0], image.shape[1], limits, before)
+    return image
+
+
+def check_size(height: int, width: int, limits: Limits, before: int) -> None:
+    """Raises `Refused` for an image that is larger than it may be, alone or with those before it in a request."""
+    if width * height > limits.pixels or max(width, height) > limits.side:
+        raise Refused(
+            413,
+            f"the image is {height}x{width}; at most {limits.pixels:,} pixels, and {limits.side:,} a side, are taken",
+        )
+    if before + width * height > limits.pixels:
+        raise Refused(413, f"the images of a request may have {limits.pixels:,} pixels together; these have more")

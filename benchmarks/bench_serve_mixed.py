@@ -3,15 +3,16 @@
     python -m benchmarks.bench_serve_mixed --model models/camvid --images data/camvid/images/val --minutes 60 \\
         --workers 2 --json mixed.json
 
-Each client draws a protocol and a size, and sends the next request as soon as it has the answer, whose status and size of
-mask it checks. A service has one worker; with --workers 2, two services run beside each other, and the clients take
-turns. Memory is the resident memory of all their processes, at the end of each minute. For Linux.
+Each client draws a protocol and a size, and sends the next request as soon as it has the answer, whose status and size
+of mask it checks. A service has one worker; with --workers 2, two services run beside each other, each for half of the
+clients. Memory is the resident memory of all their processes, at the end of each minute. For Linux.
 """
 
 import argparse
 import base64
 import io
 import json
+import os
 import random
 import sys
 import threading
@@ -171,7 +172,7 @@ def processes_of(root: int) -> list[int]:
 def resident(root: int) -> float:
     """MiB of resident memory of a process and all below it."""
     pages = [int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) for process in processes_of(root)]
-    return sum(pages) * 4096 / 2**20
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def summarize(latencies: dict[str, list[float]], failures: list[str], services: list[Service]) -> dict:
@@ -217,14 +218,16 @@ def main() -> None:
     results["memory_at_start"] = [round(resident(service.process.pid), 1) for service in services]
     print("\n".join([describe_machine(), "", *table(results)]), flush=True)
     load, start = Load(services, files, options.clients), time.monotonic()
-    for number in range(1, options.minutes + 1):
-        time.sleep(max(start + 60 * number - time.monotonic(), 0))
-        results["minutes"].append(summarize(*load.take(), services))
-        print(row(number, results["minutes"][-1]), *results["minutes"][-1]["such_as"], flush=True)
-        save_results(options.json, "bench_serve_mixed", results)
-    load.end()
-    results["left"] = load.take()[1]  # failures of what was on its way
-    results["exits"] = [service.stop() for service in services]
+    try:
+        for number in range(1, options.minutes + 1):
+            time.sleep(max(start + 60 * number - time.monotonic(), 0))
+            results["minutes"].append(summarize(*load.take(), services))
+            print(row(number, results["minutes"][-1]), *results["minutes"][-1]["such_as"], flush=True)
+            save_results(options.json, "bench_serve_mixed", results)
+    finally:
+        load.end()
+        results["left"] = load.take()[1]  # failures of what was on its way
+        results["exits"] = [service.stop() for service in services]
     save_results(options.json, "bench_serve_mixed", results)
     failures = sum(minute["failures"] for minute in results["minutes"]) + len(results["left"])
     if failures or any(results["exits"]):

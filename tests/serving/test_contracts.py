@@ -6,6 +6,13 @@ types of tensors, and images for the numbers; as many as there were.
 
 import base64
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +24,7 @@ pytest.importorskip("prometheus_client")
 pytest.importorskip("jsonschema")
 
 import jsonschema
+from helper_models import write_model
 from helper_service import make_service
 
 from tfseg.serving.http_app import create_app
@@ -241,3 +249,27 @@ def test_vertex_ai_is_not_answered_while_the_model_loads():
 def test_what_is_no_route(path):
     with pytest.raises(ValueError, match="AIP_PREDICT_ROUTE: expected a path such as /predict"):
         read_routes({"AIP_PREDICT_ROUTE": path})
+
+
+@pytest.mark.long
+def test_cloud_run(tmp_path):
+    """The service listens at all addresses, at $PORT without TLS, and ends in time after SIGTERM."""
+    pytest.importorskip("gunicorn")
+    model, contract = write_model(tmp_path / "model"), CLOUD["cloud_run"]
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tfseg.serve", "--model", str(model), "--host", "0.0.0.0"]
+    environment = {**os.environ, **contract["environment"], "PORT": str(port)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout.readline().endswith(f" at http://0.0.0.0:{port}\n".encode())
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", PNG) as answer:
+            assert pixels_of(answer.read()).tolist() == MASK
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(contract["end"]["seconds"]) == 0

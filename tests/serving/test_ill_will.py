@@ -104,7 +104,10 @@ def test_a_million_chunks_of_a_byte_are_not_read(service):
         (b"GET http://here/labels HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n", [200]),
         (b"GET /labels HTTP/1.0\r\n\r\n", [200]),
         (b"GET /labels HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /labels HTTP/1.0\r\n\r\n", [200, 200]),
-        (b"GET /labels HTTP/1.1\r\nHost: here\r\n\r\n" * 2 + WHOLE + b"GET /no HTTP/1.1\r\n\r\n!", [200, 200, 200, 404]),
+        (
+            b"GET /labels HTTP/1.1\r\nHost: here\r\n\r\n" * 2 + WHOLE + b"GET /no HTTP/1.1\r\n\r\n!",
+            [200, 200, 200, 404],
+        ),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(200)), [400]),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [400]),
         (b"GET /labels HTTP/1.1\r\nHost: here\r\nX-API-KEY: a\r\nX_API_KEY: b\r\nConnection: close\r\n\r\n", [200]),

@@ -215,3 +215,16 @@ def test_a_model_is_known_by_its_bytes(model, tmp_path):
     assert launcher.model_id(tmp_path) != first
     with pytest.raises(FileNotFoundError, match=r"saved_model\.pb is missing"):
         launcher.model_id(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted", "named"),
+    [
+        ("city", None, ("city", "1")),
+        ("city/3", None, ("city", "3")),
+        ("city/3", "street", ("street", "3")),
+        ("my city", None, ("my_city", "1")),
+    ],
+)
+def test_the_name_and_version_of_a_folder(tmp_path, folder, wanted, named):
+    assert launcher.choose_name(tmp_path / folder, wanted) == named

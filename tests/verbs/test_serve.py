@@ -21,6 +21,10 @@ def model(tmp_path_factory):
         ({}, ["--model", "nothing"], "labels.json is missing"),
         ({}, ["--port", "65536"], "--port: expected a number in 0..65535"),
         ({"PORT": "http"}, [], "PORT: expected a number in 0..65535, got 'http'"),
+        ({"AIP_HTTP_PORT": "http"}, [], "AIP_HTTP_PORT: expected a number in 0..65535, got 'http'"),
+        ({"AIP_HEALTH_ROUTE": "health"}, [], "AIP_HEALTH_ROUTE: expected a path such as /predict, got 'health'"),
+        ({"MODEL_NAME": "a/b"}, [], r"--name or \$MODEL_NAME: expected 1 to 100 letters"),
+        ({}, ["--proxies", "-1"], "--proxies must be in 0..16, got -1"),
         ({"TFSEG_API_KEY": " \n"}, [], "TFSEG_API_KEY is empty"),
         ({"TFSEG_API_KEY": "ab\ncd"}, [], "TFSEG_API_KEY: character 3 is a line break; a key is printable ASCII"),
         ({"TFSEG_API_KEY": "ab cd"}, [], "TFSEG_API_KEY: character 3 is a blank"),
@@ -36,11 +40,26 @@ def model(tmp_path_factory):
     ],
 )
 def test_what_is_refused_at_the_start(model, monkeypatch, environment, options, reason):
-    monkeypatch.delenv("PORT", raising=False)
+    for name in serve.PORTS:
+        monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises((ValueError, FileNotFoundError), match=reason):
         serve.main(["--model", str(model), *options])
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "port"),
+    [
+        (None, {}, 8080),
+        (None, {"PORT": "80"}, 80),
+        (None, {"PORT": "80", "AIP_HTTP_PORT": "7080"}, 7080),
+        ("0", {"PORT": "80"}, 0),
+    ],
+)
+def test_the_port(monkeypatch, given, environment, port):
+    monkeypatch.setattr(os, "environ", environment)
+    assert serve.read_port(given) == port
 
 
 @pytest.mark.parametrize("key", ["key\n", " key\r\n", "\tkey "])

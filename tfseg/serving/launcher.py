@@ -191,7 +191,9 @@ def choose_name(directory: Path, wanted: str | None = None) -> tuple[str, str]:
         ValueError: `wanted` cannot stand in an address as it is.
     """
     if wanted is not None and not re.fullmatch(NAME, wanted, re.ASCII):
-        raise ValueError(f"--name: expected 1 to 100 letters, digits, '.', '_' and '-', got {wanted[:120]!r}")
+        raise ValueError(
+            f"--name or $MODEL_NAME: expected 1 to 100 letters, digits, '.', '_' and '-', got {wanted[:120]!r}"
+        )
     directory = directory.resolve()
     is_version = re.fullmatch(r"[0-9]{1,18}", directory.name) is not None
     folder = directory.parent.name if is_version else directory.name

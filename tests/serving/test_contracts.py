@@ -261,15 +261,22 @@ def test_cloud_run(tmp_path):
     command = [sys.executable, "-m", "tfseg.serve", "--model", str(model), "--host", "0.0.0.0"]
     environment = {**os.environ, **contract["environment"], "PORT": str(port)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        assert process.stdout.readline().endswith(f" at http://0.0.0.0:{port}\n".encode())
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", PNG) as answer:
-            assert pixels_of(answer.read()).tolist() == MASK
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(contract["end"]["seconds"]) == 0
+        try:
+            assert process.stdout.readline().endswith(f" at http://0.0.0.0:{port}\n".encode())
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz")
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", PNG) as answer:
+                assert pixels_of(answer.read()).tolist() == MASK
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(contract["end"]["seconds"]) == 0
+        finally:
+            process.terminate()  # nothing, if it has ended
+
+
+def wait_until_ready(address):
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return urllib.request.urlopen(address, timeout=5).close()
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.1)

@@ -50,17 +50,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="https://HOST[:PORT] of pages whose scripts may use the service; may be repeated (default: none)",
     )
     parser.add_argument(
-        "--proxies",
-        type=int,
-        default=0,
-        metavar="N",
-        help="proxies in front of the service, whose X-Forwarded headers are believed (default: 0)",
-    )
-    parser.add_argument(
         "--name", help=f"name of the model to other servers' clients (default: ${NAME}, or its folder's)"
     )
-    limits = parser.add_argument_group("limits")
+    limits = parser.add_argument_group("processes and limits")
     for name, kind, metavar, text in (
+        ("workers", int, "N", "processes that each hold the model"),
+        ("proxies", int, "N", "proxies in front of the service, whose X-Forwarded headers are believed"),
         ("max_batch", int, "IMAGES", "images of one size that the model sees at once"),
         ("batch_wait", float, "MS", "milliseconds that an image waits for others while the model is free"),
         ("queue", int, "IMAGES", "images that may wait; further ones are answered 503"),

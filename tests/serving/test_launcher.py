@@ -134,7 +134,7 @@ def load():
 listener = launcher.listen("127.0.0.1", 0)
 print(listener.getsockname()[1], flush=True)
 command.run(server.Server(
-    listener, Connections(9, 1), 1.0, lambda draining: None, load, lambda classify: time.sleep(60), lambda: None
+    listener, Connections(9, 1), 1.0, lambda *_: None, load, lambda classify: time.sleep(60), lambda: None
 ).run)
 """
 

@@ -1,6 +1,7 @@
 """Starts the HTTP service of a model: its port, its model, its queue, its processes."""
 
 import hashlib
+import os
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from tfseg.inference.model_folder import LABELS, find_model
 from tfseg.inference.predictor import Predictor, choose_sizes, make_segmenter
 from tfseg.inference.runtimes.choice import FILES, choose_runtime, find_runtimes, format_of
 from tfseg.inference.tta import InferenceSettings
+from tfseg.io.cores import count_cores
 from tfseg.io.escaping import printable
 from tfseg.io.resizing import resize_along
 from tfseg.serving.origins import check_origins
@@ -25,12 +27,13 @@ from tfseg.serving.vertex_ai import VertexRoutes
 if TYPE_CHECKING:
     from tfseg.serving.connections import Connections
     from tfseg.serving.gate import Gate
+    from tfseg.serving.metrics import Metrics
     from tfseg.serving.service import Service
 
 SPARE_THREADS = 8  # for requests that are refused, read, or no images, while the others wait for the model
 GRACE = 5.0  # seconds between the end of a body's time and that of its connection
 WARM_UP = (256, 256)
-MOST_PROXIES = 16
+MOST_PROXIES, MOST_WORKERS = 16, 64
 NAME = r"[\w.-]{1,100}"
 # What the Open Inference Protocol calls what computes a model, and its format.
 PLATFORMS = {
@@ -67,11 +70,15 @@ class ServiceSettings:
     """Of overlays: 0 shows the image alone, 1 the colours alone."""
     proxies: int = 0
     """How many stand in front of the service; so many values of each X-Forwarded header are believed."""
+    workers: int = 1
+    """Processes that each hold the model."""
 
     def __post_init__(self):
         for name in ("max_batch", "queue", "max_body", "max_pixels", "max_side"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        if not 1 <= self.workers <= MOST_WORKERS:
+            raise ValueError(f"--workers must be in 1..{MOST_WORKERS}, got {self.workers}")
         if not 0 <= self.proxies <= MOST_PROXIES:
             raise ValueError(f"--proxies must be in 0..{MOST_PROXIES}, got {self.proxies}")
         if not 0 < self.timeout <= 3600:
@@ -130,7 +137,7 @@ def serve_model(
     pixels = read_pixels(directory / LABELS)  # whose errors, and those of classes, come before the port is taken
     sizes, runtime = choose_sizes(input_size, directory), choose_runtime(directory, runtime)
     name, version = choose_name(directory, name)
-    id, metrics = model_id(directory), Metrics()
+    id, metrics = model_id(directory), Metrics(settings.workers)
     batcher = Batcher(
         settings.max_batch, settings.max_pixels, settings.batch_wait / 1000, settings.queue, metrics.on_batch
     )
@@ -158,11 +165,25 @@ def serve_model(
         listener,
         connections,
         timeout=settings.timeout + GRACE,
-        create_app=lambda draining: make_app(replace(service, draining=draining), settings, connections),
+        create_app=lambda draining, have_begun: make_app(
+            replace(service, draining=draining, have_begun=have_begun), settings, connections
+        ),
         load=lambda: load(directory, inference, sizes, runtime),
         work=batcher.work,
         close=batcher.close,
+        workers=settings.workers,
+        on_start=lambda place: start(place, settings.workers, metrics),
+        on_beat=metrics.publish,
     ).run()
+
+
+def start(place: int, workers: int, metrics: "Metrics") -> None:
+    """Begins a worker: several share the cores, unless the environment says what each may have."""
+    metrics.begin(place)
+    if workers > 1:
+        cores = str(max(count_cores() // workers, 1))
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+            os.environ.setdefault(name, cores)
 
 
 def make_app(service: "Service", settings: ServiceSettings, connections: "Connections") -> "Gate":

@@ -1,9 +1,8 @@
-"""gunicorn around the service: one process holds the model, every request ends, a start that fails does so at once."""
+"""gunicorn around the service: workers that hold the model, requests that all end, starts that fail at once."""
 
 import asyncio
 import logging
 import math
-import mmap
 import os
 import resource
 import signal
@@ -18,10 +17,11 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from tfseg.serving.connections import KEEP_ALIVE, Connection, Connections
 from tfseg.serving.logs import JsonLines
+from tfseg.serving.shared import Fates
 
-READY = b"ready"
 BACKLOG = 1024  # connections that the system takes for us
-AT_ONCE = 16  # of them that are accepted before the others have their turn
+AT_ONCE = 16  # of them that are accepted before the others have their turn; one, where another worker may take the next
+BEAT = 1.0  # seconds
 MOST_DRAIN = 8  # seconds from SIGTERM to the end; Docker and Cloud Run kill after 10
 SWITCH_SECONDS = 0.001  # that a thread may keep Python from the others; 0.005 in Python itself
 LAST_REQUESTS = 0.5  # of them, in which a connection may still ask
@@ -51,20 +51,30 @@ class Worker(ASGIWorker):
 
     app: "Server"  # pyright: ignore[reportIncompatibleVariableOverride]
     loop: asyncio.AbstractEventLoop  # pyright: ignore[reportIncompatibleVariableOverride]
+    place: int
+    """Among the workers, from 0; that of one which is gone is free again."""
 
     async def _serve(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the main process hears it, and decides
-        connections = self.app.connections
+        connections, fates = self.app.connections, self.app.fates
+        while self._is_wanted and fates.leaves_to_others(self.place):
+            self.notify()
+            await asyncio.sleep(0.05)
         listeners: list[socket.socket] = [listener.sock for listener in self.sockets]  # pyright: ignore[reportAttributeAccessIssue]
+        at_once = AT_ONCE if fates.workers == 1 else 1
         servers = [
-            await self.loop.create_server(lambda: Connection(self, connections), sock=listener, backlog=AT_ONCE)
+            await self.loop.create_server(lambda: Connection(self, connections), sock=listener, backlog=at_once)
             for listener in listeners
         ]
         for listener in listeners:
             listener.listen(BACKLOG)
-        while self.alive and self.ppid == os.getppid():
+        beat = 0.0
+        while self._is_wanted:
             self._look_after(connections)
+            if time.monotonic() > beat:
+                self.app.on_beat()
+                beat = time.monotonic() + BEAT
             await asyncio.sleep(0.1)
         end = time.monotonic() + self.cfg.graceful_timeout - 1  # the main process kills what is there after that
         for server in servers:
@@ -75,13 +85,17 @@ class Worker(ASGIWorker):
             self._look_after(connections)
             await asyncio.sleep(0.05)
 
+    @property
+    def _is_wanted(self) -> bool:
+        return self.alive and self.ppid == os.getppid()
+
     def _look_after(self, connections: Connections) -> None:
         self.notify()
         connections.sweep()
 
 
 class Server(BaseApplication):
-    """A main process that watches over one worker, which loads the model."""
+    """A main process that watches over workers, each of which loads the model."""
 
     def __init__(
         self,
@@ -92,30 +106,37 @@ class Server(BaseApplication):
         load: Callable[[], Callable],
         work: Callable[[Callable], None],
         close: Callable[[], None],
+        workers: int = 1,
+        on_start: Callable[[int], None] = lambda place: None,
+        on_beat: Callable[[], None] = lambda: None,
     ):
         """Takes what is to be run.
 
         Args:
             listener: bound to its address.
-            connections: of the worker.
+            connections: of a worker.
             timeout: seconds after which every request has had its answer.
-            create_app: makes the ASGI application, given a function that says whether the service ends.
+            create_app: makes the ASGI application, given two functions: one says whether the service ends, one whether
+                the model has been loaded in all workers.
             load: loads the model and returns what `work` takes; what it raises ends the service.
             work: runs the model, until `close` was called.
             close: ends `work`.
+            workers: processes that hold the model.
+            on_start: called in each with its place among them, from 0, before it makes the application.
+            on_beat: called in each every second.
         """
         self.listener, self.connections, self.timeout = listener, connections, timeout
         self.create_app, self.load_model, self.work, self.close = create_app, load, work, close
-        self.worker: Worker | None = None
+        self.worker: Worker  # that a process is
         self._on_hang_up = signal.SIG_IGN if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else None
-        self._fate = mmap.mmap(-1, 4096)  # of the model, known to both processes: READY, or why it does not load
+        self.fates, self.on_start, self.on_beat = Fates(workers), on_start, on_beat
         super().__init__()
 
     def load_config(self) -> None:
         """Passes it on to gunicorn."""
         settings = {
             "bind": f"fd://{self.listener.fileno()}",
-            "workers": 1,
+            "workers": self.fates.workers,
             "worker_class": Worker,
             "asgi_loop": "asyncio",
             "asgi_lifespan": "off",
@@ -152,27 +173,18 @@ class Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self):
-        """Makes the application, in the worker, while the model loads in a thread of its own."""
-        threading.Thread(target=self._run_model, name="model", daemon=True).start()
-        return self.create_app(lambda: self.worker is not None and not self.worker.alive)
+        """Makes the application, in a worker, while the model loads in a thread of its own."""
+        threading.Thread(target=self._run_model, args=(self.worker.place,), name="model", daemon=True).start()
+        return self.create_app(lambda: not self.worker.alive, lambda: self.fates.have_begun)
 
-    @property
-    def fate(self) -> bytes:
-        """READY, why the model does not load, or nothing yet."""
-        return self._fate[:].rstrip(b"\0")
-
-    @fate.setter
-    def fate(self, text: bytes) -> None:
-        self._fate[:] = text[: len(self._fate)].ljust(len(self._fate), b"\0")
-
-    def _run_model(self) -> None:
+    def _run_model(self, place: int) -> None:
         try:
             classify = self.load_model()
         except Exception as error:  # whatever TensorFlow raises
-            self.fate = (" ".join(str(error).split()) or repr(error)).encode()
+            self.fates.fail(place, " ".join(str(error).split()) or repr(error))
             os.kill(os.getppid(), signal.SIGTERM)
             return
-        self.fate = READY
+        self.fates.succeed(place)
         self.work(classify)
 
     def _set_signals(self, arbiter) -> None:
@@ -182,11 +194,13 @@ class Server(BaseApplication):
             signal.signal(number, signal.SIG_IGN)
 
     def _before_worker(self, arbiter, worker) -> None:
-        if self.fate == READY:  # that of a worker which is gone
-            self.fate = b""
+        taken = {other.place for other in arbiter.WORKERS.values()}
+        worker.place = next(place for place in range(self.fates.workers) if place not in taken)
+        self.fates.begin(worker.place)
 
     def _in_worker(self, arbiter, worker) -> None:
         self.worker = worker
+        self.on_start(worker.place)
 
     def _leave(self, arbiter, worker) -> None:
         self.close()
@@ -195,10 +209,10 @@ class Server(BaseApplication):
             os._exit(0)  # Python would take seconds to tear TensorFlow down, and its threads with it
 
     def _after_worker(self, arbiter, worker) -> None:
-        if not self.fate and arbiter.LISTENERS:  # else the service ends anyway
-            self.fate = b"the process that was to load the model died of it; is there memory enough?"
+        if not self.fates.is_known(worker.place) and arbiter.LISTENERS:  # else the service ends anyway
+            self.fates.fail(worker.place, "the process that was to load the model died of it; is there memory enough?")
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _end(self, arbiter) -> None:
-        if self.fate not in (b"", READY):
-            raise ValueError(self.fate.decode(errors="replace"))
+        if self.fates.error:
+            raise ValueError(self.fates.error)

@@ -71,6 +71,8 @@ class Service:
     """Paths that Vertex AI calls."""
     draining: Callable[[], bool] = lambda: False
     """Whether the service ends."""
+    have_begun: Callable[[], bool] = lambda: True
+    """Whether the model has been loaded in all processes of the service."""
 
     def __post_init__(self):
         # Decoding and encoding is work of a processor, and takes memory: no more of it at a time than there are cores.
@@ -85,7 +87,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether images are taken."""
-        return self.batcher.running and not self.draining()
+        return self.batcher.running and self.have_begun() and not self.draining()
 
     @property
     def labels(self) -> list[dict]:

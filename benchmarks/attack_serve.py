@@ -94,7 +94,7 @@ def stop(service: Service, patience: float) -> tuple[float, int | None]:
 
 def measure(model: Path, name: str, options: argparse.Namespace) -> dict:
     """Starts a service and the honest clients, attacks, and ends both."""
-    service = Service(model, options.options.split(), LIMITED)
+    service = Service(model, ["--name", "model", *options.options.split()], LIMITED)  # which an attack asks for
     answered, times = multiprocessing.Value("l", 0), multiprocessing.Array("d", 2)
     ends, attack_ends = multiprocessing.Event(), threading.Event()
     for target, value in ((be_honest, answered), (probe, times)):

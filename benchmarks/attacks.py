@@ -139,6 +139,14 @@ def one_byte_chunks() -> bytes:
     return head + b"1\r\n\xff\r\n" * 1_000_000 + b"0\r\n\r\n"
 
 
+def numbers() -> bytes:
+    """An image as so many numbers of JSON as may be."""
+    row = "[" + ",".join(["[1,2,3]"] * 500) + "]"
+    return posted(f'{{"instances":[[{",".join([row] * 495)}]]}}'.encode()).replace(
+        b"/predict", b"/v1/models/model:predict"
+    )
+
+
 HALF_BODY = POST + b"Content-Length: 100000\r\n\r\n" + b"\x89PNG\r\n\x1a\n"
 # Name -> what begins the attack, and its seconds; None for as long as most.
 ATTACKS: dict[str, tuple[Callable[[Target], None], float | None]] = {
@@ -152,5 +160,6 @@ ATTACKS: dict[str, tuple[Callable[[Target], None], float | None]] = {
     "PNG of 600,000 empty chunks": (partial(send_again_and_again, empty_chunks), None),
     "EXIF of 800,000 rationals": (partial(send_again_and_again, rationals), None),
     "JPEG with 4 MB of 0xFF": (partial(send_again_and_again, padding), None),
+    "JSON of 742,500 numbers": (partial(send_again_and_again, numbers), None),
     "body of 1,000,000 chunks of a byte": (partial(send_again_and_again, one_byte_chunks), None),
 }

@@ -3,15 +3,19 @@
     python -m benchmarks.fuzz_serve --model models/city --requests 10000
 
 Random bytes, images with bytes changed, cut or doubled, damaged forms and chunks, lengths that lie, random headers;
-each over a connection of its own. The service must answer each by a status below 500, or 503, must answer a good
-image afterwards as before, and must end with exit code 0. Memory is reported on the way.
+each over a connection of its own. With --protocols, JSON of other servers' clients with other values at random places,
+or with bytes changed, and lengths of it that lie. The service must answer each by a status below 500, or 503, must
+answer a good image afterwards as before, and must end with exit code 0. Memory is reported on the way.
 """
 
 import argparse
+import base64
 import io
+import json
 import random
 import socket
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -104,6 +108,55 @@ def request(draw: random.Random, good: list[bytes]) -> bytes:
     return method + b" " + path + b" HTTP/1.1\r\n" + b"\r\n".join(headers) + b"\r\n\r\n" + body
 
 
+def change(value: object, draw: random.Random) -> object:
+    """Puts something else into JSON here and there."""
+    if draw.random() < 0.08:
+        other = [None, True, -1, 0, 1, 2**70, 1.5, "", "YQ==", [], [[]], {}, {"b64": "YQ=="}, [value, value]]
+        return draw.choice(other)
+    if isinstance(value, dict):
+        return {key: change(inner, draw) for key, inner in value.items() if draw.random() > 0.03}
+    if isinstance(value, list):
+        return [change(inner, draw) for inner in value]
+    return value
+
+
+def protocol_request(draw: random.Random, good: list[bytes]) -> bytes:
+    """Draws a request as of TensorFlow Serving's or the Open Inference Protocol's clients."""
+    files, tail, headers = (
+        [draw.choice(good) for _ in range(draw.randint(1, 3))],
+        b"",
+        [b"Host: here", b"Connection: close"],
+    )
+    texts = [base64.b64encode(file).decode() for file in files]
+    pixels = [[[draw.randrange(256) for _ in range(3)] for _ in range(4)] for _ in range(2)]
+    tensors = [
+        {"name": "image_bytes", "shape": [len(texts)], "datatype": "BYTES", "data": texts},
+        {"name": "images", "shape": [1, 2, 4, 3], "datatype": "UINT8", "data": [pixels]},
+    ]
+    outputs = [{"name": name, "parameters": {"binary_data": draw.random() < 0.5}} for name in ("classes", "mask_bytes")]
+    match draw.randrange(4):
+        case 0:
+            path, rows = "/v1/models/model:predict", [{"image_bytes": {"b64": text}} for text in texts]
+            body = {"signature_name": "encoded", "instances": rows}
+        case 1:
+            path, body = "/v1/models/model/versions/1:predict", {"inputs": {"images": [pixels]}}
+        case 2:
+            path, body = "/v2/models/model/infer", {"id": "1", "inputs": [draw.choice(tensors)], "outputs": outputs}
+        case _:
+            tail = b"".join(len(file).to_bytes(4, "little") + file for file in files)
+            tensor = {**tensors[0], "parameters": {"binary_data_size": len(tail)}}
+            del tensor["data"]
+            path, body = "/v2/models/model/infer", {"inputs": [tensor], "outputs": outputs[1:]}
+    text = json.dumps(change(body, draw) if draw.random() < 0.7 else body).encode()
+    text = mutate(text, draw) if draw.random() < 0.2 else text
+    if tail or draw.random() < 0.1:
+        lie = draw.choice((-1, 1, 10**6, -(10**6))) if draw.random() < 0.2 else 0
+        headers.append(b"Inference-Header-Content-Length: %d" % (len(text) + lie))
+    content = text + (mutate(tail, draw) if draw.random() < 0.3 else tail)
+    headers.append(b"Content-Length: %d" % len(content))
+    return b"POST " + path.encode() + b" HTTP/1.1\r\n" + b"\r\n".join(headers) + b"\r\n\r\n" + content
+
+
 def send(port: int, content: bytes) -> int:
     """Sends bytes and nothing more; the status of the answer, or 0 for a connection that is closed without one."""
     answer = b""
@@ -121,11 +174,11 @@ def send(port: int, content: bytes) -> int:
     return max(statuses, default=0)
 
 
-def fuzz(port: int, seeds: range, threads: int = 8) -> Counter:
+def fuzz(port: int, seeds: range, threads: int = 8, make: Callable[..., bytes] = request) -> Counter:
     """Sends one request a seed: how often each status came."""
     good = images()
     with ThreadPoolExecutor(threads) as pool:
-        return Counter(pool.map(lambda seed: send(port, request(random.Random(seed), good)), seeds))
+        return Counter(pool.map(lambda seed: send(port, make(random.Random(seed), good)), seeds))
 
 
 def main() -> None:
@@ -133,13 +186,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="SavedModel folder")
     parser.add_argument("--requests", type=int, default=10_000, help="(default: %(default)s)")
+    parser.add_argument("--protocols", action="store_true", help="send other servers' requests instead of /predict's")
     parser.add_argument("--json", type=Path, help="file for what came of it")
     options = parser.parse_args()
-    service = Service(options.model, [])
+    service, make = Service(options.model, ["--name", "model"]), protocol_request if options.protocols else request
     good = images()[0]
     first, statuses, memory = service.ask("/predict", good), Counter(), []
     for start in range(0, options.requests, 500):
-        statuses += fuzz(service.port, range(start, min(start + 500, options.requests)))
+        statuses += fuzz(service.port, range(start, min(start + 500, options.requests)), make=make)
         memory.append(round(service.metric("process_resident_memory_bytes") / 2**20, 1))
         print(f"{start + 500} requests, {memory[-1]} MiB", flush=True)
     bad = {status: count for status, count in statuses.items() if status >= 500 and status != 503}

@@ -20,7 +20,7 @@ from helper_files import MASK, PIXELS, PNG, file_of, pixels_of
 from helper_models import write_model
 
 from benchmarks.bench_serve import Service
-from benchmarks.fuzz_serve import fuzz
+from benchmarks.fuzz_serve import fuzz, protocol_request, request
 from tfseg.inference.predictor import Predictor
 from tfseg.serving import connections, gate, launcher
 
@@ -99,8 +99,9 @@ def test_who_never_ends_sending_too_much_is_cut_off(service, monkeypatch):
     assert time.monotonic() - start < 2 * (gate.DISCARD_SECONDS + connections.LINGER)
 
 
-def test_a_little_fuzz(service):
-    statuses = fuzz(service.port, range(300))
+@pytest.mark.parametrize("make", [request, protocol_request])
+def test_a_little_fuzz(service, make):
+    statuses = fuzz(service.port, range(300), make=make)
     assert statuses[200] and not [status for status in statuses if status >= 500]
     assert service.ask("/predict", PNG)[0] == 200
 

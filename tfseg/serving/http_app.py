@@ -37,11 +37,11 @@ def create_app(service: Service) -> Flask:
         given = request.headers.get("X-Request-ID", "")
         g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
         if is_preflight(service):
-            return Response(status=204, headers=preflight_headers())
+            return answer_nothing(preflight_headers())
         if not is_probe(request.endpoint) and not service.has_key(request.environ):
             raise Refused(401, "expected the API key, as Authorization: Bearer KEY or X-API-Key: KEY")
         if request.method == "OPTIONS" and request.url_rule:
-            return Response(status=204, headers={"Allow": app.make_default_options_response().headers["Allow"]})
+            return answer_nothing({"Allow": app.make_default_options_response().headers["Allow"]})
         return None
 
     @app.after_request
@@ -89,6 +89,13 @@ def is_preflight(service: Service) -> bool:
     """Whether a browser asks, without a key, what a page of an allowed origin may send."""
     asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
     return asks and "Access-Control-Allow-Origin" in headers_for(request.headers.get("Origin"), service.origins)
+
+
+def answer_nothing(headers: dict[str, str]) -> Response:
+    """Answers by headers alone."""
+    response = Response(status=204, headers=headers)
+    del response.headers["Content-Type"]
+    return response
 
 
 def add_routes(app: Flask, service: Service) -> None:

@@ -123,7 +123,9 @@ class Service:
         return Response(overlay, mimetype="image/png")
 
     def read_body(self) -> bytes:
-        """Reads the body of the request; raises `Refused` as `uploads.read_body`."""
+        """Reads the body of the request; raises `Refused` as `uploads.read_body`, and for one that is compressed."""
+        if (coding := request.headers.get("Content-Encoding", "identity")) != "identity":
+            raise Refused(415, f"the body has the Content-Encoding {coding[:40]!r}; send it as it is")
         body = read_body(request.stream.read, request.content_length, self.limits.body, self._deadline)
         g.fields["bytes"] = len(body)
         return body
@@ -178,13 +180,13 @@ class Service:
                     prepared = self.prepare(image)
                 images.append(image)
                 futures.append(self._submit(prepared, image.shape[:2]))
+            height, width = images[0].shape[:2]
+            g.fields.update(images=len(images), height=height, width=width)
             decoded = time.monotonic()
             results = [self._wait(future) for future in futures]
         finally:
             for future in futures:
                 future.cancel()  # nothing, if it is done
-        height, width = images[0].shape[:2]
-        g.fields.update(images=len(images), height=height, width=width)
         g.fields.update(
             decode=round(1000 * (decoded - g.start), 1),
             wait=round(1000 * max(result.waited for result in results), 1),

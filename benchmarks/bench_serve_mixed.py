@@ -4,8 +4,7 @@
         --workers 2 --json mixed.json
 
 Each client draws a protocol and a size, and sends the next request as soon as it has the answer, whose status and size
-of mask it checks. A service has one worker; with --workers 2, two services run beside each other, each for half of the
-clients. Memory is the resident memory of all their processes, at the end of each minute. For Linux.
+of mask it checks. Memory is the resident memory of all processes of the service, at the end of each minute. For Linux.
 """
 
 import argparse
@@ -206,14 +205,14 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="folder of an exported model")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of images")
     parser.add_argument("--minutes", type=int, default=60, help="of the load (default: %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="services beside each other (default: %(default)s)")
-    parser.add_argument("--clients", type=int, default=8, help="of all services (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="of the service (default: %(default)s)")
+    parser.add_argument("--clients", type=int, default=8, help="that ask at once (default: %(default)s)")
     parser.add_argument("--sizes", type=int, default=100, metavar="N", help="of the images (default: %(default)s)")
     parser.add_argument("--options", default="", help="of the service, such as '--runtime onnxruntime'")
     parser.add_argument("--json", type=Path, help="file for the measurements, written anew after each minute")
     options = parser.parse_args()
     files = draw_sizes(sorted(options.images.iterdir())[:32], options.sizes)
-    services = [Service(options.model, ["--name", NAME, *options.options.split()]) for _ in range(options.workers)]
+    services = [Service(options.model, ["--name", NAME, "--workers", str(options.workers), *options.options.split()])]
     results: dict[str, Any] = {"clients": options.clients, "minutes": []}
     results["memory_at_start"] = [round(resident(service.process.pid), 1) for service in services]
     print("\n".join([describe_machine(), "", *table(results)]), flush=True)

@@ -1,6 +1,5 @@
 """Several processes of one service: what they know of each other, and one that dies."""
 
-import json
 import os
 import signal
 import time

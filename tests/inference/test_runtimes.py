@@ -141,7 +141,7 @@ def test_onnx_runtime_gives_each_core_an_image_of_a_batch(exported, monkeypatch)
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     expected = np.concatenate([model.network(image[np.newaxis]) for image in images])
     alone, both = model._run, threading.Barrier(2, timeout=20)
-    monkeypatch.setattr(model, "_run", lambda image: (both.wait(), alone(image))[1])
+    monkeypatch.setattr(model, "_run", lambda session, image: (both.wait(), alone(session, image))[1])
     np.testing.assert_array_equal(model.network(images), expected)
 
 

@@ -1,5 +1,6 @@
 """ONNX Runtime, for an .onnx file."""
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,15 +15,9 @@ class OnnxRuntime(Network):
 
     def __init__(self, path: Path, channels: int = 3):
         """Loads it; raises ValueError if it is damaged, or takes and gives other things than an export."""
-        import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
-
-        options = onnxruntime.SessionOptions()
-        # By itself it takes all cores of the machine, and binds its threads to them, whatever the process is bound to.
-        options.intra_op_num_threads = count_cores()
-        # Else its threads go on turning for a while after each image, and slow down what runs beside it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._content = path.read_bytes()
         try:
-            session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            session = self._open(count_cores())
         except Exception as error:  # of the many kinds of its own, all of which are plain RuntimeErrors or less
             raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
         inputs, outputs = session.get_inputs(), {output.name: output for output in session.get_outputs()}
@@ -39,8 +34,27 @@ class OnnxRuntime(Network):
 
         Each core has an image of its own, which takes less time, and less memory, than all of them for each layer.
         """
-        found = self._pool.map(self._run, np.split(images, len(images))) if len(images) > 1 else [self._run(images)]
-        return np.concatenate([*found])
+        if len(images) == 1:
+            return self._run(self._session, images)
+        run = functools.partial(self._run, self._alone)
+        return np.concatenate([*self._pool.map(run, np.split(images, len(images)))])
 
-    def _run(self, images: np.ndarray) -> np.ndarray:
-        return self._session.run(["probabilities"], {"images": images})[0]
+    @functools.cached_property
+    def _alone(self):
+        """The model once more, for those who have one core each: what threads share, they wait for."""
+        session = self._open(1)
+        del self._content
+        return session
+
+    def _open(self, threads: int):
+        import onnxruntime  # pyright: ignore[reportMissingImports]  an extra
+
+        options = onnxruntime.SessionOptions()
+        # By itself it takes all cores of the machine, and binds its threads to them, whatever the process is bound to.
+        options.intra_op_num_threads = threads
+        # Else its threads go on turning for a while after each image, and slow down what runs beside it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
+
+    def _run(self, session, images: np.ndarray) -> np.ndarray:
+        return session.run(["probabilities"], {"images": images})[0]

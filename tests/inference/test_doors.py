@@ -165,7 +165,7 @@ def by_service(model):
     batcher = Batcher(4, 10**6, 0, 4)
     threading.Thread(target=batcher.work, args=(load(model, InferenceSettings(), SIZES),), daemon=True).start()
     prepare = partial(resize_along, sizes=SIZES)
-    client = create_app(Service("m", CATEGORIES, CATEGORY_COLORS, batcher, Metrics(), prepare)).test_client()
+    client = create_app(Service("m", CATEGORIES, CATEGORY_COLORS, batcher, Metrics(), prepare=prepare)).test_client()
 
     def post(content):
         answer = client.post("/predict", data=content)

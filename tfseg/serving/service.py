@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 from flask import Response, g, request
@@ -46,6 +46,7 @@ class Service:
     """(C, 3) uint8 RGB."""
     batcher: Batcher
     metrics: Metrics
+    _: KW_ONLY
     name: str = "model"
     """By which clients of other servers ask for it."""
     version: str = "1"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfseg.exporters.exporter import export_run
 from tfseg.exporters.formats import FORMATS
-from tfseg.exporters.parity import lay_out, list_misses
+from tfseg.exporters.parity import lay_out, list_misses, list_notes
 from tfseg.io import command
 from tfseg.io.escaping import printable
 from tfseg.io.renamed import accept_renamed
@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=100,
         metavar="N",
-        help="training images that LiteRT's int8 is calibrated on (default: 100)",
+        help="training images that LiteRT's int8 and mixed are calibrated on (default: 100)",
     )
     parser.add_argument(
         "--web-runtime",
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if report := export.parity:
         head = f"{len(report['pictures'])} images of {printable(report['split'])} in {printable(report['records'])}"
-        print(f"{head}:\n{lay_out(report)}")
+        print("\n".join([f"{head}:", lay_out(report), *list_notes(report)]))
         for miss in list_misses(report):
             print(f"warning: {printable(miss)}", file=sys.stderr)
     print(f"{', '.join(export.files)} are in {printable(export.directory)}")

@@ -34,6 +34,8 @@ def test_differences_by_hand(report):
         ("SavedModel", 0.00009, -0.5, True),
         ("ONNX", 0.00011, 0.0, False),
         ("LiteRT float16", 0.0009, 0.0, True),
+        ("LiteRT int8, float16", 0.5, -0.0019, True),
+        ("LiteRT int8 weights", 0.0, -0.0021, False),
         ("LiteRT int8", 0.5, -0.0099, True),
         ("LiteRT int8", 0.5, 0.02, True),
         ("LiteRT int8", 0.0, -0.0101, False),

@@ -114,9 +114,9 @@ def export_run(
         size: (height, width) of the images that LiteRT, Edge TPU and Core ML take, and to which all are resized that
             are compared; None: as in the run's validation.
         images: how many of the validation split to compare by; 0: neither comparison nor model card.
-        calibration: how many images of the training split scale LiteRT's int8; "mixed" takes 20 of them.
+        calibration: how many images of the training split scale LiteRT's int8 and mixed.
         web_runtime: folder of the unpacked package onnxruntime-web of npm, for "web"; None: what tfseg was built with.
-        progress: whether a terminal shows how far the comparison is.
+        progress: whether a terminal shows how far "mixed" and the comparison are.
 
     Raises:
         ValueError: a format cannot be made on this machine, or of this network; the records have other classes than the
@@ -150,7 +150,8 @@ def export_run(
     network, report = load_network(run), {}
     with replace_export(directory) as incomplete:
         labels = describe_model(classes, colors, sizes, config.loss.ignore_class, pixels)
-        files = write_formats(Traced(network, sizes or (), pixels), formats, samples, incomplete)
+        with show_progress(progress):
+            files = write_formats(Traced(network, sizes or (), pixels), formats, samples, incomplete)
         if "web" in formats:
             write_labels(labels, incomplete)
             files |= web.write(runtime, incomplete)
@@ -186,6 +187,7 @@ def compare_formats(
     encoded = parity.load_encoded(directory) if [*shown] == [*(sizes or ())] else {}
     report = parity.compare(network, parity.load_models(directory), samples.examples, shown, encoded)
     parity.add_bytes(report, directory)
+    parity.add_notes(report, directory)
     return report
 
 

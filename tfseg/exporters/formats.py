@@ -19,6 +19,11 @@ FORMATS = {
     "coreml": ("coremltools",),
     "web": ("tf2onnx", "onnx", "onnxruntime"),  # of ONNX, which the page computes
 }
+# Format -> where alone its packages can be installed.
+BUILDS = {
+    "coreml": "macOS and Linux on x86-64, up to Python 3.13",
+    **dict.fromkeys(("mixed", "weight_only"), "macOS and Linux"),
+}
 
 
 def check_backend() -> None:
@@ -39,7 +44,7 @@ def check_packages(formats: Collection[str]) -> None:
             raise ValueError(f"formats: expected some of {', '.join(FORMATS)}, got {name!r}")
         missing = [package for package in FORMATS[name] if importlib.util.find_spec(package) is None]
         if missing:
-            limits = ", which has builds for macOS and Linux on x86-64, up to Python 3.13" if name == "coreml" else ""
+            limits = f", which has builds for {BUILDS[name]}" if name in BUILDS else ""
             raise ValueError(
                 f"--formats {name}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed{limits}; "
                 "pip install 'tf-segmentation[export]'"
@@ -52,7 +57,7 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
     Args:
         traced: the network, see `saved_model.Traced`.
         formats: of `FORMATS`; the page of "web" is not written here, but the ONNX file that it computes is.
-        samples: images that scale int8, and the size of what LiteRT, the Edge TPU and Core ML take.
+        samples: images that scale int8, and the size of what LiteRT's files and Core ML take.
         directory: folder, which is there.
 
     Returns:
@@ -68,7 +73,11 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
         files |= litert.write_logits(traced, samples.fixed_size, samples.calibration, directory)
     if {"mixed", "weight_only"} & {*formats}:
         taken = {"size": samples.fixed_size, "directory": directory, "pixels": traced.pixels}
-        content = litert.convert(traced, samples.fixed_size, "float32", [])
+        made, first = directory / litert.FILES["float32"], "mixed" if "mixed" in formats else "weight_only"
+        if made.exists():
+            content = made.read_bytes()
+        else:
+            content = litert.convert(traced, samples.fixed_size, "float32", [], format=first)
         if "mixed" in formats:
             files |= litert_mixed.write_mixed(content, images=samples.calibration, **taken)
         if "weight_only" in formats:

@@ -53,7 +53,7 @@ def write_logits(traced, size: tuple[int, int], images: Iterable[np.ndarray], di
     images = [*images]
     if not images:
         raise ValueError("LiteRT int8 is scaled by images of the training split, and there are none")
-    (directory / LOGITS).write_bytes(convert(traced, size, "int8", images, logits=True))
+    (directory / LOGITS).write_bytes(convert(traced, size, "int8", images, logits=True, format="edgetpu"))
     height, width = size
     taken = describe_input(traced.pixels, f"1, {height}, {width}")
     return {LOGITS: f"images: {taken} -> logits: uint8, quantized, (1, {height}, {width}, class); argmax gives classes"}
@@ -70,8 +70,22 @@ def describe(precision: str, size: tuple[int, int], pixels: PixelFormat = RGB) -
     )
 
 
-def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarray], logits: bool = False) -> bytes:
-    """Makes the content of one file; `logits`: it ends with those; other arguments and errors as of `write`."""
+def convert(
+    traced,
+    size: tuple[int, int],
+    precision: str,
+    images: list[np.ndarray],
+    logits: bool = False,
+    format: str = "litert",
+) -> bytes:
+    """Makes the content of one file.
+
+    Args:
+        traced, size, images: as of `write`, which says what is raised, too.
+        precision: a key of `FILES`.
+        logits: it ends with those.
+        format: that an error says to leave out.
+    """
     import tensorflow as tf
 
     # To the converter, bytes that become floats at once are floats with a scale, of which int8 needs no operation.
@@ -93,7 +107,6 @@ def convert(traced, size: tuple[int, int], precision: str, images: list[np.ndarr
             return converter.convert()
     except Exception as error:  # of many kinds, the converter's own and RuntimeError among them
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        format = "edgetpu" if logits else "litert"
         raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out {format}") from error
 
 

@@ -2,41 +2,58 @@
 
 Some operations bear int8 badly, such as the first of a network, whose rounding all others see. What each costs is found
 by rounding it alone: the mean change of the probabilities on images of the training split. The dearest stay in floats,
-with weights in float16, until few pixels change their class.
+with weights in float16, until few pixels change their class. One more in floats can make it worse, since errors can
+cancel, so that nothing but this bar ends the search.
 """
 
 import contextlib
-import io
-import re
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tfseg.exporters import litert
+from tfseg.exporters.quantizer import (
+    FLOAT16,
+    FLOAT32,
+    INT8,
+    INT8_WEIGHTS,
+    WITH_WEIGHTS,
+    Operation,
+    find_ranges,
+    quantize,
+    read_operations,
+)
 from tfseg.inference.runtimes.litert import LiteRT
 from tfseg.io.atomic import write_json
+from tfseg.io.json_reader import read_json
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.progress import track
 
 MIXED, WEIGHTS = "model_mixed.tflite", "model_int8_weights.tflite"
 REPORT = "mixed_precision.json"
-BAR = 0.005  # share of pixels that may change their class
-CALIBRATION, MEASURED = 20, 4  # how many images scale activations, and how many tell what an operation costs
-WITH_WEIGHTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")
-_ALL = "*"  # every operation that the quantizer knows
+BAR = 0.0025  # share of pixels that may change their class
+MEASURED, COMPARED = 2, 8  # how many images tell what an operation costs, and whether a file meets the bar
 ANSWERS = ("SOFTMAX", "ARG_MAX")  # in floats always, as the answers of the other files are
 
 
-class Operation(NamedTuple):
-    """An operation of a file."""
+@dataclass
+class Group:
+    """Operations that are all in int8 or all in floats."""
 
-    kind: str
-    name: str  # of its first output, by which the quantizer knows it
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    operations: list[Operation]
+    cost: float = math.nan
+    """Mean absolute change of the probabilities where this alone is in int8."""
+
+
+class Step(NamedTuple):
+    """A file that was tried."""
+
+    in_floats: int  # how many groups, of those that cost most
+    other_class: float  # share of pixels that have another class than by the float32 file
 
 
 def write_weights(content: bytes, size: tuple[int, int], directory: Path, pixels: PixelFormat = RGB) -> dict[str, str]:
@@ -56,9 +73,10 @@ def write_weights(content: bytes, size: tuple[int, int], directory: Path, pixels
         OSError: the disk does not take it.
     """
     with _as_our_error("weight_only"):
-        made = _quantize(content, None, [lambda rules: rules.add_weight_only_config(".*", _ALL, 8)])
+        weighted = [operation for operation in read_operations(content) if operation.kind in WITH_WEIGHTS]
+        made = quantize(content, {INT8_WEIGHTS: weighted})
     (directory / WEIGHTS).write_bytes(made)
-    return {WEIGHTS: litert.describe("float32", size, pixels)}
+    return {WEIGHTS: f"{litert.describe('float32', size, pixels)}; weights in int8"}
 
 
 def write_mixed(
@@ -81,88 +99,109 @@ def write_mixed(
     if not images:
         raise ValueError("LiteRT mixed is scaled by images of the training split, and there are none")
     with _as_our_error("mixed"):
-        made, report = choose(content, _spread(images, CALIBRATION))
+        made, report = choose(content, images)
     (directory / MIXED).write_bytes(made)
     write_json(report, directory / REPORT)
-    return {MIXED: litert.describe("float32", size, pixels)}
+    return {MIXED: f"{litert.describe('float32', size, pixels)}; {word(report)}"}
 
 
 def choose(content: bytes, images: Sequence[np.ndarray]) -> tuple[bytes, dict]:
-    """Finds the fewest groups of operations that have to stay in floats; gives the file, and what was found."""
-    operations = read_operations(content)
-    groups = group(operations)
-    ranges = _find_ranges(content, images)
-    few = _spread(images, MEASURED)
-    expected = _compute(content, few)
-    costs = []
-    for members in track(groups, desc="rounding one by one", unit="operation"):
-        alone = _quantize(content, ranges, [_in_int8(operations[place]) for place in members])
-        costs.append(_find_change(alone, few, lambda found: np.abs(found - expected)))
-    order = sorted(range(len(groups)), key=lambda place: -costs[place])
-    answers = [_in_floats(operation) for operation in operations if operation.kind in ANSWERS]
-    answers.append(lambda rules: rules.update_quantization_recipe(".*", "OUTPUT", algorithm_key="no_quantize"))
-    all_expected = _compute(content, images).argmax(axis=-1)
-    count = 0
-    while True:
-        kept = [place for number in order[:count] for place in groups[number]]
-        rules = [lambda rules: rules.add_static_config(".*", _ALL, 8, 8), *answers]
-        made = _quantize(content, ranges, [*rules, *(_in_floats(operations[place]) for place in kept)])
-        changed = _find_change(made, images, lambda found: found.argmax(axis=-1) != all_expected)
-        if changed <= BAR or count == len(groups):
-            break
-        count = min(max(1, 2 * count), len(groups))
-    report = {
-        "other_class": changed,
-        "bar": BAR,
-        "images": len(images),
-        "in_floats": count,
-        "groups": [
-            {
-                "operations": [f"{operations[place].kind} {operations[place].name}" for place in groups[number]],
-                "cost": costs[number],
-                "precision": "float16" if rank < count else "int8",
-            }
-            for rank, number in enumerate(order)
-        ],
-    }
-    return made, report
+    """Finds few groups of operations that have to stay in floats; gives the file, and what was found."""
+    ranges = find_ranges(content, images)
+    shown = _spread(images, COMPARED)
+    groups = find_costs(content, ranges, group(read_operations(content)), _spread(shown, MEASURED))
+    tried = try_out(content, ranges, groups, shown)
+    made = quantize(content, plan(groups, tried[-1].in_floats), ranges)
+    return made, make_report(groups, tried)
 
 
-def read_operations(content: bytes) -> list[Operation]:
-    """Lists the operations of a file, in its order."""
-    from ai_edge_litert import schema_py_generated as schema  # pyright: ignore[reportMissingImports]  an extra
-
-    kinds = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    model = schema.ModelT.InitFromPackedBuf(content)
-    graph, found = model.subgraphs[0], []
-    for operation in graph.operators:
-        code = model.operatorCodes[operation.opcodeIndex]
-        kind = kinds[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        name = graph.tensors[operation.outputs[0]].name.decode()
-        found.append(Operation(kind, name, tuple(map(int, operation.inputs)), tuple(map(int, operation.outputs))))
-    return found
-
-
-def group(operations: Sequence[Operation]) -> list[list[int]]:
-    """Groups operations, by their places: each with weights begins one, and what follows without any belongs to it.
+def group(operations: Sequence[Operation]) -> list[Group]:
+    """Groups operations: each with weights begins a group, and what follows without any belongs to it.
 
     So a file never rounds between a convolution in floats and the activation after it. What comes before all weights
-    is a group as well; the answers are in none.
+    is a group as well; the answers, and what the quantizer lacks in int8, are in none.
     """
-    groups, group_of = [], {}
-    for place, operation in enumerate(operations):
-        if operation.kind in ANSWERS or any(group_of.get(tensor) == -1 for tensor in operation.inputs):
+    groups: list[list[Operation]] = []
+    group_of: dict[int, int] = {}  # tensor -> number of the group that gives it; -1: of the answers
+    for operation in operations:
+        before = [group_of[tensor] for tensor in operation.inputs if tensor in group_of]
+        if operation.kind in ANSWERS or -1 in before:
             group_of |= dict.fromkeys(operation.outputs, -1)
             continue
-        before = [group_of[tensor] for tensor in operation.inputs if tensor in group_of]
         if operation.kind in WITH_WEIGHTS or not before:
             groups.append([])
             number = len(groups) - 1
         else:
             number = max(before)
-        groups[number].append(place)
+        groups[number].extend([operation] if operation.has_int8 else [])
         group_of |= dict.fromkeys(operation.outputs, number)
-    return groups
+    return [Group(members) for members in groups if members]
+
+
+def find_costs(content: bytes, ranges: dict, groups: Iterable[Group], images: Sequence[np.ndarray]) -> list[Group]:
+    """Sets what each group costs; gives them with the dearest first. Other arguments as of `quantize`."""
+    expected = [found["probabilities"] for found in _compute(content, images)]
+    for each in track(groups, desc="rounding one by one", unit="group"):
+        alone = quantize(content, {INT8: each.operations}, ranges)
+        each.cost = _find_change(alone, images, "probabilities", expected, lambda found, other: np.abs(found - other))
+    return sorted(groups, key=lambda each: each.cost, reverse=True)
+
+
+def try_out(content: bytes, ranges: dict, groups: Sequence[Group], images: Sequence[np.ndarray]) -> list[Step]:
+    """Makes files with ever more groups in floats until one meets the bar. Other arguments as of `quantize`."""
+    expected, tried = [found["classes"] for found in _compute(content, images)], []
+    for count in track(grow(len(groups)), desc="choosing", unit="file"):
+        made = quantize(content, plan(groups, count), ranges)
+        tried.append(Step(count, _find_change(made, images, "classes", expected, np.not_equal)))
+        if tried[-1].other_class <= BAR:
+            break
+    return tried
+
+
+def grow(groups: int) -> list[int]:
+    """Lists how many groups to keep in floats, one try after the other: a third more each time, up to all."""
+    counts = [0]
+    while counts[-1] < groups:
+        counts.append(min(groups, counts[-1] + max(1, counts[-1] // 3)))
+    return counts
+
+
+def plan(groups: Sequence[Group], in_floats: int) -> dict[str, list[Operation]]:
+    """What `quantize` is to do where so many of the first groups stay in floats."""
+    kept, rounded = groups[:in_floats], groups[in_floats:]
+    return {
+        INT8: [operation for each in rounded for operation in each.operations],
+        FLOAT16: [operation for each in kept for operation in each.operations if operation.kind in WITH_WEIGHTS],
+    }
+
+
+def make_report(groups: Sequence[Group], tried: Sequence[Step]) -> dict:
+    """Makes the content of `REPORT`: what was tried, and each operation that can be in int8, the dearest first."""
+    listed = []
+    for number, each in enumerate(groups):
+        for operation in each.operations:
+            in_floats = FLOAT16 if operation.kind in WITH_WEIGHTS else FLOAT32
+            precision = in_floats if number < tried[-1].in_floats else INT8
+            names = {"operation": operation.kind, "name": operation.name.removesuffix(";")}
+            listed.append({**names, "group": number, "cost": each.cost, "precision": precision})
+    return {
+        "other_class": tried[-1].other_class,
+        "bar": BAR,
+        "tried": [step._asdict() for step in tried],
+        "operations": listed,
+    }
+
+
+def read_report(directory: Path) -> dict | None:
+    """Reads `REPORT` of an export; None where it has none."""
+    path = directory / REPORT
+    return read_json(path) if path.is_file() else None
+
+
+def word(report: dict) -> str:
+    """Words how many operations are not in int8, of those that could be."""
+    kept = sum(operation["precision"] != INT8 for operation in report["operations"])
+    return f"{kept} of {len(report['operations'])} operations stay in floats, see {REPORT}"
 
 
 def _spread(images: Sequence[np.ndarray], count: int) -> Sequence[np.ndarray]:
@@ -170,74 +209,28 @@ def _spread(images: Sequence[np.ndarray], count: int) -> Sequence[np.ndarray]:
     return images[:: max(len(images) // count, 1)][:count]
 
 
-def _in_int8(operation: Operation):
-    return lambda rules: rules.add_static_config(_pattern(operation), _ALL, 8, 8)
+def _compute(content: bytes, images: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """What a file gives of each image, `classes` and `probabilities`: one after the other, to hold few of them."""
+    model = LiteRT(Path("float32"), images[0].shape[-1], content)
+    return (model.run(images=image[np.newaxis]) for image in images)
 
 
-def _in_floats(operation: Operation):
-    if operation.kind in WITH_WEIGHTS:
-        return lambda rules: rules.add_weight_only_config(_pattern(operation), _ALL, 16, algorithm_key="float_casting")
-    return lambda rules: rules.update_quantization_recipe(_pattern(operation), _ALL, algorithm_key="no_quantize")
-
-
-def _pattern(operation: Operation) -> str:
-    return f"^{re.escape(operation.name)};?$"
-
-
-def _find_ranges(content: bytes, images: Sequence[np.ndarray]) -> dict:
-    """The smallest and largest value of each tensor on images, as the quantizer has them."""
-    with _quiet():
-        quantizer = _open(content)
-        quantizer.add_static_config(".*", _ALL, 8, 8)
-        return quantizer.calibrate({"serving_default": [{"images": image[np.newaxis]} for image in images]})
-
-
-def _quantize(content: bytes, ranges: dict | None, rules: Iterable) -> bytes:
-    """Makes a file by rules, of which a later one counts more."""
-    with _quiet():
-        quantizer = _open(content)
-        for rule in rules:
-            rule(quantizer)
-        made = quantizer.quantize(ranges, enable_progress_report=False, enable_progress_bar=False)
-        return bytes(made.quantized_model)
-
-
-def _open(content: bytes):
-    from litert_quantizer import quantizer  # pyright: ignore[reportMissingImports]  an extra
-
-    return quantizer.Quantizer(content)
-
-
-def _compute(content: bytes, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Probabilities of images, float32 (B, H, W, C)."""
-    return LiteRT(Path("float32"), images[0].shape[-1], content).network(np.stack(images))
-
-
-def _find_change(content: bytes, images: Sequence[np.ndarray], measure: Callable) -> float:
-    """The mean of what is measured of probabilities, or 1, the largest there is, of a file that cannot be run.
+def _find_change(
+    content: bytes, images: Sequence[np.ndarray], key: str, expected: Sequence[np.ndarray], measure: Callable
+) -> float:
+    """The mean of what is measured of answers, or 1, the largest there is, of a file that cannot be run.
 
     Such is one with scales that the runtime's kernels in int8 do not take.
     """
     try:
-        return float(np.mean(measure(_compute(content, images))))
+        pairs = zip(_compute(content, images), expected, strict=True)
+        return float(np.mean([measure(found[key], other).mean() for found, other in pairs]))
     except (RuntimeError, ValueError):
         return 1.0
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Hides what the quantizer prints."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", message="Warning: Enabling `experimental_preserve_all_tensors`")
-        yield
-
-
-@contextlib.contextmanager
-def _as_our_error(format: str):
+def _as_our_error(format: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of many kinds, all of its own

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfseg.config.schema import Config
-from tfseg.exporters.parity import WEB_PAGE, lay_out
+from tfseg.exporters.parity import WEB_PAGE, lay_out, list_notes
 from tfseg.io.escaping import markdown, markdown_code
 from tfseg.records.manifest import Manifest
 from tfseg.records.record_set import RecordSet
@@ -169,6 +169,7 @@ def _parity(facts: Facts) -> str:
     )
     bars = (f"{name} {entry['bar']}" for name, entry in report["formats"].items() if "bar" in entry)
     text += f"\n\nThe bars: {'; '.join(bars)}."
+    text += "".join(f"\n\n{note}" for note in list_notes(report))
     not_run = {name for name, entry in report["formats"].items() if "met" not in entry}
     if WEB_PAGE in not_run:
         text += "\n\nThe web page computes the file of ONNX; its MB are those of its whole folder."

@@ -196,7 +196,8 @@ def judge(name: str, measured: dict) -> dict:
         bar = f"{100 * SHARES[name]:g} % of pixels of the same class"
         met = 1 - measured["other_class"] >= SHARES[name]
     else:
-        bar = f"at most {100 * LOSSES[name]:g} point of mean IoU lost"
+        points = f"{100 * LOSSES[name]:g}"
+        bar = f"at most {points} point{'' if points == '1' else 's'} of mean IoU lost"
         met = -measured["iou_change"] <= LOSSES[name]
     return {**measured, "bar": bar, "met": met}
 
@@ -208,6 +209,17 @@ def add_bytes(report: dict, directory: Path) -> None:
         if paths[0].exists():
             files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
             report["formats"].setdefault(name, {})["bytes"] = sum(file.stat().st_size for file in files)
+
+
+def add_notes(report: dict, directory: Path) -> None:
+    """Adds to LiteRT's mixed precision in a report how many of its operations stay in floats, `note`."""
+    if chosen := litert_mixed.read_report(directory):
+        report["formats"]["LiteRT int8, float16"]["note"] = litert_mixed.word(chosen)
+
+
+def list_notes(report: dict) -> list[str]:
+    """Words what a report notes of its formats."""
+    return [f"{name}: {entry['note']}." for name, entry in report["formats"].items() if "note" in entry]
 
 
 def lay_out(report: dict) -> str:

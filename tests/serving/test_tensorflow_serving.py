@@ -15,6 +15,7 @@ pytest.importorskip("prometheus_client")
 from helper_service import make_service
 
 from tfseg.serving.http_app import create_app
+from tfseg.serving.turns import Turns
 from tfseg.serving.uploads import Limits
 
 PREDICT = "/v1/models/model:predict"
@@ -150,3 +151,14 @@ def test_the_state_of_the_model(options, state):
     assert client.get("/v1/models/model").get_json()["model_version_status"][0]["state"] == state
     answer = client.post(PREDICT, json={"instances": [b64()]})
     assert (answer.status_code, answer.headers.get("Retry-After")) == ((503, "1") if "work" in options else (200, None))
+
+
+def test_many_numbers_wait_for_their_turn():
+    service = make_service(limits=Limits(body=2**20))
+    service._turns = Turns(waiting=0)  # it never comes
+    client = create_app(service).test_client()
+    answer = client.post(PREDICT, json={"instances": [np.zeros((100, 51, 3), int).tolist()]})
+    assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
+    assert "too many images as numbers" in answer.get_json()["error"]
+    assert client.post(PREDICT, json={"instances": [PIXELS.tolist()]}).get_json() == {"predictions": [MASK]}
+    service.batcher.close()

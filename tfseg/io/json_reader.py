@@ -60,8 +60,7 @@ def parse_json(data: bytes, most: int | None = None, check_integers: bool = True
             long; the message leaves it to the caller to name the file.
     """
     most = MOST_VALUES if most is None else most
-    marks = sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))  # one a value at least
-    if marks > most:
+    if count_marks(data) > most:
         raise ValueError(f"has more than {most:,} values, which are not read")
     decoder = make_decoder() if check_integers else json.JSONDecoder(object_pairs_hook=_read_object)
     try:
@@ -70,6 +69,11 @@ def parse_json(data: bytes, most: int | None = None, check_integers: bool = True
         raise ValueError("is nested too deep") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"is no JSON: {shorten(error)}") from None
+
+
+def count_marks(data: bytes) -> int:
+    """Counts what stands between values of JSON: one a value at least, and nothing is parsed for it."""
+    return sum(data.count(mark) for mark in (b",", b"[", b"{", b":"))
 
 
 def make_decoder() -> json.JSONDecoder:

@@ -108,7 +108,7 @@ def infer(service: Service) -> Response:
     """Answers the images of a body."""
     body = service.read_body()
     service.check_free()
-    with service.core(len(body)):
+    with service.parsing(body):
         asked = read_body(body, request.headers.get(LENGTH), service.check_count)
     g.fields["format"] = " ".join(output.name for output in asked.outputs)
     masks = [result.class_ids for _, result in service.segment(asked.sources)]

@@ -14,10 +14,12 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 from flask import Response, g, request
 
+from tfseg.io.json_reader import count_marks
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
 from tfseg.serving.metrics import Metrics
+from tfseg.serving.turns import Turns
 from tfseg.serving.uploads import Limits, Refused, check_pixels, image_file, read_body, read_upload
 from tfseg.serving.vertex_ai import VertexRoutes
 from tfseg.visualization.overlay import blend
@@ -28,6 +30,7 @@ PROBE = "probe "  # begins the endpoints that ask for no key, and have a thread 
 START = "tfseg.start"  # in the environment of a request: when its headers were there, by `time.monotonic`
 GONE = "tfseg.gone"  # likewise: a future that is done once the client has hung up
 LARGE = 2**20  # bytes
+MANY_VALUES = 20_000  # of JSON; more take some milliseconds, in which no other thread runs
 FULL = "as many images wait as may"
 Source = bytes | np.ndarray
 
@@ -81,6 +84,7 @@ class Service:
         self._cores = threading.BoundedSemaphore(cores)
         # Large files leave one core to the small ones.
         self._large = threading.BoundedSemaphore(max(cores - 1, 1))
+        self._turns = Turns()
         for gauge in self.metrics.queue:
             gauge.set_function(lambda: len(self.batcher))
         self.metrics.ready.set_function(lambda: self.is_ready)
@@ -157,6 +161,15 @@ class Service:
                 if not places.acquire(timeout=max(self._deadline - time.monotonic(), 0)):
                     raise Refused(504, f"no core was free within {self.timeout:g} s")
                 taken.callback(places.release)
+            yield
+
+    @contextmanager
+    def parsing(self, body: bytes) -> Iterator[None]:
+        """Waits until a body of JSON may be parsed: for a core, and for its turn if it has many values."""
+        with ExitStack() as taken:
+            if count_marks(body) > MANY_VALUES:
+                taken.enter_context(self._turns.take(self._deadline))
+            taken.enter_context(self.core(len(body)))
             yield
 
     def segment(self, sources: Sequence[Source]) -> list[tuple[np.ndarray, Result]]:

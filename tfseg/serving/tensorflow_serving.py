@@ -88,7 +88,7 @@ def predict(service: Service) -> Response:
     """Answers the images of a body by class ids, or by PNG files of them."""
     body = service.read_body()
     service.check_free()
-    with service.core(len(body)):
+    with service.parsing(body):
         asked = read_request(parse_object(body), service.check_count)
     output = SIGNATURES[asked.signature][1]
     g.fields["format"] = output.name

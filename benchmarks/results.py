@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "TF_ENABLE_ONEDNN_OPTS")
 def save_results(path: Path | None, name: str, results: Any, cores: int | None = None) -> None:
     """Writes what was measured, the command that measured it, and on what, as JSON; without a path, nothing."""
     if path is not None:
-        command = " ".join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
+        command = shlex.join(["python", "-m", f"benchmarks.{name}", *sys.argv[1:]])
         content = {"command": command, "machine": describe_machine(cores), "results": results}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

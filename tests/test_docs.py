@@ -541,3 +541,20 @@ def test_parity_of_the_formats_comes_from_the_committed_results():
     for name in ("docs/export.md", "docs/results/export/README.md"):
         assert parity.lay_out(report) in PAGES[name]
     assert not parity.list_misses(report)
+
+
+def test_smaller_numbers_come_from_the_committed_results():
+    folder = ROOT / "docs/results/quantized"
+    for path in folder.glob("*.json"):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        assert parity.lay_out(report) in PAGES["docs/results/quantized/README.md"]
+        assert abs(report["formats"]["LiteRT int8, float16"]["iou_change"]) < 0.0005
+
+
+def test_the_hour_of_load_comes_from_the_committed_results():
+    load, text = results("runtimes/mixed.json"), PAGES["docs/results/runtimes/README.md"]
+    minutes = load["minutes"]
+    assert len(minutes) == 60 and not any(minute["failures"] for minute in minutes) and load["exits"] == [0]
+    assert f"{sum(sum(minute['answers'].values()) for minute in minutes):,} requests" in text
+    first, eleventh, last = (sum(minutes[place]["memory"]) for place in (0, 10, 59))
+    assert f"from {first:.0f} MiB after the first minute to {eleventh:.0f} after eleven\nand {last:.0f} after" in text

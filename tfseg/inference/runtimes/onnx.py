@@ -54,7 +54,7 @@ class OnnxRuntime(Network):
         options.intra_op_num_threads = threads
         # Else its threads go on turning for a while after each image, and slow down what runs beside it.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Else it keeps a plan of its memory for each size of images that it has seen, and memory laid out for all of them.
+        # Else it keeps a plan of its memory for each size of images that it has seen, and memory for all of them.
         options.enable_mem_pattern = False
         return onnxruntime.InferenceSession(self._content, options, providers=["CPUExecutionProvider"])
 

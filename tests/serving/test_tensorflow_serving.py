@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ pytest.importorskip("prometheus_client")
 from helper_service import make_service
 
 from tfseg.serving.http_app import create_app
+from tfseg.serving.json_bodies import to_bytes
 from tfseg.serving.turns import Turns
-from tfseg.serving.uploads import Limits
+from tfseg.serving.uploads import Limits, Refused
 
 PREDICT = "/v1/models/model:predict"
 
@@ -108,11 +110,15 @@ def test_images_of_several_sizes_each_have_their_own_mask(client):
         ({"instances": [{"b64": 5}]}, 400, "instances[0].b64: expected a string of base64, got a number"),
         ({"instances": [b64(b"hello")]}, 415, "the file is no PNG, JPEG"),
         ({"instances": [b64(PNG[:40])]}, 400, "cut short"),
-        ({"instances": [[[[1, 2, 3], [4, 5, 6]], [[1, 2, 3]]]]}, 400, "in nested lists of equal lengths"),
-        ({"instances": [[[[1.5, 2, 3]]]]}, 400, "expected whole numbers in 0..255"),
-        ({"instances": [[[[256, 2, 3]]]]}, 400, "expected whole numbers in 0..255"),
-        ({"instances": [[[[-1, 2, 3]]]]}, 400, "expected whole numbers in 0..255"),
-        ({"instances": [[[["a", "b", "c"]]]]}, 400, "expected whole numbers in 0..255"),
+        ({"instances": [[[[1, 2, 3], [4, 5, 6]], [[1, 2, 3]]]]}, 400, "of equal lengths, got lists of several lengths"),
+        ({"instances": [[[[1.5, 2, 3]]]]}, 400, "of equal lengths, got fractions"),
+        ({"instances": [[[[float("nan"), 2, 3]]]]}, 400, "of equal lengths, got fractions"),
+        ({"instances": [[[[256, 2, 3]]]]}, 400, "of equal lengths, got '256'"),
+        ({"instances": [[[[-1, 2, 3]]]]}, 400, "of equal lengths, got '-1'"),
+        ({"instances": [[[[10**30, 2, 3]]]]}, 400, f"of equal lengths, got '{10**30}'"),
+        ({"instances": [[[["a", "b", "c"]]]]}, 400, "of equal lengths, got strings"),
+        ({"instances": [[[[True, None, 3]]]]}, 400, "of equal lengths, got null and true or false"),
+        ({"instances": [[]]}, 400, "of equal lengths, got none"),
         ({"instances": [[[[1, 2]]]]}, 400, "as uint8 [height, width, 3], got uint8 [1, 1, 2]"),
         ({"instances": [1, 2]}, 400, "as uint8 [height, width, 3], got uint8 []"),
         ({"instances": [b64(file_of(np.zeros((21, 20, 3), np.uint8)))]}, 413, "the image is 21x20"),
@@ -126,6 +132,16 @@ def test_bad_requests(client, body, status, reason):
     answer = client.post(PREDICT, data=body if isinstance(body, bytes) else json.dumps(body))
     assert (answer.status_code, answer.mimetype) == (status, "application/json")
     assert answer.get_json().keys() == {"error"} and reason in answer.get_json()["error"]
+
+
+def test_a_long_string_among_numbers_takes_no_memory():
+    """An array of strings gives each value, here of 200, as much as the longest, here 0.8 MB."""
+    tracemalloc.start()
+    with pytest.raises(Refused, match="got strings"):
+        to_bytes(["a" * 200_000, *range(200)], "here")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**7
 
 
 def test_only_so_many_values(client, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfseg.io.json_reader import parse_json
+from tfseg.io.names import quote
 from tfseg.serving.uploads import Refused
 
 MOST_VALUES = 1_000_000  # of a body: an RGB image of some 570x570 as numbers; no other thread of Python runs meanwhile
@@ -44,13 +45,26 @@ def decode_base64(text: object, where: str) -> bytes:
 def to_bytes(numbers: object, where: str) -> np.ndarray:
     """Makes uint8 of nested lists of whole numbers in 0..255; raises `Refused` for anything else."""
     wanted = f"{where}: expected whole numbers in 0..255, in nested lists of equal lengths"
+    found = np.array(numbers, object)  # of references: else each number takes as much memory as the longest string
+    kinds = {*map(type, found.ravel())}
+    if others := sorted({_name_content(kind) for kind in kinds - {int}}):
+        raise Refused(400, f"{wanted}, got {' and '.join(others)}")
+    if not found.size:
+        raise Refused(400, f"{wanted}, got none")
     try:
-        found = np.array(numbers)
-    except ValueError:  # the lengths differ, or the lists are nested too deep
-        raise Refused(400, wanted) from None
-    if found.dtype.kind not in "iu" or not found.size or found.min() < 0 or found.max() > 255:
-        raise Refused(400, wanted)
-    return found.astype(np.uint8)
+        values = found.astype(np.int64)
+    except OverflowError:  # there is one of more than 64 bits
+        values = found
+    smallest, largest = values.min(), values.max()
+    if smallest < 0 or largest > 255:
+        raise Refused(400, f"{wanted}, got {quote(smallest if smallest < 0 else largest)}")
+    return values.astype(np.uint8)
+
+
+def _name_content(kind: type) -> str:
+    """What stands where a whole number should; lists do where lengths differ."""
+    named = {dict: "objects", list: "lists of several lengths or too deep", str: "strings", bool: "true or false"}
+    return named.get(kind, "null" if kind is type(None) else "fractions")
 
 
 def write_numbers(ids: np.ndarray) -> str:

@@ -13,6 +13,7 @@ pytest.importorskip("prometheus_client")
 from helper_service import make_service
 
 from tfseg.serving.http_app import create_app
+from tfseg.serving.turns import Turns
 from tfseg.serving.uploads import Limits
 
 INFER = "/v2/models/model/infer"
@@ -111,16 +112,21 @@ def test_a_body_that_is_one_file(client):
         ({"name": ["images"]}, "inputs[0].name: expected"),
         ({"datatype": "FP32"}, "expected the datatype UINT8, got 'FP32'"),
         ({"datatype": None}, "expected the datatype UINT8"),
-        ({"shape": [2, 3, 3]}, "expected a shape [images, height, width, channels]"),
-        ({"shape": -1}, "expected a shape"),
-        ({"shape": [1, 2, 3, -1]}, "of whole numbers above 0"),
-        ({"shape": [True, 2, 3, 3]}, "of whole numbers above 0"),
+        (
+            {"shape": [2, 3, 3]},
+            "a shape [images, height, width, channels] of whole numbers in 1..2147483647, got '[2, ",
+        ),
+        ({"shape": -1}, "of whole numbers in 1..2147483647, got '-1'"),
+        ({"shape": [1, 2, 3, -1]}, "of whole numbers in 1..2147483647, got '[1, 2, 3, -1]'"),
+        ({"shape": [True, 2, 3, 3]}, "of whole numbers in 1..2147483647, got '[True, 2, 3, 3]'"),
+        ({"shape": [1, *[10**4000] * 2, 3]}, "of whole numbers in 1..2147483647, got '[1, 10000"),
+        ({"shape": [1, *[2**31 - 1] * 3]}, "9,903,520,300,447,984,150,353,281,023 elements, as the shape says, got 18"),
         ({"shape": [1, 2, 3, 4]}, "expected 24 elements, as the shape says, got 18"),
         ({"shape": [1, 2, 9, 1]}, "as uint8 [height, width, 3], got uint8 [2, 9, 1]"),
         ({"data": [[1, 2], [3]]}, "in nested lists of equal lengths"),
         ({"data": "AAAA"}, "expected whole numbers in 0..255"),
         ({"parameters": []}, "expected parameters as an object, got a list"),
-        ({"parameters": {"binary_data_size": 18}}, "expected either data or the parameter binary_data_size"),
+        ({"parameters": {"binary_data_size": 18}}, "data or the parameter binary_data_size, got both"),
     ],
 )
 def test_bad_tensors(client, tensor, reason):
@@ -132,16 +138,18 @@ def test_bad_tensors(client, tensor, reason):
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [
-        ({}, 400, "inputs: expected a list of one tensor"),
-        ({"inputs": []}, 400, "inputs: expected a list of one tensor"),
-        ({"inputs": [files(PNG), pixels()]}, 400, "inputs: expected a list of one tensor"),
-        ({"inputs": [5]}, 400, "inputs: expected a list of one tensor"),
+        ({}, 400, "inputs: expected a list of one tensor, 'image_bytes' or 'images', got 'None'"),
+        ({"inputs": []}, 400, "'image_bytes' or 'images', got 0"),
+        ({"inputs": [files(PNG), pixels()]}, 400, "'image_bytes' or 'images', got 2"),
+        ({"inputs": [5]}, 400, "'image_bytes' or 'images', got '[5]'"),
         ({"id": 42, "inputs": [pixels()]}, 400, "id: expected a string, got a number"),
         ({"inputs": [files(PNG, data=["a"])]}, 400, "data[0]: this is no base64"),
         ({"inputs": [files(PNG, data="a")]}, 400, "expected a list of strings of base64, got a string"),
         ({"inputs": [files(PNG, shape=[2])]}, 400, "expected 2 elements, as the shape says, got 1"),
         ({"inputs": [files(*[PNG] * 5)]}, 413, "a request may bring 4 images, got 5"),
-        ({"inputs": [files(PNG, shape=[10**20])]}, 413, "a request may bring 4 images"),
+        ({"inputs": [files(PNG, shape=[10**9])]}, 413, "a request may bring 4 images, got 1,000,000,000"),
+        ({"inputs": [{**files(PNG), "data": None}]}, 400, "expected a list of strings of base64, got null"),
+        ({"inputs": [binary(files(PNG), None)]}, 400, "data or the parameter binary_data_size, got neither"),
         ({"inputs": [files(b"hello")]}, 415, "the file is no PNG, JPEG"),
         (
             {"inputs": [pixels()], "outputs": [{"name": "OUTPUT__0"}]},
@@ -150,7 +158,7 @@ def test_bad_tensors(client, tensor, reason):
         ),
         ({"inputs": [pixels()], "outputs": [{"name": "classes"}] * 2}, 400, "or one of each, got 'classes', 'classes'"),
         ({"inputs": [pixels()], "outputs": [{"name": {}}]}, 400, "outputs: expected 'mask_bytes' or 'classes'"),
-        ({"inputs": [pixels()], "outputs": "classes"}, 400, "outputs: expected a list of objects"),
+        ({"inputs": [pixels()], "outputs": "classes"}, 400, "outputs: expected a list of objects, got 'classes'"),
         ({"inputs": [binary(pixels(), 18)]}, 400, "expected '18' bytes behind the JSON, got 0"),
         (
             {"inputs": [files(PNG, file_of(PIXELS[:1]))], "outputs": [{"name": "classes"}]},
@@ -181,6 +189,19 @@ def test_bad_requests(client, body, status, reason):
 def test_bad_binary_tensors(client, tensor, tail, reason):
     answer = post(client, {"inputs": [tensor]}, tail)
     assert answer.status_code in (400, 415) and reason in answer.get_json()["error"]
+
+
+def test_what_is_not_json_needs_no_turn():
+    """Bytes of images may be any signs, those of JSON among them."""
+    service = make_service(limits=Limits(body=2**20))
+    service._turns = Turns(waiting=0)  # it never comes
+    client = create_app(service).test_client()
+    image = np.full((1, 100, 101, 3), ord(","), np.uint8)
+    tensor = binary({**pixels(), "shape": image.shape}, image.size)
+    assert post(client, {"inputs": [tensor]}, image.tobytes()).status_code == 200
+    file = PNG + b"," * 30_000  # what follows the image in a file means nothing
+    assert client.post(INFER, data=file, headers={LENGTH: "0"}).status_code == 200
+    service.batcher.close()
 
 
 @pytest.mark.parametrize("length", ["-1", "99999", "1.5", "", "\u0661", "5,5"])

@@ -29,6 +29,7 @@ FILES, PIXELS = "image_bytes", "images"  # inputs, of which a request has one
 MASKS, CLASSES = "mask_bytes", "classes"  # outputs
 DATATYPES = {FILES: BYTES, PIXELS: UINT8, MASKS: BYTES, CLASSES: UINT8}
 AXES = {FILES: ["images"], PIXELS: ["images", "height", "width", "channels"]}
+MOST_SIZE = 2**31 - 1  # along an axis: what is larger need not be counted, nor shown
 DEFAULTS = {FILES: MASKS, PIXELS: CLASSES}  # what answers an input if nothing is asked for
 
 
@@ -108,8 +109,9 @@ def infer(service: Service) -> Response:
     """Answers the images of a body."""
     body = service.read_body()
     service.check_free()
-    with service.parsing(body):
-        asked = read_body(body, request.headers.get(LENGTH), service.check_count)
+    text, tail = split_body(body, request.headers.get(LENGTH))
+    with service.parsing(text):
+        asked = read_request(text, tail, service.check_count)
     g.fields["format"] = " ".join(output.name for output in asked.outputs)
     masks = [result.class_ids for _, result in service.segment(asked.sources)]
     heads, tail = [], b""
@@ -125,34 +127,48 @@ def infer(service: Service) -> Response:
     return Response(text + tail, mimetype="application/octet-stream", headers={LENGTH: str(len(text))})
 
 
-def read_body(body: bytes, length: str | None, check_count: Callable[[int], None]) -> Asked:
-    """Reads what a body asks for.
+def split_body(body: bytes, length: str | None) -> tuple[bytes, bytes]:
+    """Splits a body into its JSON and what follows that.
 
     Args:
-        body: JSON, and the binary tensors behind it.
-        length: what the header says of the JSON's length; None: all is JSON; "0": all is one image file.
+        body: all of it.
+        length: what the header says of the JSON's length; None: all is JSON.
+
+    Raises:
+        Refused: that is no such length.
+    """
+    if length is None:
+        return body, b""
+    if not re.fullmatch(r"\d{1,12}", length, re.ASCII) or int(length) > len(body):
+        raise Refused(400, f"{LENGTH}: expected 0 to {len(body)}, the bytes of the body, got {quote(length)}")
+    return body[: int(length)], body[int(length) :]
+
+
+def read_request(text: bytes, tail: bytes, check_count: Callable[[int], None]) -> Asked:
+    """Reads what is asked for.
+
+    Args:
+        text: JSON; none: the tail is one image file.
+        tail: the binary tensors behind it.
         check_count: raises `Refused` for a number of images that no request may have.
 
     Raises:
         Refused: it is no request of the protocol, or asks for what the model does not have.
     """
-    if length is None:
-        length = str(len(body))
-    if not re.fullmatch(r"\d{1,12}", length, re.ASCII) or int(length) > len(body):
-        raise Refused(400, f"{LENGTH}: expected 0 to {len(body)}, the bytes of the body, got {quote(length)}")
-    if int(length) == 0:
-        return Asked(None, [body], [Output(MASKS, is_binary=True)])
-    found = parse_object(body[: int(length)])
+    if not text:
+        return Asked(None, [tail], [Output(MASKS, is_binary=True)])
+    found = parse_object(text)
     id = found.get("id")
     if id is not None and not isinstance(id, str):
         raise Refused(400, f"id: expected a string, got {name_kind(id)}")
     inputs = found.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise Refused(400, f"inputs: expected a list of one tensor, {FILES!r} or {PIXELS!r}")
+        got = f"{len(inputs):,}" if isinstance(inputs, list) and len(inputs) != 1 else quote(inputs)
+        raise Refused(400, f"inputs: expected a list of one tensor, {FILES!r} or {PIXELS!r}, got {got}")
     name = inputs[0].get("name")
     if not isinstance(name, str) or name not in DEFAULTS:
         raise Refused(400, f"inputs[0].name: expected {FILES!r} or {PIXELS!r}, got {quote(name)}")
-    sources = read_input(inputs[0], name, body[int(length) :], check_count)
+    sources = read_input(inputs[0], name, tail, check_count)
     return Asked(id, sources, read_outputs(found, DEFAULTS[name]))
 
 
@@ -165,7 +181,8 @@ def read_input(tensor: dict[str, Any], name: str, tail: bytes, check_count: Call
     check_count(shape[0])
     size = read_parameters(tensor, where).get("binary_data_size")
     if ("data" in tensor) == (size is not None):
-        raise Refused(400, f"{where}: expected either data or the parameter binary_data_size")
+        got = "neither" if size is None else "both"
+        raise Refused(400, f"{where}: expected either data or the parameter binary_data_size, got {got}")
     if len(tail) != (size or 0):
         raise Refused(400, f"{where}: expected {quote(size or 0)} bytes behind the JSON, got {len(tail):,}")
     if name == FILES:
@@ -180,9 +197,15 @@ def read_input(tensor: dict[str, Any], name: str, tail: bytes, check_count: Call
 def read_shape(tensor: dict[str, Any], axes: Sequence[str], where: str) -> list[int]:
     """Reads the shape of a tensor of such axes, all of which are longer than 0."""
     shape = tensor.get("shape")
-    if isinstance(shape, list) and len(shape) == len(axes) and all(type(size) is int and size > 0 for size in shape):
+    if isinstance(shape, list) and len(shape) == len(axes) and all(map(is_size, shape)):
         return shape
-    raise Refused(400, f"{where}: expected a shape [{', '.join(axes)}] of whole numbers above 0")
+    wanted = f"a shape [{', '.join(axes)}] of whole numbers in 1..{MOST_SIZE}"
+    raise Refused(400, f"{where}: expected {wanted}, got {quote(shape)}")
+
+
+def is_size(value: object) -> bool:
+    """Whether a value is the length of an axis."""
+    return type(value) is int and 0 < value <= MOST_SIZE
 
 
 def check_size(size: int, shape: list[int], where: str) -> None:
@@ -216,7 +239,7 @@ def read_outputs(found: dict[str, Any], default: str) -> list[Output]:
     outputs = found.get("outputs") or [{"name": default}]
     is_binary = read_parameters(found, "the request").get("binary_data_output", False)
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
-        raise Refused(400, "outputs: expected a list of objects")
+        raise Refused(400, f"outputs: expected a list of objects, got {quote(outputs)}")
     names = [str(output.get("name")) for output in outputs]
     if not set(names) <= {MASKS, CLASSES} or len(set(names)) < len(names):
         listed = ", ".join(quote(name) for name in names[:8])

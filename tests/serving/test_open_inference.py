@@ -112,10 +112,7 @@ def test_a_body_that_is_one_file(client):
         ({"name": ["images"]}, "inputs[0].name: expected"),
         ({"datatype": "FP32"}, "expected the datatype UINT8, got 'FP32'"),
         ({"datatype": None}, "expected the datatype UINT8"),
-        (
-            {"shape": [2, 3, 3]},
-            "a shape [images, height, width, channels] of whole numbers in 1..2147483647, got '[2, ",
-        ),
+        ({"shape": [2, 3, 3]}, "a shape [images, height, width, channels] of whole numbers in 1..2147483647, got"),
         ({"shape": -1}, "of whole numbers in 1..2147483647, got '-1'"),
         ({"shape": [1, 2, 3, -1]}, "of whole numbers in 1..2147483647, got '[1, 2, 3, -1]'"),
         ({"shape": [True, 2, 3, 3]}, "of whole numbers in 1..2147483647, got '[True, 2, 3, 3]'"),

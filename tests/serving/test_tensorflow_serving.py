@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import tracemalloc
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ pytest.importorskip("prometheus_client")
 
 from helper_service import make_service
 
+from tfseg.serving import tensorflow_serving
 from tfseg.serving.http_app import create_app
 from tfseg.serving.json_bodies import to_bytes
+from tfseg.serving.service import GONE
 from tfseg.serving.turns import Turns
 from tfseg.serving.uploads import Limits, Refused
 
@@ -177,4 +180,18 @@ def test_many_numbers_wait_for_their_turn():
     assert answer.status_code == 503 and answer.headers["Retry-After"] == "1"
     assert "too many images as numbers" in answer.get_json()["error"]
     assert client.post(PREDICT, json={"instances": [PIXELS.tolist()]}).get_json() == {"predictions": [MASK]}
+    service.batcher.close()
+
+
+def test_numbers_of_a_client_that_is_gone_are_not_parsed(monkeypatch):
+    parsed = []
+    monkeypatch.setattr(tensorflow_serving, "parse_object", parsed.append)
+    gone, service = Future(), make_service()
+    gone.set_result(None)
+    answer = (
+        create_app(service)
+        .test_client()
+        .post(PREDICT, json={"instances": [PIXELS.tolist()]}, environ_overrides={GONE: gone})
+    )
+    assert not parsed and answer.get_json() == {"error": "the client has hung up"}
     service.batcher.close()

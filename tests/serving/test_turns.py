@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +19,21 @@ def test_a_turn_is_followed_by_a_pause():
         with turns.take(start + 10):
             time.sleep(0.02)
     assert 0.1 <= time.monotonic() - start < 1  # three turns, two pauses
+
+
+def test_what_is_waited_for_in_a_turn_is_no_part_of_it():
+    turns, start = Turns(share=0.01), time.monotonic()
+
+    @contextmanager
+    def wait():
+        assert gc.isenabled()
+        time.sleep(0.1)
+        yield
+
+    for _ in range(2):  # else, 9.9 s would be between them
+        with turns.take(start + 5, wait()):
+            assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_few_may_wait_and_not_for_ever():

@@ -16,7 +16,7 @@ from tfseg import __version__
 from tfseg.serving import open_inference, tensorflow_serving, vertex_ai
 from tfseg.serving.openapi import make_document
 from tfseg.serving.origins import headers_for, preflight_headers
-from tfseg.serving.service import GONE, PROBE, START, Service
+from tfseg.serving.service import PROBE, START, Service, is_gone
 from tfseg.serving.uploads import Refused
 
 MORE_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}
@@ -165,8 +165,7 @@ def finish(service: Service, response: Response) -> Response:
     """Counts and logs a request, and adds the headers that every answer has."""
     seconds = time.monotonic() - g.start
     route = request.url_rule.rule if request.url_rule else "none"
-    is_gone = GONE in request.environ and request.environ[GONE].done()
-    status = HUNG_UP if is_gone else response.status_code
+    status = HUNG_UP if is_gone() else response.status_code
     service.metrics.requests.labels(route, status).inc()
     service.metrics.seconds.labels(route).observe(seconds)
     response.headers["X-Request-ID"] = g.request_id

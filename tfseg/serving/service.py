@@ -32,6 +32,7 @@ GONE = "tfseg.gone"  # likewise: a future that is done once the client has hung 
 LARGE = 2**20  # bytes
 MANY_VALUES = 20_000  # of JSON; more take some milliseconds, in which no other thread runs
 FULL = "as many images wait as may"
+GONE_AWAY = "the client has hung up"
 Source = bytes | np.ndarray
 
 
@@ -155,21 +156,21 @@ class Service:
 
     @contextmanager
     def core(self, size: int = 0) -> Iterator[None]:
-        """Waits for one of the cores, with something of so many bytes."""
+        """Waits for one of the cores, with something of so many bytes, unless the client is gone by then."""
         with ExitStack() as taken:
             for places in [self._large, self._cores] if size > LARGE else [self._cores]:
                 if not places.acquire(timeout=max(self._deadline - time.monotonic(), 0)):
                     raise Refused(504, f"no core was free within {self.timeout:g} s")
                 taken.callback(places.release)
+            if is_gone():
+                raise Refused(503, GONE_AWAY)
             yield
 
     @contextmanager
     def parsing(self, body: bytes) -> Iterator[None]:
         """Waits until a body of JSON may be parsed: for a core, and for its turn if it has many values."""
-        with ExitStack() as taken:
-            if count_marks(body) > MANY_VALUES:
-                taken.enter_context(self._turns.take(self._deadline))
-            taken.enter_context(self.core(len(body)))
+        core = self.core(len(body))
+        with self._turns.take(self._deadline, core) if count_marks(body) > MANY_VALUES else core:
             yield
 
     def segment(self, sources: Sequence[Source]) -> list[tuple[np.ndarray, Result]]:
@@ -239,7 +240,7 @@ class Service:
         except concurrent.futures.TimeoutError:
             raise Refused(504, f"the model did not answer within {self.timeout:g} s") from None
         except concurrent.futures.CancelledError:
-            raise Refused(503, "the client has hung up") from None
+            raise Refused(503, GONE_AWAY) from None
 
     def _answer_shares(self, result: Result) -> Response:
         pixels = np.bincount(result.class_ids.ravel(), minlength=len(self.classes))
@@ -258,6 +259,11 @@ class Service:
             "milliseconds": {**milliseconds, "total": round(1000 * (time.monotonic() - g.start), 1)},
         }
         return Response(json.dumps(answer), mimetype="application/json")
+
+
+def is_gone() -> bool:
+    """Whether the client of the request has hung up."""
+    return GONE in request.environ and request.environ[GONE].done()
 
 
 def wanted_format() -> str:

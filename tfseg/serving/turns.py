@@ -4,7 +4,7 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from tfseg.serving.uploads import Refused
 
@@ -22,10 +22,14 @@ class Turns:
         self._next = 0.0  # when the next turn may begin, by `time.monotonic`
 
     @contextmanager
-    def take(self, deadline: float) -> Iterator[None]:
-        """Waits for a turn, until a time of `time.monotonic`; in it, Python collects no garbage.
+    def take(self, deadline: float, place: AbstractContextManager | None = None) -> Iterator[None]:
+        """Waits for a turn; in it, Python collects no garbage.
 
         It would go through each list that is made there, which takes twice the time of making them.
+
+        Args:
+            deadline: until when, by `time.monotonic`.
+            place: entered when the turn has come, if there is one; what is waited for there is no part of the turn.
 
         Raises:
             Refused: too many wait already, or it does not come in time.
@@ -38,17 +42,22 @@ class Turns:
                 raise refused
             try:
                 time.sleep(max(min(self._next, deadline) - time.monotonic(), 0))
-                start = time.monotonic()
-                if start >= deadline:
+                if time.monotonic() >= deadline:
                     raise refused
-                gc.disable()
-                try:
+                with place or nullcontext(), self._begin():
                     yield
-                finally:
-                    gc.enable()
-                    now = time.monotonic()
-                    self._next = now + (now - start) * (1 / self._share - 1)
             finally:
                 self._one.release()
         finally:
             self._places.release()
+
+    @contextmanager
+    def _begin(self) -> Iterator[None]:
+        start = time.monotonic()
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
+            now = time.monotonic()
+            self._next = now + (now - start) * (1 / self._share - 1)

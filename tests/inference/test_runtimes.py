@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -156,6 +158,28 @@ def test_onnx_runtime_gives_each_core_an_image_of_a_batch(exported, monkeypatch)
     alone, both = model._run, threading.Barrier(2, timeout=20)
     monkeypatch.setattr(model, "_run", lambda session, image: (both.wait(), alone(session, image))[1])
     np.testing.assert_array_equal(model.network(images), expected)
+
+
+@pytest.mark.parametrize(("cores", "sessions"), [(1, 1), (2, 2)])
+def test_onnx_runtime_opens_the_model_no_more_often_than_it_must(exported, monkeypatch, cores, sessions):
+    """Nor where several threads show it a first batch at once."""
+    have(exported, "onnxruntime")
+    from tfseg.inference.runtimes import onnx as runtime
+
+    opened, open_session = [], runtime.open_session
+
+    def count(content, threads):
+        opened.append(threads)
+        time.sleep(0.05)
+        return open_session(content, threads)
+
+    monkeypatch.setattr(runtime, "open_session", count)
+    monkeypatch.setattr(runtime, "count_cores", lambda: cores)
+    model, images = runtime.OnnxRuntime(exported / "model.onnx"), np.zeros((2, 32, 32, 3), np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        answers = [*threads.map(model.network, [images, images])]
+    np.testing.assert_array_equal(*answers)
+    assert opened == [cores, 1][:sessions]
 
 
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if name != "tensorflow"])

@@ -16,9 +16,10 @@ pytest.importorskip("prometheus_client")
 
 from helper_service import make_service
 
+from tfseg.io.json_reader import count_marks
 from tfseg.serving import tensorflow_serving
 from tfseg.serving.http_app import create_app
-from tfseg.serving.json_bodies import to_bytes
+from tfseg.serving.json_bodies import MOST_VALUES, to_bytes
 from tfseg.serving.service import GONE
 from tfseg.serving.turns import Turns
 from tfseg.serving.uploads import Limits, Refused
@@ -151,6 +152,23 @@ def test_only_so_many_values(client, monkeypatch):
     monkeypatch.setattr("tfseg.serving.json_bodies.MOST_VALUES", 20)
     answer = client.post(PREDICT, json={"instances": [PIXELS.tolist()]})
     assert answer.status_code == 413 and "has more than 20 values" in answer.get_json()["error"]
+
+
+def test_the_largest_image_as_numbers():
+    """As the docs name it."""
+    nested = [json.dumps({"instances": [[[[0, 0, 0]] * side] * side]}).encode() for side in (499, 500)]
+    flat = [
+        json.dumps(
+            {
+                "inputs": [
+                    {"name": "images", "shape": [1, side, side, 3], "datatype": "UINT8", "data": [0] * side * side * 3}
+                ]
+            }
+        ).encode()
+        for side in (577, 578)
+    ]
+    for fits, does_not in (nested, flat):
+        assert count_marks(fits) <= MOST_VALUES < count_marks(does_not)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_what_becomes_of_two_models():
     assert not fates.leaves_to_others(0)  # there are none
 
 
+def test_why_a_model_is_not_loaded_may_name_a_path_of_any_bytes():
+    """Else the thread that is to tell would end, and the service wait for the model for ever."""
+    fates = Fates(1)
+    fates.fail(0, os.fsdecode(b"a damaged file, models/\xff"))
+    assert fates.error == r"a damaged file, models/\udcff"
+
+
 def counts(metrics):
     lines = metrics.to_text().decode().splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}

@@ -10,7 +10,7 @@ from tfseg.io.json_reader import parse_json
 from tfseg.io.names import quote
 from tfseg.serving.uploads import Refused
 
-MOST_VALUES = 1_000_000  # of a body: an RGB image of some 570x570 as numbers; no other thread of Python runs meanwhile
+MOST_VALUES = 1_000_000  # of a body: an RGB image of 499x499, a list for each pixel; no other thread runs meanwhile
 _CELLS = np.array([list(f"{id:3d},".encode()) for id in range(256)], np.uint8)
 
 

@@ -57,7 +57,7 @@ class Fates:
 
     def fail(self, worker: int, reason: str) -> None:
         """Notes why it is not."""
-        self._texts.write(worker, reason.encode())
+        self._texts.write(worker, reason.encode(errors="backslashreplace"))  # paths may be no Unicode
 
     def is_known(self, worker: int) -> bool:
         """Whether it is loaded, or known not to be."""

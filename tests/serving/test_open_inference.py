@@ -155,6 +155,15 @@ def test_bad_tensors(client, tensor, reason):
         ),
         ({"inputs": [pixels()], "outputs": [{"name": "classes"}] * 2}, 400, "or one of each, got 'classes', 'classes'"),
         ({"inputs": [pixels()], "outputs": [{"name": {}}]}, 400, "outputs: expected 'mask_bytes' or 'classes'"),
+        ({"inputs": [pixels()], "outputs": {}}, 400, "outputs: expected a list of objects, got '{}'"),
+        (
+            {"inputs": [pixels()], "outputs": [{"name": "classes", "parameters": {"binary_data": "false"}}]},
+            *(400, "outputs (classes): expected the parameter binary_data as true or false, got 'false'"),
+        ),
+        (
+            {"inputs": [pixels()], "parameters": {"binary_data_output": 1}},
+            *(400, "the request: expected the parameter binary_data_output as true or false, got '1'"),
+        ),
         ({"inputs": [pixels()], "outputs": "classes"}, 400, "outputs: expected a list of objects, got 'classes'"),
         ({"inputs": [binary(pixels(), 18)]}, 400, "expected '18' bytes behind the JSON, got 0"),
         (

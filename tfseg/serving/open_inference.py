@@ -236,8 +236,8 @@ def read_elements(tail: bytes, count: int, where: str) -> list[bytes]:
 
 def read_outputs(found: dict[str, Any], default: str) -> list[Output]:
     """Reads which tensors are asked for."""
-    outputs = found.get("outputs") or [{"name": default}]
-    is_binary = read_parameters(found, "the request").get("binary_data_output", False)
+    outputs = [{"name": default}] if found.get("outputs") in (None, []) else found["outputs"]
+    is_binary = read_flag(found, "the request", "binary_data_output", False)
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         raise Refused(400, f"outputs: expected a list of objects, got {quote(outputs)}")
     names = [str(output.get("name")) for output in outputs]
@@ -245,7 +245,7 @@ def read_outputs(found: dict[str, Any], default: str) -> list[Output]:
         listed = ", ".join(quote(name) for name in names[:8])
         raise Refused(400, f"outputs: expected {MASKS!r} or {CLASSES!r} or one of each, got {listed}")
     return [
-        Output(name, bool(read_parameters(output, f"outputs ({name})").get("binary_data", is_binary)))
+        Output(name, read_flag(output, f"outputs ({name})", "binary_data", is_binary))
         for name, output in zip(names, outputs, strict=True)
     ]
 
@@ -258,6 +258,14 @@ def read_parameters(value: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(parameters, dict):
         raise Refused(400, f"{where}: expected parameters as an object, got {name_kind(parameters)}")
     return parameters
+
+
+def read_flag(value: dict[str, Any], where: str, name: str, default: bool) -> bool:
+    """Gives a parameter of a request or a tensor that is true or false, or a default where it is not there."""
+    flag = read_parameters(value, where).get(name, default)
+    if not isinstance(flag, bool):
+        raise Refused(400, f"{where}: expected the parameter {name} as true or false, got {quote(flag)}")
+    return flag
 
 
 def write_output(service: Service, output: Output, masks: list[np.ndarray]) -> tuple[str, bytes]:

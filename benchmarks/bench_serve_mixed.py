@@ -9,6 +9,7 @@ of mask it checks. Memory is the resident memory of all processes of the service
 
 import argparse
 import base64
+import contextlib
 import io
 import json
 import os
@@ -158,20 +159,25 @@ class Load:
             thread.join()
 
 
+def read_of(process: int, names: str) -> str:
+    """What files of /proc say of a process; nothing if it has ended, as a worker may that is replaced."""
+    texts = []
+    for path in Path(f"/proc/{process}").glob(names):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            texts.append(path.read_text(encoding="ascii"))
+    return " ".join(texts)
+
+
 def processes_of(root: int) -> list[int]:
     """A process and all below it."""
-    children = [
-        int(child)
-        for path in Path(f"/proc/{root}/task").glob("*/children")
-        for child in path.read_text(encoding="ascii").split()
-    ]
+    children = [int(child) for child in read_of(root, "task/*/children").split()]
     return [root, *(process for child in children for process in processes_of(child))]
 
 
 def resident(root: int) -> float:
     """MiB of resident memory of a process and all below it."""
-    pages = [int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) for process in processes_of(root)]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    sizes = [read_of(process, "statm").split() for process in processes_of(root)]
+    return sum(int(size[1]) for size in sizes if size) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def summarize(latencies: dict[str, list[float]], failures: list[str], services: list[Service]) -> dict:

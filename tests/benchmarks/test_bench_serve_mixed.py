@@ -36,6 +36,7 @@ def test_memory_is_that_of_all_processes():
         [parent, child] = processes_of(process.pid)
         assert parent == process.pid and resident(parent) > resident(child) > 1
         process.communicate(b"\n")
+    assert (processes_of(parent), resident(parent)) == ([parent], 0), "it has ended"
 
 
 def test_a_row_for_each_minute():

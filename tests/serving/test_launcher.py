@@ -208,6 +208,12 @@ def test_a_port_that_is_taken():
         launcher.listen("127.0.0.1", taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 70_000])
+def test_no_other_port_than_the_one_that_is_asked_for(port):
+    with pytest.raises(ValueError, match=rf"expected a port in 0\.\.65535, got {port}"):
+        launcher.listen("127.0.0.1", port)
+
+
 def test_a_model_is_known_by_its_bytes(model, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"a")
     first = launcher.model_id(tmp_path)
@@ -224,6 +230,7 @@ def test_a_model_is_known_by_its_bytes(model, tmp_path):
         ("city", None, ("city", "1")),
         ("city/3", None, ("city", "3")),
         ("city/3", "street", ("street", "3")),
+        ("city/0003", None, ("city", "3")),
         ("my city", None, ("my_city", "1")),
     ],
 )

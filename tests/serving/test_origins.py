@@ -7,11 +7,27 @@ PAGE = "https://seg.example.com"
 
 @pytest.mark.parametrize(
     "origin",
-    ["seg.example.com", "https://seg.example.com/", "HTTPS://seg.example.com", "https://*.example.com", "null", ""],
+    [
+        *(
+            "seg.example.com",
+            "https://seg.example.com/",
+            "HTTPS://seg.example.com",
+            "https://*.example.com",
+            "null",
+            "",
+        ),
+        *("https://seg.example.com:443", "http://seg.example.com:80", "http://seg.example.com:0443"),
+        "http://seg.example.com:\u0661",
+    ],
 )
 def test_what_is_no_origin(origin):
     with pytest.raises(ValueError, match="--cors-origin: expected https://HOST"):
         check_origins([origin], has_key=False)
+
+
+def test_ports_that_are_not_the_schemes_own():
+    origins = ["https://seg.example.com:80", "http://seg.example.com:443", "http://[::1]:3000"]
+    assert check_origins(origins, has_key=True) == {*origins}
 
 
 def test_every_page_only_without_a_key():

@@ -206,7 +206,7 @@ def choose_name(directory: Path, wanted: str | None = None) -> tuple[str, str]:
     """Chooses a model's name and version, as TensorFlow Serving has them: a folder named by a number is a version.
 
     Returns:
-        `wanted`, or else the name of the folder; and the number of a folder such as city/3, or else 1.
+        `wanted`, or else the name of the folder; and the number of a folder such as city/3 or city/0003, or else 1.
 
     Raises:
         ValueError: `wanted` cannot stand in an address as it is.
@@ -219,7 +219,7 @@ def choose_name(directory: Path, wanted: str | None = None) -> tuple[str, str]:
     is_version = re.fullmatch(r"[0-9]{1,18}", directory.name) is not None
     folder = directory.parent.name if is_version else directory.name
     own = re.sub(r"[^\w.-]+", "_", folder, flags=re.ASCII)[:100] or "model"
-    return wanted or own, directory.name if is_version else "1"
+    return wanted or own, str(int(directory.name)) if is_version else "1"
 
 
 def check_key(key: str, name: str) -> str:
@@ -272,6 +272,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ValueError: it cannot be had.
     """
+    if not 0 <= port <= 65535:  # else the system takes another
+        raise ValueError(f"expected a port in 0..65535, got {port}")
     listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

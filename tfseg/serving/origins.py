@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 
 EVERYONE = "*"
+ORIGIN = r"(?P<scheme>https?)://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:(?P<port>[1-9]\d{0,4}))?"
+OWN_PORTS = {"http": "80", "https": "443"}  # which browsers leave out
 METHODS = "GET, HEAD, POST"
 HEADERS = "Authorization, Content-Type, Inference-Header-Content-Length, X-API-Key, X-Request-ID"
 EXPOSED = "Inference-Header-Content-Length, Retry-After, X-Request-ID"
@@ -19,9 +21,11 @@ def check_origins(origins: Sequence[str], has_key: bool) -> frozenset[str]:
     for origin in origins:
         if origin == EVERYONE and has_key:
             raise ValueError("--cors-origin *: with a key, name each origin; any page could use what a browser knows")
-        if origin != EVERYONE and not re.fullmatch(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(:\d{1,5})?", origin):
+        found = re.fullmatch(ORIGIN, origin, re.ASCII)
+        if origin != EVERYONE and (found is None or OWN_PORTS[found["scheme"]] == found["port"]):
             raise ValueError(
-                f"--cors-origin: expected https://HOST or https://HOST:PORT in small letters, got {origin!r}"
+                "--cors-origin: expected https://HOST or https://HOST:PORT in small letters, without a port that is "
+                f"the scheme's own, got {origin!r}"
             )
     return frozenset(origins)
 

@@ -9,15 +9,17 @@ def test_what_a_thread_prints_is_hidden_and_what_others_print_is_not(capsys):
     def speak():
         print("of another thread")
         print("its error", file=sys.stderr)
+        sys.stdout.buffer.write(f"its bytes, of {sys.stdout.encoding.lower()}\n".encode())
 
     with keep_quiet():
         print("a report")
         print("a bar", file=sys.stderr)
+        sys.stderr.writelines(["a bar", "another"])
         other = threading.Thread(target=speak)
         other.start()
         other.join()
     print("after it")
-    assert capsys.readouterr() == ("of another thread\nafter it\n", "its error\n")
+    assert capsys.readouterr() == ("of another thread\nits bytes, of utf-8\nafter it\n", "its error\n")
 
 
 def test_no_handler_of_the_root_logger_is_left(capsys, monkeypatch):

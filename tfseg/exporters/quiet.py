@@ -1,16 +1,15 @@
 """Keeps what a library prints unasked from a terminal, and nothing that other threads print."""
 
-import io
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 
-class _OfOthers(io.TextIOBase):
-    """A stream that drops what one thread writes, and passes on what others do."""
+class _OfOthers:
+    """A stream that drops what one thread writes as text, and is that of all others as it is."""
 
     def __init__(self, stream: TextIO):
         self._stream, self._thread = stream, threading.get_ident()
@@ -18,8 +17,12 @@ class _OfOthers(io.TextIOBase):
     def write(self, text: str) -> int:
         return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
 
-    def flush(self) -> None:
-        self._stream.flush()
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextmanager
@@ -29,7 +32,7 @@ def keep_quiet() -> Iterator[None]:
     `logging.info` and its like install a handler of the root logger where there is none, which would go on to write
     into the stream of this block, and hide all that the program logs later. So it is taken out again.
     """
-    out, err = _OfOthers(sys.stdout), _OfOthers(sys.stderr)
+    out, err = (cast(TextIO, _OfOthers(stream)) for stream in (sys.stdout, sys.stderr))
     try:
         with redirect_stdout(out), redirect_stderr(err):
             yield

@@ -15,6 +15,7 @@ import numpy as np
 from flask import Response, g, request
 
 from tfseg.io.json_reader import count_marks
+from tfseg.io.names import quote
 from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
@@ -31,7 +32,7 @@ START = "tfseg.start"  # in the environment of a request: when its headers were 
 GONE = "tfseg.gone"  # likewise: a future that is done once the client has hung up
 LARGE = 2**20  # bytes
 MANY_VALUES = 20_000  # of JSON; more take some milliseconds, in which no other thread runs
-FULL = "as many images wait as may"
+FULL = "as many images wait as may; send it again later"
 GONE_AWAY = "the client has hung up"
 Source = bytes | np.ndarray
 
@@ -272,7 +273,7 @@ def wanted_format() -> str:
     if form is None:
         kind = request.accept_mimetypes.best_match(BY_ACCEPT) if "Accept" in request.headers else "image/png"
         if kind is None:
-            raise Refused(406, f"there are {' and '.join(BY_ACCEPT)}")
+            raise Refused(406, f"Accept: expected {' or '.join(BY_ACCEPT)}, got {quote(request.headers['Accept'])}")
         return BY_ACCEPT[kind]
     if form not in FORMATS:
         raise Refused(400, f"expected format={' or '.join(FORMATS)}, got {form[:40]!r}")

@@ -201,6 +201,13 @@ def test_many_numbers_wait_for_their_turn():
     service.batcher.close()
 
 
+@pytest.mark.parametrize(("queue", "waiting"), [(1, 1), (4, 2), (32, 16), (1000, 16)])
+def test_numbers_that_wait_leave_threads_to_images(queue, waiting):
+    """Of threads there are eight more than places in the queue and in a batch."""
+    service = make_service(work=None, queue=queue, max_batch=1)
+    assert service._turns._places._value == waiting
+
+
 def test_numbers_of_a_client_that_is_gone_are_not_parsed(monkeypatch):
     parsed = []
     monkeypatch.setattr(tensorflow_serving, "parse_object", parsed.append)

@@ -20,7 +20,7 @@ from tfseg.io.pixel_formats import RGB, PixelFormat
 from tfseg.io.png import encode_png
 from tfseg.serving.batching import Batcher, QueueFull, Result
 from tfseg.serving.metrics import Metrics
-from tfseg.serving.turns import Turns
+from tfseg.serving.turns import MOST_WAITING, Turns
 from tfseg.serving.uploads import Limits, Refused, check_pixels, image_file, read_body, read_upload
 from tfseg.serving.vertex_ai import VertexRoutes
 from tfseg.visualization.overlay import blend
@@ -86,7 +86,9 @@ class Service:
         self._cores = threading.BoundedSemaphore(cores)
         # Large files leave one core to the small ones.
         self._large = threading.BoundedSemaphore(max(cores - 1, 1))
-        self._turns = Turns()
+        # Who waits for a turn of JSON holds a thread, of which images need most.
+        images = self.batcher.capacity + self.batcher.max_batch
+        self._turns = Turns(waiting=min(MOST_WAITING, max(images // 2, 1)))
         for gauge in self.metrics.queue:
             gauge.set_function(lambda: len(self.batcher))
         self.metrics.ready.set_function(lambda: self.is_ready)

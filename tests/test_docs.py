@@ -549,6 +549,9 @@ def test_smaller_numbers_come_from_the_committed_results():
         report = json.loads(path.read_text(encoding="utf-8"))
         assert parity.lay_out(report) in PAGES["docs/results/quantized/README.md"]
         assert abs(report["formats"]["LiteRT int8, float16"]["iou_change"]) < 0.0005
+        assert (
+            f"{-100 * report['formats']['LiteRT int8']['iou_change']:.2f}" in PAGES["docs/results/quantized/README.md"]
+        )
 
 
 def test_the_hour_of_load_comes_from_the_committed_results():

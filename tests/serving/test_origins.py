@@ -8,15 +8,15 @@ PAGE = "https://seg.example.com"
 @pytest.mark.parametrize(
     "origin",
     [
-        *(
-            "seg.example.com",
-            "https://seg.example.com/",
-            "HTTPS://seg.example.com",
-            "https://*.example.com",
-            "null",
-            "",
-        ),
-        *("https://seg.example.com:443", "http://seg.example.com:80", "http://seg.example.com:0443"),
+        "seg.example.com",
+        "https://seg.example.com/",
+        "HTTPS://seg.example.com",
+        "https://*.example.com",
+        "null",
+        "",
+        "https://seg.example.com:443",
+        "http://seg.example.com:80",
+        "http://seg.example.com:0443",
         "http://seg.example.com:\u0661",
     ],
 )

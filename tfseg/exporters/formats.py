@@ -73,11 +73,11 @@ def write_formats(traced, formats: Collection[str], samples: Samples, directory:
         files |= litert.write_logits(traced, samples.fixed_size, samples.calibration, directory)
     if {"mixed", "weight_only"} & {*formats}:
         taken = {"size": samples.fixed_size, "directory": directory, "pixels": traced.pixels}
-        made, first = directory / litert.FILES["float32"], "mixed" if "mixed" in formats else "weight_only"
-        if made.exists():
-            content = made.read_bytes()
+        if "litert" in formats:
+            content = (directory / litert.FILES["float32"]).read_bytes()
         else:
-            content = litert.convert(traced, samples.fixed_size, "float32", [], format=first)
+            wanted = "mixed" if "mixed" in formats else "weight_only"
+            content = litert.convert(traced, samples.fixed_size, "float32", [], format=wanted)
         if "mixed" in formats:
             files |= litert_mixed.write_mixed(content, images=samples.calibration, **taken)
         if "weight_only" in formats:

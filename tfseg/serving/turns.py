@@ -1,4 +1,4 @@
-"""Turns of what keeps Python's lock for long, so that all else goes on meanwhile."""
+"""Turns of what keeps Python's lock for long, so that other threads run in between."""
 
 import gc
 import threading

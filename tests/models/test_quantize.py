@@ -117,23 +117,26 @@ def upsample(image):
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="TensorFlow makes LiteRT files")
 @pytest.mark.parametrize(
-    "parts",
+    "make_parts",  # in the test: a layer draws the seed of its weights where it is made
     [
-        (layers.Conv2D(8, 3),),
-        (layers.Conv2D(8, 3, use_bias=False), layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(8, 1)),
-        (layers.DepthwiseConv2D(3, use_bias=False), layers.BatchNormalization(), layers.ReLU(6)),
-        (layers.Conv2D(8, 3), layers.Activation("silu")),
-        (upsample, layers.BatchNormalization(), layers.ReLU()),
+        lambda: (layers.Conv2D(8, 3),),
+        lambda: (
+            *(layers.Conv2D(8, 3, use_bias=False), layers.BatchNormalization()),
+            *(layers.ReLU(), layers.Conv2D(8, 1)),
+        ),
+        lambda: (layers.DepthwiseConv2D(3, use_bias=False), layers.BatchNormalization(), layers.ReLU(6)),
+        lambda: (layers.Conv2D(8, 3), layers.Activation("silu")),
+        lambda: (upsample, layers.BatchNormalization(), layers.ReLU()),
     ],
     ids=["convolution", "two", "depthwise", "silu", "upsampled"],
 )
-def test_it_gives_what_the_int8_file_gives(parts):
+def test_it_gives_what_the_int8_file_gives(make_parts):
     from tfseg.exporters import litert
     from tfseg.exporters.saved_model import Traced
 
     keras.utils.set_random_seed(0)
     x = image = keras.Input((None, None, 3))
-    for part in parts:
+    for part in make_parts():
         x = part(x)
     network, images = keras.Model(image, x), np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     images[0, 0, 0], images[0, -1, -1] = 0, 255  # as the calibration has them

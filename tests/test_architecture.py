@@ -75,7 +75,10 @@ MAY_IMPORT_TENSORFLOW = {
     *("training.panels", "training.start_files", "models.activations", "models.layers"),
     *(f"diagnostics.{name}" for name in ("device", "metal", "probes", "speed")),
     *("inference.image_segmenter", "inference.runtimes.litert", "inference.runtimes.saved_model"),
-    *(f"exporters.{name}" for name in ("encoded", "saved_model", "litert", "onnx", "openvino", "coreml")),
+    *(
+        f"exporters.{name}"
+        for name in ("encoded", "saved_model", "litert", "litert_int8", "onnx", "openvino", "coreml")
+    ),
 }
 # Of what is not in Python itself, these import nothing else.
 PLAIN_KERAS = {

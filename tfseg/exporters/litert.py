@@ -2,7 +2,7 @@
 
 Each takes one image of a fixed size as bytes, and answers class ids, which is all that most want of it, beside
 probabilities. In the int8 file every sum is one of whole numbers (Jacob et al. 2018), scaled by what activations were
-on real images.
+on real images, see `litert_int8`.
 
 What compiles for an accelerator may take neither softmax nor argmax, as that of the Edge TPU; for it there is a file in
 int8 that ends with the logits.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.exporters import litert_int8
 from tfseg.exporters.description import describe_input
 from tfseg.inference.runtimes.litert import without_deprecation
 from tfseg.io.pixel_formats import RGB, PixelFormat
@@ -100,23 +101,12 @@ def convert(
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
-        converter.representative_dataset = lambda: ({"images": batch} for batch in calibration_batches(images))
+        converter.representative_dataset = lambda: iter([{"images": images[0][np.newaxis].astype(np.float32)}])
+        converter._experimental_calibrate_only = True
     try:
         with without_deprecation():
-            return converter.convert()
+            content = converter.convert()
+        return litert_int8.quantize(content, images) if precision == "int8" else content
     except Exception as error:  # of many kinds, the converter's own and RuntimeError among them
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"LiteRT {precision}: the converter stopped ({reason.strip()}); leave out {format}") from error
-
-
-def calibration_batches(images: list[np.ndarray]) -> Iterable[np.ndarray]:
-    """Makes float32 batches of one image, of which two pixels of the first are black and white.
-
-    So pixels range over 0..255 whatever the images, their scale is 1, and what goes in are plain bytes.
-    """
-    for index, image in enumerate(images):
-        batch = image[np.newaxis].astype(np.float32)
-        if index == 0:
-            batch[0, 0, 0], batch[0, -1, -1] = 0, 255
-        yield batch

@@ -27,6 +27,7 @@ from tfseg.exporters.quantizer import (
     quantize,
     read_operations,
 )
+from tfseg.exporters.samples import spread
 from tfseg.inference.runtimes.litert import LiteRT
 from tfseg.io.atomic import write_json
 from tfseg.io.json_reader import read_json
@@ -108,8 +109,8 @@ def write_mixed(
 def choose(content: bytes, images: Sequence[np.ndarray]) -> tuple[bytes, dict]:
     """Finds few groups of operations that have to stay in floats; gives the file, and what was found."""
     ranges = find_ranges(content, images)
-    shown = _spread(images, COMPARED)
-    groups = find_costs(content, ranges, group(read_operations(content)), _spread(shown, MEASURED))
+    shown = spread(images, COMPARED)
+    groups = find_costs(content, ranges, group(read_operations(content)), spread(shown, MEASURED))
     tried = try_out(content, ranges, groups, shown)
     made = quantize(content, plan(groups, tried[-1].in_floats), ranges)
     return made, make_report(groups, tried)
@@ -202,11 +203,6 @@ def word(report: dict) -> str:
     """Words how many operations are not in int8, of those that could be."""
     kept = sum(operation["precision"] != INT8 for operation in report["operations"])
     return f"{kept} of {len(report['operations'])} operations stay in floats, see {REPORT}"
-
-
-def _spread(images: Sequence[np.ndarray], count: int) -> Sequence[np.ndarray]:
-    """So many of the images, at most, at even distances."""
-    return images[:: max(len(images) // count, 1)][:count]
 
 
 def _compute(content: bytes, images: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -75,3 +75,9 @@ def read_samples(
         if images:
             examples = [*read_examples(records, data.val_split, count=images, size=None)]
     return Samples(size, [example["image"] for example in shown], examples)
+
+
+def spread(images: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    """So many of the images at even distances, the first and the last among them, or all where there are no more."""
+    places = np.linspace(0, len(images) - 1, min(count, len(images)))
+    return [images[round(place)] for place in places]

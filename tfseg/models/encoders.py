@@ -269,4 +269,5 @@ class ReversedRescaling(layers.Rescaling):
     """`keras.layers.Rescaling` of RGB pixels in the order BGR, which Caffe's networks want."""
 
     def call(self, pixels):
-        return super().call(ops.concatenate(ops.split(pixels, 3, axis=-1)[::-1], axis=-1))
+        reversal = np.eye(3, dtype=np.float32)[np.newaxis, np.newaxis, ::-1]
+        return super().call(ops.conv(pixels, reversal))  # in int8, LiteRT gives `ops.split` scales that do not agree

@@ -20,20 +20,29 @@ def without_deprecation() -> Iterator[None]:
         yield
 
 
+def make_interpreter(content: bytes, own_kernels: bool = False):
+    """Makes an interpreter of a file, on all cores; `own_kernels`: without XNNPACK, whose numbers are not those of all.
+
+    Raises:
+        ValueError, RuntimeError: the content is none.
+    """
+    try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
+        from ai_edge_litert import interpreter as package  # pyright: ignore[reportMissingImports]  an extra
+    except ImportError:
+        from tensorflow.lite.python import interpreter as package
+    kinds = package.OpResolverType
+    kind = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if own_kernels else kinds.AUTO
+    with without_deprecation():
+        return package.Interpreter(model_content=content, num_threads=count_cores(), experimental_op_resolver_type=kind)
+
+
 class LiteRT(Network):
     """A .tflite file as `choice.Network`."""
 
     def __init__(self, path: Path, channels: int = 3, content: bytes | None = None):
         """Loads it, or `content`; raises ValueError if that is damaged, or takes and gives what no export does."""
-        try:  # the runtime that is kept up; the XNNPACK in TensorFlow 2.21 gets some int8 convolutions wrong
-            from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingImports]  an extra
-        except ImportError:
-            import tensorflow as tf
-
-            Interpreter = tf.lite.Interpreter
         try:
-            with without_deprecation():
-                self.interpreter = Interpreter(model_content=content or path.read_bytes(), num_threads=count_cores())
+            self.interpreter = make_interpreter(content or path.read_bytes())
             self.run = self.interpreter.get_signature_runner()
             takes, gives = self.run.get_input_details()["images"], self.run.get_output_details()
             self.output = "logits" if "logits" in gives else "probabilities"

@@ -3,8 +3,8 @@
 Weights and activations are rounded to the 256 steps that LiteRT has for them, and gradients pass through as if they
 were not: quantization-aware training (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", section 3), by Keras' own `fake_quant_with_min_max_vars`. As there, batch
-normalisation is folded into convolutions first; it keeps its statistics. Steps span what a batch holds, as those of the
-file will span what its calibration images hold.
+normalisation is folded into convolutions first; it keeps its statistics. Steps span what a batch holds; those of the
+file will span what its calibration images hold on average, and its biases will be corrected.
 
 The weights stay floats, and the network stays what it was: only a training calls this.
 """
